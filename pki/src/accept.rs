@@ -1,0 +1,235 @@
+//! The one way to accept: every controller has one port, for gRPC and for the Kubernetes API, for members and strangers.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::{Service, ServiceExt};
+use tracing::{debug, warn};
+
+use crate::{Peer, Refusal, tls};
+
+/// A stranger gets this long to finish its handshake, and this many may be at it; more wait in the kernel's queue.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const HANDSHAKES: usize = 1024;
+/// Together with what the kernel allows in open files, the bound on connections.
+const CONNECTIONS: usize = 32 * 1024;
+/// After a shutdown was asked for, requests that still run get this long.
+const DRAIN: Duration = Duration::from_secs(3);
+/// A peer that vanished without a word is noticed after these two.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+const HEADER_READ: Duration = Duration::from_secs(10);
+const MAX_STREAMS: u32 = 1000;
+const MAX_HEADERS: u32 = 64 * 1024;
+/// When the process is out of file descriptors, trying again at once would only burn the processor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The protocols that [`serve`] speaks, for [`crate::Identity::server_config`]. Best first.
+pub const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
+
+/// The other end's address. [`serve`] puts it into each request's extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// Serves a TLS port until `shutdown`: each request of HTTP/1.1 or HTTP/2 goes to `service` with a [`PeerAddr`] and, if
+/// the client has shown a certificate of this cluster, a [`Peer`] in its extensions. A client that names no protocol in
+/// the handshake is taken to speak HTTP/1.1, so `tls` should offer [`ALPN`]. Returns when the last connection has
+/// ended, at most a few seconds after the shutdown.
+pub async fn serve<S, B>(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    cluster_id: &str,
+    service: S,
+    shutdown: CancellationToken,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let port = Arc::new(Port {
+        acceptor: TlsAcceptor::from(tls),
+        cluster_id: cluster_id.to_owned(),
+        handshakes: Semaphore::new(HANDSHAKES),
+        shutdown: shutdown.clone(),
+    });
+    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    let tasks = TaskTracker::new();
+    let mut turned_away = false;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Either this one connection broke before it was accepted, or file descriptors have run out.
+                warn!(%error, "cannot accept a connection");
+                tokio::select! { () = shutdown.cancelled() => break, () = sleep(ACCEPT_PAUSE) => continue }
+            }
+        };
+        let Ok(slot) = connections.clone().try_acquire_owned() else {
+            if !turned_away {
+                warn!(limit = CONNECTIONS, "too many connections, turning new ones away");
+            }
+            turned_away = true;
+            continue;
+        };
+        turned_away = false;
+        let (port, service) = (port.clone(), service.clone());
+        tasks.spawn(async move {
+            port.connection(stream, address, service).await;
+            drop(slot);
+        });
+    }
+    drop(listener);
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// What all connections of a port share.
+struct Port {
+    acceptor: TlsAcceptor,
+    cluster_id: String,
+    handshakes: Semaphore,
+    shutdown: CancellationToken,
+}
+
+impl Port {
+    async fn connection<S, B>(&self, stream: TcpStream, address: SocketAddr, service: S)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let greeted = tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => return,
+            greeted = self.greet(stream, address) => greeted,
+        };
+        let Some((stream, peer)) = greeted else { return };
+        let builder = builder(&stream);
+        let serve_request = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(PeerAddr(address));
+            if let Some(peer) = &peer {
+                request.extensions_mut().insert(peer.clone());
+            }
+            service.clone().oneshot(request)
+        });
+        let mut connection =
+            pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), serve_request));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                timeout(DRAIN, connection).await.unwrap_or(Ok(()))
+            }
+        };
+        if let Err(error) = ended {
+            debug!(%address, error = %with_causes(error.as_ref()), "connection ended");
+        }
+    }
+
+    /// The handshake, and who it was with. `None` if there will be no connection; then that is logged.
+    async fn greet(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+    ) -> Option<(TlsStream<TcpStream>, Option<Peer>)> {
+        let permit = self.handshakes.acquire().await.ok()?;
+        // Small answers must not wait for the acknowledgement of the last one.
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%address, %error, "connection broke before the handshake");
+            return None;
+        }
+        let stream = match timeout(HANDSHAKE, self.acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                log_refused(address, &error);
+                return None;
+            }
+            Err(_) => {
+                debug!(%address, "handshake not finished within {HANDSHAKE:?}");
+                return None;
+            }
+        };
+        drop(permit);
+        let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) else {
+            return Some((stream, None));
+        };
+        // Already checked in the handshake by our own settings; here it is checked whatever the settings are.
+        let refusal = match Peer::from_certificate(certificate) {
+            Ok(peer) if peer.cluster == self.cluster_id => return Some((stream, Some(peer))),
+            Ok(peer) => {
+                let who = peer.to_string();
+                Refusal::OtherCluster { who, theirs: peer.cluster, ours: self.cluster_id.clone() }
+            }
+            Err(error) => Refusal::NoIdentity(error.to_string()),
+        };
+        warn!(%address, cause = %refusal, "connection refused");
+        None
+    }
+}
+
+/// What the two agreed on in the handshake decides the protocol. Without an agreement it would have to be guessed from
+/// the first bytes, for which a silent client could let us wait for ever.
+fn builder(stream: &TlsStream<TcpStream>) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .adaptive_window(true)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADERS);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_READ)
+        .max_buf_size(MAX_HEADERS as usize);
+    match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => builder.http2_only(),
+        _ => builder.http1_only(),
+    }
+}
+
+fn log_refused(address: SocketAddr, error: &io::Error) {
+    if let Some(refusal) = tls::refusal_in(error) {
+        warn!(%address, cause = %refusal, "connection refused");
+    } else if error.get_ref().is_some_and(|cause| cause.is::<rustls::Error>()) {
+        // The client may not trust us, or speaks no TLS 1.3.
+        warn!(%address, cause = %error, "handshake failed");
+    } else {
+        // A port scan or a load balancer's probe: connected, and went away.
+        debug!(%address, cause = %error, "handshake broken off");
+    }
+}
+
+fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
