@@ -1,0 +1,103 @@
+//! The seam to whoever owns the replicated state: committed entries go out, records to store come back.
+
+use bytes::Bytes;
+
+/// What the log is folded into.
+///
+/// The implementor keeps the state in memory as it likes and gives the records that an entry changes; this crate
+/// stores them, and hands all of them back after a restart or an installed snapshot.
+pub trait Fold: Send + Sync + 'static {
+    /// Rebuilds the memory from all stored records: at open, and after a snapshot was installed. It must forget what it held
+    /// before.
+    fn load(&self, records: &mut dyn Iterator<Item = Result<Record, StoreError>>) -> Result<(), FoldError>;
+
+    /// Folds one committed entry: total, never reads a clock. Adds the records it changes to `writes`; they are stored in one
+    /// batch with the position of the last entry they come from.
+    ///
+    /// After a crash, entries past the last flush are folded again, onto the records of that flush.
+    fn fold(&self, entry: &CommittedEntry, writes: &mut Writes);
+
+    /// The records of all entries up to `last` are written: effects may be released. Also called for entries that carry
+    /// nothing to fold (a new leader's first entry, membership).
+    fn folded(&self, last: LogPosition);
+}
+
+/// A place in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogPosition {
+    /// The term of the leader that wrote the entry.
+    pub term: u64,
+    /// The entry's index.
+    pub index: u64,
+}
+
+/// A committed entry as it is folded.
+#[derive(Clone, Debug)]
+pub struct CommittedEntry {
+    /// The term of the leader that proposed it.
+    pub term: u64,
+    /// Its place in the log.
+    pub index: u64,
+    /// What was proposed.
+    pub payload: Bytes,
+}
+
+/// One of the tables named in `Options::tables`, by position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Table(pub u8);
+
+/// A stored record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Where it is kept.
+    pub table: Table,
+    /// Its key; records of one table come back in key order.
+    pub key: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
+}
+
+/// The records that a fold changes, in order: the last write of a key counts.
+#[derive(Debug, Default)]
+pub struct Writes {
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) bytes: usize,
+}
+
+#[derive(Debug)]
+pub(crate) enum Operation {
+    Put(Record),
+    Delete(Table, Vec<u8>),
+}
+
+impl Writes {
+    /// Stores a record, replacing the one of the same key.
+    pub fn put(&mut self, table: Table, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+        let record = Record { table, key: key.into(), value: value.into() };
+        self.bytes += record.key.len() + record.value.len();
+        self.operations.push(Operation::Put(record));
+    }
+
+    /// Forgets a record.
+    pub fn delete(&mut self, table: Table, key: impl Into<Vec<u8>>) {
+        let key = key.into();
+        self.bytes += key.len();
+        self.operations.push(Operation::Delete(table, key));
+    }
+}
+
+/// Stored records could not be read.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("reading stored records: {0}")]
+pub struct StoreError(pub String);
+
+/// The records do not make a state.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("rebuilding the state from its records: {0}")]
+pub struct FoldError(pub String);
+
+impl From<StoreError> for FoldError {
+    fn from(error: StoreError) -> Self {
+        FoldError(error.to_string())
+    }
+}

@@ -1,0 +1,27 @@
+//! Consensus and durable state behind one handle, [`Node`].
+//!
+//! ```text
+//! propose -> log (raft.db: one writer, one fdatasync per batch) -> wire (the other controllers) -> a majority
+//!         -> Fold (whoever owns the state) -> state (its records, with the position they reach) -> the proposal's answer
+//! ```
+//! This crate knows nothing of what a payload or a record means, nor of Kubernetes; openraft and RocksDB do not
+//! show through it.
+
+mod envelope;
+mod error;
+mod fold;
+mod log;
+mod node;
+mod space;
+mod state;
+mod types;
+mod wire;
+
+pub use error::OpenError;
+pub use fold::{CommittedEntry, Fold, FoldError, LogPosition, Record, StoreError, Table, Writes};
+pub use node::{
+    ChangeError, Leadership, Limits, Member, Node, Options, Proposal, ProposeError, ReadError, Role, Status,
+    Timings, WaitError, Work,
+};
+pub use space::{Probe, Room, free_bytes};
+pub use wire::{Caller, CallerOf, MemberInfo, PeerDialer, Purpose, RaftService};

@@ -1,0 +1,252 @@
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use openraft::entry::RaftEntry;
+use openraft::storage::{RaftLogReader, RaftLogStorageExt};
+use tempfile::TempDir;
+
+use super::*;
+use crate::types::{EntryPayload, Payload, log_id};
+
+pub(crate) const LIMITS: LogLimits = LogLimits { tail_bytes: 1 << 10, write_buffer_bytes: 1 << 20 };
+
+pub(crate) fn identity(node_id: u64) -> IdentityV1 {
+    IdentityV1 { cluster_id: "test".into(), node_id }
+}
+
+/// A log in a directory, and a way to wait until the directory is free again.
+struct Opened {
+    log: LogStore,
+    closed: mpsc::Receiver<()>,
+}
+
+fn try_open(directory: &Path, identity: &IdentityV1) -> Result<Opened, OpenError> {
+    let (open, closed) = mpsc::channel(1);
+    let log = LogStore::open(directory, identity, LIMITS, Space::endless(), open)?;
+    Ok(Opened { log, closed })
+}
+
+fn open(directory: &Path) -> Opened {
+    try_open(directory, &identity(1)).unwrap()
+}
+
+async fn close(opened: Opened) {
+    let Opened { log, mut closed } = opened;
+    drop(log);
+    assert!(closed.recv().await.is_none());
+}
+
+fn entry(term: u64, index: u64) -> Entry {
+    Entry::new(
+        log_id(term, index),
+        EntryPayload::Normal(Payload(format!("{term}-{index}").into_bytes().into())),
+    )
+}
+
+async fn append(log: &mut LogStore, term: u64, indexes: std::ops::Range<u64>) {
+    log.blocking_append(indexes.map(|index| entry(term, index))).await.unwrap();
+}
+
+async fn stored(log: &mut LogStore) -> Vec<(u64, u64)> {
+    let entries = log.get_log_reader().await.try_get_log_entries(..).await.unwrap();
+    let position = |entry: &Entry| (crate::types::term_of(&entry.log_id), entry.log_id.index);
+    entries.iter().map(position).collect()
+}
+
+/// The directory as a process that is killed now leaves it.
+fn as_killed(directory: &Path, into: &TempDir) -> PathBuf {
+    let copy = into.path().join("killed");
+    fs::create_dir(&copy).unwrap();
+    for file in fs::read_dir(directory).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+    }
+    copy
+}
+
+fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
+    let paths = fs::read_dir(directory).unwrap().map(|file| file.unwrap().path());
+    let mut paths: Vec<_> =
+        paths.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
+    paths.sort();
+    paths
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_process_keeps_vote_log_and_commit_position() {
+    let place = TempDir::new().unwrap();
+    let directory = place.path().join("raft.db");
+    let mut opened = open(&directory);
+    let log = &mut opened.log;
+    log.save_vote(&Vote::new_committed(3, 1)).await.unwrap();
+    append(log, 3, 0..10).await;
+    log.save_committed(Some(log_id(3, 7))).await.unwrap();
+    // Queued behind the commit position, and durable when it returns.
+    append(log, 3, 10..12).await;
+
+    let copy = as_killed(&directory, &place);
+    let mut again = open(&copy);
+    let log = &mut again.log;
+    assert_eq!(log.get_log_reader().await.read_vote().await.unwrap(), Some(Vote::new_committed(3, 1)));
+    assert_eq!(log.read_committed().await.unwrap(), Some(log_id(3, 7)));
+    assert_eq!(stored(log).await, (0..12).map(|index| (3, index)).collect::<Vec<_>>());
+    close(again).await;
+    close(opened).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_torn_last_record_goes_and_damage_before_it_refuses() {
+    let place = TempDir::new().unwrap();
+    let directory = place.path().join("raft.db");
+    let mut opened = open(&directory);
+    for index in 0..20 {
+        append(&mut opened.log, 1, index..index + 1).await;
+    }
+    let torn = as_killed(&directory, &place);
+    let wal = files(&torn, "log").pop().unwrap();
+    let whole = fs::read(&wal).unwrap();
+
+    // The machine died while the last record was on its way to the disk.
+    fs::write(&wal, &whole[..whole.len() - 7]).unwrap();
+    let mut again = open(&torn);
+    assert_eq!(stored(&mut again.log).await.len(), 19);
+    close(again).await;
+
+    // A bit rots in the middle of what was acknowledged.
+    let rotten_place = TempDir::new().unwrap();
+    let rotten = as_killed(&directory, &rotten_place);
+    let wal = files(&rotten, "log").pop().unwrap();
+    let mut damaged = whole.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 0xff;
+    fs::write(&wal, damaged).unwrap();
+    let error =
+        try_open(&rotten, &identity(1)).err().expect("acknowledged entries are lost: it must not open");
+    assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
+    assert!(error.to_string().contains("move the directory away"), "{error}");
+    close(opened).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_does_not_verify_refuses() {
+    let place = TempDir::new().unwrap();
+    let mut opened = open(place.path());
+    append(&mut opened.log, 1, 0..5).await;
+    let family = database::log_family(&opened.log.shared.db);
+    let mut sealed = crate::envelope::seal_entry(&entry(1, 3));
+    let last = sealed.len() - 1;
+    sealed[last] ^= 1;
+    opened.log.shared.db.put_cf(family, database::key(3), sealed).unwrap();
+    close(opened).await;
+    let error = try_open(place.path(), &identity(1)).err().unwrap().to_string();
+    assert!(error.contains("log entry 3") && error.contains("checksum"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hole_refuses() {
+    let place = TempDir::new().unwrap();
+    let mut opened = open(place.path());
+    append(&mut opened.log, 1, 0..5).await;
+    let family = database::log_family(&opened.log.shared.db);
+    opened.log.shared.db.delete_cf(family, database::key(2)).unwrap();
+    close(opened).await;
+    let error = try_open(place.path(), &identity(1)).err().unwrap().to_string();
+    assert!(error.contains("entry 2 is missing"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_truncated_and_replaced_stays_replaced() {
+    let place = TempDir::new().unwrap();
+    let directory = place.path().join("raft.db");
+    let mut opened = open(&directory);
+    append(&mut opened.log, 1, 0..10).await;
+    opened.log.truncate_after(Some(log_id(1, 4))).await.unwrap();
+    append(&mut opened.log, 2, 5..7).await;
+    let expected: Vec<(u64, u64)> = (0..5).map(|index| (1, index)).chain([(2, 5), (2, 6)]).collect();
+    assert_eq!(stored(&mut opened.log).await, expected);
+    let mut again = open(&as_killed(&directory, &place));
+    assert_eq!(stored(&mut again.log).await, expected);
+    close(again).await;
+    close(opened).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_purged_that_the_state_does_not_hold() {
+    let place = TempDir::new().unwrap();
+    let opened = open(place.path());
+    let durable = Arc::new(AtomicU64::new(3));
+    let read = durable.clone();
+    let mut log = opened.log.clone().keep_behind(Arc::new(move || Some(read.load(Ordering::Relaxed))));
+    append(&mut log, 1, 0..10).await;
+    log.purge(log_id(1, 3)).await.unwrap();
+    let error = log.purge(log_id(1, 4)).await.unwrap_err().to_string();
+    assert!(error.contains("durable up to Some(3) only"), "{error}");
+    assert_eq!(stored(&mut log).await[0], (1, 4));
+    durable.store(6, Ordering::Relaxed);
+    log.purge(log_id(1, 6)).await.unwrap();
+    append(&mut log, 1, 10..11).await;
+    drop(log);
+    close(opened).await;
+
+    let mut again = open(place.path());
+    let state = again.log.get_log_state().await.unwrap();
+    assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(log_id(1, 6)), Some(log_id(1, 10))));
+    assert_eq!(stored(&mut again.log).await, [(1, 7), (1, 8), (1, 9), (1, 10)]);
+    close(again).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_serves_its_owner_only() {
+    let place = TempDir::new().unwrap();
+    let opened = open(place.path());
+    let error = try_open(place.path(), &identity(1)).err().unwrap();
+    assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+    close(opened).await;
+    let error = try_open(place.path(), &identity(2)).err().unwrap();
+    assert!(matches!(error, OpenError::ForeignIdentity { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("controller 1 of cluster \"test\"") && text.contains("controller 2"), "{text}");
+    let stranger = IdentityV1 { cluster_id: "other".into(), node_id: 1 };
+    assert!(matches!(try_open(place.path(), &stranger), Err(OpenError::ForeignIdentity { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_format_is_left_alone() {
+    let place = TempDir::new().unwrap();
+    let opened = open(place.path());
+    let shared = &opened.log.shared;
+    let mut newer = crate::envelope::seal_identity(&identity(1));
+    newer[2] = crate::envelope::FORMAT + 1;
+    shared.db.put_cf(database::meta_family(&shared.db), b"identity", newer).unwrap();
+    close(opened).await;
+    let error = try_open(place.path(), &identity(1)).err().unwrap();
+    assert!(matches!(error, OpenError::NewerFormat { .. }), "{error}");
+    assert!(error.to_string().contains("start that build again, or a newer one"), "{error}");
+}
+
+/// Many appends in flight share fdatasyncs, and are answered in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn appends_that_wait_share_one_sync() {
+    let place = TempDir::new().unwrap();
+    let mut opened = open(place.path());
+    let mut done = Vec::new();
+    for index in 0..500 {
+        let (tx, rx) = <crate::types::Types as openraft::type_config::TypeConfigExt>::oneshot();
+        opened.log.append([entry(1, index)], IOFlushed::signal(tx)).await.unwrap();
+        done.push(rx);
+    }
+    for done in done {
+        done.await.unwrap().unwrap();
+    }
+    let counters = opened.log.counters();
+    assert_eq!(counters.entries.load(Ordering::Relaxed), 500);
+    assert!(counters.syncs.load(Ordering::Relaxed) < 500);
+    // Older entries have left the small memory and come from the database.
+    let mut reader = opened.log.get_log_reader().await;
+    let read = reader.limited_get_log_entries(3, 9).await.unwrap();
+    assert_eq!(read.iter().map(RaftEntry::index).collect::<Vec<_>>(), (3..9).collect::<Vec<_>>());
+    drop(reader);
+    close(opened).await;
+}

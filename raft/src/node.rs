@@ -1,0 +1,207 @@
+//! The handle: opens the stores, starts the consensus, and offers what the rest of the controller may ask of it.
+
+mod config;
+mod leadership;
+mod membership;
+mod propose;
+mod read;
+mod status;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::envelope::IdentityV1;
+use crate::error::OpenError;
+use crate::fold::Fold;
+use crate::log::{Counters, LogLimits, LogStore};
+use crate::space::{Probe, Space};
+use crate::state::{Progress, StateLimits, StateMachine};
+use crate::types::Raft;
+use crate::wire::{CallerOf, LostLeader, MemberInfo, PeerDialer, Peers, RaftService, Service, watch_leader};
+pub use config::{Limits, Timings};
+pub use leadership::Leadership;
+pub(crate) use leadership::LeadershipWatch;
+pub use membership::ChangeError;
+pub use propose::{Proposal, ProposeError};
+pub use read::{ReadError, WaitError};
+pub use status::{Member, Role, Status, Work};
+
+/// How long closing may take before it is given up.
+const CLOSE: Duration = Duration::from_secs(10);
+
+/// What a node is made of.
+#[derive(Clone)]
+pub struct Options {
+    /// Where its databases are.
+    pub data_dir: PathBuf,
+    /// The cluster it belongs to; its data directory serves no other.
+    pub cluster_id: String,
+    /// Who it is: number, name, zone, and the address where the others reach it.
+    pub member: MemberInfo,
+    /// How fast it reacts.
+    pub timings: Timings,
+    /// How much it holds.
+    pub limits: Limits,
+    /// The tables of the fold's records; new ones may be appended in a later build.
+    pub tables: &'static [&'static str],
+    /// Reaches the others.
+    pub dialer: Arc<dyn PeerDialer>,
+    /// Tells who calls.
+    pub caller_of: CallerOf,
+    /// Reads the free space: [`crate::free_bytes`], unless a test plays a full disk.
+    pub probe: Probe,
+}
+
+/// A member of the consensus: propose, read, follow the leadership, change the members. Cheap to clone.
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    raft: Raft,
+    member: MemberInfo,
+    limits: Limits,
+    timings: Timings,
+    peers: Peers,
+    progress: Arc<Progress>,
+    leadership: LeadershipWatch,
+    space: Arc<Space>,
+    counters: Arc<Counters>,
+    proposals: mpsc::Sender<propose::Request>,
+    service: Service,
+    failure: watch::Sender<Option<String>>,
+    stop: CancellationToken,
+    /// Ends when both databases are closed.
+    closed: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Node {
+    /// Opens or creates the data directory, folds what is committed, and takes part in the consensus. A new node waits: the first one
+    /// for [`Node::initialize`], any other until the leader calls it.
+    pub async fn open(options: Options, fold: Arc<dyn Fold>) -> Result<Node, OpenError> {
+        let config = config::consensus(&options)?;
+        let Options { data_dir, cluster_id, member, timings, limits, tables, dialer, caller_of, probe } =
+            options;
+        std::fs::create_dir_all(&data_dir).map_err(|error| OpenError::io("creating", &data_dir, &error))?;
+        let space = Space::new(&data_dir, limits.reserve_bytes, probe);
+        let (open, closed) = mpsc::channel(1);
+
+        let identity = IdentityV1 { cluster_id: cluster_id.clone(), node_id: member.id };
+        let log_limits =
+            LogLimits { tail_bytes: limits.tail_bytes, write_buffer_bytes: limits.write_buffer_bytes };
+        let state_limits = StateLimits {
+            tables,
+            write_buffer_bytes: limits.write_buffer_bytes,
+            cache_bytes: limits.cache_bytes,
+        };
+        let (root, room, token) = (data_dir.clone(), space.clone(), open.clone());
+        let stores = tokio::task::spawn_blocking(move || {
+            let log = LogStore::open(&root.join("raft.db"), &identity, log_limits, room.clone(), token)?;
+            let state = StateMachine::open(&root.join("state"), state_limits, room, fold, open)?;
+            Ok::<_, OpenError>((log, state))
+        });
+        let failed = |detail: String| OpenError::Start { directory: data_dir.clone(), detail };
+        let (log, state) = stores.await.map_err(|error| failed(error.to_string()))??;
+        let (progress, directory, counters) = (state.progress(), state.directory(), log.counters());
+        let durable = progress.clone();
+        let log = log.keep_behind(Arc::new(move || durable.durable()));
+
+        let local = Arc::new(config::local(&cluster_id, member.id, timings));
+        let peers = Peers::new(local.clone(), dialer);
+        let raft = Raft::new(member.id, config, peers.clone(), log, state).await;
+        let raft = raft.map_err(|error| failed(error.to_string()))?;
+
+        let leadership = LeadershipWatch::new();
+        let lost = LostLeader::default();
+        let service =
+            Service::new(raft.clone(), local, directory, lost.clone(), leadership.clone(), caller_of);
+        let (proposals, requests) = mpsc::channel(limits.pending_proposals);
+        let stop = CancellationToken::new();
+        let inner = Arc::new(Inner {
+            raft: raft.clone(),
+            member,
+            limits,
+            timings,
+            peers: peers.clone(),
+            progress: progress.clone(),
+            leadership: leadership.clone(),
+            space: space.clone(),
+            counters: counters.clone(),
+            proposals,
+            service,
+            failure: watch::Sender::new(None),
+            stop: stop.clone(),
+            closed: Mutex::new(closed),
+        });
+        let node = Node { inner };
+        node.spawn(propose::feed(raft.clone(), requests));
+        node.spawn(space.run());
+        node.spawn(leadership::follow(raft.clone(), progress, leadership.clone()));
+        node.spawn(watch_leader(peers, raft, leadership, lost));
+        node.spawn(leadership::keep_house(node.clone()));
+        Ok(node)
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.inner.stop.clone();
+        tokio::spawn(async move { stop.run_until_cancelled(task).await });
+    }
+
+    /// Makes this pristine node the first and only member of its cluster. Refused once there is any history.
+    pub async fn initialize(&self) -> Result<(), ChangeError> {
+        let member = &self.inner.member;
+        let first = std::collections::BTreeMap::from([(member.id, member.seat())]);
+        let done = self.inner.raft.initialize(first).await;
+        done.map_err(|error| ChangeError::Refused(format!("initializing the cluster: {error}")))
+    }
+
+    /// The service to mount on this process's port, for the other controllers.
+    pub fn service(&self) -> RaftService {
+        RaftService::new(self.inner.service.clone())
+            .max_decoding_message_size(crate::wire::MESSAGE_BYTES)
+            .max_encoding_message_size(crate::wire::MESSAGE_BYTES)
+    }
+
+    /// Who leads, as it changes.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.inner.leadership.subscribe()
+    }
+
+    /// Resolves when the consensus died of an error that only a restart can heal, with the reason. The process must exit.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.inner.failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Stops taking part and closes the databases. Give the leadership away before, with [`Node::transfer_leader`].
+    pub async fn shutdown(&self) {
+        let Inner { raft, stop, closed, .. } = &*self.inner;
+        // A flush spares the next start from folding again what is folded.
+        let flush = raft.with_state_machine(|state| Box::pin(async move { state.flush() }));
+        match tokio::time::timeout(CLOSE, flush).await {
+            Ok(Ok(Ok(()))) => {}
+            other => tracing::warn!(?other, "the state was not flushed; it is folded again from the log"),
+        }
+        stop.cancel();
+        if let Err(error) = raft.shutdown().await {
+            tracing::warn!(%error, "the consensus did not stop in order");
+        }
+        if tokio::time::timeout(CLOSE, closed.lock().await.recv()).await.is_err() {
+            tracing::warn!("the databases are still in use; they close when the process ends");
+        }
+    }
+
+    fn metrics(&self) -> openraft::RaftMetrics<crate::types::Types> {
+        // Never held: a borrowed value blocks the consensus.
+        self.inner.raft.metrics().borrow_watched().clone()
+    }
+}

@@ -1,0 +1,75 @@
+//! Reading what is certainly committed, on any node.
+
+use std::time::Duration;
+
+use openraft::ReadPolicy;
+use tokio::time::{Instant, timeout_at};
+
+use super::Node;
+
+/// A read position is found within this time, whoever leads meanwhile.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// One attempt takes no longer.
+const ATTEMPT: Duration = Duration::from_secs(1);
+/// Pause after a leader that could not say.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Why there is no read position.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// Nobody with a quorum answered in time.
+    #[error("no leader with a quorum answered within {} ms", .0.as_millis())]
+    NoLeader(Duration),
+}
+
+/// The state did not get as far in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the state of this controller did not reach entry {index} in time")]
+pub struct WaitError {
+    /// What was waited for.
+    pub index: u64,
+}
+
+impl Node {
+    /// The index that a linearizable read must have seen: everything that was acknowledged before this call is at or before it. Wait for it
+    /// with [`Node::wait_applied`], then read the state.
+    pub async fn read_index(&self) -> Result<u64, ReadError> {
+        let deadline = Instant::now() + DEADLINE;
+        let mut leadership = self.leadership();
+        while Instant::now() < deadline {
+            let leader = leadership.borrow_and_update().leader.clone();
+            let attempt = (Instant::now() + ATTEMPT).min(deadline);
+            let found = match leader {
+                None => None,
+                // Not by lease: a member that restarted forgets the lease that it granted.
+                Some(leader) if leader.id == self.inner.member.id => {
+                    let position = self.inner.raft.get_read_log_id(ReadPolicy::ReadIndex);
+                    let position = timeout_at(attempt, position).await;
+                    position.ok().and_then(Result::ok).map(|(position, _)| position.index())
+                }
+                Some(leader) => {
+                    let left = attempt.saturating_duration_since(Instant::now());
+                    self.inner.peers.read_index(&leader, left).await.ok().flatten()
+                }
+            };
+            if let Some(index) = found {
+                return Ok(index);
+            }
+            let pause = (Instant::now() + PAUSE).min(deadline);
+            if let Ok(Err(_)) = timeout_at(pause, leadership.changed()).await {
+                break;
+            }
+        }
+        Err(ReadError::NoLeader(DEADLINE))
+    }
+
+    /// Waits until the state here holds everything up to `index`.
+    pub async fn wait_applied(&self, index: u64, deadline: Duration) -> Result<(), WaitError> {
+        let mut applied = self.inner.progress.applied.subscribe();
+        let reached = applied.wait_for(|last| last.is_some_and(|last| last.index >= index));
+        match tokio::time::timeout(deadline, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(WaitError { index }),
+        }
+    }
+}

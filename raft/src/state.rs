@@ -1,0 +1,261 @@
+//! The folded state on disk: the tables of `state-<n>`, how far they are folded, and snapshots of them.
+//!
+//! ```text
+//! state/CURRENT             which directory counts: replaced by an atomic rename
+//! state/state-<n>/          the tables (RocksDB without a WAL: what is lost since its last flush is folded again from the log)
+//! state/incoming-<n>/       a snapshot on its way in
+//! state/snapshots/<...>/    the last checkpoint: what a follower that fell behind is sent
+//! ```
+//! Not for what records mean; the fold knows.
+
+mod database;
+mod directory;
+mod image;
+mod install;
+mod transfer;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::{Stream, StreamExt};
+use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::error::OpenError;
+use crate::fold::{CommittedEntry, Fold, LogPosition, Writes};
+use crate::log::OpenToken;
+use crate::space::Space;
+use crate::types::{EntryPayload, LogId, Snapshot, SnapshotMeta, StoredMembership, Types, term_of};
+use database::StateDb;
+pub(crate) use database::StateLimits;
+pub(crate) use directory::StateDirectory;
+pub(crate) use image::Image;
+pub(crate) use install::{Incoming, Received};
+pub(crate) use transfer::{CHUNK_FORMAT, Chunk, TableNames, chunks, decode_meta, encode_meta};
+
+/// A batch of folded entries is written when it has this many bytes ...
+const BATCH_BYTES: usize = 4 << 20;
+/// ... or this many entries.
+const BATCH_ENTRIES: usize = 1024;
+
+/// A snapshot's content: one of our own, or one that was received.
+pub(crate) enum SnapshotData {
+    Stored(Arc<Image>),
+    Received(Received),
+}
+
+/// What the rest of the node sees of the state while openraft owns the state machine.
+pub(crate) struct Progress {
+    /// The last folded entry.
+    pub(crate) applied: watch::Sender<Option<LogPosition>>,
+    /// One more than the last index that would survive a crash without the log; 0: none.
+    durable: AtomicU64,
+    /// The last snapshot.
+    image: Mutex<Option<Arc<Image>>>,
+}
+
+impl Progress {
+    /// Up to which index the state is durable.
+    pub(crate) fn durable(&self) -> Option<u64> {
+        self.durable.load(Ordering::Acquire).checked_sub(1)
+    }
+
+    fn set_image(&self, image: Arc<Image>) {
+        image.set_current(true);
+        if let Some(old) = self.image.lock().replace(image) {
+            old.set_current(false);
+        }
+    }
+
+    fn made_durable(&self, applied: Option<&LogId>) {
+        self.durable.fetch_max(applied.map_or(0, |id| id.index + 1), Ordering::AcqRel);
+    }
+}
+
+/// The state as openraft drives it.
+pub(crate) struct StateMachine {
+    directory: Arc<StateDirectory>,
+    database: Arc<StateDb>,
+    fold: Arc<dyn Fold>,
+    space: Arc<Space>,
+    applied: Option<LogId>,
+    membership: StoredMembership,
+    progress: Arc<Progress>,
+    // Last: dropped when the database is closed.
+    _open: OpenToken,
+}
+
+fn position(id: &LogId) -> LogPosition {
+    LogPosition { term: term_of(id), index: id.index }
+}
+
+impl StateMachine {
+    /// Opens or creates the state and loads the fold from it.
+    pub(crate) fn open(
+        root: &Path,
+        limits: StateLimits,
+        space: Arc<Space>,
+        fold: Arc<dyn Fold>,
+        open: OpenToken,
+    ) -> Result<StateMachine, OpenError> {
+        let directory = Arc::new(StateDirectory::open(root, limits)?);
+        let database = Arc::new(StateDb::open(&directory.current()?, limits)?);
+        let (applied, membership) = database.applied()?;
+        fold.load(&mut database.records())?;
+        let image = directory.last_image(applied.as_ref())?;
+        let progress = Progress {
+            applied: watch::Sender::new(applied.as_ref().map(position)),
+            durable: AtomicU64::new(applied.map_or(0, |id| id.index + 1)),
+            image: Mutex::new(image.map(Arc::new)),
+        };
+        let progress = Arc::new(progress);
+        Ok(StateMachine { directory, database, fold, space, applied, membership, progress, _open: open })
+    }
+
+    pub(crate) fn progress(&self) -> Arc<Progress> {
+        self.progress.clone()
+    }
+
+    pub(crate) fn directory(&self) -> Arc<StateDirectory> {
+        self.directory.clone()
+    }
+
+    /// Makes everything that is folded durable.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        self.database.flush()?;
+        self.progress.made_durable(self.applied.as_ref());
+        Ok(())
+    }
+
+    async fn write(&mut self, batch: &mut Batch) -> io::Result<()> {
+        let Some(last) = batch.last.take() else { return Ok(()) };
+        if let Some(membership) = batch.membership.take() {
+            self.membership = membership;
+        }
+        self.space.until_room().await;
+        self.database.write(std::mem::take(&mut batch.writes), &last, &self.membership)?;
+        self.applied = Some(last);
+        batch.entries = 0;
+        self.fold.folded(position(&last));
+        self.progress.applied.send_replace(Some(position(&last)));
+        for responder in batch.responders.drain(..) {
+            responder.send(());
+        }
+        Ok(())
+    }
+}
+
+/// Folded entries whose records are not written yet.
+#[derive(Default)]
+struct Batch {
+    writes: Writes,
+    responders: Vec<ApplyResponder<Types>>,
+    membership: Option<StoredMembership>,
+    last: Option<LogId>,
+    entries: usize,
+}
+
+impl RaftStateMachine<Types> for StateMachine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        Ok((self.applied, self.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> io::Result<()>
+    where
+        Strm: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + Send,
+    {
+        let mut batch = Batch::default();
+        while let Some(item) = entries.next().await {
+            let (entry, responder) = item?;
+            let id = entry.log_id;
+            match entry.payload {
+                EntryPayload::Blank => {}
+                EntryPayload::Normal(payload) => {
+                    let entry = CommittedEntry { term: term_of(&id), index: id.index, payload: payload.0 };
+                    self.fold.fold(&entry, &mut batch.writes);
+                }
+                EntryPayload::Membership(membership) => {
+                    batch.membership = Some(StoredMembership::new(Some(id), membership));
+                }
+            }
+            batch.last = Some(id);
+            batch.entries += 1;
+            batch.responders.extend(responder);
+            if batch.entries >= BATCH_ENTRIES || batch.writes.bytes >= BATCH_BYTES {
+                self.write(&mut batch).await?;
+            }
+        }
+        self.write(&mut batch).await
+    }
+
+    /// Takes the checkpoint here, where no entry is folded meanwhile: later, the data would be newer than its position.
+    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<Builder> {
+        Some(self.get_snapshot_builder().await)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        let meta = SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() };
+        let (database, directory, taken) = (self.database.clone(), self.directory.clone(), meta.clone());
+        let checkpoint = tokio::task::spawn_blocking(move || Image::take(&database, &directory, taken)).await;
+        let image = checkpoint.map_err(io::Error::other).and_then(|image| image).map(Arc::new);
+        if image.is_ok() {
+            // A checkpoint starts with a flush.
+            self.progress.made_durable(self.applied.as_ref());
+        }
+        Builder { image: Some(image), progress: self.progress.clone() }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
+        let (directory, wanted) = (self.directory.clone(), meta.clone());
+        let install = move || install::install(&directory, &wanted, snapshot);
+        let (database, image) = tokio::task::spawn_blocking(install).await.map_err(io::Error::other)??;
+        let database = Arc::new(database);
+        let old = std::mem::replace(&mut self.database, database.clone());
+        (self.applied, self.membership) = (meta.last_log_id, meta.last_membership.clone());
+        self.progress.made_durable(self.applied.as_ref());
+        self.progress.set_image(Arc::new(image));
+        let fold = self.fold.clone();
+        let directory = self.directory.clone();
+        let load = move || {
+            old.discard(&directory);
+            fold.load(&mut database.records())
+        };
+        tokio::task::spawn_blocking(load).await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        if let Some(last) = &meta.last_log_id {
+            self.fold.folded(position(last));
+        }
+        self.progress.applied.send_replace(meta.last_log_id.as_ref().map(position));
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        let image = self.progress.image.lock().clone();
+        Ok(image.map(|image| Snapshot { meta: image.meta().clone(), snapshot: SnapshotData::Stored(image) }))
+    }
+}
+
+/// Hands over the checkpoint that was taken when it was made.
+pub(crate) struct Builder {
+    image: Option<io::Result<Arc<Image>>>,
+    progress: Arc<Progress>,
+}
+
+impl RaftSnapshotBuilder<Types> for Builder {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let image =
+            self.image.take().unwrap_or_else(|| Err(io::Error::other("the snapshot was built already")))?;
+        self.progress.set_image(image.clone());
+        Ok(Snapshot { meta: image.meta().clone(), snapshot: SnapshotData::Stored(image) })
+    }
+}
+
+#[cfg(test)]
+mod tests;
