@@ -1,0 +1,11 @@
+//! The actors: one file or folder per kind. An actor's `reconcile` looks at its object and at what it depends on, and
+//! brings the state nearer to what the object asks for; it acts on the turn only. Not for placement (`scheduling/`)
+//! and not for what every kind goes through alike, such as deletion and garbage collection (`turn/`).
+
+mod condition;
+pub mod deployment;
+pub mod event;
+pub mod namespace;
+pub mod node;
+pub mod pod;
+pub mod replica_set;

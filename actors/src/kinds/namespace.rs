@@ -1,0 +1,209 @@
+//! The namespace: what appears with it, and its end, which takes everything in it along.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::condition;
+use crate::{
+    input::DeleteOptions,
+    kind::{KINDS, Kind},
+    object::{Object, ObjectKey},
+    state::State,
+    turn::Turn,
+};
+
+/// The finalizer by which the cluster holds a namespace until it is empty.
+const FINALIZER: &str = "kubernetes";
+/// The label that carries the name, for selectors of namespaces.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+/// The ConfigMap with the cluster's CA.
+const ROOT_CA: &str = "kube-root-ca.crt";
+/// Objects deleted by one reaction: the rest follows in next turns.
+const BATCH: usize = 500;
+
+/// Whether a namespace is on its way out: nothing new may come into it.
+pub fn terminating(state: &State, namespace: &str) -> bool {
+    state.get(&ObjectKey::new(Kind::NAMESPACE, "", namespace)).is_some_and(|n| n.meta.deleting())
+}
+
+/// Completes a new namespace; empties one that is deleted.
+pub fn reconcile(turn: &mut Turn, me: &Object) {
+    if me.meta.deleting() {
+        empty(turn, me);
+    } else {
+        complete(turn, me);
+        furnish(turn, me);
+    }
+}
+
+/// Phase, finalizer and label.
+fn complete(turn: &mut Turn, me: &Object) {
+    let mut document = me.document.clone();
+    let mut spec = document.spec_value();
+    if spec.get("finalizers").is_none() {
+        if !spec.is_object() {
+            spec = json!({});
+        }
+        spec["finalizers"] = json!([FINALIZER]);
+        document = document.with_spec(spec);
+    }
+    let mut status = document.status_value();
+    if status["phase"] != "Active" {
+        if !status.is_object() {
+            status = json!({});
+        }
+        status["phase"] = "Active".into();
+        document = document.with_status(status);
+    }
+    if me.meta.labels.get(NAME_LABEL) != Some(&me.key.name) {
+        let mut metadata = document.metadata_value();
+        if !metadata["labels"].is_object() {
+            metadata["labels"] = json!({});
+        }
+        metadata["labels"][NAME_LABEL] = me.key.name.as_str().into();
+        document = document.with_metadata(metadata);
+    }
+    turn.put(&me.key, document);
+}
+
+/// What pods in it rely on: the default account and the cluster's CA.
+fn furnish(turn: &mut Turn, me: &Object) {
+    let name = me.key.name.as_str();
+    turn.create(Kind::SERVICE_ACCOUNT, json!({"metadata": {"name": "default", "namespace": name}}));
+    let source = ObjectKey::new(Kind::CONFIG_MAP, "kube-system", ROOT_CA);
+    let data = turn.state().get(&source).map(|source| source.document.rest_value()["data"].clone());
+    if let Some(data) = data.filter(|data| data.is_object()) {
+        turn.create(
+            Kind::CONFIG_MAP,
+            json!({"metadata": {"name": ROOT_CA, "namespace": name}, "data": data}),
+        );
+    }
+}
+
+/// Deletes what is in it: pods first, since they still use the rest; goes itself when nothing is left.
+fn empty(turn: &mut Turn, me: &Object) {
+    if turn.state().wake_of(&me.key) == Some(turn.now_ms()) {
+        // Asked for in this turn: the rest is a next turn's.
+        return;
+    }
+    let mut left = BATCH;
+    delete_all(turn, me, Kind::POD, &mut left);
+    let pods_remain = turn.state().list(Kind::POD, Some(&me.key.name)).next().is_some();
+    if !pods_remain {
+        for kind in namespaced() {
+            delete_all(turn, me, kind, &mut left);
+        }
+    }
+    if left == 0 || turn.full() {
+        let now = turn.now_ms();
+        turn.wake(&me.key, Some(now));
+        return;
+    }
+    let remaining = Remaining::of(turn.state(), &me.key.name);
+    if remaining.kinds.is_empty() {
+        turn.edit_spec(&me.key, |spec| {
+            if let Some(list) = spec.get_mut("finalizers").and_then(Value::as_array_mut) {
+                list.retain(|f| f != FINALIZER);
+            }
+        });
+        let held = turn.state().get(&me.key).is_none_or(|namespace| {
+            let finalizers = namespace.document.spec_value()["finalizers"].as_array().map_or(0, Vec::len);
+            finalizers > 0 || !namespace.meta.finalizers.is_empty()
+        });
+        if !held {
+            turn.remove(&me.key);
+        }
+    } else {
+        let now = turn.now();
+        let mut status = me.document.status_value();
+        remaining.describe(&mut status, &now);
+        turn.put_status(me, status);
+    }
+}
+
+fn namespaced() -> impl Iterator<Item = Kind> {
+    KINDS.iter().filter(|info| info.namespaced).filter_map(|info| Kind::from_code(info.code))
+}
+
+fn delete_all(turn: &mut Turn, me: &Object, kind: Kind, left: &mut usize) {
+    let state = turn.state();
+    let keys = state.list(kind, Some(&me.key.name)).filter(|o| !o.meta.deleting()).map(|o| o.key.clone());
+    let keys: Vec<ObjectKey> = keys.take(*left).collect();
+    for key in keys {
+        if turn.full() {
+            *left = 0;
+            return;
+        }
+        *left -= 1;
+        // What its owner's deletion took along before is gone already: nothing to refuse, nothing to say.
+        let _ = turn.delete(&key, &DeleteOptions::default());
+    }
+}
+
+/// What is still in a namespace that goes.
+struct Remaining {
+    kinds: BTreeMap<String, usize>,
+    finalizers: BTreeMap<String, usize>,
+}
+
+impl Remaining {
+    fn of(state: &State, namespace: &str) -> Remaining {
+        let mut remaining = Remaining { kinds: BTreeMap::new(), finalizers: BTreeMap::new() };
+        for kind in namespaced() {
+            for object in state.list(kind, Some(namespace)) {
+                let info = kind.info();
+                *remaining.kinds.entry(format!("{}.{}", info.plural, info.group)).or_default() += 1;
+                for finalizer in &object.meta.finalizers {
+                    *remaining.finalizers.entry(finalizer.to_string()).or_default() += 1;
+                }
+            }
+        }
+        remaining
+    }
+
+    fn describe(&self, status: &mut Value, now: &str) {
+        if !status.is_object() {
+            *status = json!({});
+        }
+        status["phase"] = "Terminating".into();
+        let mut set = |kind: &str, value: bool, reason: &str, message: &str| {
+            condition::set(status, kind, if value { "True" } else { "False" }, reason, message, now);
+        };
+        set(
+            "NamespaceDeletionDiscoveryFailure",
+            false,
+            "ResourcesDiscovered",
+            "All resources successfully discovered",
+        );
+        set(
+            "NamespaceDeletionGroupVersionParsingFailure",
+            false,
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed",
+        );
+        set(
+            "NamespaceDeletionContentFailure",
+            false,
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization",
+        );
+        let list: Vec<String> =
+            self.kinds.iter().map(|(kind, count)| format!("{kind} has {count} resource instances")).collect();
+        let message = format!("Some resources are remaining: {}", list.join(", "));
+        set("NamespaceContentRemaining", true, "SomeResourcesRemain", &message);
+        if self.finalizers.is_empty() {
+            let message = "All content-preserving finalizers finished";
+            set("NamespaceFinalizersRemaining", false, "ContentHasNoFinalizers", message);
+        } else {
+            let list: Vec<String> = self
+                .finalizers
+                .iter()
+                .map(|(name, count)| format!("{name} in {count} resource instances"))
+                .collect();
+            let message =
+                format!("Some content in the namespace has finalizers remaining: {}", list.join(", "));
+            set("NamespaceFinalizersRemaining", true, "SomeFinalizersRemain", &message);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The node: what its worker says of itself, what the leader holds of its life, and which pods must leave it. A node
+//! that is lost keeps its object, its labels and its pods' objects; its pods are marked and replaced in the same turn.
+
+mod eviction;
+mod life;
+mod taint;
+
+use serde_json::{Value, json};
+
+pub use self::life::verdict;
+use super::pod;
+use crate::{
+    input::NodeHello,
+    kind::Kind,
+    object::{Object, ObjectKey},
+    turn::Turn,
+};
+
+/// Who events about nodes are from.
+const COMPONENT: &str = "node-controller";
+/// Set on cordoned nodes, so that people and tolerations see it.
+const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
+/// Holds a deleted node until its pods are gone, which happens in the same turn.
+const FINALIZER: &str = "kontiki.io/pods";
+
+/// Keeps the cordon's taint in line and sends away pods that do not bear its taints.
+pub fn reconcile(turn: &mut Turn, me: &Object) {
+    if me.meta.deleting() {
+        leave(turn, me);
+        return;
+    }
+    if !me.meta.finalizers.iter().any(|f| f == FINALIZER) {
+        set_finalizer(turn, me, true);
+        return;
+    }
+    let now = turn.now();
+    let mut spec = me.document.spec_value();
+    let cordoned = spec["unschedulable"] == true;
+    let mut changed = taint::set(&mut spec, UNSCHEDULABLE, "NoSchedule", cordoned, &now);
+    // A taint that people set has no time: how long it is borne counts from when it is first seen.
+    changed |= taint::stamp(&mut spec, &now);
+    if changed {
+        turn.put(&me.key, me.document.with_spec(spec));
+        return;
+    }
+    eviction::evict(turn, me);
+}
+
+/// A worker's session began: its node is there and ready. What people set on the node stays.
+pub fn hello(turn: &mut Turn, hello: &NodeHello) {
+    let key = ObjectKey::new(Kind::NODE, "", &hello.name);
+    let status =
+        serde_json::from_slice(&hello.status).ok().filter(Value::is_object).unwrap_or_else(|| json!({}));
+    let now = turn.now();
+    let Some(old) = turn.state().get(&key).cloned() else {
+        let mut labels = json!({});
+        label(&mut labels, hello);
+        let mut value = json!({
+            "metadata": {"name": hello.name, "labels": labels, "finalizers": [FINALIZER]}, "spec": {}, "status": status,
+        });
+        life::ready(&mut value["status"], &now);
+        if let Some(node) = turn.create(Kind::NODE, value) {
+            let message =
+                format!("Node {name} event: Registered Node {name} in Controller", name = hello.name);
+            turn.event(&node, "Normal", "RegisteredNode", message, COMPONENT);
+            say_ready(turn, &node);
+        }
+        return;
+    };
+    let mut metadata = old.document.metadata_value();
+    label(&mut metadata["labels"], hello);
+    let mut spec = old.document.spec_value();
+    life::clear_taints(&mut spec, &now);
+    let mut status = status;
+    if let Some(conditions) = old.document.status_value().get("conditions") {
+        status["conditions"] = conditions.clone();
+    }
+    life::ready(&mut status, &now);
+    let document = old.document.with_metadata(metadata).with_spec(spec).with_status(status);
+    let node = turn.put(&key, document);
+    if old.node().is_none_or(|n| n.ready != "True") {
+        say_ready(turn, &node);
+    }
+}
+
+fn label(labels: &mut Value, hello: &NodeHello) {
+    if !labels.is_object() {
+        *labels = json!({});
+    }
+    for (name, value) in &hello.labels {
+        labels[name.as_str()] = value.as_str().into();
+    }
+}
+
+fn say_ready(turn: &mut Turn, node: &Object) {
+    let message = format!("Node {} status is now: NodeReady", node.key.name);
+    turn.event(node, "Normal", "NodeReady", message, "kubelet");
+}
+
+/// A node is deleted: nobody will ever speak for its pods, so they go before it and are replaced. Then nothing holds it.
+fn leave(turn: &mut Turn, me: &Object) {
+    let pods: Vec<_> = turn.state().pods_on(&me.key.name).cloned().collect();
+    for object in pods {
+        if turn.full() {
+            let now = turn.now_ms();
+            turn.wake_by(&me.key, now);
+            return;
+        }
+        pod::remove(turn, &object);
+    }
+    set_finalizer(turn, me, false);
+    turn.finish_deletion(&me.key);
+}
+
+/// The finalizer that holds a node until its pods are gone.
+fn set_finalizer(turn: &mut Turn, me: &Object, wanted: bool) {
+    turn.edit_metadata(&me.key, |meta| {
+        let list = meta.entry("finalizers").or_insert_with(|| json!([]));
+        if let Some(list) = list.as_array_mut() {
+            list.retain(|f| f != FINALIZER);
+            if wanted {
+                list.push(FINALIZER.into());
+            }
+            if list.is_empty() {
+                meta.remove("finalizers");
+            }
+        }
+    });
+}

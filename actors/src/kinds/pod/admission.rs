@@ -1,0 +1,114 @@
+//! A pod made from a template: what the API does to a client's pod, for the pods that actors make.
+
+use serde_json::{Value, json};
+
+use super::qos_class;
+use crate::{
+    kind::Kind,
+    object::{Object, ObjectKey},
+    state::State,
+    turn::Turn,
+};
+
+/// A generated name's prefix is cut to this, so that the whole is a valid label.
+const PREFIX_MAX: usize = 58;
+/// How often a name is tried.
+const NAME_TRIES: usize = 8;
+/// The priority classes that exist without an object.
+const BUILT_IN: [(&str, i64); 2] =
+    [("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)];
+
+/// A pod of the owner's template with a name of its own, ready to be created: labels, annotations and finalizers of the
+/// template, the owner as its managing owner, status and priority as the API sets them on a client's pod. Says why when
+/// the API would refuse it.
+pub fn new_from_template(turn: &mut Turn, owner: &Object, template: &Value) -> Result<Value, String> {
+    let namespace = owner.key.namespace.as_str();
+    let prefix = format!("{}-", owner.key.name);
+    let mut spec = template["spec"].clone();
+    check_account(turn.state(), namespace, &prefix, &spec)?;
+    set_priority(turn.state(), &mut spec).map_err(|why| format!("pods {prefix:?} is forbidden: {why}"))?;
+    let mut metadata = json!({
+        "generateName": prefix,
+        "namespace": namespace,
+        "ownerReferences": [Turn::controller_reference(owner)],
+    });
+    for field in ["labels", "annotations", "finalizers"] {
+        if let Some(value) = template["metadata"].get(field).filter(|value| !value.is_null()) {
+            metadata[field] = value.clone();
+        }
+    }
+    metadata["name"] = free_name(turn, namespace, &prefix)
+        .ok_or_else(|| {
+            format!("pods {prefix:?} already exists: no free name was found in {NAME_TRIES} tries")
+        })?
+        .into();
+    let status = json!({"phase": "Pending", "qosClass": qos_class(&spec)});
+    Ok(json!({"metadata": metadata, "spec": spec, "status": status}))
+}
+
+fn free_name(turn: &mut Turn, namespace: &str, prefix: &str) -> Option<String> {
+    let mut end = prefix.len().min(PREFIX_MAX);
+    while !prefix.is_char_boundary(end) {
+        end -= 1;
+    }
+    for _ in 0..NAME_TRIES {
+        let name = format!("{}{}", &prefix[..end], turn.context().name_suffix());
+        if turn.state().get(&ObjectKey::new(Kind::POD, namespace, &name)).is_none() {
+            return Some(name);
+        }
+    }
+    None
+}
+
+/// A pod may only run as an account that exists. The default one comes with its namespace and is not looked for.
+fn check_account(state: &State, namespace: &str, prefix: &str, spec: &Value) -> Result<(), String> {
+    let account = spec["serviceAccountName"].as_str().filter(|name| !name.is_empty() && *name != "default");
+    let Some(account) = account else { return Ok(()) };
+    if state.get(&ObjectKey::new(Kind::SERVICE_ACCOUNT, namespace, account)).is_some() {
+        return Ok(());
+    }
+    Err(format!(
+        "pods {prefix:?} is forbidden: error looking up service account {namespace}/{account}: serviceaccount \
+         {account:?} not found"
+    ))
+}
+
+/// Sets the priority that the class means, or that of the default class.
+fn set_priority(state: &State, spec: &mut Value) -> Result<(), String> {
+    if !spec.is_object() {
+        return Ok(());
+    }
+    let name = spec["priorityClassName"].as_str().unwrap_or_default().to_string();
+    let built_in = BUILT_IN.iter().find(|(class, _)| *class == name);
+    let (priority, policy) = if let Some((_, priority)) = built_in {
+        (*priority, None)
+    } else if name.is_empty() {
+        match default_class(state) {
+            Some((class, rest)) => {
+                spec["priorityClassName"] = class.into();
+                (rest["value"].as_i64().unwrap_or(0), rest["preemptionPolicy"].as_str().map(String::from))
+            }
+            None => (0, None),
+        }
+    } else {
+        let class = state
+            .get(&ObjectKey::new(Kind::PRIORITY_CLASS, "", &name))
+            .ok_or_else(|| format!("no PriorityClass with name {name} was found"))?;
+        let rest = class.document.rest_value();
+        (rest["value"].as_i64().unwrap_or(0), rest["preemptionPolicy"].as_str().map(String::from))
+    };
+    spec["priority"] = priority.into();
+    if spec["preemptionPolicy"].is_null() {
+        spec["preemptionPolicy"] = policy.unwrap_or_else(|| "PreemptLowerPriority".into()).into();
+    }
+    Ok(())
+}
+
+/// The class for pods that name none: of several the one with the lowest priority.
+fn default_class(state: &State) -> Option<(String, Value)> {
+    state
+        .list(Kind::PRIORITY_CLASS, None)
+        .map(|class| (class.key.name.to_string(), class.document.rest_value()))
+        .filter(|(_, rest)| rest["globalDefault"] == true)
+        .min_by_key(|(_, rest)| rest["value"].as_i64().unwrap_or(0))
+}

@@ -1,0 +1,73 @@
+//! The pod. Its worker drives it; what is left for its actor are the cases in which no worker speaks for it.
+
+mod admission;
+mod qos;
+
+use serde_json::Value;
+
+pub use self::{admission::new_from_template, qos::qos_class};
+use super::condition;
+use crate::{
+    input::DeleteOptions,
+    kind::Kind,
+    object::{Object, ObjectKey},
+    turn::Turn,
+};
+
+/// How long a pod may name a node that does not exist: the node may be about to join.
+pub const NODE_MISSING_MS: i64 = 40_000;
+
+/// Ends a pod whose node does not exist, and has it looked at when its node asks pods to leave.
+pub fn reconcile(turn: &mut Turn, me: &Object) {
+    let Some(pod) = me.pod() else { return };
+    let Some(node) = &pod.node else { return };
+    let key = ObjectKey::new(Kind::NODE, "", node);
+    match turn.state().get(&key) {
+        Some(node) => {
+            let asks = node.node().is_some_and(|n| n.taints.iter().any(|t| t.effect == "NoExecute"));
+            if asks && !me.meta.deleting() && !pod.terminal() {
+                turn.notify(&key);
+            }
+        }
+        None => {
+            let since = me.meta.deletion_ms.unwrap_or(me.meta.created_ms).max(me.meta.created_ms);
+            let due = since + NODE_MISSING_MS;
+            if due <= turn.now_ms() {
+                remove(turn, me);
+            } else {
+                turn.wake_by(&me.key, due);
+            }
+        }
+    }
+}
+
+/// Removes a pod without waiting for a worker: none will ever speak for it.
+pub(super) fn remove(turn: &mut Turn, pod: &Object) {
+    let options = DeleteOptions { grace_s: Some(0), ..DeleteOptions::default() };
+    // It exists and there are no preconditions, so this is not refused.
+    let _ = turn.delete(&pod.key, &options);
+}
+
+/// A status that says that the pod is not ready, since nobody can say otherwise. False when it said so already.
+pub(super) fn not_ready(status: &mut Value, now: &str) -> bool {
+    let ready = |kind: &str, status: &Value| {
+        status["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|c| c["type"] == kind && c["status"] == "True")
+    };
+    let mut changed = false;
+    for kind in ["Ready", "ContainersReady"] {
+        if ready(kind, status) {
+            changed |=
+                condition::set(status, kind, "False", "NodeLost", "the pod's node is not in contact", now);
+        }
+    }
+    changed
+}
+
+/// A status that says why the pod is disrupted.
+pub(super) fn disrupted(status: &mut Value, reason: &str, message: &str, now: &str) {
+    condition::set(status, "DisruptionTarget", "True", reason, message, now);
+}

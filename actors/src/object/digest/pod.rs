@@ -1,0 +1,318 @@
+//! A pod's digest.
+
+use std::collections::BTreeMap;
+
+use compact_str::CompactString;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Condition, Selector, SelectorTerm, read};
+use crate::{
+    object::{Document, parse_time_ms},
+    quantity,
+};
+
+/// What actors and the scheduler need of a pod.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct PodDigest {
+    /// The node it is placed on.
+    pub node: Option<CompactString>,
+    /// `Pending`, `Running`, `Succeeded`, `Failed`, `Unknown`.
+    pub phase: CompactString,
+    /// Whether its Ready condition is True.
+    pub ready: bool,
+    /// Since when the Ready condition stands, Unix milliseconds.
+    pub ready_since_ms: i64,
+    /// What it asks of a node: the larger of the sum of its containers and its largest init container, plus overhead.
+    pub requests: Resources,
+    /// Host ports it binds: (protocol, port).
+    pub host_ports: Vec<(CompactString, u16)>,
+    /// Node labels it insists on.
+    pub node_selector: BTreeMap<CompactString, CompactString>,
+    /// Node affinity.
+    pub affinity: Affinity,
+    /// Taints it bears.
+    pub tolerations: Vec<Toleration>,
+    /// How it wants to be spread.
+    pub spread: Vec<SpreadConstraint>,
+    /// Its priority.
+    pub priority: i32,
+    /// `default-scheduler` unless somebody else places it.
+    pub scheduler: CompactString,
+    /// Held back from scheduling by gates.
+    pub gated: bool,
+    /// The reason of a PodScheduled condition that is False.
+    pub unscheduled_reason: Option<String>,
+    /// Its message.
+    pub unscheduled_message: Option<String>,
+    /// `Always`, `OnFailure`, `Never`.
+    pub restart_policy: CompactString,
+    /// The grace period that its spec gives it, seconds.
+    pub grace_s: i64,
+    /// The sum of its containers' restarts.
+    pub restarts: i64,
+}
+
+/// Amounts of what a node has and a pod asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Resources {
+    /// Thousandths of a core.
+    pub cpu_milli: i64,
+    /// Bytes.
+    pub memory: i64,
+    /// Bytes.
+    pub ephemeral_storage: i64,
+}
+
+/// Node affinity.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Affinity {
+    /// Any of these must match; none given means any node.
+    pub required: Option<Vec<SelectorTerm>>,
+    /// These add to a node's score.
+    pub preferred: Vec<PreferredTerm>,
+}
+
+/// A preferred node selector term.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PreferredTerm {
+    /// 1 to 100.
+    pub weight: i64,
+    /// The term.
+    pub term: SelectorTerm,
+}
+
+/// One toleration.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Toleration {
+    /// Empty: every key.
+    pub key: Option<CompactString>,
+    /// `Equal` (default) or `Exists`.
+    pub operator: Option<CompactString>,
+    /// The value for `Equal`.
+    pub value: Option<CompactString>,
+    /// Empty: every effect.
+    pub effect: Option<CompactString>,
+    /// For NoExecute: how long it is borne.
+    pub toleration_seconds: Option<i64>,
+}
+
+/// One topology spread constraint.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SpreadConstraint {
+    /// Largest allowed difference of matching pods between domains.
+    pub max_skew: i64,
+    /// The node label whose values are the domains.
+    pub topology_key: CompactString,
+    /// `DoNotSchedule`: a hard rule; else a preference.
+    pub hard: bool,
+    /// Which pods of the namespace are counted.
+    pub selector: Selector,
+    /// Fewer domains than this count as an empty one.
+    pub min_domains: Option<i64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec {
+    node_name: Option<CompactString>,
+    containers: Vec<Container>,
+    init_containers: Vec<Container>,
+    overhead: BTreeMap<CompactString, Value>,
+    node_selector: BTreeMap<CompactString, CompactString>,
+    affinity: Option<RawAffinity>,
+    tolerations: Vec<Toleration>,
+    topology_spread_constraints: Vec<RawSpread>,
+    priority: Option<i32>,
+    scheduler_name: Option<CompactString>,
+    scheduling_gates: Vec<Value>,
+    restart_policy: Option<CompactString>,
+    termination_grace_period_seconds: Option<i64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Container {
+    resources: ContainerResources,
+    ports: Vec<Port>,
+    restart_policy: Option<CompactString>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct ContainerResources {
+    requests: BTreeMap<CompactString, Value>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Port {
+    host_port: Option<u16>,
+    protocol: Option<CompactString>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct RawAffinity {
+    node_affinity: Option<NodeAffinity>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct NodeAffinity {
+    required_during_scheduling_ignored_during_execution: Option<Required>,
+    preferred_during_scheduling_ignored_during_execution: Vec<RawPreferred>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Required {
+    node_selector_terms: Vec<Value>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct RawPreferred {
+    weight: i64,
+    preference: Value,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct RawSpread {
+    max_skew: i64,
+    topology_key: CompactString,
+    when_unsatisfiable: CompactString,
+    label_selector: Option<Value>,
+    min_domains: Option<i64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Status {
+    phase: Option<CompactString>,
+    conditions: Vec<Condition>,
+    container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct ContainerStatus {
+    restart_count: i64,
+}
+
+impl Resources {
+    /// Reads a resource list (`{"cpu": "100m"}`).
+    pub fn of(list: &BTreeMap<CompactString, Value>) -> Resources {
+        let milli = |name: &str| list.get(name).and_then(quantity::milli_of).unwrap_or(0);
+        let whole = |name: &str| milli(name).div_euclid(1000) + i64::from(milli(name).rem_euclid(1000) > 0);
+        Resources { cpu_milli: milli("cpu"), memory: whole("memory"), ephemeral_storage: whole("ephemeral-storage") }
+    }
+
+    /// The sum, saturating.
+    pub fn plus(self, other: Resources) -> Resources {
+        Resources {
+            cpu_milli: self.cpu_milli.saturating_add(other.cpu_milli),
+            memory: self.memory.saturating_add(other.memory),
+            ephemeral_storage: self.ephemeral_storage.saturating_add(other.ephemeral_storage),
+        }
+    }
+
+    /// The difference, saturating.
+    pub fn minus(self, other: Resources) -> Resources {
+        Resources {
+            cpu_milli: self.cpu_milli.saturating_sub(other.cpu_milli),
+            memory: self.memory.saturating_sub(other.memory),
+            ephemeral_storage: self.ephemeral_storage.saturating_sub(other.ephemeral_storage),
+        }
+    }
+
+    /// The larger of each.
+    pub fn max(self, other: Resources) -> Resources {
+        Resources {
+            cpu_milli: self.cpu_milli.max(other.cpu_milli),
+            memory: self.memory.max(other.memory),
+            ephemeral_storage: self.ephemeral_storage.max(other.ephemeral_storage),
+        }
+    }
+}
+
+impl PodDigest {
+    /// Derives the digest.
+    pub fn of(document: &Document) -> PodDigest {
+        let spec: Spec = read(&document.spec);
+        let status: Status = read(&document.status);
+        let sum = |containers: &[Container]| {
+            containers.iter().fold(Resources::default(), |sum, c| sum.plus(Resources::of(&c.resources.requests)))
+        };
+        // Restartable init containers (sidecars) run beside the others; the rest run one by one before them.
+        let (sidecars, inits): (Vec<Container>, Vec<Container>) =
+            spec.init_containers.into_iter().partition(|c| c.restart_policy.as_deref() == Some("Always"));
+        let running = sum(&spec.containers).plus(sum(&sidecars));
+        let largest_init =
+            inits.iter().fold(Resources::default(), |max, c| max.max(Resources::of(&c.resources.requests)));
+        let requests = running.max(largest_init.plus(sum(&sidecars))).plus(Resources::of(&spec.overhead));
+        let host_ports = spec
+            .containers
+            .iter()
+            .flat_map(|c| &c.ports)
+            .filter_map(|p| Some((p.protocol.clone().unwrap_or("TCP".into()), p.host_port.filter(|p| *p != 0)?)))
+            .collect();
+        let ready = status.conditions.iter().find(|c| c.r#type == "Ready");
+        let scheduled = status.conditions.iter().find(|c| c.r#type == "PodScheduled" && c.status == "False");
+        let affinity = spec.affinity.and_then(|a| a.node_affinity).unwrap_or_default();
+        PodDigest {
+            node: spec.node_name.filter(|n| !n.is_empty()),
+            phase: status.phase.unwrap_or("Pending".into()),
+            ready: ready.is_some_and(|c| c.status == "True"),
+            ready_since_ms: ready
+                .and_then(|c| c.last_transition_time.as_deref())
+                .and_then(parse_time_ms)
+                .unwrap_or(0),
+            requests,
+            host_ports,
+            node_selector: spec.node_selector,
+            affinity: Affinity {
+                required: affinity
+                    .required_during_scheduling_ignored_during_execution
+                    .map(|r| r.node_selector_terms.iter().map(SelectorTerm::of).collect()),
+                preferred: affinity
+                    .preferred_during_scheduling_ignored_during_execution
+                    .iter()
+                    .map(|p| PreferredTerm { weight: p.weight, term: SelectorTerm::of(&p.preference) })
+                    .collect(),
+            },
+            tolerations: spec.tolerations,
+            spread: spec
+                .topology_spread_constraints
+                .into_iter()
+                .map(|c| SpreadConstraint {
+                    max_skew: c.max_skew.max(1),
+                    topology_key: c.topology_key,
+                    hard: c.when_unsatisfiable != "ScheduleAnyway",
+                    selector: c.label_selector.as_ref().map(Selector::of).unwrap_or_else(Selector::nothing),
+                    min_domains: c.min_domains,
+                })
+                .collect(),
+            priority: spec.priority.unwrap_or(0),
+            scheduler: spec.scheduler_name.unwrap_or("default-scheduler".into()),
+            gated: !spec.scheduling_gates.is_empty(),
+            unscheduled_reason: scheduled.and_then(|c| c.reason.clone()),
+            unscheduled_message: scheduled.and_then(|c| c.message.clone()),
+            restart_policy: spec.restart_policy.unwrap_or("Always".into()),
+            grace_s: spec.termination_grace_period_seconds.unwrap_or(30),
+            restarts: status.container_statuses.iter().map(|c| c.restart_count).sum(),
+        }
+    }
+
+    /// Whether it has ended for good.
+    pub fn terminal(&self) -> bool {
+        self.phase == "Succeeded" || self.phase == "Failed"
+    }
+
+    /// Whether it is ready for at least this long at that time.
+    pub fn available(&self, min_ready_s: i64, now_ms: i64) -> bool {
+        self.ready && (min_ready_s == 0 || self.ready_since_ms + min_ready_s * 1000 <= now_ms)
+    }
+}

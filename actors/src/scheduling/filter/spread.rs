@@ -1,0 +1,10 @@
+//! Hard topology spread: one more pod in a domain must not make it too uneven.
+
+use crate::scheduling::spread::Counter;
+
+/// Whether a counter's constraint lets one more pod into a domain.
+pub(in crate::scheduling) fn allows(counter: &Counter, domain: Option<usize>) -> bool {
+    let Some(hard) = &counter.hard else { return true };
+    let Some(domain) = domain else { return false };
+    counter.at(domain) + i64::from(counter.counts_itself) - counter.least() <= hard.max_skew
+}

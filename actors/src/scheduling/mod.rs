@@ -1,0 +1,113 @@
+//! Placement: which node each waiting pod goes to. Pure and deterministic: the same state and pods give the same
+//! places, whatever the order the pods are handed over in. Integers only, so no machine rounds differently.
+//!
+//! ```text
+//!   pods --group--> templates, by priority and age
+//!        each: --filter--> nodes that may take one    (selectors, taints, once per template and node)
+//!              --spread--> counters of the topology it is to be spread over
+//!              --pick----> a heap of nodes per topology cell; the best goes out, comes back scored anew
+//! ```
+//!
+//! Not for writing anything down: the turn turns placements into changes. Not for preemption or pod affinity yet.
+
+mod filter;
+#[cfg(test)]
+mod fixture;
+mod group;
+mod pick;
+#[cfg(test)]
+mod properties;
+mod reasons;
+mod score;
+mod spread;
+#[cfg(test)]
+mod tests;
+mod topology;
+mod view;
+
+use compact_str::CompactString;
+pub use filter::taints::tolerated;
+pub use reasons::Reason;
+pub use view::Work;
+
+use self::{group::Group, pick::Picker, view::View};
+use crate::{
+    object::{Object, ObjectKey},
+    state::State,
+};
+
+/// What was decided for one pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Placement {
+    /// The pod.
+    pub pod: ObjectKey,
+    /// The node, or why there is none, in Kubernetes' words: `0/3 nodes are available: ...`.
+    pub node: Result<CompactString, String>,
+}
+
+/// Plans these pods: the highest priority first, then the oldest, each seeing the places of those before it. Pods of
+/// one template are planned together, at the place of the first of them. Pods that are gone or placed already are
+/// left out. The time is part of every decision's context; no rule depends on it yet.
+pub fn plan(state: &State, pods: &[ObjectKey], _now_ms: i64) -> Vec<Placement> {
+    plan_measured(state, pods).0
+}
+
+/// As [`plan`], with the work that it took, for benchmarks and for tests of its bounds.
+pub fn plan_measured(state: &State, pods: &[ObjectKey]) -> (Vec<Placement>, Work) {
+    let waiting: Vec<&Object> = pods
+        .iter()
+        .filter_map(|key| state.get(key))
+        .filter(|object| object.pod().is_some_and(|pod| pod.node.is_none()))
+        .map(|object| &**object)
+        .collect();
+    if waiting.is_empty() {
+        return (Vec::new(), Work::default());
+    }
+    let mut view = View::new(state);
+    let mut placements = Vec::with_capacity(waiting.len());
+    for group in group::groups(waiting) {
+        place(&mut view, &group, &mut placements);
+    }
+    (placements, view.work)
+}
+
+fn place<'a>(view: &mut View<'a>, group: &Group<'a>, placements: &mut Vec<Placement>) {
+    let mut picker = Picker::new(view, group);
+    let mut refusal = None;
+    for object in &group.pods {
+        // One that finds no place leaves everything as it was, so its like find none either.
+        let node = match &refusal {
+            Some(message) => Err(String::clone(message)),
+            None => picker.next(view, object).map(|node| view.nodes[node].name().clone()).ok_or_else(|| {
+                let counts = (0..view.nodes.len()).flat_map(|node| picker.reasons(view, node));
+                let message = reasons::message(view.nodes.len(), counts);
+                refusal = Some(message.clone());
+                message
+            }),
+        };
+        placements.push(Placement { pod: object.key.clone(), node });
+    }
+}
+
+/// Why each node may or may not take a pod as the state stands: no reasons means that it may. Nothing for a pod that
+/// does not exist.
+pub fn explain(state: &State, pod: &ObjectKey) -> Vec<(CompactString, Vec<Reason>)> {
+    let Some(object) = state.get(pod) else { return Vec::new() };
+    let mut view = View::new(state);
+    let Some(group) = group::groups(vec![object]).pop() else { return Vec::new() };
+    let picker = Picker::new(&mut view, &group);
+    (0..view.nodes.len()).map(|node| (view.nodes[node].name().clone(), picker.reasons(&view, node))).collect()
+}
+
+/// Whether a node may take a pod beside what it carries, topology spread apart: that is no property of one node.
+/// The planner asks the same filters.
+pub fn fits(state: &State, pod: &Object, node: &Object) -> Result<(), Vec<Reason>> {
+    let (Some(digest), Some(node)) = (pod.pod(), view::NodeView::new(state, node)) else {
+        return Err(vec![Reason::Unschedulable]);
+    };
+    let reasons = match filter::fixed(digest, &node) {
+        Some(reason) => vec![reason],
+        None => filter::room(digest, &node, &view::ports_on(state, node.name())),
+    };
+    if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+}

@@ -1,0 +1,176 @@
+//! Picking places for one group. Nodes stand in cells: those of one cell are equal but for what is counted per node,
+//! so a pick compares the best of each cell and touches one node. What hard spread forbids is left out.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
+
+use super::{
+    filter::{self, Shape},
+    group::Group,
+    reasons::Reason,
+    score::{self, Preference},
+    spread::{self, Counter},
+    view::{Ports, View},
+};
+use crate::object::{Object, PodDigest};
+
+/// A node that may take one more, the best first: pods of its like on it, room left, name.
+type Candidate = (i64, Reverse<i64>, usize);
+
+/// What the nodes of a cell share; in order, the most preferred come first.
+type Place = (Reverse<Preference>, Vec<Option<usize>>);
+
+/// Nodes with the same preference and the same domains.
+struct Cell {
+    preference: Preference,
+    /// One per wide counter.
+    domains: Vec<Option<usize>>,
+    candidates: BTreeSet<Candidate>,
+}
+
+/// Picks places for the pods of a group.
+pub(super) struct Picker<'a> {
+    pod: &'a PodDigest,
+    shape: Rc<Shape>,
+    /// Counters over domains of many nodes.
+    wide: Vec<Counter>,
+    /// Counters whose domains are single nodes.
+    narrow: Vec<Counter>,
+    /// The most preferred first.
+    cells: Vec<Cell>,
+}
+
+impl<'a> Picker<'a> {
+    /// Prepares a group: asks the filters for every node and sorts those that fit into cells.
+    pub(super) fn new(view: &mut View<'a>, group: &Group<'a>) -> Picker<'a> {
+        let pod = group.digest();
+        let shape = view.shape(pod);
+        let counters = spread::counters(view, group, &shape);
+        let (narrow, wide) = counters.into_iter().partition(|counter| counter.topology.per_node);
+        let mut picker = Picker { pod, shape, wide, narrow, cells: Vec::new() };
+        let mut cells: BTreeMap<Place, Vec<Candidate>> = BTreeMap::new();
+        let mut at: Place = (Reverse(Preference::default()), Vec::with_capacity(picker.wide.len()));
+        for node in 0..view.nodes.len() {
+            let verdict = &picker.shape.verdicts[node];
+            if verdict.refusal.is_some() || picker.unlabelled(node) {
+                continue;
+            }
+            if !pod.host_ports.is_empty() {
+                view.learn_ports(node);
+            }
+            if let Some(candidate) = picker.candidate(view, node) {
+                at.0 = Reverse(verdict.preference);
+                at.1.clear();
+                at.1.extend(picker.wide.iter().map(|counter| counter.topology.domain(node)));
+                match cells.get_mut(&at) {
+                    Some(candidates) => candidates.push(candidate),
+                    None => drop(cells.insert(at.clone(), vec![candidate])),
+                }
+            }
+        }
+        // A candidate changes only when it is picked, so no more of a cell than there are pods is ever asked for,
+        // unless a rule over single nodes may pass some over.
+        let passes_over = picker.narrow.iter().any(|counter| counter.hard.is_some());
+        let cell = |((Reverse(preference), domains), mut candidates): (_, Vec<Candidate>)| {
+            if !passes_over && candidates.len() > group.pods.len() {
+                candidates.select_nth_unstable(group.pods.len());
+                candidates.truncate(group.pods.len());
+            }
+            Cell { preference, domains, candidates: candidates.into_iter().collect() }
+        };
+        picker.cells = cells.into_iter().map(cell).collect();
+        picker
+    }
+
+    /// The best node for the next pod, which it is given to; none if no node may take it.
+    pub(super) fn next(&mut self, view: &mut View<'a>, object: &'a Object) -> Option<usize> {
+        let (cell, candidate) = self.best(view)?;
+        let node = candidate.2;
+        self.cells[cell].candidates.remove(&candidate);
+        view.place(object, self.pod, node);
+        self.wide.iter_mut().chain(&mut self.narrow).for_each(|counter| counter.placed(node));
+        if let Some(candidate) = self.candidate(view, node) {
+            self.cells[cell].candidates.insert(candidate);
+        }
+        Some(node)
+    }
+
+    /// Why a node may not take the next pod; empty if it may.
+    pub(super) fn reasons(&self, view: &View<'_>, node: usize) -> Vec<Reason> {
+        if let Some(reason) = &self.shape.verdicts[node].refusal {
+            return vec![reason.clone()];
+        }
+        let none = Ports::new();
+        let missing = filter::room(self.pod, &view.nodes[node], view.ports(node).unwrap_or(&none));
+        if !missing.is_empty() {
+            return missing;
+        }
+        if self.unlabelled(node) {
+            return vec![Reason::SpreadLabel];
+        }
+        let allows = |counter: &Counter| filter::spread::allows(counter, counter.topology.domain(node));
+        if self.counters().all(allows) { Vec::new() } else { vec![Reason::Spread] }
+    }
+
+    fn counters(&self) -> impl Iterator<Item = &Counter> {
+        self.wide.iter().chain(&self.narrow)
+    }
+
+    /// Whether it lacks the label of a hard constraint.
+    fn unlabelled(&self, node: usize) -> bool {
+        self.counters().any(|counter| counter.hard.is_some() && counter.topology.domain(node).is_none())
+    }
+
+    fn candidate(&self, view: &mut View<'_>, node: usize) -> Option<Candidate> {
+        view.work.filters += 1;
+        if !filter::has_room(self.pod, &view.nodes[node], view.ports(node)) {
+            return None;
+        }
+        view.work.scores += 1;
+        let places = self.narrow.iter().map(|counter| (counter, counter.topology.domain(node)));
+        let room = score::allocation(self.pod, &view.nodes[node]);
+        Some((score::spread::crowd(places), Reverse(room), node))
+    }
+
+    /// The best candidate of the best cell: the most preferred, then the least crowded, then as candidates compare.
+    fn best(&self, view: &mut View<'_>) -> Option<(usize, Candidate)> {
+        let mut best: Option<(i64, Candidate, usize)> = None;
+        for (index, cell) in self.cells.iter().enumerate() {
+            if best.is_some_and(|(_, _, found)| self.cells[found].preference > cell.preference) {
+                break;
+            }
+            view.work.cells += 1;
+            let places = || self.wide.iter().zip(cell.domains.iter().copied());
+            if !places().all(|(counter, domain)| filter::spread::allows(counter, domain)) {
+                continue;
+            }
+            let crowd = score::spread::crowd(places());
+            if best.is_some_and(|(least, _, _)| least < crowd) {
+                continue;
+            }
+            if let Some(candidate) = self.first_allowed(cell)
+                && best.is_none_or(|found| (crowd, candidate, index) < found)
+            {
+                best = Some((crowd, candidate, index));
+            }
+        }
+        best.map(|(_, candidate, cell)| (cell, candidate))
+    }
+
+    /// The best candidate of a cell that no hard constraint over single nodes forbids.
+    fn first_allowed(&self, cell: &Cell) -> Option<Candidate> {
+        let allowed = |candidate: &&Candidate| {
+            let mut counters = self.narrow.iter();
+            counters.all(|counter| filter::spread::allows(counter, counter.topology.domain(candidate.2)))
+        };
+        match self.narrow.as_slice() {
+            // Candidates come in the order of the only counter: when it forbids the first, it forbids all.
+            [_] => cell.candidates.first().filter(allowed),
+            _ => cell.candidates.iter().find(allowed),
+        }
+        .copied()
+    }
+}

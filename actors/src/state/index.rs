@@ -1,0 +1,156 @@
+//! The indexes, kept by each change: uids, dependents by owner, pods by node with what they take, pods by label, pods
+//! without a place.
+
+use compact_str::CompactString;
+use imbl::OrdSet;
+
+use super::State;
+use crate::object::{Object, ObjectKey, Resources, Selector};
+
+/// What a node carries.
+#[derive(Clone, Default, Debug)]
+pub struct NodeUsage {
+    /// The sum of the requests of pods that have not ended.
+    pub requested: Resources,
+    /// How many of them there are.
+    pub running: i64,
+    pods: OrdSet<ObjectKey>,
+}
+
+/// Namespace, label key, label value.
+pub(super) type Label = (CompactString, CompactString, CompactString);
+
+impl NodeUsage {
+    /// All pods placed there, ended ones too.
+    pub fn pods(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.pods.iter()
+    }
+}
+
+impl State {
+    pub(super) fn replace_references(&mut self, old: Option<&Object>, new: Option<&Object>) {
+        let owners = |o: &Object| o.meta.owners.iter().map(|r| r.uid.clone()).collect::<Vec<_>>();
+        let (before, after) = (old.map(owners).unwrap_or_default(), new.map(owners).unwrap_or_default());
+        let key = match old.or(new) {
+            Some(object) => object.key.clone(),
+            None => return,
+        };
+        if old.map(|o| &o.meta.uid) != new.map(|o| &o.meta.uid) {
+            if let Some(old) = old {
+                self.by_uid.remove(&old.meta.uid);
+            }
+            if let Some(new) = new {
+                self.by_uid.insert(new.meta.uid.clone(), key.clone());
+            }
+        }
+        if before == after {
+            return;
+        }
+        for owner in before {
+            if let Some(set) = self.dependents.get_mut(&owner) {
+                set.remove(&key);
+                if set.is_empty() {
+                    self.dependents.remove(&owner);
+                }
+            }
+        }
+        for owner in after {
+            self.dependents.entry(owner).or_default().insert(key.clone());
+        }
+    }
+
+    pub(super) fn replace_pod(&mut self, old: Option<&Object>, new: Option<&Object>) {
+        let place = |o: &Object| {
+            let pod = o.pod()?;
+            let node = pod.node.clone()?;
+            let taken = if pod.terminal() { None } else { Some(pod.requests) };
+            Some((node, taken))
+        };
+        let (before, after) = (old.and_then(place), new.and_then(place));
+        if before != after {
+            if let (Some((node, taken)), Some(old)) = (before, old) {
+                if let Some(usage) = self.usage.get_mut(&node) {
+                    usage.pods.remove(&old.key);
+                    if let Some(taken) = taken {
+                        usage.requested = usage.requested.minus(taken);
+                        usage.running -= 1;
+                    }
+                    if usage.pods.is_empty() {
+                        self.usage.remove(&node);
+                    }
+                }
+            }
+            if let (Some((node, taken)), Some(new)) = (after, new) {
+                let usage = self.usage.entry(node).or_default();
+                usage.pods.insert(new.key.clone());
+                if let Some(taken) = taken {
+                    usage.requested = usage.requested.plus(taken);
+                    usage.running += 1;
+                }
+            }
+        }
+        let waits = |o: &Object| {
+            o.pod().is_some_and(|p| {
+                p.node.is_none()
+                    && !p.terminal()
+                    && !p.gated
+                    && p.scheduler == "default-scheduler"
+                    && !o.meta.deleting()
+            })
+        };
+        if let Some(new) = new.filter(|o| waits(o)) {
+            self.unplaced.insert(new.key.clone());
+        } else if let Some(object) = old.or(new) {
+            self.unplaced.remove(&object.key);
+        }
+        if old.map(|o| &o.meta.labels) != new.map(|o| &o.meta.labels) {
+            let labels = |o: &Object| -> Vec<Label> {
+                let namespace = &o.key.namespace;
+                o.meta.labels.iter().map(|(k, v)| (namespace.clone(), k.clone(), v.clone())).collect()
+            };
+            if let Some(old) = old {
+                for label in labels(old) {
+                    if let Some(set) = self.labelled.get_mut(&label) {
+                        set.remove(&old.key);
+                        if set.is_empty() {
+                            self.labelled.remove(&label);
+                        }
+                    }
+                }
+            }
+            if let Some(new) = new {
+                for label in labels(new) {
+                    self.labelled.entry(label).or_default().insert(new.key.clone());
+                }
+            }
+        }
+    }
+
+    /// The pods of a namespace that a selector matches: by the rarest of its labels, not by looking at all pods.
+    /// A selector without an `In` requirement of one value looks at the namespace's pods.
+    pub fn pods_matching<'a>(
+        &'a self,
+        namespace: &'a str,
+        selector: &'a Selector,
+    ) -> Box<dyn Iterator<Item = &'a std::sync::Arc<Object>> + Send + 'a> {
+        let mut rarest: Option<&OrdSet<ObjectKey>> = None;
+        for requirement in selector.requirements() {
+            if let ("In", [value]) = (requirement.operator.as_str(), requirement.values.as_slice()) {
+                let label = (namespace.into(), requirement.key.clone(), value.clone());
+                let Some(set) = self.labelled.get(&label) else { return Box::new(std::iter::empty()) };
+                if rarest.is_none_or(|r| set.len() < r.len()) {
+                    rarest = Some(set);
+                }
+            }
+        }
+        match rarest {
+            Some(set) => Box::new(
+                set.iter().filter_map(|key| self.get(key)).filter(move |pod| selector.matches(&pod.meta.labels)),
+            ),
+            None => Box::new(
+                self.list(crate::kind::Kind::POD, Some(namespace))
+                    .filter(move |pod| selector.matches(&pod.meta.labels)),
+            ),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The replicated state: objects by key, and the indexes that actors and the scheduler read. Persistent maps, so a clone
+//! is a consistent view at its revision and costs nothing. Changed by [`State::apply`] only; the leader's stage and every
+//! controller's fold call the same function, which is total: no clock, no failure.
+
+mod index;
+mod list;
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet, Vector};
+pub use index::NodeUsage;
+pub use list::List;
+
+use crate::{
+    change::{Change, Event},
+    entry::Entry,
+    input::{Outcome, RequestId},
+    kind::Kind,
+    object::{Document, Object, ObjectKey, Uid},
+};
+
+/// How many answered requests are remembered, so that a retry is answered and not done again.
+pub const ANSWERED_LIMIT: usize = 4096;
+
+/// The whole cluster at one revision.
+#[derive(Clone, Default)]
+pub struct State {
+    revision: u64,
+    chain: [u8; 32],
+    objects: OrdMap<ObjectKey, Arc<Object>>,
+    by_uid: OrdMap<Uid, ObjectKey>,
+    dependents: OrdMap<Uid, OrdSet<ObjectKey>>,
+    usage: OrdMap<compact_str::CompactString, NodeUsage>,
+    labelled: OrdMap<index::Label, OrdSet<ObjectKey>>,
+    unplaced: OrdSet<ObjectKey>,
+    wakes: OrdMap<ObjectKey, i64>,
+    due: OrdSet<(i64, ObjectKey)>,
+    answered: OrdMap<RequestId, Outcome>,
+    answered_order: Vector<RequestId>,
+}
+
+/// What folding an entry did.
+#[derive(Default, Debug)]
+pub struct Folded {
+    /// For watchers, in order of revision.
+    pub events: Vec<Event>,
+    /// Wake-ups that were set or cleared.
+    pub wakes: Vec<(ObjectKey, Option<i64>)>,
+    /// Requests that were answered.
+    pub answered: Vec<(RequestId, Outcome)>,
+    /// Requests whose answers are forgotten.
+    pub forgotten: Vec<RequestId>,
+}
+
+impl State {
+    /// The revision of the last change.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The hash chain over all folded entries: equal on all controllers at the same entry.
+    pub fn chain(&self) -> [u8; 32] {
+        self.chain
+    }
+
+    /// One object.
+    pub fn get(&self, key: &ObjectKey) -> Option<&Arc<Object>> {
+        self.objects.get(key)
+    }
+
+    /// One object by its uid.
+    pub fn by_uid(&self, uid: &str) -> Option<&Arc<Object>> {
+        self.by_uid.get(uid).and_then(|key| self.objects.get(key))
+    }
+
+    /// How many objects there are.
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+
+    /// Objects that name this uid as an owner.
+    pub fn dependents(&self, owner: &str) -> impl Iterator<Item = &Arc<Object>> {
+        self.dependents.get(owner).into_iter().flatten().filter_map(|key| self.objects.get(key))
+    }
+
+    /// What a node carries.
+    pub fn usage(&self, node: &str) -> Option<&NodeUsage> {
+        self.usage.get(node)
+    }
+
+    /// The pods placed on a node.
+    pub fn pods_on(&self, node: &str) -> impl Iterator<Item = &Arc<Object>> {
+        self.usage.get(node).into_iter().flat_map(|usage| usage.pods()).filter_map(|key| self.objects.get(key))
+    }
+
+    /// Pods that wait for a place.
+    pub fn unplaced(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.unplaced.iter()
+    }
+
+    /// Whether this pod waits for a place.
+    pub fn is_unplaced(&self, key: &ObjectKey) -> bool {
+        self.unplaced.contains(key)
+    }
+
+    /// The time of the next wake-up.
+    pub fn next_wake_ms(&self) -> Option<i64> {
+        self.due.get_min().map(|(at, _)| *at)
+    }
+
+    /// Objects whose wake-up is due, at most `limit`, the oldest first.
+    pub fn due(&self, now_ms: i64, limit: usize) -> Vec<ObjectKey> {
+        self.due.iter().take_while(|(at, _)| *at <= now_ms).take(limit).map(|(_, key)| key.clone()).collect()
+    }
+
+    /// When an object's actor is to be woken.
+    pub fn wake_of(&self, key: &ObjectKey) -> Option<i64> {
+        self.wakes.get(key).copied()
+    }
+
+    /// The answer that a request got already.
+    pub fn answered(&self, request: &str) -> Option<&Outcome> {
+        self.answered.get(request)
+    }
+
+    /// Makes one change. Returns what watchers see of it.
+    pub fn apply(&mut self, change: &Change) -> Option<Event> {
+        match change {
+            Change::Put { key, metadata, spec, status, rest } => {
+                self.revision += 1;
+                let old = self.objects.get(key).cloned();
+                let mut document = old.as_ref().map(|o| o.document.clone()).unwrap_or_default();
+                let Document { metadata: m, spec: sp, status: st, rest: r } = &mut document;
+                for (segment, new) in [(m, metadata), (sp, spec), (st, status), (r, rest)] {
+                    if let Some(new) = new {
+                        *segment = new.clone();
+                    }
+                }
+                let object = Arc::new(Object::new(key.clone(), self.revision, document));
+                self.replace(old.as_deref(), Some(&object));
+                self.objects.insert(key.clone(), object.clone());
+                Some(Event { revision: self.revision, old, new: Some(object) })
+            }
+            Change::Delete { key } => {
+                let old = self.objects.remove(key)?;
+                self.revision += 1;
+                self.replace(Some(&old), None);
+                self.set_wake(key, None);
+                Some(Event { revision: self.revision, old: Some(old), new: None })
+            }
+            Change::Wake { key, at_ms } => {
+                self.set_wake(key, *at_ms);
+                None
+            }
+        }
+    }
+
+    /// Folds a committed entry: its changes, its answers, the hash chain over its bytes.
+    pub fn fold(&mut self, entry: &Entry, bytes: &[u8]) -> Folded {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.chain);
+        hasher.update(bytes);
+        self.chain = *hasher.finalize().as_bytes();
+        let mut folded = Folded::default();
+        for turned in &entry.turns {
+            for change in &turned.changes {
+                if let Change::Wake { key, at_ms } = change {
+                    folded.wakes.push((key.clone(), *at_ms));
+                } else if matches!(change, Change::Delete { .. }) && self.wakes.contains_key(change.key()) {
+                    folded.wakes.push((change.key().clone(), None));
+                }
+                folded.events.extend(self.apply(change));
+            }
+            if let Some(request) = &turned.request {
+                folded.forgotten.extend(self.remember(request, &turned.outcome));
+                folded.answered.push((request.clone(), turned.outcome.abridged()));
+            }
+        }
+        folded
+    }
+
+    /// Remembers a request's answer; returns the request that is forgotten for it.
+    pub fn remember(&mut self, request: &RequestId, outcome: &Outcome) -> Option<RequestId> {
+        if self.answered.insert(request.clone(), outcome.abridged()).is_none() {
+            self.answered_order.push_back(request.clone());
+        }
+        if self.answered_order.len() <= ANSWERED_LIMIT {
+            return None;
+        }
+        let forgotten = self.answered_order.pop_front()?;
+        self.answered.remove(&forgotten);
+        Some(forgotten)
+    }
+
+    /// Puts a stored object back, at open. Revisions and the chain are set by [`State::restore_position`].
+    pub fn restore(&mut self, object: Object) {
+        let object = Arc::new(object);
+        self.replace(None, Some(&object));
+        self.objects.insert(object.key.clone(), object);
+    }
+
+    /// Puts a stored wake-up back, at open.
+    pub fn restore_wake(&mut self, key: &ObjectKey, at_ms: i64) {
+        self.set_wake(key, Some(at_ms));
+    }
+
+    /// Sets revision and chain, at open.
+    pub fn restore_position(&mut self, revision: u64, chain: [u8; 32]) {
+        self.revision = revision;
+        self.chain = chain;
+    }
+
+    fn set_wake(&mut self, key: &ObjectKey, at_ms: Option<i64>) {
+        let old = match at_ms {
+            Some(at) => self.wakes.insert(key.clone(), at),
+            None => self.wakes.remove(key),
+        };
+        if let Some(old) = old {
+            self.due.remove(&(old, key.clone()));
+        }
+        if let Some(at) = at_ms {
+            self.due.insert((at, key.clone()));
+        }
+    }
+
+    fn replace(&mut self, old: Option<&Object>, new: Option<&Object>) {
+        let kind: Kind = match old.or(new) {
+            Some(object) => object.key.kind,
+            None => return,
+        };
+        self.replace_references(old, new);
+        if kind == Kind::POD {
+            self.replace_pod(old, new);
+        }
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "State(revision {}, {} objects)", self.revision, self.objects.len())
+    }
+}

@@ -1,0 +1,106 @@
+//! Garbage collection: what becomes of objects whose owners are gone. By the index of dependents, never by scanning.
+
+use serde_json::Value;
+
+use super::Turn;
+use crate::{
+    input::{DeleteOptions, Propagation},
+    kind::Kind,
+    object::{Object, ObjectKey, OwnerRef},
+};
+
+impl Turn {
+    /// An owner is gone: its dependents follow it, unless another owner still holds them.
+    pub(super) fn owner_gone(&mut self, owner: &Object) {
+        let dependents: Vec<ObjectKey> = self.state.dependents(&owner.meta.uid).map(|d| d.key.clone()).collect();
+        for key in dependents {
+            if self.full() {
+                // Derived again from the state when it is woken: its owner is gone.
+                let now = self.now_ms();
+                self.wake_by(&key, now);
+            } else {
+                self.collect(&key);
+            }
+        }
+    }
+
+    /// Deletes an object all of whose owners are gone; lets go of single ones that are.
+    pub(super) fn collect(&mut self, key: &ObjectKey) {
+        let Some(object) = self.state.get(key).cloned() else { return };
+        let (gone, solid): (Vec<&OwnerRef>, Vec<&OwnerRef>) =
+            object.meta.owners.iter().partition(|r| self.dangling(&object, r));
+        if gone.is_empty() {
+            return;
+        }
+        if solid.is_empty() {
+            let options = DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };
+            // It exists and has no preconditions: a refusal can only be a protected namespace, which has no owner.
+            let _ = self.delete(key, &options);
+        } else {
+            let uids: Vec<String> = gone.iter().map(|r| r.uid.to_string()).collect();
+            self.forget_owners(key, &uids);
+        }
+    }
+
+    /// An object that names owners of which none is there is looked at again in a moment.
+    pub(super) fn collect_later(&mut self, object: &Object) {
+        let owners = &object.meta.owners;
+        if !owners.is_empty() && owners.iter().all(|r| self.dangling(object, r)) {
+            let at = self.now_ms() + 1000;
+            self.wake_by(&object.key, at);
+        }
+    }
+
+    /// Lets dependents forget their owner.
+    pub(super) fn release_dependents(&mut self, owner: &Object) {
+        let uid = owner.meta.uid.to_string();
+        let dependents: Vec<ObjectKey> = self.state.dependents(&uid).map(|d| d.key.clone()).collect();
+        for key in dependents {
+            if self.full() {
+                return;
+            }
+            self.forget_owners(&key, std::slice::from_ref(&uid));
+        }
+    }
+
+    /// Deletes dependents; those that block their owner in the foreground, so that they wait for theirs.
+    pub(super) fn delete_dependents(&mut self, owner: &Object, foreground: bool) {
+        let dependents: Vec<_> =
+            self.state.dependents(&owner.meta.uid).filter(|d| !d.meta.deleting()).cloned().collect();
+        for dependent in dependents {
+            if self.full() {
+                let now = self.now_ms();
+                self.wake_by(&owner.key, now);
+                return;
+            }
+            let blocks =
+                dependent.meta.owners.iter().any(|r| r.uid == owner.meta.uid && r.block_owner_deletion);
+            let owns = self.state.dependents(&dependent.meta.uid).next().is_some();
+            let propagation =
+                if foreground && blocks && owns { Propagation::Foreground } else { Propagation::Background };
+            let options = DeleteOptions { propagation: Some(propagation), ..DeleteOptions::default() };
+            let _ = self.delete(&dependent.key, &options);
+        }
+    }
+
+    fn forget_owners(&mut self, key: &ObjectKey, uids: &[String]) {
+        self.edit_metadata(key, |meta| {
+            if let Some(list) = meta.get_mut("ownerReferences").and_then(Value::as_array_mut) {
+                list.retain(|r| !uids.iter().any(|uid| r["uid"] == uid.as_str()));
+                if list.is_empty() {
+                    meta.remove("ownerReferences");
+                }
+            }
+        });
+    }
+
+    /// Whether a reference means nothing that exists. A kind that is not served is never taken for gone, nor is a
+    /// namespaced owner of a cluster-scoped object.
+    fn dangling(&self, object: &Object, reference: &OwnerRef) -> bool {
+        match Kind::by_name(&reference.api_version, &reference.kind) {
+            None => false,
+            Some(kind) if kind.info().namespaced && object.key.namespace.is_empty() => false,
+            Some(_) => self.owner(&object.key.namespace, reference).is_none(),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Deletion: grace for pods, finalizers, what becomes of dependents.
+
+use serde_json::{Value, json};
+
+use super::Turn;
+use crate::{
+    input::{DeleteOptions, Outcome, Propagation, Rejection},
+    kind::Kind,
+    object::{Object, ObjectKey, rfc3339},
+};
+
+/// The finalizer of a foreground deletion.
+pub const FOREGROUND: &str = "foregroundDeletion";
+/// The finalizer of a deletion that leaves dependents behind.
+pub const ORPHAN: &str = "orphan";
+/// Namespaces that the cluster needs.
+const PROTECTED: [&str; 3] = ["default", "kube-system", "kube-public"];
+
+fn deleted(object: &Object) -> Outcome {
+    Outcome::Deleted {
+        key: object.key.clone(),
+        revision: object.revision,
+        document: Some(object.document.clone()),
+    }
+}
+
+fn pending(object: &Object) -> Outcome {
+    Outcome::Object { key: object.key.clone(), revision: object.revision, document: Some(object.document.clone()) }
+}
+
+impl Turn {
+    /// Deletes an object as asked: at once, or by marking it and waiting for its worker, its finalizers or its
+    /// dependents. Asked again, it may only become sooner.
+    pub fn delete(&mut self, key: &ObjectKey, options: &DeleteOptions) -> Result<Outcome, Rejection> {
+        let object = self.state.get(key).cloned().ok_or_else(|| Rejection::NotFound(key.clone()))?;
+        check(&object, options)?;
+        if key.kind == Kind::NAMESPACE && object.meta.deleting() {
+            let message = "The system is ensuring all content is removed from this namespace.  Upon completion, this \
+                           namespace will automatically be purged by the system.";
+            return Err(Rejection::Conflict(key.clone(), message.into()));
+        }
+        let grace = grace_of(&object, options);
+        if object.meta.deleting() {
+            let remaining = object.meta.deletion_grace_s.unwrap_or(0);
+            if key.kind != Kind::POD || grace >= remaining {
+                return Ok(pending(&object));
+            }
+        }
+        let mut finalizers: Vec<String> = object.meta.finalizers.iter().map(ToString::to_string).collect();
+        match options.propagation {
+            Some(Propagation::Orphan) => finalizers.push(ORPHAN.into()),
+            Some(Propagation::Foreground) => finalizers.push(FOREGROUND.into()),
+            _ => {}
+        }
+        finalizers.sort();
+        finalizers.dedup();
+        let namespace = key.kind == Kind::NAMESPACE;
+        if finalizers.is_empty() && grace == 0 && !namespace {
+            self.remove(key);
+            return Ok(deleted(&object));
+        }
+        let at = rfc3339(self.now_ms() + grace * 1000);
+        self.edit_metadata(key, |meta| {
+            meta.insert("deletionTimestamp".into(), at.into());
+            meta.insert("deletionGracePeriodSeconds".into(), grace.into());
+            if !finalizers.is_empty() {
+                meta.insert("finalizers".into(), json!(finalizers));
+            }
+        });
+        self.finish_deletion(key);
+        match self.state.get(key) {
+            Some(object) => Ok(pending(object)),
+            None => Ok(deleted(&object)),
+        }
+    }
+
+    /// Goes on with a deletion that was asked for: serves the finalizers that are the cluster's own, and removes the
+    /// object when nothing holds it any more. A placed pod is held by its worker until that says it is gone.
+    pub fn finish_deletion(&mut self, key: &ObjectKey) {
+        let Some(object) = self.state.get(key).cloned().filter(|o| o.meta.deleting()) else { return };
+        let has = |name: &str| object.meta.finalizers.iter().any(|f| f == name);
+        if has(ORPHAN) {
+            self.release_dependents(&object);
+            if self.state.dependents(&object.meta.uid).next().is_none() {
+                self.drop_finalizer(key, ORPHAN);
+            } else {
+                let now = self.now_ms();
+                self.wake_by(key, now);
+            }
+        }
+        if has(FOREGROUND) {
+            self.delete_dependents(&object, true);
+            let blocked = self.state.dependents(&object.meta.uid).any(|d| {
+                d.meta.owners.iter().any(|r| r.uid == object.meta.uid && r.block_owner_deletion)
+            });
+            if !blocked {
+                self.drop_finalizer(key, FOREGROUND);
+            }
+        }
+        let Some(object) = self.state.get(key).cloned() else { return };
+        let held_by_worker = object.pod().is_some_and(|p| p.node.is_some() && !p.terminal())
+            && object.meta.deletion_grace_s.unwrap_or(0) > 0;
+        if object.meta.finalizers.is_empty() && !held_by_worker && key.kind != Kind::NAMESPACE {
+            self.remove(key);
+        }
+    }
+
+    /// The worker says that nothing of a pod runs any more.
+    pub(super) fn pod_gone(&mut self, pod: &Object) {
+        if pod.meta.finalizers.is_empty() {
+            self.remove(&pod.key);
+        } else {
+            self.edit_metadata(&pod.key, |meta| {
+                meta.insert("deletionGracePeriodSeconds".into(), 0.into());
+            });
+            self.finish_deletion(&pod.key);
+        }
+    }
+
+    fn drop_finalizer(&mut self, key: &ObjectKey, name: &str) {
+        self.edit_metadata(key, |meta| {
+            if let Some(list) = meta.get_mut("finalizers").and_then(Value::as_array_mut) {
+                list.retain(|f| f != name);
+                if list.is_empty() {
+                    meta.remove("finalizers");
+                }
+            }
+        });
+    }
+}
+
+fn check(object: &Object, options: &DeleteOptions) -> Result<(), Rejection> {
+    let key = &object.key;
+    if let Some(uid) = options.uid.as_ref().filter(|uid| **uid != object.meta.uid) {
+        let message =
+            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", object.meta.uid);
+        return Err(Rejection::Conflict(key.clone(), message));
+    }
+    if let Some(revision) = options.revision.filter(|r| *r != object.revision) {
+        let message = format!(
+            "Precondition failed: the ResourceVersion in the precondition ({revision}) does not match the \
+             ResourceVersion in record ({}). The object might have been modified",
+            object.revision
+        );
+        return Err(Rejection::Conflict(key.clone(), message));
+    }
+    if key.kind == Kind::NAMESPACE && PROTECTED.contains(&key.name.as_str()) {
+        return Err(Rejection::Forbidden(key.clone(), "this namespace may not be deleted".into()));
+    }
+    Ok(())
+}
+
+/// Seconds that the object still has: only a placed pod that has not ended has any.
+fn grace_of(object: &Object, options: &DeleteOptions) -> i64 {
+    let Some(pod) = object.pod() else { return 0 };
+    if pod.node.is_none() || pod.terminal() {
+        return 0;
+    }
+    match options.grace_s.unwrap_or(pod.grace_s) {
+        seconds if seconds < 0 => 1,
+        seconds => seconds,
+    }
+}

@@ -1,0 +1,394 @@
+//! The turn: one input and the whole cascade that it starts, run until no actor has anything left to do. Atomic: its
+//! changes become one part of an entry, or nothing of it happens. Bounded: what does not fit goes on in a next turn,
+//! by wake-ups that are part of the state.
+//!
+//! ```text
+//!   input -> api / reports / verdicts ... -> put, delete --notify--> queue of keys -> actor's reconcile -> put, delete ...
+//!                                                       \-> unplaced pods -> placement, when the queue is empty
+//! ```
+
+mod api;
+mod collect;
+mod context;
+mod delete;
+mod event;
+mod place;
+mod report;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+pub use context::Context;
+use serde_json::Value;
+
+use crate::{
+    change::Change,
+    input::{Input, Outcome},
+    kind::Kind,
+    object::{Document, Object, ObjectKey, OwnerRef},
+    state::State,
+};
+
+/// Changes after which a turn leaves the rest to a next one.
+pub const CHANGES_LIMIT: usize = 2000;
+/// Bytes of documents after which a turn leaves the rest to a next one.
+pub const BYTES_LIMIT: usize = 4 << 20;
+/// Pods placed in one turn.
+pub const PLACEMENTS_LIMIT: usize = 500;
+/// Actors that may react in one turn: an upper bound against a cascade that does not end.
+const REACTIONS_LIMIT: usize = 20_000;
+
+/// What a turn decided.
+#[derive(Debug)]
+pub struct Decision {
+    /// Its changes, in order.
+    pub changes: Vec<Change>,
+    /// Its answer, with the document.
+    pub outcome: Outcome,
+    /// The state with the changes made: what the next turn starts from.
+    pub state: State,
+}
+
+/// Decides one input on a state. Pure: the same arguments give the same decision.
+pub fn decide(state: &State, input: &Input, context: Context) -> Decision {
+    let mut turn = Turn::new(state.clone(), context);
+    let outcome = turn.take(input);
+    if let Outcome::Rejected(_) = outcome {
+        return Decision { changes: Vec::new(), outcome, state: state.clone() };
+    }
+    turn.run();
+    let outcome = turn.refresh(outcome);
+    if let Input::Api(request) = input
+        && request.dry_run()
+    {
+        return Decision { changes: Vec::new(), outcome, state: state.clone() };
+    }
+    Decision { changes: turn.changes, outcome, state: turn.state }
+}
+
+/// A turn in progress: what actors act on.
+pub struct Turn {
+    state: State,
+    context: Context,
+    changes: Vec<Change>,
+    bytes: usize,
+    queue: BTreeSet<ObjectKey>,
+    unplaced: BTreeSet<ObjectKey>,
+    capacity_changed: bool,
+    reactions: usize,
+}
+
+impl Turn {
+    fn new(state: State, context: Context) -> Turn {
+        Turn {
+            state,
+            context,
+            changes: Vec::new(),
+            bytes: 0,
+            queue: BTreeSet::new(),
+            unplaced: BTreeSet::new(),
+            capacity_changed: false,
+            reactions: 0,
+        }
+    }
+
+    /// The state as it stands in this turn.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The turn's time, Unix milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        self.context.now_ms
+    }
+
+    /// The turn's time as Kubernetes writes it.
+    pub fn now(&self) -> String {
+        crate::object::rfc3339(self.context.now_ms)
+    }
+
+    /// Ids and names.
+    pub fn context(&mut self) -> &mut Context {
+        &mut self.context
+    }
+
+    /// Whether the turn is full: an actor with much to do stops and asks to be woken at once.
+    pub fn full(&self) -> bool {
+        self.changes.len() >= CHANGES_LIMIT || self.bytes >= BYTES_LIMIT
+    }
+
+    /// Lets an object's actor react in this turn.
+    pub fn notify(&mut self, key: &ObjectKey) {
+        if key.kind.info().reconcile.is_some() {
+            self.queue.insert(key.clone());
+        }
+    }
+
+    /// Sets or clears the time of an actor's next wake-up.
+    pub fn wake(&mut self, key: &ObjectKey, at_ms: Option<i64>) {
+        if self.state.wake_of(key) != at_ms {
+            self.change(Change::Wake { key: key.clone(), at_ms });
+        }
+    }
+
+    /// Wakes an actor no later than that: an earlier wake-up stays.
+    pub fn wake_by(&mut self, key: &ObjectKey, at_ms: i64) {
+        if self.state.wake_of(key).is_none_or(|at| at > at_ms) {
+            self.wake(key, Some(at_ms));
+        }
+    }
+
+    /// Puts an object: nothing happens when it stays the same. Its actor, its managing owner and whoever depends on it
+    /// get to react. Returns the object as it stands now.
+    pub fn put(&mut self, key: &ObjectKey, document: Document) -> Arc<Object> {
+        let old = self.state.get(key).cloned();
+        if let Some(change) = Change::between(key.clone(), old.as_ref().map(|o| &o.document), &document) {
+            self.change(change);
+        }
+        let new = self.state.get(key).expect("just put").clone();
+        if old.as_ref().map(|o| o.revision) != Some(new.revision) {
+            self.changed(old.as_deref(), Some(&new));
+        }
+        new
+    }
+
+    /// Writes an object's status, if it differs.
+    pub fn put_status(&mut self, object: &Object, status: Value) -> Arc<Object> {
+        let current = self.state.get(&object.key).map(|o| o.document.clone()).unwrap_or(object.document.clone());
+        self.put(&object.key, current.with_status(status))
+    }
+
+    /// Changes an object's metadata by a function on its JSON.
+    pub fn edit_metadata(&mut self, key: &ObjectKey, edit: impl FnOnce(&mut serde_json::Map<String, Value>)) {
+        let Some(object) = self.state.get(key).cloned() else { return };
+        let mut metadata = object.document.metadata_value();
+        if let Some(map) = metadata.as_object_mut() {
+            edit(map);
+        }
+        self.put(key, object.document.with_metadata(metadata));
+    }
+
+    /// Changes an object's spec by a function on its JSON and counts its generation up when it differs.
+    pub fn edit_spec(&mut self, key: &ObjectKey, edit: impl FnOnce(&mut Value)) {
+        let Some(object) = self.state.get(key).cloned() else { return };
+        let mut spec = object.document.spec_value();
+        edit(&mut spec);
+        let mut document = object.document.with_spec(spec);
+        if document.spec != object.document.spec && object.meta.generation > 0 {
+            let mut metadata = document.metadata_value();
+            metadata["generation"] = (object.meta.generation + 1).into();
+            document = document.with_metadata(metadata);
+        }
+        self.put(key, document);
+    }
+
+    /// Creates an object that an actor owns: completes uid, creationTimestamp and generation. The value carries
+    /// metadata with a name, spec and so on. None when the name is taken.
+    pub fn create(&mut self, kind: Kind, mut value: Value) -> Option<Arc<Object>> {
+        let name = value["metadata"]["name"].as_str().unwrap_or_default().to_string();
+        let namespace = value["metadata"]["namespace"].as_str().unwrap_or_default().to_string();
+        let key = ObjectKey::new(kind, &namespace, &name);
+        if self.state.get(&key).is_some() {
+            return None;
+        }
+        api::complete_metadata(self, kind, &mut value["metadata"]);
+        Some(self.put(&key, Document::from_value(value)))
+    }
+
+    /// An owner reference to an object, as the managing owner.
+    pub fn controller_reference(owner: &Object) -> Value {
+        serde_json::json!({
+            "apiVersion": owner.key.kind.api_version(), "kind": owner.key.kind.info().kind,
+            "name": owner.key.name, "uid": owner.meta.uid, "controller": true, "blockOwnerDeletion": true,
+        })
+    }
+
+    /// The object that a reference from a namespace means, if it is still that one.
+    pub fn owner(&self, namespace: &str, reference: &OwnerRef) -> Option<Arc<Object>> {
+        let kind = Kind::by_name(&reference.api_version, &reference.kind)?;
+        let namespace = if kind.info().namespaced { namespace } else { "" };
+        let key = ObjectKey::new(kind, namespace, &reference.name);
+        self.state.get(&key).filter(|o| o.meta.uid == reference.uid).cloned()
+    }
+
+    fn change(&mut self, change: Change) {
+        self.bytes += change.weight();
+        self.state.apply(&change);
+        self.changes.push(change);
+    }
+
+    /// Removes an object at once; finalizers and grace are the business of [`Turn::delete`].
+    pub(crate) fn remove(&mut self, key: &ObjectKey) {
+        let Some(old) = self.state.get(key).cloned() else { return };
+        self.change(Change::Delete { key: key.clone() });
+        self.queue.remove(key);
+        self.changed(Some(&old), None);
+        self.owner_gone(&old);
+    }
+
+    /// Who gets to react to a change.
+    fn changed(&mut self, old: Option<&Object>, new: Option<&Object>) {
+        let Some(object) = new.or(old) else { return };
+        let key = &object.key;
+        if new.is_some() {
+            self.notify(key);
+        }
+        for owners in [old, new].into_iter().flatten().map(|o| &o.meta.owners) {
+            for reference in owners.iter().filter(|r| r.controller) {
+                if let Some(owner) = self.owner(&key.namespace, reference) {
+                    self.notify(&owner.key);
+                }
+            }
+        }
+        if key.kind == Kind::POD {
+            // Whoever ends or leaves frees capacity.
+            let takes = |o: &Object| o.pod().is_some_and(|p| p.node.is_some() && !p.terminal());
+            if old.is_some_and(takes) && !new.is_some_and(takes) {
+                self.capacity_changed = true;
+            }
+            if new.is_some() && self.state.is_unplaced(key) {
+                self.unplaced.insert(key.clone());
+            }
+            self.orphan_changed(object);
+        }
+        if key.kind == Kind::NODE {
+            self.capacity_changed = true;
+        }
+        if let Some(old) = old
+            && new.is_none()
+        {
+            if !key.namespace.is_empty() {
+                let namespace = ObjectKey::new(Kind::NAMESPACE, "", &key.namespace);
+                if self.state.get(&namespace).is_some_and(|n| n.meta.deleting()) {
+                    self.notify(&namespace);
+                }
+            }
+            // A foreground deletion waits for its dependents.
+            for reference in &old.meta.owners {
+                if let Some(owner) = self.owner(&key.namespace, reference)
+                    && owner.meta.deleting()
+                {
+                    self.finish_deletion(&owner.key);
+                }
+            }
+        }
+    }
+
+    /// A pod without a managing owner may be adopted by a replica set whose selector matches it.
+    fn orphan_changed(&mut self, pod: &Object) {
+        if pod.meta.controller().is_some() || pod.meta.labels.is_empty() {
+            return;
+        }
+        let matching: Vec<ObjectKey> = self
+            .state
+            .list(Kind::REPLICA_SET, Some(&pod.key.namespace))
+            .filter(|rs| {
+                rs.replica_set().is_some_and(|d| !d.selector.is_empty() && d.selector.matches(&pod.meta.labels))
+            })
+            .map(|rs| rs.key.clone())
+            .collect();
+        for key in matching {
+            self.notify(&key);
+        }
+    }
+
+    /// Runs actors until none has anything to do, then places pods, and so on.
+    fn run(&mut self) {
+        loop {
+            while let Some(key) = self.next() {
+                self.reactions += 1;
+                if self.full() || self.reactions > REACTIONS_LIMIT {
+                    self.postpone(key);
+                    return;
+                }
+                let Some(object) = self.state.get(&key).cloned() else { continue };
+                if let Some(reconcile) = key.kind.info().reconcile {
+                    reconcile(self, &object);
+                }
+            }
+            if !self.place() {
+                return;
+            }
+        }
+    }
+
+    /// Pods first, then what owns them, so that an owner counts once what many of its pods did.
+    fn next(&mut self) -> Option<ObjectKey> {
+        const ORDER: [Kind; 3] = [Kind::POD, Kind::REPLICA_SET, Kind::DEPLOYMENT];
+        for kind in ORDER {
+            let first = ObjectKey::new(kind, "", "");
+            let found = self.queue.range(first..).next().filter(|key| key.kind == kind).cloned();
+            if let Some(key) = found {
+                self.queue.remove(&key);
+                return Some(key);
+            }
+        }
+        self.queue.pop_first()
+    }
+
+    /// The turn is full: whoever has not reacted is woken at once, in a next turn.
+    fn postpone(&mut self, key: ObjectKey) {
+        let now = self.context.now_ms;
+        self.wake_by(&key, now);
+        while let Some(key) = self.queue.pop_first() {
+            self.wake_by(&key, now);
+        }
+    }
+
+    fn take(&mut self, input: &Input) -> Outcome {
+        match input {
+            Input::Api(request) => self.api(request),
+            Input::NodeHello(hello) => {
+                crate::kinds::node::hello(self, hello);
+                Outcome::Done
+            }
+            Input::Verdicts(verdicts) => {
+                for verdict in verdicts {
+                    crate::kinds::node::verdict(self, verdict);
+                }
+                Outcome::Done
+            }
+            Input::Reports(reports) => {
+                for report in reports {
+                    self.report(report);
+                }
+                Outcome::Done
+            }
+            Input::Wake(keys) => {
+                for key in keys {
+                    if self.state.wake_of(key).is_some_and(|at| at <= self.context.now_ms) {
+                        self.wake(key, None);
+                        self.collect(key);
+                        self.finish_deletion(key);
+                        if self.state.is_unplaced(key) {
+                            self.unplaced.insert(key.clone());
+                        }
+                        self.notify(key);
+                    }
+                }
+                Outcome::Done
+            }
+            Input::Bootstrap(objects) => {
+                for (key, document) in objects {
+                    self.bootstrap(key, document);
+                }
+                Outcome::Done
+            }
+        }
+    }
+
+    /// The outcome with the object as it stands at the end of the turn.
+    fn refresh(&self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Object { key, revision, document } => match self.state.get(&key) {
+                Some(object) => Outcome::Object {
+                    key,
+                    revision: object.revision,
+                    document: Some(object.document.clone()),
+                },
+                // Gone within the turn: its last state is the answer.
+                None => Outcome::Deleted { key, revision, document },
+            },
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Placing pods within the turn, on the turn's own state: what is planned is true, there is nothing to conflict with.
+
+use serde_json::{Value, json};
+
+use super::{PLACEMENTS_LIMIT, Turn};
+use crate::{
+    object::{Object, ObjectKey},
+    scheduling,
+};
+
+/// When capacity came free for more pods than one turn places, the rest is tried after this.
+const RETRY_MS: i64 = 500;
+
+impl Turn {
+    /// Places waiting pods: the new ones, and all when capacity came free. Says whether any was placed or told why not.
+    pub(super) fn place(&mut self) -> bool {
+        let fresh = std::mem::take(&mut self.unplaced);
+        let all = std::mem::take(&mut self.capacity_changed);
+        let mut candidates: Vec<ObjectKey> = if all {
+            self.state.unplaced().cloned().collect()
+        } else {
+            fresh.into_iter().filter(|key| self.state.is_unplaced(key)).collect()
+        };
+        if candidates.is_empty() {
+            return false;
+        }
+        let rank = |state: &crate::state::State, key: &ObjectKey| {
+            state.get(key).map(|o| (std::cmp::Reverse(o.pod().map_or(0, |p| p.priority)), o.meta.created_ms))
+        };
+        candidates.sort_by_cached_key(|key| (rank(&self.state, key), key.clone()));
+        for later in candidates.split_off(candidates.len().min(PLACEMENTS_LIMIT)) {
+            // What was never tried goes on at once, what did not fit before a little later: none is forgotten.
+            let tried = self.state.get(&later).and_then(|o| o.pod()?.unscheduled_reason.clone()).is_some();
+            let at = self.now_ms() + if tried { RETRY_MS } else { 0 };
+            self.wake_by(&later, at);
+        }
+        for placement in scheduling::plan(&self.state, &candidates, self.context.now_ms) {
+            let Some(pod) = self.state.get(&placement.pod).cloned() else { continue };
+            match placement.node {
+                Ok(node) => self.assign(&pod, &node),
+                Err(message) => self.unschedulable(&pod, message),
+            }
+        }
+        true
+    }
+
+    /// Puts a pod on a node.
+    pub(super) fn assign(&mut self, pod: &Object, node: &str) {
+        let mut spec = pod.document.spec_value();
+        spec["nodeName"] = node.into();
+        let status = with_condition(pod.document.status_value(), "True", None, &self.now());
+        self.put(&pod.key, pod.document.with_spec(spec).with_status(status));
+        let message = format!("Successfully assigned {}/{} to {node}", pod.key.namespace, pod.key.name);
+        self.event(pod, "Normal", "Scheduled", message, "default-scheduler");
+    }
+
+    fn unschedulable(&mut self, pod: &Object, message: String) {
+        let known = pod.pod().and_then(|p| p.unscheduled_message.as_deref()) == Some(&message);
+        if known {
+            return;
+        }
+        let status = with_condition(
+            pod.document.status_value(),
+            "False",
+            Some(("Unschedulable", &message)),
+            &self.now(),
+        );
+        self.put(&pod.key, pod.document.with_status(status));
+        // Putting it made it a candidate again: it was just tried.
+        self.unplaced.remove(&pod.key);
+        self.event(pod, "Warning", "FailedScheduling", message, "default-scheduler");
+    }
+}
+
+/// The status with a PodScheduled condition; its transition time stays while its status does.
+fn with_condition(mut status: Value, value: &str, why: Option<(&str, &str)>, now: &str) -> Value {
+    if !status.is_object() {
+        status = json!({"phase": "Pending"});
+    }
+    if !status["conditions"].is_array() {
+        status["conditions"] = json!([]);
+    }
+    let mut condition = json!({
+        "type": "PodScheduled", "status": value, "lastProbeTime": null, "lastTransitionTime": now,
+    });
+    if let Some((reason, message)) = why {
+        condition["reason"] = reason.into();
+        condition["message"] = message.into();
+    }
+    if let Some(list) = status["conditions"].as_array_mut() {
+        match list.iter_mut().find(|c| c["type"] == "PodScheduled") {
+            Some(old) => {
+                if old["status"] == value {
+                    condition["lastTransitionTime"] = old["lastTransitionTime"].clone();
+                }
+                *old = condition;
+            }
+            None => list.push(condition),
+        }
+    }
+    status
+}

@@ -1,0 +1,217 @@
+//! Nodes: joining, being lost, coming back; who has to leave, and where the replacements go.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod driver;
+
+use driver::{Cluster, deployment, key, pod, words};
+use kontiki_actors::{Kind, input::Life, turn::CHANGES_LIMIT};
+use serde_json::json;
+
+fn on<'a>(
+    cluster: &'a Cluster,
+    node: &'a str,
+) -> impl Iterator<Item = std::sync::Arc<kontiki_actors::Object>> + 'a {
+    cluster.active().into_iter().filter(move |p| p.pod().unwrap().node.as_deref() == Some(node))
+}
+
+fn taints(cluster: &Cluster, node: &str) -> Vec<String> {
+    let node = cluster.get(Kind::NODE, node);
+    node.node().unwrap().taints.iter().map(|t| format!("{}:{}", t.key, t.effect)).collect()
+}
+
+#[test]
+fn a_worker_that_says_hello_is_a_ready_node() {
+    let mut cluster = Cluster::new(1);
+    assert_eq!(
+        cluster.condition(Kind::NODE, "node-0", "Ready").unwrap(),
+        ("True".into(), "KubeletReady".into())
+    );
+    for pressure in ["MemoryPressure", "DiskPressure", "PIDPressure"] {
+        assert_eq!(cluster.condition(Kind::NODE, "node-0", pressure).unwrap().0, "False");
+    }
+    assert_eq!(cluster.events("RegisteredNode"), ["Node node-0 event: Registered Node node-0 in Controller"]);
+    cluster.edit(Kind::NODE, "node-0", |n| {
+        n["metadata"]["labels"]["disk"] = "ssd".into();
+        n["metadata"]["annotations"] = json!({"note": "mine"});
+        n["spec"]["taints"] = json!([{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]);
+    });
+    cluster.advance(60);
+    assert_eq!(cluster.hello("node-0"), [], "nothing new, nothing written");
+    let node = cluster.get(Kind::NODE, "node-0");
+    assert_eq!((node.meta.labels["disk"].as_str(), node.meta.annotations["note"].as_str()), ("ssd", "mine"));
+    assert_eq!(taints(&cluster, "node-0"), ["gpu:NoSchedule"]);
+}
+
+#[test]
+fn a_suspect_keeps_its_pods_and_gets_no_new_ones() {
+    let mut cluster = Cluster::new(2);
+    cluster.create(Kind::DEPLOYMENT, deployment("web", 4));
+    cluster.work_out();
+    cluster.verdicts(&["node-0"], Life::Suspect);
+    cluster.settle();
+    assert_eq!(
+        cluster.condition(Kind::NODE, "node-0", "Ready").unwrap(),
+        ("Unknown".into(), "NodeStatusUnknown".into())
+    );
+    assert_eq!(on(&cluster, "node-0").count(), 2);
+    cluster.set_replicas(Kind::DEPLOYMENT, "web", 8);
+    assert_eq!((on(&cluster, "node-0").count(), on(&cluster, "node-1").count()), (2, 6));
+    cluster.verdicts(&["node-0"], Life::Ready);
+    assert_eq!(taints(&cluster, "node-0"), [""; 0]);
+    assert_eq!(cluster.condition(Kind::NODE, "node-0", "Ready").unwrap().0, "True");
+}
+
+#[test]
+fn a_lost_nodes_pods_are_replaced_elsewhere_in_the_same_turn() {
+    let mut cluster = Cluster::new(3);
+    cluster.create(Kind::DEPLOYMENT, deployment("web", 6));
+    cluster.work_out();
+    let turns = cluster.turns;
+    cluster.verdicts(&["node-1"], Life::Down);
+    assert_eq!(cluster.turns, turns + 1);
+    assert_eq!(
+        taints(&cluster, "node-1"),
+        ["node.kubernetes.io/unreachable:NoSchedule", "node.kubernetes.io/unreachable:NoExecute"]
+    );
+    let (lost, rest): (Vec<_>, Vec<_>) = cluster.pods().into_iter().partition(|p| p.meta.deleting());
+    assert_eq!((lost.len(), rest.len()), (2, 6));
+    for pod in &lost {
+        let status = pod.document.status_value();
+        assert_eq!(status["reason"], "NodeLost");
+        assert!(!pod.pod().unwrap().ready);
+        let target = cluster.condition(Kind::POD, &pod.key.name, "DisruptionTarget").unwrap();
+        assert_eq!(target, ("True".into(), "DeletionByTaintManager".into()));
+        assert_eq!(pod.meta.deletion_grace_s, Some(30));
+    }
+    for pod in &rest {
+        let node = pod.pod().unwrap().node.clone();
+        assert!(node.is_some_and(|n| n != "node-1"), "{}", pod.key.name);
+    }
+    assert_eq!(cluster.verdicts(&["node-1"], Life::Down), [], "known already");
+    // Back again: its old pods are told to leave, the node takes new ones.
+    cluster.hello("node-1");
+    assert_eq!(taints(&cluster, "node-1"), [""; 0]);
+    cluster.work_out();
+    assert_eq!(cluster.pods().len(), 6);
+    assert_eq!(cluster.status(Kind::DEPLOYMENT, "web")["availableReplicas"], 6);
+}
+
+#[test]
+fn patience_with_a_lost_node_ends_when_it_says() {
+    let mut cluster = Cluster::new(1);
+    let mut patient = pod("patient", "web");
+    patient["spec"]["tolerations"] = json!([
+        {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+    ]);
+    let mut daemon = pod("daemon", "web");
+    daemon["spec"]["tolerations"] = json!([{"operator": "Exists"}]);
+    cluster.create(Kind::POD, patient);
+    cluster.create(Kind::POD, daemon);
+    cluster.work_out();
+    cluster.verdicts(&["node-0"], Life::Down);
+    for name in ["patient", "daemon"] {
+        let pod = cluster.get(Kind::POD, name);
+        assert!(
+            !pod.meta.deleting() && !pod.pod().unwrap().ready,
+            "{name} stays, but nobody can say that it is ready"
+        );
+    }
+    assert_eq!(cluster.state.wake_of(&key(Kind::NODE, "node-0")), Some(cluster.now_ms + 300_000));
+    cluster.advance(299);
+    assert!(!cluster.get(Kind::POD, "patient").meta.deleting());
+    cluster.advance(2);
+    assert!(cluster.get(Kind::POD, "patient").meta.deleting());
+    assert!(!cluster.get(Kind::POD, "daemon").meta.deleting());
+    assert_eq!(cluster.state.wake_of(&key(Kind::NODE, "node-0")), None);
+}
+
+#[test]
+fn a_node_that_is_back_in_time_keeps_its_patient_pods() {
+    let mut cluster = Cluster::new(1);
+    let mut patient = pod("patient", "web");
+    patient["spec"]["tolerations"] = json!([{"operator": "Exists", "tolerationSeconds": 300}]);
+    cluster.create(Kind::POD, patient);
+    cluster.work_out();
+    cluster.verdicts(&["node-0"], Life::Down);
+    cluster.advance(100);
+    cluster.hello("node-0");
+    assert_eq!(cluster.state.wake_of(&key(Kind::NODE, "node-0")), None);
+    cluster.advance(1000);
+    assert!(!cluster.get(Kind::POD, "patient").meta.deleting());
+}
+
+#[test]
+fn peoples_taints_send_pods_away_too() {
+    let mut cluster = Cluster::new(2);
+    cluster.create(Kind::DEPLOYMENT, deployment("web", 4));
+    cluster.work_out();
+    cluster.edit(Kind::NODE, "node-0", |n| {
+        n["spec"]["taints"] = json!([{"key": "k", "value": "v", "effect": "NoExecute"}])
+    });
+    assert_eq!((on(&cluster, "node-0").count(), on(&cluster, "node-1").count()), (0, 4));
+    let evicted: Vec<_> = cluster.pods().into_iter().filter(|p| p.meta.deleting()).collect();
+    assert!(
+        evicted.iter().all(|p| p.document.status_value().get("reason").is_none()),
+        "the node is not lost"
+    );
+    cluster.work_out();
+    assert_eq!(cluster.pods().len(), 4);
+}
+
+#[test]
+fn a_cordon_shows_as_a_taint() {
+    let mut cluster = Cluster::new(1);
+    cluster.edit(Kind::NODE, "node-0", |n| n["spec"]["unschedulable"] = true.into());
+    assert_eq!(taints(&cluster, "node-0"), ["node.kubernetes.io/unschedulable:NoSchedule"]);
+    cluster.edit(Kind::NODE, "node-0", |n| n["spec"]["unschedulable"] = false.into());
+    assert_eq!(taints(&cluster, "node-0"), [""; 0]);
+}
+
+#[test]
+fn a_deleted_nodes_pods_go_with_it_and_are_replaced() {
+    let mut cluster = Cluster::new(2);
+    cluster.create(Kind::DEPLOYMENT, deployment("web", 4));
+    cluster.work_out();
+    let turns = cluster.turns;
+    let (changes, _) = cluster.delete(Kind::NODE, "node-0", None);
+    assert_eq!(cluster.turns, turns + 1);
+    assert_eq!(words(&changes).iter().filter(|w| *w == "delete Pod").count(), 2);
+    assert!(cluster.find(Kind::NODE, "node-0").is_none());
+    assert_eq!((cluster.pods().len(), on(&cluster, "node-1").count()), (4, 4));
+}
+
+#[test]
+fn a_pod_may_not_name_a_missing_node_for_long() {
+    let mut cluster = Cluster::new(1);
+    let mut lost = pod("lost", "web");
+    lost["spec"]["nodeName"] = "nowhere".into();
+    cluster.create(Kind::POD, lost);
+    cluster.advance(39);
+    assert!(cluster.find(Kind::POD, "lost").is_some());
+    cluster.advance(2);
+    assert!(cluster.find(Kind::POD, "lost").is_none());
+}
+
+#[test]
+fn a_lost_zone_is_bounded_turns_and_everything_comes_back() {
+    let mut cluster = Cluster::new(30);
+    cluster.create(Kind::DEPLOYMENT, deployment("web", 900));
+    cluster.work_out();
+    let zone: Vec<String> = (0..30).step_by(3).map(|n| format!("node-{n}")).collect();
+    let zone: Vec<&str> = zone.iter().map(String::as_str).collect();
+    let lost: usize = zone.iter().map(|node| on(&cluster, node).count()).sum();
+    assert!(lost > 200, "{lost}");
+    let turns = cluster.turns;
+    let changes = cluster.verdicts(&zone, Life::Down);
+    let bound = CHANGES_LIMIT + 1000;
+    assert!(changes.len() <= bound, "{}", changes.len());
+    assert!(zone.iter().all(|node| taints(&cluster, node).len() == 2), "one verdict, one turn");
+    cluster.settle();
+    assert!(cluster.turns - turns < 20, "{}", cluster.turns - turns);
+    assert_eq!(cluster.active().len(), 900);
+    for pod in cluster.active() {
+        let node = pod.pod().unwrap().node.clone().unwrap();
+        assert!(!zone.contains(&node.as_str()));
+    }
+}
