@@ -1,0 +1,26 @@
+//! The Kubernetes API of Kontiki: from HTTP requests to requests of a turn, and from the state to answers.
+//!
+//! ```text
+//!   HTTP -> rest/ (path, identity, negotiation) -> wire/ + schema/ (decode, check) -> resource/ (defaults, validation)
+//!        -> Backend::submit -> the leader's turn ... -> Outcome -> answer
+//!   HTTP <- rest/ (list, table, watch) <- Backend::view, Feed
+//! ```
+//!
+//! Not for deciding anything about the cluster: that is the turn's business, behind [`backend::Backend`].
+
+pub mod backend;
+pub mod discovery;
+pub mod feed;
+pub mod patch;
+pub mod quantity;
+pub mod resource;
+pub mod rest;
+pub mod schema;
+pub mod selector;
+pub mod status;
+pub mod wire;
+
+pub use backend::{Backend, Freshness, LogsError, LogsQuery, Unavailable};
+pub use feed::{Feed, FeedLimits};
+pub use rest::{Options, router};
+pub use status::Status;

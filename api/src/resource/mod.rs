@@ -1,0 +1,266 @@
+//! What is special about each kind: defaults, preparation, validation, printing. One generic road in `rest/`, and here
+//! a strategy per kind that it asks. A passive kind needs none: [`Strategy::PASSIVE`] serves it.
+//!
+//! Decisions that need the turn's order (uids, times, conflicts, deletions) are not here.
+
+pub mod config;
+pub mod duration;
+pub mod event;
+pub mod field;
+pub mod fields;
+pub mod metadata;
+pub mod names;
+pub mod namespace;
+pub mod node;
+pub mod passive;
+pub mod pod;
+pub mod service;
+pub mod workload;
+
+use field::Errors;
+use kontiki_actors::{Kind, State};
+use names::NameRule;
+use serde_json::{Map, Value, json};
+
+use crate::status::Status;
+
+/// A column of `kubectl get`.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Its head.
+    pub name: &'static str,
+    /// `string`, `integer`.
+    pub r#type: &'static str,
+    /// Only with `-o wide`.
+    pub wide: bool,
+}
+
+impl Column {
+    /// A text.
+    pub const fn text(name: &'static str) -> Column {
+        Column { name, r#type: "string", wide: false }
+    }
+
+    /// A number.
+    pub const fn number(name: &'static str) -> Column {
+        Column { name, r#type: "integer", wide: false }
+    }
+
+    /// A text only with `-o wide`.
+    pub const fn wide(name: &'static str) -> Column {
+        Column { name, r#type: "string", wide: true }
+    }
+}
+
+/// What is special about a kind.
+#[derive(Debug)]
+pub struct Strategy {
+    /// How its objects may be named.
+    pub name: NameRule,
+    /// Completes a document with defaults; done again on every write.
+    pub default: fn(&mut Value),
+    /// Prepares a new object: what it begins with.
+    pub prepare_create: fn(&mut Value),
+    /// Completes a new object by what the cluster holds, or refuses it.
+    pub admit: fn(&mut Value, &State) -> Result<(), Status>,
+    /// Prepares an update of anything but the status.
+    pub prepare_update: fn(&mut Value, &Value),
+    /// Checks an object.
+    pub validate: fn(&Value, &mut Errors),
+    /// Checks an update: (new, old).
+    pub validate_update: fn(&Value, &Value, &mut Errors),
+    /// What a person should know about this object, though it is accepted.
+    pub warnings: fn(&Value) -> Vec<String>,
+    /// Columns after NAME.
+    pub columns: &'static [Column],
+    /// The cells of these columns, for an object at a time in Unix milliseconds.
+    pub cells: fn(&Value, i64) -> Vec<Value>,
+    /// Fields that a field selector may ask for, besides name and namespace.
+    pub selectable: &'static [&'static str],
+    /// Whether changes of the spec are counted.
+    pub generation: bool,
+    /// Whether it has a `status` subresource.
+    pub status: bool,
+    /// Whether it has a `scale` subresource.
+    pub scale: bool,
+    /// Whether an update without resourceVersion is allowed.
+    pub unconditional_update: bool,
+    /// Whether PUT creates what is missing.
+    pub create_on_update: bool,
+    /// Whether DELETE answers with the object.
+    pub returns_deleted: bool,
+}
+
+impl Strategy {
+    /// A kind that is stored, listed and watched, and nothing more.
+    pub const PASSIVE: Strategy = Strategy {
+        name: NameRule::Subdomain,
+        default: |_| {},
+        prepare_create: |_| {},
+        admit: |_, _| Ok(()),
+        prepare_update: |_, _| {},
+        validate: |_, _| {},
+        validate_update: |_, _, _| {},
+        warnings: |_| Vec::new(),
+        columns: &[Column::text("Age")],
+        cells: |object, now| vec![age(object, now)],
+        selectable: &[],
+        generation: false,
+        status: false,
+        scale: false,
+        unconditional_update: true,
+        create_on_update: false,
+        returns_deleted: false,
+    };
+
+    /// The strategy of a kind.
+    pub fn of(kind: Kind) -> &'static Strategy {
+        match kind {
+            Kind::NAMESPACE => &namespace::STRATEGY,
+            Kind::NODE => &node::STRATEGY,
+            Kind::POD => &pod::STRATEGY,
+            Kind::EVENT => &event::STRATEGY,
+            Kind::CONFIG_MAP => &config::CONFIG_MAP,
+            Kind::SECRET => &config::SECRET,
+            Kind::SERVICE => &service::STRATEGY,
+            Kind::DEPLOYMENT => &workload::DEPLOYMENT,
+            Kind::REPLICA_SET => &workload::REPLICA_SET,
+            other => passive::strategy(other),
+        }
+    }
+}
+
+/// Completes a document with the defaults of its kind.
+pub fn default(kind: Kind, object: &mut Value) {
+    (Strategy::of(kind).default)(object);
+}
+
+/// Makes a client's document a new object: cleared, completed, admitted, checked.
+pub fn prepare_create(kind: Kind, object: &mut Value, namespace: &str, state: &State) -> Result<(), Status> {
+    let strategy = Strategy::of(kind);
+    metadata::prepare_create(object, kind, namespace);
+    if strategy.status {
+        object["status"] = json!({});
+    }
+    (strategy.prepare_create)(object);
+    default(kind, object);
+    (strategy.admit)(object, state)?;
+    if strategy.generation {
+        metadata::metadata_of(object).insert("generation".into(), 1.into());
+    }
+    let mut errors = Errors::default();
+    validate(kind, object, &mut errors);
+    errors.into_result(kind, display_name(object))
+}
+
+/// Makes a client's document an update of an object: what may not change is put back, defaults, generation, checked.
+pub fn prepare_update(kind: Kind, object: &mut Value, old: &Value) -> Result<(), Status> {
+    let strategy = Strategy::of(kind);
+    metadata::prepare_update(object, old);
+    if strategy.status {
+        restore(object, old, "status");
+    }
+    (strategy.prepare_update)(object, old);
+    default(kind, object);
+    // Objects that were stored before a default existed must not count as changed by it.
+    let mut before = old.clone();
+    default(kind, &mut before);
+    let same_spec = fields::same(&object["spec"], &before["spec"]);
+    if same_spec {
+        // Equal in meaning: kept byte for byte, so that nothing is written.
+        restore(object, old, "spec");
+    }
+    if strategy.generation {
+        let annotations = |o: &Value| o["metadata"]["annotations"].clone();
+        let told = kind == Kind::DEPLOYMENT && !fields::same(&annotations(object), &annotations(&before));
+        if !same_spec || told {
+            let next = fields::number(&old["metadata"], "generation") + 1;
+            metadata::metadata_of(object).insert("generation".into(), next.into());
+        }
+    }
+    let mut errors = Errors::default();
+    validate(kind, object, &mut errors);
+    metadata::validate_update(object, old, &mut errors);
+    (strategy.validate_update)(object, &before, &mut errors);
+    errors.into_result(kind, display_name(old))
+}
+
+/// Makes a client's document an update of an object's status: everything else is put back.
+pub fn prepare_status(kind: Kind, object: &mut Value, old: &Value) -> Result<(), Status> {
+    let status = object.get("status").cloned().unwrap_or_else(|| json!({}));
+    *object = old.clone();
+    object["status"] = status;
+    if kind == Kind::NODE {
+        node::prepare_status(object);
+    }
+    let mut errors = Errors::default();
+    if !object["status"].is_object() {
+        errors.invalid("status", &object["status"], "must be an object");
+    }
+    errors.into_result(kind, display_name(old))
+}
+
+/// Checks an object as a whole.
+fn validate(kind: Kind, object: &Value, errors: &mut Errors) {
+    let strategy = Strategy::of(kind);
+    metadata::validate(object, kind.info().namespaced, strategy.name, errors);
+    (strategy.validate)(object, errors);
+}
+
+fn restore(object: &mut Value, old: &Value, key: &str) {
+    match old.get(key) {
+        Some(value) => object[key] = value.clone(),
+        None => {
+            if let Some(map) = object.as_object_mut() {
+                map.remove(key);
+            }
+        }
+    }
+}
+
+fn display_name(object: &Value) -> &str {
+    let metadata = &object["metadata"];
+    let name = fields::text(metadata, "name");
+    if name.is_empty() { fields::text(metadata, "generateName") } else { name }
+}
+
+/// The cell AGE.
+pub fn age(object: &Value, now_ms: i64) -> Value {
+    duration::age(fields::text(&object["metadata"], "creationTimestamp"), now_ms).into()
+}
+
+/// A text cell, `<none>` when empty.
+pub fn or_none(text: &str) -> Value {
+    if text.is_empty() { "<none>".into() } else { text.into() }
+}
+
+/// A label selector as text: `a=b,c in (d,e)`.
+pub fn selector_text(selector: &Value) -> String {
+    let mut parts: Vec<String> = selector["matchLabels"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect();
+    for (_, term) in fields::items(selector, "matchExpressions") {
+        let key = fields::text(term, "key");
+        let values: Vec<&str> = fields::items(term, "values").filter_map(|(_, v)| v.as_str()).collect();
+        parts.push(match fields::text(term, "operator") {
+            "In" => format!("{key} in ({})", values.join(",")),
+            "NotIn" => format!("{key} notin ({})", values.join(",")),
+            "DoesNotExist" => format!("!{key}"),
+            _ => key.to_owned(),
+        });
+    }
+    parts.join(",")
+}
+
+/// A map as text: `a=b,c=d`.
+pub fn map_text(map: Option<&Map<String, Value>>) -> String {
+    let parts: Vec<String> = map
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect();
+    parts.join(",")
+}

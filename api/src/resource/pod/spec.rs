@@ -1,0 +1,247 @@
+//! Checks of a pod spec.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::containers::{self, Pod};
+use crate::resource::{
+    field::Errors,
+    fields::{items, number, text},
+    metadata,
+    names::{NameRule, check_label_value, check_qualified},
+};
+
+/// Checks a pod spec at a path.
+pub fn validate_spec(spec: &Value, path: &str, errors: &mut Errors) {
+    let mut pod = Pod::default();
+    volumes(&mut pod, spec, path, errors);
+    if items(spec, "containers").next().is_none() {
+        errors.required(&format!("{path}.containers"), "");
+    }
+    for (list, init) in [("initContainers", true), ("containers", false)] {
+        for (at, container) in items(spec, list) {
+            containers::validate(&mut pod, container, &format!("{path}.{list}[{at}]"), init, errors);
+        }
+    }
+    for (key, values) in [
+        ("restartPolicy", &["Always", "OnFailure", "Never"][..]),
+        ("dnsPolicy", &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]),
+        ("preemptionPolicy", &["PreemptLowerPriority", "Never"]),
+    ] {
+        errors.one_of(&format!("{path}.{key}"), &spec[key], values);
+    }
+    errors.non_negative(
+        &format!("{path}.terminationGracePeriodSeconds"),
+        &spec["terminationGracePeriodSeconds"],
+    );
+    if let Some(deadline) = spec.get("activeDeadlineSeconds")
+        && !(1..=i64::from(i32::MAX)).contains(&deadline.as_i64().unwrap_or(1))
+    {
+        let detail = "must be between 1 and 2147483647, inclusive";
+        errors.invalid(&format!("{path}.activeDeadlineSeconds"), deadline, detail);
+    }
+    for (key, rule) in [
+        ("nodeName", NameRule::Subdomain),
+        ("serviceAccountName", NameRule::Subdomain),
+        ("hostname", NameRule::Label),
+        ("subdomain", NameRule::Label),
+    ] {
+        let name = text(spec, key);
+        if !name.is_empty() {
+            for wrong in rule.check(name) {
+                errors.invalid_text(&format!("{path}.{key}"), name, &wrong);
+            }
+        }
+    }
+    metadata::labels(&spec["nodeSelector"], &format!("{path}.nodeSelector"), errors);
+    for (at, toleration) in items(spec, "tolerations") {
+        self::toleration(toleration, &format!("{path}.tolerations[{at}]"), errors);
+    }
+    affinity(&spec["affinity"], &format!("{path}.affinity"), errors);
+    spread(spec, path, errors);
+    let mut gates = HashSet::new();
+    for (at, gate) in items(spec, "schedulingGates") {
+        let name = text(gate, "name");
+        for wrong in check_qualified(name) {
+            errors.invalid_text(&format!("{path}.schedulingGates[{at}].name"), name, &wrong);
+        }
+        if !gates.insert(name) {
+            errors.duplicate(&format!("{path}.schedulingGates[{at}]"), &gate["name"]);
+        }
+    }
+}
+
+fn volumes<'a>(pod: &mut Pod<'a>, spec: &'a Value, path: &str, errors: &mut Errors) {
+    for (at, volume) in items(spec, "volumes") {
+        let path = format!("{path}.volumes[{at}]");
+        let name = text(volume, "name");
+        if name.is_empty() {
+            errors.required(&format!("{path}.name"), "");
+        } else {
+            for wrong in NameRule::Label.check(name) {
+                errors.invalid_text(&format!("{path}.name"), name, &wrong);
+            }
+            if !pod.volumes.insert(name) {
+                errors.duplicate(&format!("{path}.name"), &volume["name"]);
+            }
+        }
+        let mut sources = volume.as_object().into_iter().flatten().map(|(k, _)| k).filter(|k| *k != "name");
+        match (sources.next(), sources.next()) {
+            (None, _) => errors.required(&path, "must specify a volume type"),
+            (Some(_), Some(second)) => {
+                errors.forbidden(&format!("{path}.{second}"), "may not specify more than 1 volume type");
+            }
+            _ => {}
+        }
+        for (source, key) in [
+            ("hostPath", "path"),
+            ("secret", "secretName"),
+            ("configMap", "name"),
+            ("persistentVolumeClaim", "claimName"),
+        ] {
+            if let Some(value) = volume.get(source)
+                && text(value, key).is_empty()
+            {
+                errors.required(&format!("{path}.{source}.{key}"), "");
+            }
+        }
+    }
+}
+
+/// Checks one toleration.
+pub(super) fn toleration(toleration: &Value, path: &str, errors: &mut Errors) {
+    let (key, operator) = (text(toleration, "key"), text(toleration, "operator"));
+    if !key.is_empty() {
+        for wrong in check_qualified(key) {
+            errors.invalid_text(&format!("{path}.key"), key, &wrong);
+        }
+    } else if operator != "Exists" {
+        let detail =
+            "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+        errors.invalid_text(&format!("{path}.operator"), operator, detail);
+    }
+    let effect = text(toleration, "effect");
+    if toleration.get("tolerationSeconds").is_some() && effect != "NoExecute" {
+        let detail = "effect must be 'NoExecute' when `tolerationSeconds` is set";
+        errors.invalid_text(&format!("{path}.effect"), effect, detail);
+    }
+    let value = text(toleration, "value");
+    match operator {
+        "" | "Equal" => {
+            for wrong in check_label_value(value) {
+                errors.invalid_text(&format!("{path}.operator"), value, &wrong);
+            }
+        }
+        "Exists" => {
+            if !value.is_empty() {
+                let detail = "value must be empty when `operator` is 'Exists'";
+                errors.invalid_text(&format!("{path}.operator"), value, detail);
+            }
+        }
+        other => errors.not_supported(&format!("{path}.operator"), other, &["Equal", "Exists"]),
+    }
+    if !effect.is_empty() {
+        let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+        errors.one_of(&format!("{path}.effect"), &toleration["effect"], &effects);
+    }
+}
+
+fn affinity(affinity: &Value, path: &str, errors: &mut Errors) {
+    let node = &affinity["nodeAffinity"];
+    let required = &node["requiredDuringSchedulingIgnoredDuringExecution"];
+    let at = format!("{path}.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution");
+    if required.is_object() && items(required, "nodeSelectorTerms").next().is_none() {
+        errors.required(&format!("{at}.nodeSelectorTerms"), "must have at least one node selector term");
+    }
+    for (i, term) in items(required, "nodeSelectorTerms") {
+        node_term(term, &format!("{at}.nodeSelectorTerms[{i}]"), errors);
+    }
+    for (i, preferred) in items(node, "preferredDuringSchedulingIgnoredDuringExecution") {
+        let at = format!("{path}.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[{i}]");
+        weight(preferred, &at, errors);
+        node_term(&preferred["preference"], &format!("{at}.preference"), errors);
+    }
+    for key in ["podAffinity", "podAntiAffinity"] {
+        for (i, term) in items(&affinity[key], "requiredDuringSchedulingIgnoredDuringExecution") {
+            let at = format!("{path}.{key}.requiredDuringSchedulingIgnoredDuringExecution[{i}]");
+            pod_term(term, &at, errors);
+        }
+        for (i, preferred) in items(&affinity[key], "preferredDuringSchedulingIgnoredDuringExecution") {
+            let at = format!("{path}.{key}.preferredDuringSchedulingIgnoredDuringExecution[{i}]");
+            weight(preferred, &at, errors);
+            pod_term(&preferred["podAffinityTerm"], &format!("{at}.podAffinityTerm"), errors);
+        }
+    }
+}
+
+fn weight(preferred: &Value, path: &str, errors: &mut Errors) {
+    if !(1..=100).contains(&number(preferred, "weight")) {
+        errors.invalid(&format!("{path}.weight"), &preferred["weight"], "must be in the range 1-100");
+    }
+}
+
+fn node_term(term: &Value, path: &str, errors: &mut Errors) {
+    for list in ["matchExpressions", "matchFields"] {
+        for (at, requirement) in items(term, list) {
+            let path = format!("{path}.{list}[{at}]");
+            let values = requirement["values"].as_array().map_or(0, Vec::len);
+            match text(requirement, "operator") {
+                "In" | "NotIn" if values == 0 => {
+                    errors.required(
+                        &format!("{path}.values"),
+                        "must be specified when `operator` is 'In' or 'NotIn'",
+                    );
+                }
+                "Exists" | "DoesNotExist" if values > 0 => {
+                    let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+                    errors.forbidden(&format!("{path}.values"), detail);
+                }
+                "Gt" | "Lt" if values != 1 => {
+                    let detail = "must be specified single value when `operator` is 'Lt' or 'Gt'";
+                    errors.required(&format!("{path}.values"), detail);
+                }
+                "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
+                other => {
+                    errors.invalid_text(&format!("{path}.operator"), other, "not a valid selector operator")
+                }
+            }
+            for wrong in check_qualified(text(requirement, "key")) {
+                errors.invalid_text(&format!("{path}.key"), text(requirement, "key"), &wrong);
+            }
+        }
+    }
+}
+
+fn pod_term(term: &Value, path: &str, errors: &mut Errors) {
+    let key = text(term, "topologyKey");
+    if key.is_empty() {
+        errors.required(&format!("{path}.topologyKey"), "can not be empty");
+    }
+    metadata::selector(&term["labelSelector"], &format!("{path}.labelSelector"), errors);
+}
+
+fn spread(spec: &Value, path: &str, errors: &mut Errors) {
+    let mut seen = HashSet::new();
+    for (at, constraint) in items(spec, "topologySpreadConstraints") {
+        let path = format!("{path}.topologySpreadConstraints[{at}]");
+        if number(constraint, "maxSkew") <= 0 {
+            errors.invalid(&format!("{path}.maxSkew"), &constraint["maxSkew"], "must be greater than zero");
+        }
+        let (key, action) = (text(constraint, "topologyKey"), text(constraint, "whenUnsatisfiable"));
+        if key.is_empty() {
+            errors.required(&format!("{path}.topologyKey"), "can not be empty");
+        }
+        if !matches!(action, "DoNotSchedule" | "ScheduleAnyway") {
+            let supported = ["DoNotSchedule", "ScheduleAnyway"];
+            errors.not_supported(&format!("{path}.whenUnsatisfiable"), action, &supported);
+        }
+        if !seen.insert((key, action)) {
+            errors.duplicate(
+                &format!("{path}.{{topologyKey, whenUnsatisfiable}}"),
+                &format!("{{{key}, {action}}}").into(),
+            );
+        }
+        metadata::selector(&constraint["labelSelector"], &format!("{path}.labelSelector"), errors);
+    }
+}

@@ -1,0 +1,318 @@
+//! One request from its arrival to its answer: identity, authorization, bounds, dispatch, and the headers that every
+//! answer carries.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use axum::{
+    body::Body,
+    extract::Request,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use kontiki_actors::{Object, Outcome, State};
+use kontiki_pki::Peer;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use super::{
+    Api, body, delete,
+    identity::{self, Access, User},
+    list, patch,
+    path::{Route, Target},
+    query::Query,
+    read,
+    reply::{Answered, Reply},
+    review, subresource, system, watch, write,
+};
+use crate::{backend::Freshness, selector::FieldSelector, status::Status};
+
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
+/// A request that may be served.
+pub(crate) struct Call {
+    pub(crate) api: Arc<Api>,
+    pub(crate) user: User,
+    pub(crate) method: Method,
+    pub(crate) headers: HeaderMap,
+    pub(crate) query: Query,
+    /// The id under which its writes are done once.
+    pub(crate) id: String,
+    pub(crate) trace: Option<String>,
+    /// Locked only to make the call shareable: a body itself is not.
+    body: parking_lot::Mutex<Option<Body>>,
+}
+
+/// Answers a request, whatever happens.
+pub(crate) async fn answer(api: Arc<Api>, request: Request) -> Response {
+    let audit = audit_id(request.headers());
+    let trace = trace_parent(request.headers());
+    let method = request.method().clone();
+    let route = Route::parse(request.uri().path());
+    let template = route.as_ref().map_or_else(|_| "unknown".to_owned(), Route::template);
+    let span = tracing::info_span!(
+        "http.request", method = %method, path = %template, audit_id = %audit,
+        trace_parent = trace.as_deref().unwrap_or_default(), status = tracing::field::Empty,
+    );
+    let serving = AssertUnwindSafe(serve(api, request, route, trace)).catch_unwind().instrument(span.clone());
+    let answered = match serving.await {
+        Ok(answered) => answered,
+        Err(_) => {
+            // The panic's message is in the log by the panic hook; clients get no inner details.
+            tracing::error!(%method, path = %template, audit_id = %audit, "a request handler panicked");
+            Err(Status::internal("the request handler failed, see the server's log"))
+        }
+    };
+    let mut response = answered.unwrap_or_else(Reply::from).into_response();
+    span.record("status", response.status().as_u16());
+    if let Ok(value) = HeaderValue::from_str(&audit) {
+        response.headers_mut().insert(AUDIT_ID, value);
+    }
+    response
+}
+
+/// The client's audit id if it is a sane one, else a new one.
+fn audit_id(headers: &HeaderMap) -> String {
+    let given = headers.get(AUDIT_ID).and_then(|v| v.to_str().ok()).map(str::trim);
+    let sane = |id: &&str| {
+        (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    given.filter(sane).map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
+}
+
+/// A W3C trace context, if it is a well-formed one.
+fn trace_parent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get("traceparent")?.to_str().ok()?;
+    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b) || b == b'-';
+    (text.len() == 55 && text.bytes().all(hex)).then(|| text.to_owned())
+}
+
+async fn serve(
+    api: Arc<Api>,
+    request: Request,
+    route: Result<Route, Status>,
+    trace: Option<String>,
+) -> Answered {
+    let (parts, body) = request.into_parts();
+    let user = User::of(parts.extensions.get::<Peer>());
+    let query = Query::of(&parts.uri);
+    let public = route.as_ref().is_ok_and(identity::public);
+    if !public {
+        // Who may not even ask learns nothing, not even which paths exist.
+        let access = match (&route, &query) {
+            (Ok(route), Ok(query)) => access(&parts.method, parts.uri.path(), route, query),
+            _ => plain_access(&parts.method, parts.uri.path()),
+        };
+        authorize(&api, &user, &access).await?;
+    }
+    let (route, query) = (route?, query?);
+    let streams = is_stream(&parts.method, &route, &query);
+    let call = Call {
+        api: api.clone(),
+        user,
+        method: parts.method,
+        headers: parts.headers,
+        query,
+        // Not the audit id: clients choose that, and a reused one must not answer a new write with an old answer.
+        id: Uuid::new_v4().to_string(),
+        trace,
+        body: parking_lot::Mutex::new(Some(body)),
+    };
+    if streams {
+        return dispatch(call, route).await;
+    }
+    let _permit = match route {
+        Route::Health(_) => None,
+        _ => Some(api.requests.clone().try_acquire_owned().map_err(|_| overloaded())?),
+    };
+    let asked = call.query.text("timeout").and_then(timeout);
+    let limit = asked.unwrap_or(api.options.request_timeout).min(api.options.request_timeout);
+    match tokio::time::timeout(limit, dispatch(call, route)).await {
+        Ok(answered) => answered,
+        Err(_) => {
+            let message =
+                "Timeout: request did not complete within the allotted timeout; a write may still be done";
+            Err(Status::new(504, "Timeout", message).retry(1))
+        }
+    }
+}
+
+/// `10s`, `500ms`, `1m`.
+fn timeout(text: &str) -> Option<std::time::Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let number: u64 = text[..digits].parse().ok()?;
+    let millis = match &text[digits..] {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.checked_mul(millis).filter(|n| *n > 0).map(std::time::Duration::from_millis)
+}
+
+/// The refusal of one request too many.
+pub(crate) fn overloaded() -> Status {
+    Status::new(429, "TooManyRequests", "too many requests are under way, please try again later").retry(1)
+}
+
+fn is_stream(method: &Method, route: &Route, query: &Query) -> bool {
+    let Route::Objects(target) = route else { return false };
+    *method == Method::GET
+        && match target.subresource.as_deref() {
+            None => query.switch("watch"),
+            Some("log") => true,
+            Some(_) => false,
+        }
+}
+
+fn plain_access(method: &Method, path: &str) -> Access {
+    let verb = match *method {
+        Method::GET | Method::HEAD => "get",
+        Method::POST => "post",
+        Method::PUT => "put",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        _ => "use",
+    };
+    Access { verb, path: path.chars().take(256).collect(), target: None, on_node: None }
+}
+
+fn access(method: &Method, path: &str, route: &Route, query: &Query) -> Access {
+    let mut access = plain_access(method, path);
+    let Route::Objects(target) = route else { return access };
+    access.verb = match (method, &target.name) {
+        (&Method::GET, _) if target.subresource.is_none() && query.switch("watch") => "watch",
+        (&Method::GET, None) => "list",
+        (&Method::POST, _) => "create",
+        (&Method::PUT, _) => "update",
+        (&Method::DELETE, None) => "deletecollection",
+        _ => access.verb,
+    };
+    let fields = query.text("fieldSelector").and_then(|text| text.parse::<FieldSelector>().ok());
+    access.on_node = fields.and_then(|fields| fields.exact("spec.nodeName").map(str::to_owned));
+    access.target = Some(target.clone());
+    access
+}
+
+async fn authorize(api: &Api, user: &User, access: &Access) -> Result<(), Status> {
+    // Masters need no view, so they are told why there is none by what they asked for.
+    let empty = State::default();
+    if api.options.authorizer.allows(user, access, &empty) {
+        return Ok(());
+    }
+    if user.authenticated() {
+        let state = api.backend.view(Freshness::Any).await?;
+        if api.options.authorizer.allows(user, access, &state) {
+            return Ok(());
+        }
+    }
+    Err(identity::forbidden(user, access))
+}
+
+async fn dispatch(call: Call, route: Route) -> Answered {
+    match route {
+        Route::Objects(target) => objects(call, target).await,
+        Route::Review { plural } => review::answer(call, plural).await,
+        route => system::answer(call, route).await,
+    }
+}
+
+async fn objects(call: Call, target: Target) -> Answered {
+    if let Some(subresource) = target.subresource.clone() {
+        return subresource::answer(call, target, &subresource).await;
+    }
+    match (call.method.clone(), target.name.is_some()) {
+        (Method::GET, _) if call.query.switch("watch") => watch::watch(call, target).await,
+        (Method::GET, true) => read::get(call, target).await,
+        (Method::GET, false) => list::list(call, target).await,
+        (Method::POST, false) => write::create(call, target).await,
+        (Method::PUT, true) => write::replace(call, target).await,
+        (Method::PATCH, true) => patch::patch(call, target).await,
+        (Method::DELETE, true) => delete::delete(call, target).await,
+        (Method::DELETE, false) => delete::collection(call, target).await,
+        (method, _) => Err(method_not_allowed(&method, target.kind.info().kind)),
+    }
+}
+
+/// The refusal of a method.
+pub(crate) fn method_not_allowed(method: &Method, on: &str) -> Status {
+    let verb = match *method {
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        Method::GET => "get",
+        _ => "this method",
+    };
+    Status::method_not_allowed(verb, on)
+}
+
+impl Call {
+    /// The whole body.
+    pub(crate) async fn body(&mut self) -> Result<Bytes, Status> {
+        match self.body.get_mut().take() {
+            Some(body) => body::read(body, self.api.options.body_limit).await,
+            None => Ok(Bytes::new()),
+        }
+    }
+
+    /// A view that contains every acknowledged write.
+    pub(crate) async fn view(&self) -> Result<State, Status> {
+        Ok(self.api.backend.view(Freshness::Linearizable).await?)
+    }
+
+    /// Submits a write and tells the object as it stands after it, and whether it is gone.
+    pub(crate) async fn submit(
+        &self,
+        request: kontiki_actors::Request,
+        attempt: usize,
+    ) -> Result<Written, Status> {
+        let id = if attempt == 0 { self.id.clone() } else { format!("{}-{attempt}", self.id) };
+        let (gone, key, revision, document) =
+            match self.api.backend.submit(request, id.into(), self.trace.clone()).await? {
+                Outcome::Done => return Ok(Written::Done),
+                Outcome::Rejected(rejection) => return Err(rejection.into()),
+                Outcome::Object { key, revision, document } => (false, key, revision, document),
+                Outcome::Deleted { key, revision, document } => (true, key, revision, document),
+            };
+        let object = match document {
+            Some(document) => Arc::new(Object::new(key, revision, document)),
+            // A retry of an answered request: the answer is remembered without its document.
+            None => {
+                let state = self.api.backend.view(Freshness::AtLeast(revision)).await?;
+                match state.get(&key) {
+                    Some(object) => object.clone(),
+                    None => Arc::new(Object::new(key, revision, kontiki_actors::Document::default())),
+                }
+            }
+        };
+        Ok(if gone { Written::Deleted(object) } else { Written::Object(object) })
+    }
+}
+
+/// What a write came to.
+pub(crate) enum Written {
+    /// Nothing to show.
+    Done,
+    /// The object as it stands.
+    Object(Arc<Object>),
+    /// The object as it was last.
+    Deleted(Arc<Object>),
+}
+
+impl Written {
+    /// The object, if there is one to show.
+    pub(crate) fn object(self) -> Option<Arc<Object>> {
+        match self {
+            Written::Done => None,
+            Written::Object(object) | Written::Deleted(object) => Some(object),
+        }
+    }
+}
+
+/// Now, Unix milliseconds: ages in tables, deadlines of tokens.
+pub(crate) fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}

@@ -1,0 +1,268 @@
+//! LIST: a part of a collection at one revision, in pages if the client likes.
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use kontiki_actors::{Object, ObjectKey};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{
+    call::{Call, now_ms},
+    negotiate::{Answer, Form, Shape, negotiate},
+    path::Target,
+    query::{Query, revision},
+    read::write_metadata,
+    reply::{Answered, Reply},
+    selection::Selection,
+    snapshot::{NoSnapshot, Snapshot},
+    table,
+};
+use crate::{backend::Freshness, status::Status};
+
+/// Where a list in pages goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Token {
+    /// Format.
+    v: u8,
+    /// The revision of the first page; 0: as it is now, no matter what the pages before showed.
+    rv: u64,
+    /// The last key shown.
+    ns: String,
+    name: String,
+}
+
+impl Token {
+    fn encode(&self) -> String {
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    fn decode(text: &str) -> Result<Token, Status> {
+        let invalid = || Status::bad_request("continue key is not valid");
+        if text.len() > 2048 {
+            return Err(invalid());
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|_| invalid())?;
+        let token: Token = serde_json::from_slice(&bytes).map_err(|_| invalid())?;
+        if token.v == 1 { Ok(token) } else { Err(invalid()) }
+    }
+}
+
+const TOO_OLD: &str = "The provided continue parameter is too old to display a consistent list result. You can start a \
+    new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the \
+    results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or \
+    deleted between the time the first chunk was returned and now may show up in the list.";
+
+/// A part of a collection.
+pub(crate) struct Page {
+    pub(crate) objects: Vec<Arc<Object>>,
+    revision: u64,
+    next: Option<String>,
+    remaining: Option<usize>,
+}
+
+/// Answers a LIST.
+pub(crate) async fn list(call: Call, target: Target) -> Answered {
+    let form = negotiate(&call.headers, Answer::List)?;
+    if matches!(form.shape, Shape::Metadata { list: false, .. }) {
+        return Err(Status::not_acceptable(
+            "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io",
+        ));
+    }
+    let selection = Selection::of(&target, &call.query)?;
+    if call.query.text("sendInitialEvents").is_some() {
+        return Err(forbidden_option("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+    }
+    let page = page(&call, &selection).await?;
+    show(&call, form, target.kind, &page)
+}
+
+fn forbidden_option(field: &str, why: &str) -> Status {
+    Status::invalid_option("ListOptions", field, "FieldValueForbidden", format!("Forbidden: {why}"))
+}
+
+/// Checks resourceVersion and resourceVersionMatch together; tells whether exactly that revision is meant.
+pub(crate) fn exactly(query: &Query, limited: bool) -> Result<bool, Status> {
+    let (revision, matching) = (query.text("resourceVersion"), query.text("resourceVersionMatch"));
+    const FIELD: &str = "resourceVersionMatch";
+    match matching {
+        None => Ok(limited && revision.is_some_and(|r| r != "0")),
+        Some(_) if query.text("continue").is_some() => {
+            Err(forbidden_option(FIELD, "resourceVersionMatch is forbidden when continue is provided"))
+        }
+        Some(_) if revision.is_none() => Err(forbidden_option(
+            FIELD,
+            "resourceVersionMatch is forbidden unless resourceVersion is provided",
+        )),
+        Some("Exact") if revision == Some("0") => {
+            let why = "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"";
+            Err(forbidden_option(FIELD, why))
+        }
+        Some("Exact") => Ok(true),
+        Some("NotOlderThan") => Ok(false),
+        Some(other) => {
+            let message =
+                format!("Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\"");
+            Err(Status::invalid_option("ListOptions", FIELD, "FieldValueNotSupported", message))
+        }
+    }
+}
+
+/// The page that a request asks for.
+pub(crate) async fn page(call: &Call, selection: &Selection) -> Result<Page, Status> {
+    let query = &call.query;
+    let limit = query.number("limit")?.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
+    let exactly = exactly(query, limit.is_some())?;
+    let wanted = revision(query.text("resourceVersion"))?;
+    let backend = &*call.api.backend;
+    let mut inconsistent = false;
+    let (snapshot, after) = match query.text("continue") {
+        Some(token) => {
+            if wanted.is_some_and(|r| r != 0) {
+                let message = "specifying resource version is not allowed when using continue";
+                return Err(Status::bad_request(message));
+            }
+            let token = Token::decode(token)?;
+            let after = ObjectKey::new(selection.kind, &token.ns, &token.name);
+            inconsistent = token.rv == 0;
+            let snapshot = if inconsistent {
+                Snapshot::now(backend, Freshness::Linearizable).await?
+            } else {
+                Snapshot::at(backend, token.rv).await.map_err(|e| expired(e, Some(&token)))?
+            };
+            (snapshot, Some(after))
+        }
+        None => {
+            let snapshot = match wanted {
+                Some(revision) if exactly => {
+                    Snapshot::at(backend, revision).await.map_err(|e| expired(e, None))?
+                }
+                None => Snapshot::now(backend, Freshness::Linearizable).await?,
+                Some(0) => Snapshot::now(backend, Freshness::Any).await?,
+                Some(revision) => Snapshot::now(backend, Freshness::AtLeast(revision)).await?,
+            };
+            (snapshot, None)
+        }
+    };
+    let page = collect(&snapshot, selection, after.as_ref(), limit, inconsistent);
+    Ok(page)
+}
+
+fn expired(error: NoSnapshot, token: Option<&Token>) -> Status {
+    match (error, token) {
+        (NoSnapshot::Status(status), _) => status,
+        (NoSnapshot::Expired(expired), None) => {
+            let message = format!("The resourceVersion for the provided list is too old: {expired}");
+            Status::new(410, "Expired", message)
+        }
+        (NoSnapshot::Expired(_), Some(token)) => {
+            let mut status = Status::new(410, "Expired", TOO_OLD);
+            status.continue_token = Some(Token { rv: 0, ..token.clone() }.encode());
+            status
+        }
+    }
+}
+
+fn collect(
+    snapshot: &Snapshot,
+    selection: &Selection,
+    after: Option<&ObjectKey>,
+    limit: Option<usize>,
+    inconsistent: bool,
+) -> Page {
+    let mut page = Page { objects: Vec::new(), revision: snapshot.revision(), next: None, remaining: None };
+    if let (Some(name), Some(namespace)) = (&selection.name, place(selection)) {
+        // One name: a lookup.
+        let key = ObjectKey::new(selection.kind, namespace, name);
+        let found =
+            snapshot.get(&key).filter(|object| selection.matches(object) && after.is_none_or(|a| key > *a));
+        page.objects.extend(found.cloned());
+        return page;
+    }
+    let mut remaining = 0;
+    snapshot.visit(selection.kind, selection.namespace.as_deref(), after, |object| {
+        let full = limit.is_some_and(|limit| page.objects.len() >= limit);
+        if full {
+            // A count of what a selector leaves would cost as much as the list.
+            if selection.narrowed() {
+                if selection.matches(object) {
+                    remaining = 1;
+                    return ControlFlow::Break(());
+                }
+            } else {
+                remaining += 1;
+            }
+        } else if selection.matches(object) {
+            page.objects.push(object.clone());
+        }
+        ControlFlow::Continue(())
+    });
+    if remaining > 0
+        && let Some(last) = page.objects.last()
+    {
+        let rv = if inconsistent { 0 } else { snapshot.revision() };
+        let token = Token { v: 1, rv, ns: last.key.namespace.to_string(), name: last.key.name.to_string() };
+        page.next = Some(token.encode());
+        page.remaining = (!selection.narrowed()).then_some(remaining);
+    }
+    page
+}
+
+/// The namespace of a lookup by name: that of the request, or none for cluster-scoped kinds.
+fn place(selection: &Selection) -> Option<&str> {
+    if selection.kind.info().namespaced { selection.namespace.as_deref() } else { Some("") }
+}
+
+/// Shows a page in the form that was agreed on.
+pub(crate) fn show(call: &Call, form: Form, kind: kontiki_actors::Kind, page: &Page) -> Answered {
+    let mut metadata = Map::new();
+    metadata.insert("resourceVersion".into(), page.revision.to_string().into());
+    if let Some(next) = &page.next {
+        metadata.insert("continue".into(), next.as_str().into());
+    }
+    if let Some(remaining) = page.remaining {
+        metadata.insert("remainingItemCount".into(), remaining.into());
+    }
+    let metadata = Value::Object(metadata);
+    let size: usize = page.objects.iter().map(|o| o.document.len() + 160).sum();
+    let mut out = Vec::with_capacity(size + 256);
+    let head = |kind: &str, api_version: &str| {
+        format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata},\"items\":[")
+    };
+    match form.shape {
+        Shape::Table(version) => {
+            let include = table::Include::of(&call.query)?;
+            table::write(kind, &page.objects, include, version, &metadata, now_ms(), &mut out);
+        }
+        Shape::Metadata { version, .. } => {
+            let text = head("PartialObjectMetadataList", &format!("meta.k8s.io/{version}"));
+            out.extend_from_slice(text.as_bytes());
+            join(&page.objects, &mut out, |object, out| {
+                write_metadata(object, object.revision, version, out)
+            });
+            out.extend_from_slice(b"]}");
+        }
+        Shape::Plain => {
+            out.extend_from_slice(head(&format!("{}List", kind.info().kind), &kind.api_version()).as_bytes());
+            join(&page.objects, &mut out, |object, out| object.write_json(out));
+            out.extend_from_slice(b"]}");
+        }
+    }
+    Reply::in_media(200, form.media, out)
+}
+
+fn join(objects: &[Arc<Object>], out: &mut Vec<u8>, write: impl Fn(&Object, &mut Vec<u8>)) {
+    for (at, object) in objects.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write(object, out);
+    }
+}
+
+impl Page {
+    /// A page of objects that belong to no list of the state.
+    pub(crate) fn of(objects: Vec<Arc<Object>>, revision: u64) -> Page {
+        Page { objects, revision, next: None, remaining: None }
+    }
+}

@@ -1,0 +1,141 @@
+//! PATCH: JSON patch, merge patch and strategic merge patch of an object, its status or its scale.
+
+use kontiki_actors::{Kind, Object, input::Part};
+use serde_json::Value;
+
+use super::{
+    body::{self, judge, media_type, plain_json, type_of},
+    call::Call,
+    path::Target,
+    read,
+    reply::Answered,
+    scale,
+    write::{Proposal, Write, check_preconditions, same_name, update},
+};
+use crate::{
+    patch::{self as patches, PatchError},
+    resource::{self, Strategy},
+    schema::strict,
+    status::{Cause, Status},
+};
+
+const MEDIA_TYPES: &str =
+    "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
+
+/// What a patch is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kindred {
+    Json,
+    Merge,
+    Strategic,
+}
+
+/// Answers a PATCH.
+pub(crate) async fn patch(mut call: Call, target: Target) -> Answered {
+    let write = Write::of(&call)?;
+    let key = read::key(&target)?;
+    let kindred = match media_type(&call.headers).as_str() {
+        "application/json-patch+json" => Kindred::Json,
+        "application/merge-patch+json" => Kindred::Merge,
+        "application/strategic-merge-patch+json" => Kindred::Strategic,
+        // Server-side apply needs to know who owns which field; that belongs here when it comes.
+        _ => return Err(Status::unsupported_media(MEDIA_TYPES)),
+    };
+    let bytes = call.body().await?;
+    let patch = plain_json(&bytes, call.api.options.body_limit)?;
+    if call.query.switch("force") {
+        let message = "Forbidden: may not be specified for non-apply patch";
+        return Err(Status::invalid_option("PatchOptions", "force", "FieldValueForbidden", message));
+    }
+    let part = match target.subresource.as_deref() {
+        None => Part::Main,
+        Some("status") => Part::Status,
+        _ => Part::Scale,
+    };
+    let (object, warnings) =
+        update(&call, &key, part, write.dry_run, |old| propose(old, part, kindred, &patch, &write)).await?;
+    let reply = match part {
+        Part::Scale => scale::show(200, write.form, &object)?,
+        _ => read::show(&call, 200, write.form, &object)?,
+    };
+    Ok(reply.warned(warnings))
+}
+
+fn propose(
+    old: &Object,
+    part: Part,
+    kindred: Kindred,
+    patch: &Value,
+    write: &Write,
+) -> Result<Proposal, Status> {
+    let kind = old.key.kind;
+    let (before, api_version, name) = match part {
+        Part::Scale => (scale::of(old), "autoscaling/v1".to_owned(), "Scale"),
+        _ => (old.to_value(), kind.api_version(), kind.info().kind),
+    };
+    let of = type_of(&api_version, name)?;
+    let patched = match kindred {
+        Kindred::Json => patches::json(&before, patch),
+        Kindred::Merge => patches::merge(&before, patch),
+        Kindred::Strategic => patches::strategic(&before, patch, of),
+    };
+    let mut value = patched.map_err(|error| refuse(error, kind, &old.key.name))?;
+    if value.get("kind").and_then(Value::as_str) != Some(name)
+        || value.get("apiVersion").and_then(Value::as_str) != Some(api_version.as_str())
+    {
+        return Err(Status::bad_request("a patch may not change apiVersion and kind"));
+    }
+    let checked = strict::check(of, &mut value).map_err(|e| invalid(kind, &old.key.name, &e.to_string()))?;
+    let mut warnings = judge(&checked, write.validation).map_err(|e| invalid(kind, &old.key.name, &e))?;
+    same_name(&value, &old.key)?;
+    // A patch that leaves the resourceVersion alone has the one that was read, which locks nothing.
+    check_preconditions(old, &value, true)?;
+    let locked = patch_names_revision(kindred, patch);
+    match part {
+        Part::Scale => value = scale::applied(old, &value)?,
+        Part::Status => resource::prepare_status(kind, &mut value, &old.to_value())?,
+        _ => {
+            resource::prepare_update(kind, &mut value, &old.to_value())?;
+            warnings.extend((Strategy::of(kind).warnings)(&value));
+        }
+    }
+    Ok(Proposal { value, locked, warnings })
+}
+
+fn patch_names_revision(kindred: Kindred, patch: &Value) -> bool {
+    match kindred {
+        Kindred::Json => {
+            let operations = patch.as_array().map(Vec::as_slice).unwrap_or_default();
+            operations.iter().any(|op| op["path"] == "/metadata/resourceVersion")
+        }
+        _ => patch["metadata"]["resourceVersion"].is_string(),
+    }
+}
+
+fn invalid(kind: Kind, name: &str, message: &str) -> Status {
+    let cause =
+        Cause { reason: "FieldValueInvalid".into(), message: message.to_owned(), field: "patch".into() };
+    Status::invalid(kind.info().group, kind.info().kind, name, vec![cause])
+}
+
+fn refuse(error: PatchError, kind: Kind, name: &str) -> Status {
+    match error {
+        PatchError::Malformed(message) => Status::bad_request(message),
+        PatchError::TooLarge(message) => Status::new(413, "RequestEntityTooLarge", message),
+        PatchError::Unprocessable(message) => {
+            let text = format!("the server rejected our request due to an error in our request: {message}");
+            Status::new(422, "Invalid", text).about(kind, name)
+        }
+    }
+}
+
+/// The body of a PUT to a subresource, decoded as what it is.
+pub(crate) async fn put_body(
+    call: &mut Call,
+    write: &Write,
+    api_version: &str,
+    kind: &str,
+) -> Result<body::Decoded, Status> {
+    let bytes = call.body().await?;
+    body::decode(&call.headers, &bytes, call.api.options.body_limit, api_version, kind, write.validation)
+}

@@ -1,0 +1,237 @@
+//! From a URL's path to what it means.
+
+use kontiki_actors::Kind;
+
+use crate::{
+    discovery::{self, Resource},
+    status::Status,
+};
+
+/// What a path means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// `/`.
+    Root,
+    /// `/livez`, `/readyz`, `/healthz` and what stands below.
+    Health(Health),
+    /// `/version`.
+    Version,
+    /// `/metrics`.
+    Metrics,
+    /// `/api`.
+    Core,
+    /// `/apis`.
+    Groups,
+    /// `/apis/G`.
+    Group(String),
+    /// `/api/v1`, `/apis/G/V`.
+    Resources(String, String),
+    /// `/openapi/v2`, the older form.
+    OpenApiV2,
+    /// `/openapi/v3`.
+    OpenApiIndex,
+    /// `/openapi/v3/apis/G/V`.
+    OpenApi(String, String),
+    /// Stored objects.
+    Objects(Target),
+    /// A question that is answered and not stored.
+    Review {
+        /// Which.
+        plural: &'static str,
+    },
+}
+
+/// Which health is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// This process answers.
+    Live,
+    /// The cluster answers through this process.
+    Ready,
+}
+
+/// A collection, an object, or something below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The kind.
+    pub kind: Kind,
+    /// The namespace; none for cluster-scoped kinds and for all namespaces.
+    pub namespace: Option<String>,
+    /// The object; none for a collection.
+    pub name: Option<String>,
+    /// `status`, `scale`, ...
+    pub subresource: Option<String>,
+}
+
+/// Longer paths mean nothing here.
+const LENGTH_LIMIT: usize = 4096;
+
+impl Route {
+    /// Reads a path.
+    pub fn parse(path: &str) -> Result<Route, Status> {
+        if path.len() > LENGTH_LIMIT {
+            return Err(Status::no_resource());
+        }
+        let segments: Option<Vec<String>> = path.trim_matches('/').split('/').map(decode).collect();
+        let segments =
+            segments.ok_or_else(|| Status::bad_request("the path is not valid percent-encoded UTF-8"))?;
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        match segments.as_slice() {
+            [""] => Ok(Route::Root),
+            ["livez" | "healthz", ..] => Ok(Route::Health(Health::Live)),
+            ["readyz", ..] => Ok(Route::Health(Health::Ready)),
+            ["version"] => Ok(Route::Version),
+            ["metrics"] => Ok(Route::Metrics),
+            ["api"] => Ok(Route::Core),
+            ["apis"] => Ok(Route::Groups),
+            ["api", version] => Ok(Route::Resources(String::new(), (*version).to_owned())),
+            ["apis", group] => Ok(Route::Group((*group).to_owned())),
+            ["apis", group, version] => Ok(Route::Resources((*group).to_owned(), (*version).to_owned())),
+            ["openapi", "v2"] => Ok(Route::OpenApiV2),
+            ["openapi", "v3"] => Ok(Route::OpenApiIndex),
+            ["openapi", "v3", "api", version] => Ok(Route::OpenApi(String::new(), (*version).to_owned())),
+            ["openapi", "v3", "apis", group, version] => {
+                Ok(Route::OpenApi((*group).to_owned(), (*version).to_owned()))
+            }
+            ["api", version, rest @ ..] => objects("", version, rest),
+            ["apis", group, version, rest @ ..] => objects(group, version, rest),
+            _ => Err(Status::no_resource()),
+        }
+    }
+
+    /// The path with placeholders, for traces: few values whatever clients ask for.
+    pub fn template(&self) -> String {
+        match self {
+            Route::Root => "/".into(),
+            Route::Health(_) => "/health".into(),
+            Route::Version => "/version".into(),
+            Route::Metrics => "/metrics".into(),
+            Route::Core => "/api".into(),
+            Route::Groups => "/apis".into(),
+            Route::Group(_) => "/apis/{group}".into(),
+            Route::Resources(..) => "/apis/{group}/{version}".into(),
+            Route::OpenApiV2 => "/openapi/v2".into(),
+            Route::OpenApiIndex => "/openapi/v3".into(),
+            Route::OpenApi(..) => "/openapi/v3/{group}/{version}".into(),
+            Route::Review { plural } => format!("/{plural}"),
+            Route::Objects(target) => {
+                let mut text = format!("/{}", target.kind.resource_name());
+                if target.name.is_some() {
+                    text.push_str("/{name}");
+                }
+                // Only known subresources get this far.
+                if let Some(subresource) = &target.subresource {
+                    text.push('/');
+                    text.push_str(subresource);
+                }
+                text
+            }
+        }
+    }
+}
+
+fn objects(group: &str, version: &str, rest: &[&str]) -> Result<Route, Status> {
+    if rest.contains(&"") {
+        return Err(Status::no_resource());
+    }
+    let (namespace, rest) = match rest {
+        ["namespaces"] | ["namespaces", _] | ["namespaces", _, "status" | "finalize"] => (None, rest),
+        ["namespaces", namespace, rest @ ..] => (Some((*namespace).to_owned()), rest),
+        rest => (None, rest),
+    };
+    let Some((plural, rest)) = rest.split_first() else { return Err(Status::no_resource()) };
+    let found = discovery::resources()
+        .iter()
+        .find(|r| r.group == group && r.version == version && r.plural == *plural);
+    let resource = found.ok_or_else(Status::no_resource)?;
+    if namespace.is_some() && !resource.namespaced {
+        return Err(Status::no_resource());
+    }
+    let (name, subresource) = match rest {
+        [] => (None, None),
+        [name] => (Some((*name).to_owned()), None),
+        [name, below] => (Some((*name).to_owned()), Some(subresource(resource, below)?)),
+        _ => return Err(Status::no_resource()),
+    };
+    if name.is_some() && resource.namespaced && namespace.is_none() {
+        return Err(Status::no_resource());
+    }
+    match Kind::by_resource(group, version, plural) {
+        Some(kind) => Ok(Route::Objects(Target { kind, namespace, name, subresource })),
+        None if resource.plural == "bindings" => {
+            // The older form of a pod's binding: the pod is named in the body.
+            let subresource = Some("binding".to_owned());
+            Ok(Route::Objects(Target { kind: Kind::POD, namespace, name: None, subresource }))
+        }
+        None if name.is_none() => Ok(Route::Review { plural: resource.plural }),
+        None => Err(Status::no_resource()),
+    }
+}
+
+fn subresource(resource: &Resource, name: &str) -> Result<String, Status> {
+    let known = resource.subresources.iter().any(|s| s.name == name);
+    if known { Ok(name.to_owned()) } else { Err(Status::no_resource()) }
+}
+
+/// Resolves percent escapes of one segment; none when they are broken or not UTF-8.
+fn decode(segment: &str) -> Option<String> {
+    if !segment.contains('%') {
+        return Some(segment.to_owned());
+    }
+    let mut out = Vec::with_capacity(segment.len());
+    let mut bytes = segment.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let digit = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16));
+            let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
+            out.push(u8::try_from(high * 16 + low).ok()?);
+        } else {
+            out.push(byte);
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn target(path: &str) -> Target {
+        match Route::parse(path).unwrap() {
+            Route::Objects(target) => target,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn paths_of_objects() {
+        let pod = target("/api/v1/namespaces/default/pods/web/log");
+        assert_eq!((pod.kind, pod.namespace.as_deref()), (Kind::POD, Some("default")));
+        assert_eq!((pod.name.as_deref(), pod.subresource.as_deref()), (Some("web"), Some("log")));
+        let all = target("/apis/apps/v1/deployments/");
+        assert_eq!((all.kind, all.namespace, all.name), (Kind::DEPLOYMENT, None, None));
+        let namespace = target("/api/v1/namespaces/x/finalize");
+        assert_eq!((namespace.kind, namespace.name.as_deref()), (Kind::NAMESPACE, Some("x")));
+        assert_eq!(target("/api/v1/nodes/a%2Eb").name.as_deref(), Some("a.b"));
+    }
+
+    #[test]
+    fn what_is_no_path() {
+        for path in [
+            "/nope",
+            "/api/v2/pods",
+            "/apis/apps/v1/pods",
+            "/api/v1/pods/web",
+            "/api/v1/namespaces/default/nodes/x",
+            "/api/v1/namespaces/default/pods/web/exec",
+            "/api/v1/namespaces/default/pods/web/log/more",
+            "/api/v1/namespaces//pods",
+            "/openapi/v1",
+        ] {
+            assert_eq!(Route::parse(path).unwrap_err().code, 404, "{path}");
+        }
+        assert_eq!(Route::parse("/api/v1/nodes/%zz").unwrap_err().code, 400);
+        assert_eq!(Route::parse("/api/v1/nodes/%ff").unwrap_err().code, 400);
+    }
+}

@@ -1,0 +1,119 @@
+//! A collection at one revision: the state as it is, or as it was some events ago, made by undoing these events. So a
+//! list in pages is consistent on every controller, and nothing is held between the pages.
+
+use std::{
+    collections::BTreeMap,
+    ops::{Bound, ControlFlow},
+    sync::Arc,
+};
+
+use kontiki_actors::{Kind, Object, ObjectKey, State};
+
+use crate::{
+    backend::{Backend, Freshness},
+    feed::Expired,
+    status::Status,
+};
+
+/// Events read from the feed at a time.
+const BATCH: usize = 1024;
+
+/// The state at a revision.
+pub(crate) struct Snapshot {
+    state: State,
+    revision: u64,
+    undone: BTreeMap<ObjectKey, Option<Arc<Object>>>,
+}
+
+/// Why there is no snapshot.
+pub(crate) enum NoSnapshot {
+    /// The revision is too old.
+    Expired(Expired),
+    /// The cluster cannot answer.
+    Status(Status),
+}
+
+impl Snapshot {
+    /// The state of a view.
+    pub(crate) async fn now(backend: &dyn Backend, freshness: Freshness) -> Result<Snapshot, Status> {
+        let state = backend.view(freshness).await?;
+        Ok(Snapshot { revision: state.revision(), state, undone: BTreeMap::new() })
+    }
+
+    /// The state as it was at a revision.
+    pub(crate) async fn at(backend: &dyn Backend, revision: u64) -> Result<Snapshot, NoSnapshot> {
+        let fresh = Freshness::AtLeast(revision);
+        let state = backend.view(fresh).await.map_err(|e| NoSnapshot::Status(e.into()))?;
+        let feed = backend.feed();
+        let mut undone = BTreeMap::new();
+        let mut after = revision;
+        while after < state.revision() {
+            let batch = feed.read(after, BATCH).map_err(NoSnapshot::Expired)?;
+            if batch.events.is_empty() && batch.revision <= after {
+                // The view is a moment ahead of the feed.
+                feed.changed(after).await;
+                continue;
+            }
+            for event in batch.events.iter().filter(|e| e.event.revision <= state.revision()) {
+                // The first undone event of an object knows what the object was before all of them.
+                undone.entry(event.event.key().clone()).or_insert_with(|| event.event.old.clone());
+            }
+            after = batch.revision;
+        }
+        Ok(Snapshot { state, revision, undone })
+    }
+
+    /// Its revision.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Shows the objects of a kind, of one namespace or of all, that follow a key, in order, until told to stop.
+    pub(crate) fn visit(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        after: Option<&ObjectKey>,
+        mut show: impl FnMut(&Arc<Object>) -> ControlFlow<()>,
+    ) {
+        let mut current = match after {
+            Some(after) => self.state.list_after(after, namespace),
+            None => self.state.list(kind, namespace),
+        }
+        .peekable();
+        let from = match after {
+            Some(after) => Bound::Excluded(after.clone()),
+            None => Bound::Included(ObjectKey::new(kind, namespace.unwrap_or(""), "")),
+        };
+        let inside = |key: &ObjectKey| key.kind == kind && namespace.is_none_or(|n| n == key.namespace);
+        let mut undone =
+            self.undone.range((from, Bound::Unbounded)).take_while(|(key, _)| inside(key)).peekable();
+        loop {
+            let next_current = current.peek().map(|object| &object.key);
+            let shown = match (next_current, undone.peek()) {
+                (None, None) => return,
+                (Some(key), Some((earlier, _))) if key < *earlier => current.next().cloned(),
+                (Some(_), None) => current.next().cloned(),
+                (key, Some((earlier, _))) => {
+                    if key == Some(*earlier) {
+                        current.next();
+                    }
+                    undone.next().and_then(|(_, old)| old.clone())
+                }
+            };
+            if let Some(object) = shown
+                && show(&object).is_break()
+            {
+                return;
+            }
+        }
+    }
+
+    /// One object.
+    pub(crate) fn get(&self, key: &ObjectKey) -> Option<&Arc<Object>> {
+        match self.undone.get(key) {
+            Some(old) => old.as_ref(),
+            None => self.state.get(key),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What stands below an object: status, scale, log, eviction, binding, finalize.
+
+use http::Method;
+use kontiki_actors::{Kind, ObjectKey, Request, input::Part};
+use serde_json::Value;
+
+use super::{
+    body,
+    call::{Call, method_not_allowed},
+    delete::Deletion,
+    logs, patch,
+    path::Target,
+    read,
+    reply::Answered,
+    scale,
+    write::{Proposal, Write, check_preconditions, done, same_name, update},
+};
+use crate::{
+    resource::{self, fields::text},
+    status::Status,
+};
+
+/// Answers a request for a subresource. Exec, attach and port-forward will stand here too.
+pub(crate) async fn answer(call: Call, target: Target, subresource: &str) -> Answered {
+    match (subresource, call.method.clone()) {
+        ("scale", _) => scale::answer(call, target).await,
+        ("log", Method::GET) => logs::logs(call, target).await,
+        ("status", Method::GET) => read::get(call, target).await,
+        ("status", Method::PUT) => put(call, target, Part::Status).await,
+        ("status", Method::PATCH) => patch::patch(call, target).await,
+        ("finalize", Method::PUT) => put(call, target, Part::Finalize).await,
+        ("eviction", Method::POST) => evict(call, target).await,
+        ("binding", Method::POST) => bind(call, target).await,
+        (_, method) => Err(method_not_allowed(&method, target.kind.info().kind)),
+    }
+}
+
+/// PUT of an object of which only a part may change.
+async fn put(mut call: Call, target: Target, part: Part) -> Answered {
+    let write = Write::of(&call)?;
+    let key = read::key(&target)?;
+    let kind = target.kind;
+    let decoded = patch::put_body(&mut call, &write, &kind.api_version(), kind.info().kind).await?;
+    same_name(&decoded.value, &key)?;
+    let (object, warnings) = update(&call, &key, part, write.dry_run, |old| {
+        let locked = check_preconditions(old, &decoded.value, true)?;
+        let mut value = decoded.value.clone();
+        if part == Part::Status {
+            resource::prepare_status(kind, &mut value, &old.to_value())?;
+        } else {
+            let finalizers =
+                value["spec"].get("finalizers").cloned().unwrap_or_else(|| Value::Array(Vec::new()));
+            value = old.to_value();
+            value["spec"]["finalizers"] = finalizers;
+        }
+        Ok(Proposal { value, locked, warnings: decoded.warnings.clone() })
+    })
+    .await?;
+    Ok(read::show(&call, 200, write.form, &object)?.warned(warnings))
+}
+
+/// A polite deletion of a pod: refused while a disruption budget forbids it.
+async fn evict(mut call: Call, target: Target) -> Answered {
+    let write = Write::of(&call)?;
+    let key = read::key(&target)?;
+    let decoded = patch::put_body(&mut call, &write, "policy/v1", "Eviction").await?;
+    let told = text(&decoded.value["metadata"], "name");
+    if !told.is_empty() {
+        same_name(&decoded.value, &key)?;
+    }
+    let mut deletion = Deletion::of(&decoded.value["deleteOptions"], &call.query)?;
+    deletion.options.eviction = true;
+    let dry_run = deletion.dry_run || write.dry_run;
+    let request = Request::Delete { key: key.clone(), options: deletion.options, dry_run };
+    call.submit(request, 0).await?;
+    Ok(done(201, key.kind, &key.name, "").warned(decoded.warnings))
+}
+
+/// Places a pod by hand.
+async fn bind(mut call: Call, target: Target) -> Answered {
+    let write = Write::of(&call)?;
+    let bytes = call.body().await?;
+    let limit = call.api.options.body_limit;
+    let decoded = body::decode(&call.headers, &bytes, limit, "v1", "Binding", write.validation)?;
+    let namespace =
+        target.namespace.as_deref().ok_or_else(|| method_not_allowed(&Method::POST, "Binding"))?;
+    let told = text(&decoded.value["metadata"], "name");
+    let name = target.name.as_deref().unwrap_or(told);
+    let node = &decoded.value["target"];
+    let mut errors = resource::field::Errors::default();
+    if name.is_empty() {
+        errors.required("metadata.name", "");
+    }
+    errors.one_of("target.kind", &node["kind"], &["", "Node"]);
+    if text(node, "name").is_empty() {
+        errors.required("target.name", "");
+    }
+    if !errors.is_empty() {
+        return Err(Status::invalid("", "Binding", name, errors.into_causes()));
+    }
+    let key = ObjectKey::new(Kind::POD, namespace, name);
+    if !told.is_empty() {
+        same_name(&decoded.value, &key)?;
+    }
+    let request = Request::Bind { key: key.clone(), node: text(node, "name").into(), dry_run: write.dry_run };
+    call.submit(request, 0).await?;
+    Ok(done(201, Kind::POD, name, "").warned(decoded.warnings))
+}

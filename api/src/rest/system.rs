@@ -1,0 +1,143 @@
+//! What is not about objects: health, version, metrics, discovery, OpenAPI documents.
+
+use http::{Method, header};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{
+    call::Call,
+    negotiate::{Answer, aggregated_discovery, negotiate},
+    path::{Health, Route},
+    reply::{Answered, Reply},
+};
+use crate::{discovery, schema::openapi, status::Status};
+
+/// The version of Kubernetes whose API this is. Clients read the numbers; the rest tells what it really is.
+const GIT_VERSION: &str = "v1.33.0+kontiki";
+
+/// Answers a request.
+pub(crate) async fn answer(call: Call, route: Route) -> Answered {
+    if !matches!(call.method, Method::GET | Method::HEAD) {
+        let message = "the server does not allow this method on the requested resource";
+        return Err(Status::new(405, "MethodNotAllowed", message));
+    }
+    match route {
+        Route::Health(health) => check(&call, health).await,
+        Route::Version => show(&call, &version()),
+        Route::Metrics => Ok(Reply::text(200, call.api.backend.metrics())),
+        Route::Core => match aggregated_discovery(&call.headers) {
+            Some(version) => aggregated(&call, true, version),
+            None => show(&call, &discovery::versions(&call.api.options.advertised)),
+        },
+        Route::Groups => match aggregated_discovery(&call.headers) {
+            Some(version) => aggregated(&call, false, version),
+            None => show(&call, &discovery::group_list()),
+        },
+        Route::Group(group) => show(&call, &discovery::group(&group).ok_or_else(Status::no_resource)?),
+        Route::Resources(group, version) => {
+            show(&call, &discovery::resource_list(&group, &version).ok_or_else(Status::no_resource)?)
+        }
+        Route::OpenApiV2 => openapi_v2(&call),
+        Route::OpenApiIndex => Ok(Reply::json_bytes(200, openapi::index(discovery::documents()))),
+        Route::OpenApi(group, version) => document(&call, group, version).await,
+        Route::Root => show(&call, &root()),
+        Route::Objects(_) | Route::Review { .. } => Err(Status::no_resource()),
+    }
+}
+
+fn show(call: &Call, value: &Value) -> Answered {
+    let form = negotiate(&call.headers, Answer::Other)?;
+    Reply::in_media(200, form.media, value.to_string().into_bytes())
+}
+
+async fn check(call: &Call, health: Health) -> Answered {
+    let ready = match health {
+        Health::Live => Ok(()),
+        Health::Ready => call.api.backend.ready().await,
+    };
+    let verbose = call.query.switch("verbose");
+    match ready {
+        Ok(()) if verbose => Ok(Reply::text(200, "[+]ping ok\n[+]quorum ok\ncheck passed\n")),
+        Ok(()) => Ok(Reply::text(200, "ok")),
+        Err(why) => Ok(Reply::text(503, format!("[+]ping ok\n[-]quorum failed: {why}\ncheck failed\n"))),
+    }
+}
+
+fn version() -> Value {
+    json!({
+        "major": "1", "minor": "33", "gitVersion": GIT_VERSION, "gitCommit": "", "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z", "goVersion": "none", "compiler": "rustc",
+        "platform": format!("{}/{}", std::env::consts::OS, architecture()),
+    })
+}
+
+/// As Kubernetes names it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn root() -> Value {
+    let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
+    for (group, versions) in discovery::groups() {
+        paths.push(format!("/apis/{group}"));
+        paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
+    }
+    let others = ["/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"];
+    paths.extend(others.iter().map(|path| (*path).to_owned()));
+    json!({"paths": paths})
+}
+
+/// Aggregated discovery: its media type is repeated, else clients take it for the older form.
+fn aggregated(call: &Call, core: bool, version: &str) -> Answered {
+    let body = discovery::aggregated(core, version).to_string();
+    let tag = format!("\"{}\"", hex(&Sha256::digest(body.as_bytes())));
+    let known = call.headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
+    let mut reply =
+        if known == Some(tag.as_str()) { Reply::json_bytes(304, "") } else { Reply::json_bytes(200, body) };
+    reply.content_type = match version {
+        "v2" => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        _ => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+    };
+    Ok(reply.header(header::ETAG, &tag).header(header::VARY, "Accept"))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+const OPENAPI_V2: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// The older document, empty: kubectl before 1.29 insists on getting one, and then reads the newer documents and its own
+/// knowledge of the types. Only as protobuf: who asks for it as JSON wants what stands in it.
+fn openapi_v2(call: &Call) -> Answered {
+    let accepts = call.headers.get_all(header::ACCEPT).into_iter().filter_map(|v| v.to_str().ok());
+    if !accepts.into_iter().flat_map(|v| v.split(',')).any(|v| v.trim() == OPENAPI_V2) {
+        return Err(Status::not_acceptable(OPENAPI_V2));
+    }
+    let text = |field: u8, text: &str| [&[field << 3 | 2, text.len() as u8], text.as_bytes()].concat();
+    let info = [text(1, "Kontiki"), text(2, GIT_VERSION)].concat();
+    // Document{swagger, info, paths}: every length is below 128, so one byte each.
+    let document = [text(1, "2.0"), vec![2 << 3 | 2, info.len() as u8], info, vec![8 << 3 | 2, 0]].concat();
+    let mut reply = Reply::json_bytes(200, document);
+    // The name that clients ask by is no valid media type to them; this one is.
+    reply.content_type = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    Ok(reply)
+}
+
+/// An OpenAPI document: big and slow to build, so not on a thread that serves others.
+async fn document(call: &Call, group: String, version: String) -> Answered {
+    let build =
+        tokio::task::spawn_blocking(move || openapi::document(discovery::documents(), &group, &version));
+    let document = build.await.map_err(Status::internal)?.ok_or_else(Status::no_resource)?;
+    let tag = format!("\"{}\"", document.hash);
+    let mut reply = Reply::json_bytes(200, document.bytes).header(header::ETAG, &tag);
+    if call.query.text("hash") == Some(document.hash.as_str()) {
+        // The URL names the content, so it never changes.
+        reply = reply.header(header::CACHE_CONTROL, "public, immutable, max-age=31536000");
+    }
+    Ok(reply)
+}

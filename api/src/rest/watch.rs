@@ -1,0 +1,337 @@
+//! WATCH: first what is there, if asked for, then every event as it is committed, in order and without a gap.
+//!
+//! A watch reads the feed when its client reads the watch, so a slow client costs nothing but its place in the feed; when
+//! it falls behind what the feed keeps, it is told that it expired and its stream ends.
+
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream;
+use kontiki_actors::{Object, ObjectKey};
+use serde_json::json;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+
+use super::{
+    call::{Call, now_ms, overloaded},
+    negotiate::{Answer, Media, Shape, negotiate},
+    path::Target,
+    query::{Query, revision},
+    read::write_metadata,
+    reply::{Answered, Reply},
+    selection::Selection,
+    snapshot::Snapshot,
+    table::{self, Include},
+};
+use crate::{
+    backend::Freshness,
+    feed::{Expired, Feed, FeedEvent},
+    status::Status,
+};
+
+/// Events looked at before the stream is polled again.
+const BATCH: usize = 512;
+/// Bytes of one chunk of initial objects.
+const CHUNK: usize = 64 << 10;
+/// A client's longest watch.
+const LONGEST: u64 = 24 * 3600;
+
+/// Answers a WATCH.
+pub(crate) async fn watch(call: Call, target: Target) -> Answered {
+    let form = negotiate(&call.headers, Answer::List)?;
+    if form.media != Media::Json {
+        return Err(Status::not_acceptable("application/json, application/json;stream=watch"));
+    }
+    let selection = Selection::of(&target, &call.query)?;
+    let include = Include::of(&call.query)?;
+    let start = Start::of(&call.query)?;
+    let asked = call.query.number("timeoutSeconds")?.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
+    let lasts = match asked {
+        Some(seconds) => Duration::from_secs(seconds.min(LONGEST)),
+        None => call.api.options.watch_timeout.mul_f64(rand::random_range(1.0..2.0)),
+    };
+    let permit = call.api.streams.clone().try_acquire_owned().map_err(|_| overloaded())?;
+    let (initial, after) = match start {
+        Start::After(revision) => (None, revision),
+        Start::From(freshness) => {
+            let snapshot = Snapshot::now(&*call.api.backend, freshness).await?;
+            let revision = snapshot.revision();
+            (Some(Initial { snapshot, shown: None }), revision)
+        }
+    };
+    let list_end = initial.is_some() && call.query.switch("sendInitialEvents");
+    let interval = call.api.options.bookmark_interval;
+    let now = Instant::now();
+    let watch = Watch {
+        feed: call.api.backend.feed(),
+        selection,
+        shape: form.shape,
+        include,
+        headed: false,
+        initial,
+        list_end,
+        after,
+        bookmarks: call.query.switch("allowWatchBookmarks"),
+        interval,
+        next_bookmark: now + interval,
+        deadline: now + lasts,
+        ended: false,
+        _permit: permit,
+    };
+    let chunks = stream::unfold(watch, |mut watch| async move {
+        let chunk = watch.next().await?;
+        Some((Ok::<Bytes, std::convert::Infallible>(chunk), watch))
+    });
+    Ok(Reply::stream("application/json", Body::from_stream(chunks)))
+}
+
+/// Where a watch begins.
+#[derive(Debug, PartialEq, Eq)]
+enum Start {
+    /// With the events after a revision.
+    After(u64),
+    /// With all objects of a view.
+    From(Freshness),
+}
+
+impl Start {
+    fn of(query: &Query) -> Result<Start, Status> {
+        let wanted = revision(query.text("resourceVersion"))?;
+        let matching = query.text("resourceVersionMatch");
+        let forbidden = |field: &str, why: &str| {
+            Status::invalid_option("ListOptions", field, "FieldValueForbidden", format!("Forbidden: {why}"))
+        };
+        if query.text("sendInitialEvents").is_none() {
+            if matching.is_some() {
+                let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+                return Err(forbidden("resourceVersionMatch", why));
+            }
+            return Ok(match wanted {
+                None => Start::From(Freshness::Linearizable),
+                Some(0) => Start::From(Freshness::Any),
+                Some(revision) => Start::After(revision),
+            });
+        }
+        match matching {
+            Some("NotOlderThan") => {}
+            None => {
+                let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+                return Err(forbidden("resourceVersionMatch", why));
+            }
+            Some(other) => {
+                let message = format!("Unsupported value: {other:?}: supported values: \"NotOlderThan\"");
+                return Err(Status::invalid_option(
+                    "ListOptions",
+                    "resourceVersionMatch",
+                    "FieldValueNotSupported",
+                    message,
+                ));
+            }
+        }
+        Ok(match (query.switch("sendInitialEvents"), wanted) {
+            (true, None) => Start::From(Freshness::Linearizable),
+            (true, Some(0)) => Start::From(Freshness::Any),
+            (true, Some(revision)) => Start::From(Freshness::AtLeast(revision)),
+            (false, None | Some(0)) => Start::After(0),
+            (false, Some(revision)) => Start::After(revision),
+        })
+    }
+}
+
+/// Objects that are there when a watch begins.
+struct Initial {
+    snapshot: Snapshot,
+    shown: Option<ObjectKey>,
+}
+
+struct Watch {
+    feed: Arc<Feed>,
+    selection: Selection,
+    shape: Shape,
+    include: Include,
+    /// Whether the columns of a table were sent.
+    headed: bool,
+    initial: Option<Initial>,
+    /// Whether the end of the initial objects is to be marked.
+    list_end: bool,
+    /// Everything up to this revision was sent.
+    after: u64,
+    bookmarks: bool,
+    interval: Duration,
+    next_bookmark: Instant,
+    deadline: Instant,
+    ended: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Watch {
+    /// The next bytes of the stream; none at its end.
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
+        let mut out = Vec::new();
+        if let Some(initial) = self.initial.take() {
+            self.write_initial(initial, &mut out);
+            if !out.is_empty() {
+                return Some(out.into());
+            }
+        }
+        loop {
+            if let Err(expired) = self.write_events(&mut out) {
+                self.write_error(&Status::from(expired), &mut out);
+                self.ended = true;
+            }
+            let now = Instant::now();
+            if !self.ended && now >= self.deadline {
+                self.ended = true;
+            }
+            if self.bookmarks && out.is_empty() && (self.ended || now >= self.next_bookmark) {
+                self.write_bookmark(false, &mut out);
+            }
+            if !out.is_empty() {
+                return Some(out.into());
+            }
+            if self.ended {
+                return None;
+            }
+            let pause = if self.bookmarks { self.next_bookmark.min(self.deadline) } else { self.deadline };
+            tokio::select! {
+                () = self.feed.changed(self.after) => {}
+                () = tokio::time::sleep_until(pause) => {}
+            }
+        }
+    }
+
+    /// Writes a chunk of what is there, and the mark of its end.
+    fn write_initial(&mut self, mut initial: Initial, out: &mut Vec<u8>) {
+        let (kind, namespace) = (self.selection.kind, self.selection.namespace.clone());
+        let mut last = None;
+        let mut complete = true;
+        let shown = initial.shown.take();
+        initial.snapshot.visit(kind, namespace.as_deref(), shown.as_ref(), |object| {
+            if out.len() >= CHUNK {
+                complete = false;
+                return ControlFlow::Break(());
+            }
+            if self.selection.matches(object) {
+                self.write_object("ADDED", object, object.revision, None, out);
+            }
+            last = Some(object.key.clone());
+            ControlFlow::Continue(())
+        });
+        if complete {
+            if self.list_end {
+                self.write_bookmark(true, out);
+            }
+        } else {
+            initial.shown = last.or(shown);
+            self.initial = Some(initial);
+        }
+    }
+
+    /// Writes what happened since; nothing when nothing did.
+    fn write_events(&mut self, out: &mut Vec<u8>) -> Result<(), Expired> {
+        loop {
+            let batch = self.feed.read(self.after, BATCH)?;
+            for event in &batch.events {
+                self.write_event(event, out);
+            }
+            self.after = batch.revision;
+            if batch.events.is_empty() || out.len() >= CHUNK {
+                return Ok(());
+            }
+        }
+    }
+
+    fn write_event(&mut self, entry: &FeedEvent, out: &mut Vec<u8>) {
+        let event = &entry.event;
+        if event.key().kind != self.selection.kind {
+            return;
+        }
+        let old = event.old.as_ref().filter(|object| self.selection.matches(object));
+        let new = event.new.as_ref().filter(|object| self.selection.matches(object));
+        // What a watch does not select does not exist for it.
+        match (old, new) {
+            (None, None) => {}
+            (None, Some(object)) => {
+                self.write_object("ADDED", object, event.revision, Some(entry.new_json()), out)
+            }
+            (Some(_), Some(object)) => {
+                self.write_object("MODIFIED", object, event.revision, Some(entry.new_json()), out);
+            }
+            (Some(object), None) => {
+                self.write_object("DELETED", object, event.revision, Some(entry.old_json()), out)
+            }
+        }
+    }
+
+    fn write_object(
+        &mut self,
+        kind: &str,
+        object: &Object,
+        revision: u64,
+        json: Option<Bytes>,
+        out: &mut Vec<u8>,
+    ) {
+        self.begin(kind, out);
+        match self.shape {
+            Shape::Plain => match json {
+                Some(json) => out.extend_from_slice(&json),
+                None => object.write_json(out),
+            },
+            Shape::Metadata { version, .. } => write_metadata(object, revision, version, out),
+            Shape::Table(version) => {
+                let columns = (!self.headed).then_some(self.selection.kind);
+                self.headed = true;
+                let metadata = json!({"resourceVersion": revision.to_string()});
+                table::write_head(version, &metadata, columns, out);
+                table::write_row(object, revision, self.include, version, now_ms(), out);
+                out.extend_from_slice(b"]}");
+            }
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    /// Tells that everything up to a revision was sent. Written in the order of the events, so it is true.
+    fn write_bookmark(&mut self, list_end: bool, out: &mut Vec<u8>) {
+        self.next_bookmark = Instant::now() + self.interval;
+        let mut metadata = json!({"resourceVersion": self.after.to_string(), "creationTimestamp": null});
+        if list_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let info = self.selection.kind.info();
+        let partial = |version: &str| json!({"kind": "PartialObjectMetadata", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata});
+        let object = match self.shape {
+            Shape::Plain => {
+                json!({"kind": info.kind, "apiVersion": self.selection.kind.api_version(), "metadata": metadata})
+            }
+            Shape::Metadata { version, .. } => partial(version),
+            Shape::Table(version) => {
+                let columns = if self.headed { json!([]) } else { table::definitions(self.selection.kind) };
+                self.headed = true;
+                let width = table::definitions(self.selection.kind).as_array().map_or(0, Vec::len);
+                json!({
+                    "kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "columnDefinitions": columns,
+                    "metadata": {"resourceVersion": self.after.to_string()},
+                    "rows": [{"cells": vec![serde_json::Value::Null; width], "object": partial(version)}],
+                })
+            }
+        };
+        self.begin("BOOKMARK", out);
+        out.extend_from_slice(object.to_string().as_bytes());
+        out.extend_from_slice(b"}\n");
+    }
+
+    fn write_error(&self, status: &Status, out: &mut Vec<u8>) {
+        self.begin("ERROR", out);
+        out.extend_from_slice(status.to_value().to_string().as_bytes());
+        out.extend_from_slice(b"}\n");
+    }
+
+    fn begin(&self, kind: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"type\":\"");
+        out.extend_from_slice(kind.as_bytes());
+        out.extend_from_slice(b"\",\"object\":");
+    }
+}

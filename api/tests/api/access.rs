@@ -1,0 +1,72 @@
+//! Who may do what, and that even a defect in deciding it is an answer.
+
+use kontiki_pki::Role;
+use serde_json::json;
+
+use crate::client::{Client, peer, pod};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+#[tokio::test]
+async fn who_may_do_what() {
+    let client = Client::new();
+    client.memory.add_node("n1");
+    client.memory.add_node("n2");
+    client.post(PODS, &pod("p")).await.with(201);
+    let home =
+        client.get(&format!("{PODS}/p")).await.with(200)["spec"]["nodeName"].as_str().unwrap().to_owned();
+    let other = if home == "n1" { "n2" } else { "n1" };
+    let anonymous = client.as_peer(None);
+    assert_eq!(anonymous.get("/livez").await.code, 200);
+    assert_eq!(anonymous.get("/version").await.code, 200);
+    let refused = anonymous.get(MAPS).await.with(403);
+    assert_eq!(
+        refused["message"],
+        "configmaps is forbidden: User \"system:anonymous\" cannot list resource \"configmaps\" in API group \"\" in the namespace \"default\""
+    );
+    assert_eq!(
+        anonymous.get("/api").await.with(403)["message"],
+        "forbidden: User \"system:anonymous\" cannot get path \"/api\""
+    );
+    assert_eq!(anonymous.get("/nope").await.code, 403, "not even which paths exist");
+    let nobody = client.as_peer(Some(peer(Role::User, "bob", "dev")));
+    assert_eq!(nobody.delete(&format!("{PODS}/p")).await.code, 403);
+    let worker = client.as_peer(Some(peer(Role::Worker, &home, "system:nodes")));
+    worker.get(&format!("/api/v1/nodes/{home}")).await.with(200);
+    worker.get(&format!("{PODS}/p")).await.with(200);
+    worker.get(&format!("/api/v1/pods?fieldSelector=spec.nodeName%3D{home}")).await.with(200);
+    worker.get(&format!("/api/v1/nodes/{other}")).await.with(403);
+    worker.get("/api/v1/pods").await.with(403);
+    worker.get("/api/v1/namespaces/default/secrets").await.with(403);
+    let stranger = client.as_peer(Some(peer(Role::Worker, other, "system:nodes")));
+    stranger.get(&format!("{PODS}/p")).await.with(403);
+    let review = json!({"spec": {"resourceAttributes": {"verb": "create", "resource": "pods", "namespace": "default"}}});
+    let uri = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    assert_eq!(client.post(uri, &review).await.with(201)["status"]["allowed"], true);
+    let who = client.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &json!({})).await.with(201);
+    assert_eq!(who["status"]["userInfo"]["username"], "admin");
+}
+
+struct Broken;
+
+impl kontiki_api::rest::Authorizer for Broken {
+    fn allows(
+        &self,
+        _: &kontiki_api::rest::User,
+        _: &kontiki_api::rest::Access,
+        _: &kontiki_actors::State,
+    ) -> bool {
+        panic!("a defect")
+    }
+}
+
+#[tokio::test]
+async fn a_defect_is_an_answer_too() {
+    let options = kontiki_api::Options { authorizer: std::sync::Arc::new(Broken), ..Default::default() };
+    let client = Client::with(kontiki_api::FeedLimits::default(), options);
+    let status = client.get(MAPS).await.with(500);
+    assert_eq!(status["reason"], "InternalError");
+    assert!(!status["message"].as_str().unwrap().contains("a defect"), "inner details stay inside");
+    client.get("/livez").await;
+}

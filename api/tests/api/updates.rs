@@ -1,0 +1,174 @@
+//! Updates: PUT, patches, subresources, generations, conflicts.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::{Value, json};
+
+use crate::client::{Client, MERGE, deployment, pod, revision};
+
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
+const JSON_PATCH: &str = "application/json-patch+json";
+
+async fn web(client: &Client) -> Value {
+    client.post(DEPLOYMENTS, &deployment("web", 1)).await.with(201)
+}
+
+#[tokio::test]
+async fn generation_counts_changes_of_the_spec_only() {
+    let client = Client::new();
+    assert_eq!(web(&client).await["metadata"]["generation"], 1);
+    let url = format!("{DEPLOYMENTS}/web");
+    let generation = |object: &Value| object["metadata"]["generation"].as_i64().unwrap();
+    let labelled = client.patch(&url, MERGE, &json!({"metadata": {"labels": {"a": "b"}}})).await.with(200);
+    assert_eq!(generation(&labelled), 1);
+    let scaled = client.patch(&url, STRATEGIC, &json!({"spec": {"replicas": 2}})).await.with(200);
+    assert_eq!(generation(&scaled), 2);
+    // What is already so is no change: same generation, same revision.
+    let before = client.get(&url).await.with(200);
+    let mut again = before.clone();
+    again["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"limits": {}});
+    again["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    let after = client.put(&url, &again).await.with(200);
+    assert_eq!((generation(&after), revision(&after)), (2, revision(&before)));
+}
+
+#[tokio::test]
+async fn a_stale_revision_is_a_conflict_and_none_is_not() {
+    let client = Client::new();
+    let old = web(&client).await;
+    let url = format!("{DEPLOYMENTS}/web");
+    let current = client.patch(&url, MERGE, &json!({"metadata": {"labels": {"a": "b"}}})).await.with(200);
+    assert_ne!(revision(&old), revision(&current));
+    let refused = client.put(&url, &old).await.with(409);
+    assert_eq!(refused["reason"], "Conflict");
+    assert!(refused["message"].as_str().unwrap().contains("the object has been modified"), "{refused}");
+    let mut foreign = current.clone();
+    foreign["metadata"]["uid"] = "another".into();
+    assert!(
+        client.put(&url, &foreign).await.with(409)["message"]
+            .as_str()
+            .unwrap()
+            .contains("Precondition failed")
+    );
+    let stale =
+        json!({"metadata": {"resourceVersion": old["metadata"]["resourceVersion"], "labels": {"c": "d"}}});
+    client.patch(&url, MERGE, &stale).await.with(409);
+    let unlocked = client.patch(&url, MERGE, &json!({"metadata": {"labels": {"c": "d"}}})).await.with(200);
+    assert_eq!(unlocked["metadata"]["labels"], json!({"a": "b", "c": "d"}));
+}
+
+#[tokio::test]
+async fn a_patch_without_revision_is_tried_again_until_it_fits() {
+    let client = Client::new();
+    client.config_map("a", json!({})).await;
+    let url = "/api/v1/namespaces/default/configmaps/a";
+    client.memory.disturb.store(3, Ordering::Relaxed);
+    let patched = client.patch(url, MERGE, &json!({"data": {"x": "y"}})).await.with(200);
+    assert_eq!(patched["data"], json!({"k": "a", "x": "y"}));
+    assert!(patched["metadata"]["annotations"]["disturbed"].is_string(), "the others' write is still there");
+    client.memory.disturb.store(usize::MAX, Ordering::Relaxed);
+    client.patch(url, MERGE, &json!({"data": {"x": "z"}})).await.with(409);
+}
+
+#[tokio::test]
+async fn status_and_main_keep_out_of_each_other() {
+    let client = Client::new();
+    client.memory.add_node("n1");
+    let url = "/api/v1/nodes/n1";
+    let node = client.get(url).await.with(200);
+    let body = json!({"spec": {"unschedulable": true}, "status": {"capacity": {"cpu": "1"}}});
+    let main = client.patch(url, MERGE, &body).await.with(200);
+    assert_eq!((&main["spec"]["unschedulable"], &main["status"]), (&json!(true), &node["status"]));
+    let body = json!({"spec": {"unschedulable": null}, "status": {"capacity": {"example.com/x": "1"}}});
+    let status = client.patch(&format!("{url}/status"), MERGE, &body).await.with(200);
+    assert_eq!(status["spec"]["unschedulable"], true);
+    assert_eq!(status["status"]["capacity"]["example.com/x"], "1");
+}
+
+#[tokio::test]
+async fn scale_is_a_resource_of_its_own() {
+    let client = Client::new();
+    web(&client).await;
+    let url = format!("{DEPLOYMENTS}/web/scale");
+    let mut scale = client.get(&url).await.with(200);
+    assert_eq!((&scale["kind"], &scale["status"]["selector"]), (&json!("Scale"), &json!("app=web")));
+    scale["spec"]["replicas"] = 3.into();
+    assert_eq!(client.put(&url, &scale).await.with(200)["spec"]["replicas"], 3);
+    let patched = client.patch(&url, MERGE, &json!({"spec": {"replicas": 5}})).await.with(200);
+    assert_eq!((&patched["kind"], &patched["spec"]["replicas"]), (&json!("Scale"), &json!(5)));
+    let parent = client.get(&format!("{DEPLOYMENTS}/web")).await.with(200);
+    assert_eq!((&parent["spec"]["replicas"], &parent["metadata"]["generation"]), (&json!(5), &json!(3)));
+    client.patch(&url, MERGE, &json!({"spec": {"replicas": -1}})).await.with(422);
+}
+
+#[tokio::test]
+async fn patches_of_all_three_forms() {
+    let client = Client::new();
+    web(&client).await;
+    let url = format!("{DEPLOYMENTS}/web");
+    let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "nginx:2"}]}}}});
+    let patched = client.patch(&url, STRATEGIC, &image).await.with(200);
+    let containers = &patched["spec"]["template"]["spec"]["containers"];
+    assert_eq!((containers.as_array().unwrap().len(), &containers[0]["image"]), (1, &json!("nginx:2")));
+    let operations = json!([{"op": "test", "path": "/spec/replicas", "value": 1}, {"op": "replace", "path": "/spec/replicas", "value": 0}]);
+    assert_eq!(client.patch(&url, JSON_PATCH, &operations).await.with(200)["spec"]["replicas"], 0);
+    client.patch(&url, JSON_PATCH, &operations).await.with(422);
+    let changed = client.patch(&url, MERGE, &json!({"spec": {"strategy": null}})).await.with(200);
+    assert_eq!(changed["spec"]["strategy"]["type"], "RollingUpdate", "the default comes back");
+}
+
+#[tokio::test]
+async fn finalizers_hold_an_object_until_they_are_gone() {
+    let client = Client::new();
+    let body = json!({"metadata": {"name": "a", "finalizers": ["example.com/hold"]}});
+    client.post("/api/v1/namespaces/default/configmaps", &body).await.with(201);
+    let url = "/api/v1/namespaces/default/configmaps/a";
+    let pending = client.delete(url).await.with(200);
+    assert!(pending["metadata"]["deletionTimestamp"].is_string());
+    let more = json!({"metadata": {"finalizers": ["example.com/hold", "example.com/more"]}});
+    client.patch(url, MERGE, &more).await.with(422);
+    client.patch(url, MERGE, &json!({"metadata": {"finalizers": null}})).await.with(200);
+    client.get(url).await.with(404);
+}
+
+#[tokio::test]
+async fn pods_are_bound_and_evicted() {
+    let client = Client::new();
+    let pods = "/api/v1/namespaces/default/pods";
+    client.post(pods, &pod("p")).await.with(201);
+    client.memory.add_node("n1");
+    let url = format!("{pods}/p");
+    if client.get(&url).await.with(200)["spec"].get("nodeName").is_none() {
+        client
+            .post(&format!("{url}/binding"), &json!({"target": {"kind": "Node", "name": "n1"}}))
+            .await
+            .with(201);
+    }
+    let again = client.post(&format!("{url}/binding"), &json!({"target": {"name": "n2"}})).await.with(409);
+    assert!(again["message"].as_str().unwrap().contains("already assigned to node"), "{again}");
+    let body = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}});
+    let evicted = client.post(&format!("{url}/eviction"), &body).await.with(201);
+    assert_eq!(evicted["status"], "Success");
+    assert!(client.get(&url).await.with(200)["metadata"]["deletionTimestamp"].is_string());
+}
+
+#[tokio::test]
+async fn unknown_fields_warn_or_are_refused_as_asked() {
+    let client = Client::new();
+    let mut body = deployment("web", 1);
+    body["spec"]["replicaz"] = 3.into();
+    let strict = client.post(&format!("{DEPLOYMENTS}?fieldValidation=Strict"), &body).await.with(400);
+    assert!(
+        strict["message"]
+            .as_str()
+            .unwrap()
+            .contains("strict decoding error: unknown field \"spec.replicaz\"")
+    );
+    let warned = client.post(DEPLOYMENTS, &body).await;
+    assert_eq!(warned.headers["warning"], "299 - \"unknown field \\\"spec.replicaz\\\"\"");
+    assert!(warned.with(201)["spec"].get("replicaz").is_none(), "unknown fields are not stored");
+    let url = format!("{DEPLOYMENTS}/web?fieldValidation=Strict");
+    let patch = client.patch(&url, MERGE, &json!({"spec": {"x": 1}})).await.with(422);
+    assert_eq!(patch["details"]["causes"][0]["field"], "patch");
+}

@@ -1,0 +1,144 @@
+//! Watches: beginning, resuming, selecting, expiring.
+
+use std::time::Duration;
+
+use kontiki_api::{FeedLimits, Options};
+use serde_json::json;
+
+use crate::client::{Client, MERGE, TABLE, revision};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const JSON: &str = "application/json";
+
+fn event(kind: &str, name: &str) -> (String, String) {
+    (kind.to_owned(), name.to_owned())
+}
+
+#[tokio::test]
+async fn a_watch_shows_what_is_there_and_then_what_happens() {
+    let client = Client::new();
+    client.config_map("a", json!({})).await;
+    let mut watch = client.watch(&format!("{MAPS}?watch"), JSON).await;
+    assert_eq!(watch.named().await, event("ADDED", "a"));
+    let created = client.config_map("b", json!({})).await;
+    let added = watch.next().await.unwrap();
+    assert_eq!(
+        (&added["type"], &added["object"]),
+        (&json!("ADDED"), &created),
+        "the very object, with its kind"
+    );
+    client.patch(&format!("{MAPS}/b"), MERGE, &json!({"data": {"x": "y"}})).await.with(200);
+    assert_eq!(watch.named().await, event("MODIFIED", "b"));
+    client.delete(&format!("{MAPS}/a")).await.with(200);
+    let deleted = watch.next().await.unwrap();
+    assert_eq!(deleted["type"], "DELETED");
+    assert_eq!(revision(&deleted["object"]), client.memory.state().revision());
+}
+
+#[tokio::test]
+async fn a_watch_resumes_where_it_stopped() {
+    let client = Client::new();
+    let a = client.config_map("a", json!({})).await;
+    client.config_map("b", json!({})).await;
+    client.config_map("c", json!({})).await;
+    let mut watch = client.watch(&format!("{MAPS}?watch=1&resourceVersion={}", revision(&a)), JSON).await;
+    assert_eq!(watch.named().await, event("ADDED", "b"));
+    assert_eq!(watch.named().await, event("ADDED", "c"));
+    // Other kinds and namespaces do not show.
+    client
+        .post("/api/v1/namespaces/kube-system/configmaps", &json!({"metadata": {"name": "x"}}))
+        .await
+        .with(201);
+    client.post("/api/v1/namespaces/default/secrets", &json!({"metadata": {"name": "x"}})).await.with(201);
+    client.config_map("d", json!({})).await;
+    assert_eq!(watch.named().await, event("ADDED", "d"));
+}
+
+#[tokio::test]
+async fn selectors_turn_changes_into_comings_and_goings() {
+    let client = Client::new();
+    let uri = format!("{MAPS}?watch=true&labelSelector=on%3Dyes");
+    let mut watch = client.watch(&uri, JSON).await;
+    client.config_map("a", json!({"on": "no"})).await;
+    let url = format!("{MAPS}/a");
+    client.patch(&url, MERGE, &json!({"metadata": {"labels": {"on": "yes"}}})).await.with(200);
+    assert_eq!(watch.named().await, event("ADDED", "a"));
+    client.patch(&url, MERGE, &json!({"data": {"x": "y"}})).await.with(200);
+    assert_eq!(watch.named().await, event("MODIFIED", "a"));
+    let left = client.patch(&url, MERGE, &json!({"metadata": {"labels": {"on": "no"}}})).await.with(200);
+    let gone = watch.next().await.unwrap();
+    assert_eq!(gone["type"], "DELETED");
+    assert_eq!(gone["object"]["metadata"]["labels"]["on"], "yes", "as it was when it was last selected");
+    assert_eq!(revision(&gone["object"]), revision(&left));
+}
+
+#[tokio::test]
+async fn too_old_is_said_in_the_stream() {
+    let client = Client::with(FeedLimits { events: 2, bytes: usize::MAX }, Options::default());
+    for name in ["a", "b", "c", "d"] {
+        client.config_map(name, json!({})).await;
+    }
+    let mut watch = client.watch(&format!("{MAPS}?watch=1&resourceVersion=1"), JSON).await;
+    let error = watch.next().await.unwrap();
+    assert_eq!((&error["type"], &error["object"]["code"]), (&json!("ERROR"), &json!(410)));
+    assert_eq!((&error["object"]["kind"], &error["object"]["reason"]), (&json!("Status"), &json!("Expired")));
+    assert_eq!(watch.next().await, None);
+}
+
+#[tokio::test]
+async fn initial_events_end_with_a_bookmark() {
+    let client = Client::new();
+    client.config_map("a", json!({})).await;
+    let uri = format!(
+        "{MAPS}?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&resourceVersion=1"
+    );
+    let mut watch = client.watch(&uri, JSON).await;
+    assert_eq!(watch.named().await, event("ADDED", "a"));
+    let mark = watch.next().await.unwrap();
+    assert_eq!((&mark["type"], &mark["object"]["kind"]), (&json!("BOOKMARK"), &json!("ConfigMap")));
+    assert_eq!(mark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+    assert_eq!(revision(&mark["object"]), client.memory.state().revision());
+}
+
+#[tokio::test]
+async fn bookmarks_tell_how_far_a_quiet_watch_is() {
+    let options = Options { bookmark_interval: Duration::from_millis(10), ..Options::default() };
+    let client = Client::with(FeedLimits::default(), options);
+    let start = client.memory.state().revision();
+    let uri = format!("{MAPS}?watch=1&allowWatchBookmarks=true&timeoutSeconds=1&resourceVersion={start}");
+    let mut watch = client.watch(&uri, JSON).await;
+    // Something that this watch does not show.
+    client.post("/api/v1/namespaces/default/secrets", &json!({"metadata": {"name": "x"}})).await.with(201);
+    let mut marks = 0;
+    // The deadline ends it without an error.
+    while let Some(mark) = watch.next().await {
+        assert_eq!((&mark["type"], revision(&mark["object"])), (&json!("BOOKMARK"), start + 1));
+        assert!(mark["object"]["metadata"].get("annotations").is_none());
+        marks += 1;
+    }
+    assert!(marks >= 2, "{marks}");
+}
+
+#[tokio::test]
+async fn tables_have_their_columns_once() {
+    let client = Client::new();
+    client.config_map("a", json!({})).await;
+    let mut watch = client.watch(&format!("{MAPS}?watch=1"), TABLE).await;
+    let first = watch.next().await.unwrap();
+    assert_eq!(first["object"]["columnDefinitions"].as_array().unwrap().len(), 3);
+    assert_eq!(first["object"]["rows"][0]["cells"].as_array().unwrap()[..2], [json!("a"), json!(1)]);
+    client.config_map("b", json!({})).await;
+    let second = watch.next().await.unwrap();
+    assert_eq!(second["object"]["columnDefinitions"], json!([]));
+    assert_eq!(second["object"]["rows"][0]["object"]["metadata"]["name"], "b");
+}
+
+#[tokio::test]
+async fn too_many_watches_are_refused_before_they_begin() {
+    let client = Client::with(FeedLimits::default(), Options { max_streams: 1, ..Options::default() });
+    let held = client.watch(&format!("{MAPS}?watch=1&resourceVersion=1"), JSON).await;
+    let refused = client.get(&format!("{MAPS}?watch=1")).await;
+    assert_eq!((refused.code, refused.headers["retry-after"].to_str().unwrap()), (429, "1"));
+    drop(held);
+    client.watch(&format!("{MAPS}?watch=1&resourceVersion=1"), JSON).await;
+}
