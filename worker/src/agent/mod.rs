@@ -1,0 +1,103 @@
+//! The agent: one process per worker, which keeps the set of pods and the session with the leader.
+//!
+//! ```text
+//!   leader ⇄ session ──assignments──> crew ──inbox──> driver of each pod ──> runtime
+//!               ^───────── outbox <───statuses, events────┘
+//! ```
+//!
+//! It needs no controller to keep running what it was given, and pods need no agent to keep running: when it starts
+//! again it finds them as they are.
+
+pub mod clock;
+pub mod config;
+pub mod crew;
+pub(crate) mod disk;
+pub mod layout;
+pub mod node;
+pub mod outbox;
+
+use std::sync::Arc;
+
+use kontiki_pki::{Dialer, Identity};
+use kontiki_proto::worker::node_server::NodeServer;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+pub use config::{AgentConfig, AgentError, Capacity};
+use crew::Crew;
+
+use crate::logs;
+use crate::runtime::Runtime;
+use crate::session::{self, Dial, Session};
+
+/// Runs the agent until `shutdown`. Its pods run on after that.
+pub async fn run(
+    config: AgentConfig,
+    runtime: Arc<dyn Runtime>,
+    identity: Identity,
+    shutdown: CancellationToken,
+) -> Result<(), AgentError> {
+    let listener = kontiki_pki::bind(config.listen, false).map_err(AgentError::Listen)?;
+    let port = listener.local_addr().map_err(AgentError::Listen)?.port();
+    let dial = session::ControllerDial::new(Dialer::new(&identity), identity.controller_server_name(None));
+    let ended = shutdown.child_token();
+    // Whatever ends first takes the other with it.
+    let _ends_with_this = ended.clone().drop_guard();
+    let agent = Agent::prepare(&config, runtime).await?;
+    let service = logs::Service::new(agent.crew.handle(), agent.crew.host().layout.clone());
+    let routes = tonic::service::Routes::new(NodeServer::new(service)).into_axum_router();
+    let tls = identity.server_config(&[b"h2"]);
+    let cluster = identity.cluster_id().to_owned();
+    let token = ended.clone();
+    let server =
+        tokio::spawn(async move { kontiki_pki::serve(listener, tls, &cluster, routes, token).await });
+    info!(node = %config.node, port, "the agent is up");
+    agent.work(&config, Arc::new(dial), port, ended.clone()).await?;
+    ended.cancel();
+    server.await.ok();
+    Ok(())
+}
+
+/// An agent that has found its pods again and speaks to nobody yet.
+pub struct Agent {
+    /// The set of pods.
+    pub crew: Crew,
+}
+
+impl Agent {
+    /// Finds the pods that run here: before the first word to the leader, which takes what is not named for not there.
+    pub async fn prepare(config: &AgentConfig, runtime: Arc<dyn Runtime>) -> Result<Agent, AgentError> {
+        Ok(Agent { crew: Crew::gather(config, runtime).await? })
+    }
+
+    /// Keeps pods and session going until `shutdown`.
+    pub async fn work(
+        self,
+        config: &AgentConfig,
+        dial: Arc<dyn Dial>,
+        port: u16,
+        shutdown: CancellationToken,
+    ) -> Result<(), AgentError> {
+        let host = self.crew.host().clone();
+        let hello = node::hello(config, &*host.runtime, port);
+        let session = Session::open(
+            &config.controllers,
+            &host.layout,
+            hello,
+            dial,
+            self.crew.handle(),
+            host.outbox.clone(),
+        )?;
+        let mut session = tokio::spawn(session.run(shutdown.clone()));
+        let mut crew = std::pin::pin!(self.crew.run(shutdown));
+        tokio::select! {
+            () = &mut crew => drop(session.await),
+            ended = &mut session => match ended {
+                Ok(()) => crew.await,
+                // A worker that nobody can reach any more is better started again: its pods do not notice.
+                Err(failure) => return Err(AgentError::Session(failure.to_string())),
+            },
+        }
+        Ok(())
+    }
+}

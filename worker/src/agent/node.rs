@@ -1,0 +1,118 @@
+//! What the worker says about itself.
+
+use std::net::ToSocketAddrs;
+use std::path::Path;
+
+use kontiki_proto::worker::{Hello, ImageInfo, NodeInfo};
+
+use super::config::AgentConfig;
+use crate::pod::env::Machine;
+use crate::runtime::Runtime;
+
+const MAX_PODS: i64 = 110;
+/// The leader lists images for the scheduler and for people; more than this help neither.
+const IMAGES_MAX: usize = 50;
+
+/// The greeting, without the pods.
+pub fn hello(config: &AgentConfig, runtime: &dyn Runtime, port: u16) -> Hello {
+    Hello {
+        node: config.node.clone(),
+        zone: config.zone.clone(),
+        version: config.version.clone(),
+        address: config.advertised.clone(),
+        port: port.into(),
+        info: Some(info(config, runtime)),
+        labels: config.labels.clone().into_iter().collect(),
+        ..Hello::default()
+    }
+}
+
+/// What pods may ask about the machine.
+pub fn machine(config: &AgentConfig) -> Machine {
+    Machine {
+        name: config.node.clone(),
+        address: address(&config.advertised),
+        cpu_milli: config.capacity.cpu_milli.unwrap_or_else(cpu_milli),
+        memory_bytes: config.capacity.memory_bytes.unwrap_or_else(memory_bytes),
+    }
+}
+
+fn info(config: &AgentConfig, runtime: &dyn Runtime) -> NodeInfo {
+    let machine = machine(config);
+    let images = runtime.images().into_iter().take(IMAGES_MAX).map(|image| ImageInfo {
+        names: vec![image.name],
+        size_bytes: i64::try_from(image.size_bytes).unwrap_or(i64::MAX),
+    });
+    NodeInfo {
+        cpu_milli: machine.cpu_milli,
+        memory_bytes: machine.memory_bytes,
+        ephemeral_storage_bytes: storage_bytes(&config.data_dir),
+        max_pods: config.capacity.max_pods.unwrap_or(MAX_PODS),
+        os_image: os_image(&text("/etc/os-release")),
+        kernel_version: text("/proc/sys/kernel/osrelease"),
+        architecture: match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        }
+        .to_owned(),
+        operating_system: std::env::consts::OS.to_owned(),
+        container_runtime: format!("kontiki://{}", config.version),
+        machine_id: text("/etc/machine-id"),
+        boot_id: text("/proc/sys/kernel/random/boot_id"),
+        images: images.collect(),
+    }
+}
+
+/// Pods and their statuses name the machine by its IP address. A name that does not resolve stays: it is still true.
+fn address(advertised: &str) -> String {
+    let plain = advertised.trim_matches(['[', ']']);
+    if plain.parse::<std::net::IpAddr>().is_ok() {
+        return plain.to_owned();
+    }
+    let resolved = (plain, 0).to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    resolved.map_or_else(|| plain.to_owned(), |address| address.ip().to_string())
+}
+
+fn cpu_milli() -> i64 {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    i64::try_from(processors).unwrap_or(1).saturating_mul(1000)
+}
+
+fn memory_bytes() -> i64 {
+    total_memory(&text("/proc/meminfo"))
+}
+
+fn total_memory(meminfo: &str) -> i64 {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kilobytes =
+        line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse::<i64>().ok());
+    kilobytes.unwrap_or(0).saturating_mul(1024)
+}
+
+fn os_image(release: &str) -> String {
+    let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    name.map_or("Linux", |name| name.trim_matches('"')).to_owned()
+}
+
+fn storage_bytes(path: &Path) -> i64 {
+    let bytes = rustix::fs::statvfs(path).map(|fs| fs.f_blocks.saturating_mul(fs.f_frsize)).unwrap_or(0);
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// A file that a machine may lack.
+fn text(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_is_read_from_its_files() {
+        assert_eq!(total_memory("MemFree: 1 kB\nMemTotal:       2048 kB\n"), 2 << 20);
+        assert_eq!(os_image("ID=debian\nPRETTY_NAME=\"Debian 12\"\n"), "Debian 12");
+        assert_eq!(os_image(""), "Linux");
+    }
+}

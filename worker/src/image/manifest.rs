@@ -1,0 +1,182 @@
+//! Which layers make an image, read from an OCI archive (`index.json`) or a docker-archive (`manifest.json`).
+
+use serde::Deserialize;
+
+use super::ImageError;
+use super::archive::{Archive, Spooled};
+use super::config::{ConfigDocument, machine_architecture, null_is_default};
+
+const IMAGES_MAX: usize = 64;
+const INDEX_DEPTH_MAX: u32 = 4;
+
+/// One image of an archive: verified documents, and where its layers are.
+#[derive(Debug)]
+pub(super) struct Manifest {
+    /// The digest of the OCI manifest; of the configuration in a docker-archive, which has no other.
+    pub(super) digest: String,
+    pub(super) names: Vec<String>,
+    pub(super) config: ConfigDocument,
+    pub(super) layers: Vec<Spooled>,
+}
+
+#[derive(Deserialize)]
+struct Descriptor {
+    digest: String,
+    #[serde(default)]
+    size: Option<u64>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    annotations: std::collections::BTreeMap<String, String>,
+    #[serde(default)]
+    platform: Option<Platform>,
+}
+
+#[derive(Deserialize)]
+struct Platform {
+    architecture: String,
+    os: String,
+}
+
+#[derive(Deserialize)]
+struct IndexOrManifest {
+    #[serde(default)]
+    manifests: Option<Vec<Descriptor>>,
+    #[serde(default)]
+    config: Option<Descriptor>,
+    #[serde(default)]
+    layers: Vec<Descriptor>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerImage {
+    config: String,
+    #[serde(default, deserialize_with = "null_is_default")]
+    repo_tags: Vec<String>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    layers: Vec<String>,
+}
+
+/// Every image of the archive that this machine can run.
+pub(super) fn read(archive: &Archive) -> Result<Vec<Manifest>, ImageError> {
+    let images = if archive.has("index.json") {
+        oci_images(archive)?
+    } else if archive.has("manifest.json") {
+        docker_images(archive)?
+    } else {
+        return Err(ImageError::Malformed(
+            "the archive has neither index.json (OCI) nor manifest.json (docker): is it an image?".to_owned(),
+        ));
+    };
+    if images.is_empty() {
+        return Err(ImageError::WrongPlatform(machine_architecture().to_owned()));
+    }
+    Ok(images)
+}
+
+fn oci_images(archive: &Archive) -> Result<Vec<Manifest>, ImageError> {
+    let index: IndexOrManifest = parse("index.json", &archive.document(archive.file("index.json")?)?)?;
+    let mut images = Vec::new();
+    for descriptor in index.manifests.unwrap_or_default() {
+        let names = descriptor_name(&descriptor);
+        add_oci(archive, &descriptor, names, 0, &mut images)?;
+    }
+    Ok(images)
+}
+
+/// The name that the archive's writer gave: containerd writes the full one, others only a tag or a name with a tag.
+fn descriptor_name(descriptor: &Descriptor) -> Vec<String> {
+    let full = descriptor.annotations.get("io.containerd.image.name");
+    let short = descriptor.annotations.get("org.opencontainers.image.ref.name");
+    full.or(short).into_iter().cloned().collect()
+}
+
+fn add_oci(
+    archive: &Archive,
+    descriptor: &Descriptor,
+    names: Vec<String>,
+    depth: u32,
+    images: &mut Vec<Manifest>,
+) -> Result<(), ImageError> {
+    if depth > INDEX_DEPTH_MAX || images.len() >= IMAGES_MAX {
+        return Err(ImageError::TooBig { limit: IMAGES_MAX as u64, unit: "images in one archive" });
+    }
+    if descriptor
+        .platform
+        .as_ref()
+        .is_some_and(|it| it.os != "linux" || it.architecture != machine_architecture())
+    {
+        return Ok(());
+    }
+    let document: IndexOrManifest =
+        parse(&descriptor.digest, &archive.document(blob(archive, descriptor)?)?)?;
+    if let Some(manifests) = document.manifests {
+        for inner in &manifests {
+            add_oci(archive, inner, names.clone(), depth + 1, images)?;
+        }
+        return Ok(());
+    }
+    let Some(config) = document.config else {
+        return Err(ImageError::Malformed(format!("manifest {} has no config", descriptor.digest)));
+    };
+    let config: ConfigDocument = parse(&config.digest, &archive.document(blob(archive, &config)?)?)?;
+    if !fits_machine(&config) {
+        return Ok(());
+    }
+    let layers =
+        document.layers.iter().map(|layer| blob(archive, layer).cloned()).collect::<Result<Vec<_>, _>>()?;
+    images.push(checked(Manifest { digest: descriptor.digest.clone(), names, config, layers })?);
+    Ok(())
+}
+
+fn docker_images(archive: &Archive) -> Result<Vec<Manifest>, ImageError> {
+    let listed: Vec<DockerImage> =
+        parse("manifest.json", &archive.document(archive.file("manifest.json")?)?)?;
+    if listed.len() > IMAGES_MAX {
+        return Err(ImageError::TooBig { limit: IMAGES_MAX as u64, unit: "images in one archive" });
+    }
+    let mut images = Vec::new();
+    for image in listed {
+        let spooled = archive.file(&image.config)?;
+        let config: ConfigDocument = parse(&image.config, &archive.document(spooled)?)?;
+        if !fits_machine(&config) {
+            continue;
+        }
+        let layers =
+            image.layers.iter().map(|path| archive.file(path).cloned()).collect::<Result<Vec<_>, _>>()?;
+        images.push(checked(Manifest {
+            digest: spooled.digest.clone(),
+            names: image.repo_tags,
+            config,
+            layers,
+        })?);
+    }
+    Ok(images)
+}
+
+fn blob<'a>(archive: &'a Archive, descriptor: &Descriptor) -> Result<&'a Spooled, ImageError> {
+    let spooled = archive.blob(&descriptor.digest)?;
+    if descriptor.size.is_some_and(|size| size != spooled.size) {
+        return Err(ImageError::Malformed(format!(
+            "blob {} does not have its stated size",
+            descriptor.digest
+        )));
+    }
+    Ok(spooled)
+}
+
+fn fits_machine(config: &ConfigDocument) -> bool {
+    (config.os.is_empty() || config.os == "linux")
+        && (config.architecture.is_empty() || config.architecture == machine_architecture())
+}
+
+fn checked(manifest: Manifest) -> Result<Manifest, ImageError> {
+    let (layers, diff_ids) = (manifest.layers.len(), manifest.config.rootfs.diff_ids.len());
+    if layers != diff_ids {
+        return Err(ImageError::Malformed(format!("image has {layers} layers but {diff_ids} diff ids")));
+    }
+    Ok(manifest)
+}
+
+fn parse<'a, T: Deserialize<'a>>(what: &str, bytes: &'a [u8]) -> Result<T, ImageError> {
+    serde_json::from_slice(bytes).map_err(|source| ImageError::Malformed(format!("{what}: {source}")))
+}

@@ -1,0 +1,314 @@
+//! The images of a worker on disk, by digest, and the names that lead to them.
+//!
+//! ```text
+//! images/index.json              every image: names, configuration, size
+//! images/<hex digest>/rootfs/    its files, unpacked
+//! images/loading-<...>/          a load in progress; removed when it ends and when the store is opened
+//! ```
+//!
+//! Any number of processes may use one store: the index is replaced whole, under a lock.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use super::ImageError;
+use super::archive::Archive;
+use super::budget::Limits;
+use super::config::ImageConfig;
+use super::manifest::{self, Manifest};
+use super::name::{is_digest, normalise};
+use super::unpack::Unpacker;
+use super::user::{self, Identity};
+
+const INDEX: &str = "index.json";
+const LOCK: &str = "lock";
+const LOADING: &str = "loading-";
+const INDEX_VERSION: u32 = 1;
+
+/// An image that the worker holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// The digest of its manifest (of its configuration when it came from a docker-archive).
+    pub digest: String,
+    /// Every full name that leads to it, sorted.
+    pub names: Vec<String>,
+    /// What to run in it and how.
+    pub config: ImageConfig,
+    /// The digests of its uncompressed layers, the lowest first.
+    pub layers: Vec<String>,
+    /// The bytes of its files, unpacked.
+    pub size_bytes: u64,
+}
+
+/// What a load brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedImage {
+    /// The image.
+    pub image: Image,
+    /// The names that now lead to it because of this load.
+    pub names: Vec<String>,
+    /// It was not here before.
+    pub new: bool,
+}
+
+/// The images of a worker.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+    limits: Limits,
+    next: AtomicU64,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Index {
+    version: u32,
+    images: BTreeMap<String, Image>,
+}
+
+impl Store {
+    /// Opens the store in this directory, making it if needed.
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Self, ImageError> {
+        Self::open_with(dir, Limits::default())
+    }
+
+    /// Opens the store with limits of one's own.
+    pub fn open_with(dir: impl Into<PathBuf>, limits: Limits) -> Result<Self, ImageError> {
+        let dir = dir.into();
+        // Not for others: the files of images carry setuid bits and owners that mean nothing out here.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)
+            .map_err(ImageError::io(format!("make {}", dir.display())))?;
+        let dir = dir.canonicalize().map_err(ImageError::io(format!("open {}", dir.display())))?;
+        let store = Self { dir, limits, next: AtomicU64::new(0) };
+        store.sweep()?;
+        Ok(store)
+    }
+
+    /// Loads every image of an archive (OCI or docker-archive; plain, gzip or zstd). All or nothing.
+    pub fn load(&self, archive: &Path) -> Result<Vec<LoadedImage>, ImageError> {
+        let loading = Loading::start(self)?;
+        let spool = loading.dir.join("spool");
+        std::fs::create_dir(&spool).map_err(ImageError::io("make the spool"))?;
+        let files = Archive::read(archive, &spool, self.limits)?;
+        let mut unpacked = Vec::new();
+        for manifest in manifest::read(&files)? {
+            unpacked.push(self.unpack(&loading, manifest, archive)?);
+        }
+        let _lock = self.lock()?;
+        let mut index = self.read_index()?;
+        let mut loaded = Vec::new();
+        for (image, rootfs) in unpacked {
+            loaded.push(self.adopt(&mut index, image, rootfs)?);
+        }
+        self.write_index(&index)?;
+        Ok(loaded)
+    }
+
+    /// The image that a name or digest leads to.
+    pub fn resolve(&self, name: &str) -> Option<Image> {
+        let name = normalise(name);
+        let digest = name.rsplit_once('@').map_or(name.as_str(), |(_, digest)| digest);
+        let mut index = self.read_index().ok()?;
+        if is_digest(digest) {
+            return index.images.remove(digest);
+        }
+        index.images.into_values().find(|image| image.names.contains(&name))
+    }
+
+    /// Every image, ordered by digest.
+    pub fn list(&self) -> Vec<Image> {
+        self.read_index().map(|index| index.images.into_values().collect()).unwrap_or_default()
+    }
+
+    /// The image's files: to be mounted read-only, never written to.
+    pub fn rootfs(&self, image: &Image) -> PathBuf {
+        self.home(&image.digest).join("rootfs")
+    }
+
+    /// The ids that `user` (empty: the image's own) means in the image.
+    pub fn identity(&self, image: &Image, user: &str) -> Result<Identity, ImageError> {
+        let user = if user.is_empty() { image.config.user.as_str() } else { user };
+        user::look_up(&self.rootfs(image), user)
+    }
+
+    /// Takes a name away; an image without names goes too. Answers whether there was such a name.
+    pub fn remove(&self, name: &str) -> Result<bool, ImageError> {
+        let name = normalise(name);
+        let _lock = self.lock()?;
+        let mut index = self.read_index()?;
+        let mut known = false;
+        let mut unnamed = Vec::new();
+        for image in index.images.values_mut() {
+            let before = image.names.len();
+            image.names.retain(|other| *other != name);
+            let hit = image.names.len() != before || image.digest == name;
+            known |= hit;
+            if hit && (image.names.is_empty() || image.digest == name) {
+                unnamed.push(image.digest.clone());
+            }
+        }
+        for digest in &unnamed {
+            index.images.remove(digest);
+        }
+        self.write_index(&index)?;
+        for digest in unnamed {
+            let home = self.home(&digest);
+            std::fs::remove_dir_all(&home).map_err(ImageError::io(format!("remove {}", home.display())))?;
+        }
+        Ok(known)
+    }
+
+    fn unpack(
+        &self,
+        loading: &Loading,
+        manifest: Manifest,
+        archive: &Path,
+    ) -> Result<(Image, PathBuf), ImageError> {
+        let home = loading.dir.join(hex(&manifest.digest));
+        let rootfs = home.join("rootfs");
+        std::fs::create_dir_all(&rootfs).map_err(ImageError::io("make the root directory"))?;
+        std::fs::set_permissions(&rootfs, std::fs::Permissions::from_mode(0o755))
+            .map_err(ImageError::io("make the root directory"))?;
+        let mut unpacker = Unpacker::new(&rootfs, self.limits)?;
+        let layers = manifest.config.rootfs.diff_ids;
+        for (layer, diff_id) in manifest.layers.iter().zip(&layers) {
+            unpacker.apply(layer, diff_id)?;
+        }
+        let file_name = archive.file_stem().and_then(|stem| stem.to_str()).unwrap_or("image");
+        let names = manifest.names.iter().map(|name| full_name(name, file_name)).collect();
+        let config = manifest.config.config;
+        Ok((Image { digest: manifest.digest, names, config, layers, size_bytes: unpacker.bytes() }, home))
+    }
+
+    /// Moves an unpacked image to its place and its names to it.
+    fn adopt(
+        &self,
+        index: &mut Index,
+        mut image: Image,
+        unpacked: PathBuf,
+    ) -> Result<LoadedImage, ImageError> {
+        let names = image.names.clone();
+        for other in index.images.values_mut() {
+            other.names.retain(|name| !names.contains(name));
+        }
+        let home = self.home(&image.digest);
+        let new = !index.images.contains_key(&image.digest);
+        if new {
+            if home.exists() {
+                std::fs::remove_dir_all(&home).map_err(ImageError::io("remove a half image"))?;
+            }
+            sync(&unpacked)?;
+            std::fs::rename(&unpacked, &home).map_err(ImageError::io("put the image in place"))?;
+        } else if let Some(known) = index.images.get(&image.digest) {
+            image.names.extend(known.names.iter().cloned());
+        }
+        image.names.sort();
+        image.names.dedup();
+        index.images.insert(image.digest.clone(), image.clone());
+        Ok(LoadedImage { image, names, new })
+    }
+
+    fn home(&self, digest: &str) -> PathBuf {
+        self.dir.join(hex(digest))
+    }
+
+    fn lock(&self) -> Result<File, ImageError> {
+        let what = || format!("lock {}", self.dir.display());
+        let file = File::create(self.dir.join(LOCK)).map_err(ImageError::io(what()))?;
+        rustix::fs::flock(&file, FlockOperation::LockExclusive)
+            .map_err(|source| ImageError::io(what())(source.into()))?;
+        Ok(file)
+    }
+
+    fn read_index(&self) -> Result<Index, ImageError> {
+        let path = self.dir.join(INDEX);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Index { version: INDEX_VERSION, images: BTreeMap::new() });
+            }
+            Err(source) => return Err(ImageError::io(format!("read {}", path.display()))(source)),
+        };
+        let index: Index = serde_json::from_slice(&bytes)
+            .map_err(|source| ImageError::Malformed(format!("{}: {source}", path.display())))?;
+        if index.version != INDEX_VERSION {
+            return Err(ImageError::Malformed(format!("{} has version {}", path.display(), index.version)));
+        }
+        Ok(index)
+    }
+
+    fn write_index(&self, index: &Index) -> Result<(), ImageError> {
+        let bytes = serde_json::to_vec_pretty(index)
+            .map_err(|source| ImageError::Malformed(format!("write the image index: {source}")))?;
+        let next = self.dir.join("index.json.new");
+        let what = "write the image index";
+        std::fs::write(&next, bytes).map_err(ImageError::io(what))?;
+        File::open(&next).and_then(|file| file.sync_all()).map_err(ImageError::io(what))?;
+        std::fs::rename(&next, self.dir.join(INDEX)).map_err(ImageError::io(what))
+    }
+
+    /// Removes what loads that died left behind: their directories are locked while they live.
+    fn sweep(&self) -> Result<(), ImageError> {
+        let entries = std::fs::read_dir(&self.dir).map_err(ImageError::io("list the image store"))?;
+        for entry in entries.flatten() {
+            if !entry.file_name().to_string_lossy().starts_with(LOADING) {
+                continue;
+            }
+            let dead = File::open(entry.path())
+                .is_ok_and(|dir| rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok());
+            if dead {
+                std::fs::remove_dir_all(entry.path()).ok();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A load in progress; dropped, it leaves nothing behind.
+struct Loading {
+    dir: PathBuf,
+    _lock: File,
+}
+
+impl Loading {
+    fn start(store: &Store) -> Result<Self, ImageError> {
+        let number = store.next.fetch_add(1, Ordering::Relaxed);
+        let dir = store.dir.join(format!("{LOADING}{}-{number}", std::process::id()));
+        std::fs::create_dir(&dir).map_err(ImageError::io(format!("make {}", dir.display())))?;
+        let lock = File::open(&dir).map_err(ImageError::io("open the load"))?;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive)
+            .map_err(|source| ImageError::io("lock the load")(source.into()))?;
+        Ok(Self { dir, _lock: lock })
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.dir).ok();
+    }
+}
+
+/// All files reach the disk before the name that promises them.
+fn sync(dir: &Path) -> Result<(), ImageError> {
+    let dir = File::open(dir).map_err(ImageError::io("sync the image"))?;
+    rustix::fs::syncfs(&dir).map_err(|source| ImageError::io("sync the image")(source.into()))
+}
+
+/// Archives without a full name hold only a tag: the file's name stands in for the image's.
+fn full_name(name: &str, file_name: &str) -> String {
+    let bare_tag = !name.contains(['/', ':', '@'])
+        && (name == "latest" || name.starts_with(|c: char| c.is_ascii_digit()));
+    if bare_tag { normalise(&format!("{file_name}:{name}")) } else { normalise(name) }
+}
+
+fn hex(digest: &str) -> &str {
+    digest.rsplit_once(':').map_or(digest, |(_, hex)| hex)
+}

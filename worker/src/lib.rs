@@ -1,0 +1,18 @@
+//! The worker: runs the pods that the leader placed on this machine and reports how they fare.
+//!
+//! ```text
+//! agent (drives each pod) -> runtime (the seam) -> shim (a process per pod) -> containers
+//!                                  image (what containers run) -^
+//! ```
+//!
+//! Not for deciding what should run anywhere: that is the leader's.
+
+pub mod agent;
+pub mod image;
+pub mod logs;
+pub mod pod;
+pub mod probe;
+pub mod runtime;
+pub mod session;
+pub mod shim;
+pub mod volume;

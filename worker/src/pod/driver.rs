@@ -1,0 +1,348 @@
+//! The driver: one task per pod, which asks for the next step and does it, one at a time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kontiki_proto::worker::PodReport;
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, info, warn};
+
+use super::backoff::SETUP;
+use super::dependency::Dependencies;
+use super::document::Pod;
+use super::env::Sources;
+use super::host::Host;
+use super::inbox::Inbox;
+use super::kept::Kept;
+use super::observed::{Ending, MountFailure, Observed, State, Stopping};
+use super::probes::Probes;
+use super::status;
+use super::step::{Step, next};
+use crate::agent::layout::Layout;
+use crate::runtime::{PodSandbox, RuntimeClass};
+use crate::volume;
+
+/// After something failed that should not have, before it is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What readers of logs need to know of each container.
+pub type Runs = BTreeMap<String, LogState>;
+
+/// A container as a reader of its log sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogState {
+    /// The attempt whose log is the current one; none before the first start.
+    pub attempt: Option<u32>,
+    /// The attempt whose log is the previous one.
+    pub previous: Option<u32>,
+    /// It runs.
+    pub running: bool,
+    /// Why it was never started.
+    pub waiting: String,
+}
+
+/// The driver of one pod.
+pub struct Driver {
+    pub(super) host: Arc<Host>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) kept: Kept,
+    pub(super) pod: Arc<Pod>,
+    pub(super) dependencies: Dependencies,
+    pub(super) removed: bool,
+    pub(super) hooks: BTreeMap<String, AbortOnDropHandle<()>>,
+    probes: Probes,
+    runs: watch::Sender<Runs>,
+    stored: Vec<u8>,
+    reported: Vec<u8>,
+    gone: bool,
+}
+
+impl Driver {
+    /// Takes up a pod: a new one, or one that was found again, with what is already seen of it.
+    pub fn new(
+        host: Arc<Host>,
+        inbox: Arc<Inbox>,
+        kept: Kept,
+        pod: Pod,
+        runs: watch::Sender<Runs>,
+    ) -> Driver {
+        let dependencies = kept.assignment.dependencies();
+        let mut driver = Driver {
+            host,
+            inbox,
+            kept,
+            pod: Arc::new(pod),
+            dependencies,
+            removed: false,
+            hooks: BTreeMap::new(),
+            probes: Probes::default(),
+            runs,
+            stored: Vec::new(),
+            reported: Vec::new(),
+            gone: false,
+        };
+        driver.begin();
+        driver
+    }
+
+    fn begin(&mut self) {
+        let now_ms = self.host.clock.now_ms();
+        let status = &self.pod.status;
+        let over = matches!(status.phase.as_str(), "Succeeded" | "Failed");
+        let known = status.start_time.as_ref().and_then(|time| time.parse::<jiff::Timestamp>().ok());
+        let seen = &mut self.kept.observed;
+        if seen.start_ms.is_none() {
+            seen.start_ms = Some(known.map_or(now_ms, |time| time.as_millisecond()));
+            // It ended in an earlier life of this worker: it does not run twice.
+            seen.over_before = over;
+        }
+        self.heed_deletion(now_ms);
+    }
+
+    /// The kept folder is written before anything is started, so that no start is forgotten.
+    pub async fn run(mut self) {
+        loop {
+            self.absorb();
+            let now_ms = self.host.clock.now_ms();
+            status::settle_conditions(&self.pod, &mut self.kept.observed, now_ms);
+            self.probes.tend(&self.host, &self.inbox, &self.pod, &self.kept.observed);
+            self.publish();
+            let step = if self.removed { self.forget_step() } else { next(&self.pod, self.seen(), now_ms) };
+            debug!(pod = %self.pod.metadata.name, ?step, "next");
+            match step {
+                Step::Wait { until_ms } => self.wait(until_ms).await,
+                Step::Gone if self.removed => break,
+                Step::Gone if self.gone => self.wait(None).await,
+                step => self.perform(step, now_ms).await,
+            }
+        }
+        self.forget();
+    }
+
+    pub(super) fn seen(&self) -> &Observed {
+        &self.kept.observed
+    }
+
+    fn forget_step(&self) -> Step {
+        if self.seen().sandbox || self.seen().leftovers { Step::RemoveSandbox } else { Step::Gone }
+    }
+
+    async fn wait(&self, until_ms: Option<i64>) {
+        let news = self.inbox.changed();
+        match until_ms {
+            None => news.await,
+            Some(ms) => {
+                tokio::select! {
+                    () = news => {}
+                    () = tokio::time::sleep(self.host.clock.until(ms)) => {}
+                }
+            }
+        }
+    }
+
+    async fn perform(&mut self, step: Step, now_ms: i64) {
+        match step {
+            Step::Wait { .. } => {}
+            Step::MountVolumes => self.mount_volumes(now_ms).await,
+            Step::StartSandbox => self.start_sandbox(now_ms).await,
+            Step::Start(container) => self.start_container(&container).await,
+            Step::Stop(container, by_ms) => self.stop(&container, by_ms, None),
+            Step::PreStop(container) => self.pre_stop(&container, now_ms),
+            Step::Ask(container) => {
+                self.stopping(&container, |stopping| stopping.asked = true);
+                self.signal(&container, TERM).await;
+            }
+            Step::Kill(container) => {
+                self.stopping(&container, |stopping| stopping.killed_ms = Some(now_ms));
+                self.signal(&container, KILL).await;
+            }
+            Step::Expire => {
+                let by_ms = now_ms.saturating_add(self.pod.grace_seconds().saturating_mul(1000));
+                let message = "Pod was active on the node longer than the specified deadline".to_owned();
+                self.host.note(&self.pod, None, "DeadlineExceeded", message.clone());
+                let reason = "DeadlineExceeded".to_owned();
+                self.kept.observed.ending = Some(Ending { reason, message, by_ms });
+            }
+            Step::RemoveSandbox => self.remove_sandbox().await,
+            Step::Gone => {
+                info!(pod = %self.pod.metadata.name, namespace = %self.pod.metadata.namespace, "pod is gone");
+                self.gone = true;
+            }
+        }
+    }
+
+    async fn mount_volumes(&mut self, now_ms: i64) {
+        let (pod, dependencies, host) = (self.pod.clone(), self.dependencies.clone(), self.host.clone());
+        let mounted = tokio::task::spawn_blocking(move || {
+            let sources = Sources { pod: &pod, dependencies: &dependencies, machine: &host.machine };
+            volume::mount(sources, &host.layout.volumes(&pod.metadata.uid))
+        });
+        let failure = match mounted.await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(error) => Some(format!("the volumes could not be mounted: {error}")),
+        };
+        let seen = &mut self.kept.observed;
+        let Some(message) = failure else {
+            (seen.volumes, seen.mount_failure) = (true, None);
+            return;
+        };
+        let delay_ms = SETUP.next(seen.mount_failure.as_ref().map_or(0, |failure| failure.delay_ms));
+        let retry_ms = now_ms.saturating_add(delay_ms);
+        seen.mount_failure = Some(MountFailure { message: message.clone(), retry_ms, delay_ms });
+        self.host.note(&self.pod, None, "FailedMount", message);
+    }
+
+    async fn start_sandbox(&mut self, now_ms: i64) {
+        let metadata = &self.pod.metadata;
+        let sandbox = PodSandbox {
+            uid: metadata.uid.clone(),
+            namespace: metadata.namespace.clone(),
+            name: metadata.name.clone(),
+            hostname: self.pod.hostname().to_owned(),
+            class: if self.pod.is_host_class() { RuntimeClass::Host } else { RuntimeClass::Container },
+            host_network: self.pod.spec.host_network,
+            blob: self.kept.to_blob(),
+        };
+        let started = self.host.runtime.start_pod(sandbox).await;
+        let seen = &mut self.kept.observed;
+        match started {
+            Ok(()) => (seen.sandbox, seen.leftovers) = (true, false),
+            Err(error) => {
+                seen.leftovers = true;
+                seen.sandbox_retry_ms = now_ms.saturating_add(10_000);
+                let message = format!("Failed to create pod sandbox: {error}");
+                self.host.note(&self.pod, None, "FailedCreatePodSandBox", message);
+            }
+        }
+    }
+
+    /// Begins to stop a container; the killing itself is for the next steps.
+    pub(super) fn stop(&mut self, container: &str, by_ms: i64, why: Option<String>) {
+        let message = why.unwrap_or_else(|| format!("Stopping container {container}"));
+        let record = self.kept.observed.record_mut(container);
+        if record.stopping.is_none() {
+            self.host.note(&self.pod, Some(container), "Killing", message);
+        }
+        let stopping = record.stopping.get_or_insert_with(Stopping::default);
+        stopping.by_ms = by_ms;
+    }
+
+    pub(super) fn stopping(&mut self, container: &str, change: impl FnOnce(&mut Stopping)) {
+        if let Some(stopping) = &mut self.kept.observed.record_mut(container).stopping {
+            change(stopping);
+        }
+    }
+
+    async fn signal(&self, container: &str, signal: i32) {
+        let uid = &self.pod.metadata.uid;
+        if let Err(error) = self.host.runtime.signal(uid, container, signal).await {
+            // The deadline, and in the end the removal of the sandbox, see to it.
+            warn!(pod = %uid, container, signal, %error, "a signal could not be sent");
+        }
+    }
+
+    async fn remove_sandbox(&mut self) {
+        let uid = self.pod.metadata.uid.clone();
+        self.hooks.clear();
+        if let Err(error) = self.host.runtime.remove_pod(&uid).await {
+            warn!(pod = %uid, %error, "a pod's sandbox could not be removed: trying again");
+            let now_ms = self.host.clock.now_ms();
+            return self.wait(Some(now_ms + PAUSE.as_millis() as i64)).await;
+        }
+        // Exits that the removal caused are of interest to no one.
+        let now_ms = self.host.clock.now_ms();
+        self.absorb();
+        let seen = &mut self.kept.observed;
+        if seen.anything_runs() {
+            seen.lose(&self.pod, now_ms);
+        }
+        (seen.sandbox, seen.leftovers, seen.volumes) = (false, false, false);
+        remove_folder(&self.host.layout.pod(&uid));
+    }
+
+    /// Tells the leader, the disk and the readers of logs what has changed.
+    fn publish(&mut self) {
+        let seen = &self.kept.observed;
+        let stored = self.kept.to_json();
+        if stored != self.stored {
+            let path = self.host.layout.kept_pod(&self.pod.metadata.uid);
+            match Kept::store(&path, &stored) {
+                Ok(()) => self.stored = stored,
+                Err(error) => warn!(path = %path.display(), %error, "a pod's state cannot be written"),
+            }
+        }
+        self.runs.send_if_modified(|runs| {
+            let fresh = log_states(&self.pod, seen);
+            let changed = *runs != fresh;
+            *runs = fresh;
+            changed
+        });
+        if self.removed || (seen.over_before && !self.gone) {
+            return;
+        }
+        let mut status = status::document(&self.pod, seen, &self.host.machine).to_string().into_bytes();
+        status.push(u8::from(self.gone));
+        if status != self.reported {
+            self.reported.clone_from(&status);
+            status.pop();
+            let metadata = &self.pod.metadata;
+            self.host.outbox.report(PodReport {
+                uid: metadata.uid.clone(),
+                namespace: metadata.namespace.clone(),
+                name: metadata.name.clone(),
+                status: status.into(),
+                gone: self.gone,
+            });
+        }
+    }
+
+    fn forget(&self) {
+        let (layout, metadata) = (&self.host.layout, &self.pod.metadata);
+        self.host.outbox.forget(&metadata.uid);
+        std::fs::remove_file(layout.kept_pod(&metadata.uid)).ok();
+        remove_folder(&layout.pod(&metadata.uid));
+        remove_folder(&logs(layout, &self.pod));
+    }
+}
+
+const TERM: i32 = 15;
+const KILL: i32 = 9;
+
+/// The folder of a pod's logs.
+pub(crate) fn logs(layout: &Layout, pod: &Pod) -> std::path::PathBuf {
+    layout.logs(&pod.metadata.namespace, &pod.metadata.name, &pod.metadata.uid)
+}
+
+fn remove_folder(path: &std::path::Path) {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            warn!(path = %path.display(), %error, "a pod's folder cannot be removed");
+        }
+        _ => {}
+    }
+}
+
+fn log_states(pod: &Pod, seen: &Observed) -> Runs {
+    let state = |name: &str| {
+        let record = seen.record(name);
+        let waiting = match &record.state {
+            State::Waiting { reason, .. } if !reason.is_empty() => reason.as_str(),
+            _ if !pod.spec.init_containers.is_empty() => "PodInitializing",
+            _ => "ContainerCreating",
+        };
+        LogState {
+            attempt: record.starts.checked_sub(1),
+            previous: match &record.state {
+                // It counts as ended before while it waits for its next restart.
+                State::Ended(ended) if record.crash_delay_ms > 0 => Some(ended.run.attempt),
+                _ => record.last.as_ref().map(|ended| ended.run.attempt),
+            },
+            running: record.run().is_some(),
+            waiting: waiting.to_owned(),
+        }
+    };
+    pod.all_containers().map(|container| (container.name.clone(), state(&container.name))).collect()
+}

@@ -1,0 +1,32 @@
+//! What every pod on this worker shares.
+
+use std::sync::Arc;
+
+use super::document::Pod;
+use super::env::Machine;
+use super::event;
+use crate::agent::clock::Clock;
+use crate::agent::layout::Layout;
+use crate::agent::outbox::Outbox;
+use crate::runtime::Runtime;
+
+/// What every pod on this worker shares.
+pub struct Host {
+    /// Starts and stops containers.
+    pub runtime: Arc<dyn Runtime>,
+    /// Takes what the leader is to hear.
+    pub outbox: Arc<Outbox>,
+    /// Tells the time.
+    pub clock: Clock,
+    /// The worker itself.
+    pub machine: Machine,
+    /// Where files lie.
+    pub layout: Layout,
+}
+
+impl Host {
+    /// Tells an event about a pod or one of its containers.
+    pub fn note(&self, pod: &Pod, container: Option<&str>, reason: &str, message: impl Into<String>) {
+        self.outbox.event(event::note(pod, container, reason, message.into(), self.clock.now_ms()));
+    }
+}

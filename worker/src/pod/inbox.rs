@@ -1,0 +1,56 @@
+//! What a pod's driver is told. Nothing here can grow: of each thing only the newest is kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::kept::Assignment;
+use crate::probe;
+use crate::runtime::Exit;
+
+/// The inbox.
+#[derive(Default)]
+pub struct Inbox {
+    news: Mutex<News>,
+    notify: Notify,
+}
+
+/// What has happened since the driver looked.
+#[derive(Default)]
+pub struct News {
+    /// It was assigned anew.
+    pub assignment: Option<Assignment>,
+    /// It exists no more: kill and forget.
+    pub remove: bool,
+    /// No controller was reached for longer than the lease.
+    pub lease_lost: bool,
+    /// Its sandbox died.
+    pub lost: bool,
+    /// Containers that ended: which attempt, and how.
+    pub exits: BTreeMap<String, (u32, Exit)>,
+    /// What probes found, and of which attempt.
+    pub probes: BTreeMap<(String, probe::Kind), (u32, bool)>,
+    /// Containers whose preStop hook is over.
+    pub hooks_over: BTreeSet<String>,
+    /// Containers whose postStart hook failed, and which attempt.
+    pub hooks_failed: BTreeMap<String, u32>,
+}
+
+impl Inbox {
+    /// Tells the driver something.
+    pub fn tell(&self, change: impl FnOnce(&mut News)) {
+        change(&mut self.news.lock().unwrap_or_else(PoisonError::into_inner));
+        self.notify.notify_one();
+    }
+
+    /// Takes what is there.
+    pub fn take(&self) -> News {
+        std::mem::take(&mut self.news.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns when there may be something.
+    pub async fn changed(&self) {
+        self.notify.notified().await;
+    }
+}

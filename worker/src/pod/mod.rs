@@ -1,0 +1,31 @@
+//! One pod's life on this worker.
+//!
+//! ```text
+//!   document (wanted) ─┐
+//!                      ├─> step (what next, pure) ─> driver (does it) ─> runtime, volume, probe
+//!   observed (seen)  ──┘                                │
+//!        ^────────────── inbox (exits, probes) <────────┘──> status, event ─> outbox
+//! ```
+//!
+//! Not for which pods there are: that is the agent's crew. Not for how a container is made: that is the runtime's.
+
+pub mod backoff;
+pub mod dependency;
+pub mod document;
+pub mod driver;
+pub mod env;
+pub mod event;
+pub mod host;
+pub mod inbox;
+pub mod kept;
+pub mod observed;
+pub mod quantity;
+pub mod status;
+pub mod step;
+
+mod hook;
+mod launch;
+mod news;
+mod probes;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,375 @@
+//! Pods from assignment to end: the whole agent on the simulated runtime, in virtual time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kontiki_proto::worker::{Assignments, Dependency, EventNote, PodAssignment};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::clock::Clock;
+use crate::agent::crew::{Command, Crew};
+use crate::agent::outbox::Outbox;
+use crate::agent::{AgentConfig, Capacity};
+use crate::runtime::{Runtime, SimulatedRuntime, Simulation};
+
+const EPOCH_MS: i64 = 1_700_000_000_000;
+
+struct Worker {
+    runtime: SimulatedRuntime,
+    config: AgentConfig,
+    crew: mpsc::Sender<Command>,
+    outbox: Arc<Outbox>,
+    shutdown: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+    events: Vec<EventNote>,
+    _dir: tempfile::TempDir,
+}
+
+impl Worker {
+    async fn new() -> Worker {
+        let dir = tempfile::tempdir().unwrap();
+        let config = AgentConfig {
+            node: "n1".into(),
+            zone: String::new(),
+            labels: Default::default(),
+            data_dir: dir.path().to_owned(),
+            controllers: Vec::new(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            advertised: "10.0.0.1".into(),
+            capacity: Capacity::default(),
+            version: "test".into(),
+            clock: Clock::Simulated { epoch_ms: EPOCH_MS, birth: tokio::time::Instant::now() },
+        };
+        let simulation =
+            Simulation { images: vec!["web:1".into()], epoch_ms: EPOCH_MS, ..Simulation::default() };
+        let runtime = SimulatedRuntime::new(simulation);
+        let crew = Crew::gather(&config, Arc::new(runtime.clone())).await.unwrap();
+        let (handle, outbox, shutdown) =
+            (crew.handle(), crew.host().outbox.clone(), CancellationToken::new());
+        let task = tokio::spawn(crew.run(shutdown.clone()));
+        Worker { runtime, config, crew: handle, outbox, shutdown, task, events: Vec::new(), _dir: dir }
+    }
+
+    /// The agent is killed and started again; the pods' shims never notice.
+    async fn restart(&mut self) {
+        self.shutdown.cancel();
+        (&mut self.task).await.unwrap();
+        let crew = Crew::gather(&self.config, Arc::new(self.runtime.clone())).await.unwrap();
+        (self.crew, self.outbox, self.shutdown) =
+            (crew.handle(), crew.host().outbox.clone(), CancellationToken::new());
+        self.task = tokio::spawn(crew.run(self.shutdown.clone()));
+    }
+
+    async fn assign(&self, assignments: Assignments) {
+        assert!(self.crew.send(Command::Assign(assignments)).await.is_ok());
+    }
+
+    async fn put(&self, revision: u64, pod: Value, dependencies: &[(&str, &str, Value)]) {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let metadata = &pod["metadata"];
+        let dependency = |(kind, name, object): &(&str, &str, Value)| Dependency {
+            kind: (*kind).to_owned(),
+            name: (*name).to_owned(),
+            revision,
+            object: object.to_string().into(),
+            ..Dependency::default()
+        };
+        let put = PodAssignment {
+            uid: text(&metadata["uid"]),
+            namespace: text(&metadata["namespace"]),
+            name: text(&metadata["name"]),
+            revision,
+            pod: pod.to_string().into(),
+            dependencies: dependencies.iter().map(dependency).collect(),
+        };
+        self.assign(Assignments { put: vec![put], ..Assignments::default() }).await;
+    }
+
+    /// The next status that looks as asked; what came before it is forgotten, its events are kept.
+    async fn until(&mut self, what: &str, asked: impl Fn(&Value, bool) -> bool) -> Value {
+        let found = tokio::time::timeout(Duration::from_secs(3600), async {
+            loop {
+                while let Some(report) = self.outbox.next() {
+                    self.outbox.acknowledge(report.serial);
+                    self.events.extend(report.events);
+                    for pod in report.pods {
+                        let status = serde_json::from_slice(&pod.status).unwrap();
+                        if asked(&status, pod.gone) {
+                            return status;
+                        }
+                    }
+                }
+                self.outbox.changed().await;
+            }
+        });
+        found.await.unwrap_or_else(|_| panic!("never: {what}"))
+    }
+
+    async fn until_waiting(&mut self, reason: &str) -> Value {
+        self.until(reason, |status, _| state(status)["waiting"]["reason"] == reason).await
+    }
+
+    fn reasons(&self) -> Vec<&str> {
+        self.events.iter().map(|event| event.reason.as_str()).collect()
+    }
+}
+
+fn state(status: &Value) -> &Value {
+    &status["containerStatuses"][0]["state"]
+}
+
+fn pod(container: Value) -> Value {
+    let mut web = json!({ "name": "web", "image": "web:1", "imagePullPolicy": "IfNotPresent" });
+    for (key, value) in container.as_object().unwrap() {
+        web[key] = value.clone();
+    }
+    json!({
+        "metadata": { "name": "web-0", "namespace": "shop", "uid": "uid-1" },
+        "spec": { "containers": [web], "terminationGracePeriodSeconds": 30 },
+        "status": {
+            "phase": "Pending",
+            "qosClass": "BestEffort",
+            "conditions": [{ "type": "PodScheduled", "status": "True" }],
+        },
+    })
+}
+
+fn ready(status: &Value, _gone: bool) -> bool {
+    let is_ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
+    status["conditions"].as_array().unwrap().iter().any(is_ready)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_runs_and_its_status_is_what_kubernetes_would_say() {
+    let mut worker = Worker::new().await;
+    worker.put(1, pod(json!({})), &[]).await;
+    let status = worker.until("ready", ready).await;
+    assert_eq!(status["phase"], "Running");
+    assert_eq!(status["qosClass"], "BestEffort");
+    assert_eq!(status["hostIP"], "10.0.0.1");
+    assert_eq!(status.get("podIP"), None, "it has no address of its own");
+    let container = &status["containerStatuses"][0];
+    assert_eq!(
+        (&container["ready"], &container["started"], &container["restartCount"]),
+        (&json!(true), &json!(true), &json!(0))
+    );
+    assert!(container["imageID"].as_str().unwrap().starts_with("docker.io/library/web@sha256:"));
+    assert!(
+        status["conditions"]
+            .as_array()
+            .unwrap()
+            .contains(&json!({ "type": "PodScheduled", "status": "True" }))
+    );
+    assert_eq!(worker.reasons(), ["Pulled", "Created", "Started"]);
+    assert_eq!(worker.events[0].message, "Container image \"web:1\" already present on machine");
+    assert_eq!(worker.events[0].field_path, "spec.containers{web}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_exits_at_once_is_restarted_with_pauses() {
+    let mut worker = Worker::new().await;
+    worker.put(1, pod(json!({ "command": ["exit", "3"] })), &[]).await;
+    let status = worker.until_waiting("CrashLoopBackOff").await;
+    let container = &status["containerStatuses"][0];
+    assert_eq!(container["restartCount"], 1, "the first restart is at once");
+    assert_eq!(container["lastState"]["terminated"]["exitCode"], 3);
+    assert_eq!(
+        container["state"]["waiting"]["message"],
+        "back-off 10s restarting failed container=web pod=web-0_shop(uid-1)"
+    );
+    let status =
+        worker.until("five restarts", |status, _| status["containerStatuses"][0]["restartCount"] == 5).await;
+    let waited_ms = worker.config.clock.now_ms() - EPOCH_MS;
+    assert!(waited_ms >= 150_000, "10, 20, 40 and 80 seconds: {waited_ms} ms, {status}");
+    assert!(worker.reasons().contains(&"BackOff"));
+
+    // The agent's restart takes nothing from the pause.
+    let (restarts, before_ms) = (5, worker.config.clock.now_ms());
+    worker.restart().await;
+    worker
+        .until("the sixth restart", |status, _| {
+            status["containerStatuses"][0]["restartCount"] == restarts + 1
+        })
+        .await;
+    assert!(worker.config.clock.now_ms() - before_ms >= 150_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_does_not_exist_is_a_start_error() {
+    let mut worker = Worker::new().await;
+    worker.put(1, pod(json!({ "command": ["missing"] })), &[]).await;
+    let status = worker.until_waiting("CrashLoopBackOff").await;
+    let last = &status["containerStatuses"][0]["lastState"]["terminated"];
+    assert_eq!((&last["reason"], &last["exitCode"]), (&json!("StartError"), &json!(128)));
+    assert!(last["message"].as_str().unwrap().contains("executable file not found"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_image_is_waited_for() {
+    let mut worker = Worker::new().await;
+    worker.put(1, pod(json!({ "image": "nope:1" })), &[]).await;
+    let status = worker.until_waiting("ErrImagePull").await;
+    assert_eq!(status["phase"], "Pending");
+    worker.until_waiting("ImagePullBackOff").await;
+    worker.until_waiting("ErrImagePull").await;
+    assert!(worker.config.clock.now_ms() - EPOCH_MS >= 10_000);
+    let mut worker = Worker::new().await;
+    worker.put(1, pod(json!({ "image": "nope:1", "imagePullPolicy": "Never" })), &[]).await;
+    let status = worker.until_waiting("ErrImageNeverPull").await;
+    assert_eq!(
+        state(&status)["waiting"]["message"],
+        "Container image \"nope:1\" is not present with pull policy of Never"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_config_map_that_comes_later_lets_the_container_start() {
+    let mut worker = Worker::new().await;
+    let pod = pod(json!({ "envFrom": [{ "configMapRef": { "name": "settings" } }] }));
+    worker.put(1, pod.clone(), &[]).await;
+    let status = worker.until_waiting("CreateContainerConfigError").await;
+    assert_eq!(state(&status)["waiting"]["message"], "configmap \"settings\" not found");
+    worker.put(1, pod, &[("ConfigMap", "settings", json!({ "data": { "A": "1" } }))]).await;
+    worker.until("ready", ready).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_that_cannot_be_mounted_keeps_the_pod_waiting() {
+    let mut worker = Worker::new().await;
+    let mut pod = pod(json!({}));
+    pod["spec"]["volumes"] = json!([{ "name": "v", "persistentVolumeClaim": { "claimName": "c" } }]);
+    worker.put(1, pod, &[]).await;
+    worker.until_waiting("ContainerCreating").await;
+    while !worker.reasons().contains(&"FailedMount") {
+        worker.outbox.changed().await;
+        worker.events.extend(worker.outbox.next().unwrap_or_default().events);
+    }
+    let event = worker.events.iter().find(|event| event.reason == "FailedMount").unwrap();
+    assert!(event.message.starts_with("MountVolume.SetUp failed for volume \"v\" : "));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_pod_ends_gracefully_and_is_gone_only_then() {
+    let mut worker = Worker::new().await;
+    let mut pod = pod(json!({ "command": ["ignore-term"] }));
+    worker.put(1, pod.clone(), &[]).await;
+    worker.until("ready", ready).await;
+    let before_ms = worker.config.clock.now_ms();
+    pod["metadata"]["deletionTimestamp"] = json!("2023-11-14T22:13:50Z");
+    pod["metadata"]["deletionGracePeriodSeconds"] = json!(30);
+    worker.put(2, pod, &[]).await;
+    let status = worker.until("gone", |_, gone| gone).await;
+    assert_eq!(state(&status)["terminated"]["exitCode"], 137, "it did not heed TERM, so it was killed");
+    assert_eq!(worker.config.clock.now_ms() - before_ms, 30_000);
+    assert!(worker.reasons().contains(&"Killing"));
+    assert_eq!(worker.runtime.adopt().await.unwrap(), [], "nothing of it is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_pod_is_killed_and_forgotten_and_so_is_one_that_a_complete_list_does_not_name() {
+    let mut worker = Worker::new().await;
+    worker.put(1, pod(json!({})), &[]).await;
+    worker.until("ready", ready).await;
+    worker.assign(Assignments { complete: true, keep: vec!["uid-1".into()], ..Assignments::default() }).await;
+    assert_eq!(digests(&worker).await, ["uid-1"]);
+    worker.assign(Assignments { complete: true, ..Assignments::default() }).await;
+    assert_eq!(digests(&worker).await, [""; 0]);
+    while !worker.runtime.adopt().await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn digests(worker: &Worker) -> Vec<String> {
+    let (answer, digests) = oneshot::channel();
+    assert!(worker.crew.send(Command::Digests(answer)).await.is_ok());
+    digests.await.unwrap().into_iter().map(|digest| digest.uid).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_agent_finds_its_pods_and_restarts_none() {
+    let mut worker = Worker::new().await;
+    let probe = json!({ "exec": { "command": ["true"] }, "periodSeconds": 5 });
+    worker.put(7, pod(json!({ "readinessProbe": probe })), &[]).await;
+    let before = worker.until("ready", ready).await;
+    let events = worker.events.len();
+    worker.restart().await;
+    assert_eq!(digests(&worker).await, ["uid-1"]);
+    let after = worker.until("ready", ready).await;
+    assert_eq!(after, before, "not even a time has changed");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(worker.outbox.next(), None);
+    assert_eq!(worker.events.len(), events, "nothing was started");
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_gates_ready_and_liveness_restarts() {
+    let mut worker = Worker::new().await;
+    let http = json!({ "httpGet": { "port": 8080 }, "periodSeconds": 1, "failureThreshold": 2 });
+    let mut at_once = http.clone();
+    at_once["failureThreshold"] = json!(1);
+    worker.put(1, pod(json!({ "readinessProbe": at_once, "livenessProbe": http })), &[]).await;
+    worker.until("ready", ready).await;
+    worker.runtime.set_healthy("uid-1", "web", false);
+    worker.until("not ready", |status, gone| !ready(status, gone)).await;
+    let status = worker
+        .until("restarted", |status, gone| {
+            status["containerStatuses"][0]["restartCount"] == 1 && ready(status, gone)
+        })
+        .await;
+    assert_eq!(status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 143);
+    let killing = worker.events.iter().find(|event| event.reason == "Killing").unwrap();
+    assert_eq!(killing.message, "Container web failed liveness probe, will be restarted");
+    let unhealthy = worker.events.iter().find(|event| event.reason == "Unhealthy").unwrap();
+    assert!(
+        unhealthy.message.contains("probe failed: Get \"http://127.0.0.1:8080/\": "),
+        "{}",
+        unhealthy.message
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_like_pod_succeeds_and_does_not_run_again_after_a_restart() {
+    let mut worker = Worker::new().await;
+    let mut pod = pod(json!({ "command": ["exit", "0"] }));
+    pod["spec"]["restartPolicy"] = json!("Never");
+    worker.put(1, pod, &[]).await;
+    let status = worker.until("succeeded", |status, _| status["phase"] == "Succeeded").await;
+    assert_eq!(state(&status)["terminated"]["reason"], "Completed");
+    worker.restart().await;
+    worker.until("succeeded", |status, _| status["phase"] == "Succeeded").await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(worker.reasons().iter().filter(|reason| **reason == "Started").count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_lease_ends_only_what_must_never_run_twice() {
+    let mut worker = Worker::new().await;
+    let mut exclusive = pod(json!({}));
+    exclusive["metadata"]["ownerReferences"] = json!([{ "kind": "StatefulSet", "name": "web" }]);
+    worker.put(1, exclusive, &[]).await;
+    worker.until("ready", ready).await;
+    let mut other = pod(json!({}));
+    other["metadata"]["uid"] = json!("uid-2");
+    worker.put(1, other, &[]).await;
+    worker.until("ready", ready).await;
+    assert!(worker.crew.send(Command::LeaseLost).await.is_ok());
+    let status = worker.until("failed", |status, _| status["phase"] == "Failed").await;
+    assert_eq!(status["reason"], "NodeLost");
+    let left = worker.runtime.adopt().await.unwrap();
+    assert!(left.iter().any(|pod| pod.sandbox.uid == "uid-2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_shim_brings_a_new_sandbox() {
+    let mut worker = Worker::new().await;
+    worker.put(1, pod(json!({})), &[]).await;
+    worker.until("ready", ready).await;
+    worker.runtime.lose_pod("uid-1");
+    let restarted =
+        |status: &Value, gone| status["containerStatuses"][0]["restartCount"] == 1 && ready(status, gone);
+    let status = worker.until("restarted", restarted).await;
+    assert_eq!(status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 137);
+    assert!(worker.reasons().contains(&"SandboxChanged"));
+}

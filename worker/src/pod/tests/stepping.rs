@@ -1,0 +1,227 @@
+//! The decision alone: no runtime, no task, no clock.
+
+use crate::pod::document::Pod;
+use crate::pod::observed::{Ending, Observed, Outcome, Run};
+use crate::pod::status;
+use crate::pod::step::{Step, next};
+use crate::runtime::{Exit, ImageRef};
+
+fn pod(spec: &str) -> Pod {
+    let json = format!(r#"{{"metadata":{{"name":"p","namespace":"ns","uid":"u"}},"spec":{{{spec}}}}}"#);
+    Pod::parse(json.as_bytes()).unwrap()
+}
+
+fn ready() -> Observed {
+    Observed { sandbox: true, volumes: true, start_ms: Some(0), ..Observed::default() }
+}
+
+fn begin(seen: &mut Observed, name: &str, now_ms: i64) {
+    let attempt = seen.record(name).starts;
+    let run = Run {
+        attempt,
+        container_id: format!("kontiki://{name}"),
+        image: ImageRef::default(),
+        started_ms: now_ms,
+    };
+    let record = seen.record_mut(name);
+    record.begin(run);
+    (record.started, record.ready) = (true, true);
+}
+
+fn end(seen: &mut Observed, name: &str, code: i32, now_ms: i64) {
+    let started_at_ms = seen.record(name).run().unwrap().started_ms;
+    let exit = Exit {
+        code,
+        signal: None,
+        oom_killed: false,
+        started_at_ms,
+        finished_at_ms: now_ms,
+        message: String::new(),
+    };
+    seen.record_mut(name).end(exit, None);
+}
+
+fn start(name: &str) -> Step {
+    Step::Start(name.to_owned())
+}
+
+#[test]
+fn everything_is_prepared_in_order_and_init_containers_go_first() {
+    let pod =
+        pod(r#""initContainers":[{"name":"i1"},{"name":"i2"}],"containers":[{"name":"a"},{"name":"b"}]"#);
+    let mut seen = Observed::default();
+    assert_eq!(next(&pod, &seen, 0), Step::MountVolumes);
+    seen.volumes = true;
+    assert_eq!(next(&pod, &seen, 0), Step::StartSandbox);
+    seen.sandbox = true;
+    assert_eq!(next(&pod, &seen, 0), start("i1"));
+    begin(&mut seen, "i1", 0);
+    assert_eq!(next(&pod, &seen, 0), Step::Wait { until_ms: None });
+    end(&mut seen, "i1", 0, 5);
+    assert_eq!(next(&pod, &seen, 5), start("i2"));
+    begin(&mut seen, "i2", 5);
+    end(&mut seen, "i2", 0, 9);
+    assert_eq!(next(&pod, &seen, 9), start("a"));
+    begin(&mut seen, "a", 9);
+    assert_eq!(next(&pod, &seen, 9), start("b"));
+    begin(&mut seen, "b", 9);
+    assert_eq!(next(&pod, &seen, 9), Step::Wait { until_ms: None });
+}
+
+#[test]
+fn crashes_are_followed_by_ever_longer_pauses_until_it_runs_well() {
+    let pod = pod(r#""containers":[{"name":"a"}]"#);
+    let mut seen = ready();
+    let mut now_ms = 0;
+    let mut pauses = Vec::new();
+    for _ in 0..8 {
+        assert_eq!(next(&pod, &seen, now_ms), start("a"));
+        begin(&mut seen, "a", now_ms);
+        end(&mut seen, "a", 1, now_ms);
+        let before = now_ms;
+        if let Step::Wait { until_ms: Some(until_ms) } = next(&pod, &seen, now_ms) {
+            now_ms = until_ms;
+        }
+        pauses.push((now_ms - before) / 1000);
+    }
+    assert_eq!(pauses, [0, 10, 20, 40, 80, 160, 300, 300]);
+    assert_eq!(seen.record("a").restart_count(), 7);
+    begin(&mut seen, "a", now_ms);
+    now_ms += 600_000;
+    end(&mut seen, "a", 1, now_ms);
+    assert_eq!(next(&pod, &seen, now_ms), start("a"), "after ten good minutes the next restart is at once");
+}
+
+#[test]
+fn the_restart_policy_decides_how_a_pod_ends() {
+    for (policy, code, outcome) in [
+        ("Always", 0, None),
+        ("OnFailure", 0, Some(Outcome::Succeeded)),
+        ("OnFailure", 1, None),
+        ("Never", 0, Some(Outcome::Succeeded)),
+        ("Never", 3, Some(Outcome::Failed)),
+    ] {
+        let pod = pod(&format!(r#""restartPolicy":"{policy}","containers":[{{"name":"a"}}]"#));
+        let mut seen = ready();
+        begin(&mut seen, "a", 0);
+        end(&mut seen, "a", code, 1);
+        assert_eq!(seen.outcome(&pod), outcome, "{policy} {code}");
+        let expected = if outcome.is_some() { Step::RemoveSandbox } else { start("a") };
+        assert_eq!(next(&pod, &seen, 1), expected, "{policy} {code}");
+    }
+}
+
+#[test]
+fn a_failed_init_container_ends_a_pod_that_never_restarts() {
+    let pod = pod(r#""restartPolicy":"Never","initContainers":[{"name":"i"}],"containers":[{"name":"a"}]"#);
+    let mut seen = ready();
+    begin(&mut seen, "i", 0);
+    end(&mut seen, "i", 1, 1);
+    assert_eq!(seen.outcome(&pod), Some(Outcome::Failed));
+    let status = status::document(&pod, &seen, &Default::default());
+    assert_eq!(status["phase"], "Failed");
+    assert_eq!(status["initContainerStatuses"][0]["state"]["terminated"]["exitCode"], 1);
+}
+
+#[test]
+fn a_deleted_pod_is_asked_first_and_killed_at_its_deadline() {
+    let pod =
+        pod(r#""containers":[{"name":"a","lifecycle":{"preStop":{"exec":{"command":["x"]}}}},{"name":"b"}]"#);
+    let mut seen = ready();
+    begin(&mut seen, "a", 0);
+    begin(&mut seen, "b", 0);
+    seen.delete_by_ms = Some(30_000);
+    let a = || "a".to_owned();
+    let b = || "b".to_owned();
+    assert_eq!(next(&pod, &seen, 0), Step::Stop(a(), 30_000));
+    seen.record_mut("a").stopping =
+        Some(crate::pod::observed::Stopping { by_ms: 30_000, ..Default::default() });
+    assert_eq!(next(&pod, &seen, 0), Step::PreStop(a()));
+    seen.record_mut("a").stopping.as_mut().unwrap().hook_begun = true;
+    assert_eq!(next(&pod, &seen, 0), Step::Stop(b(), 30_000));
+    seen.record_mut("b").stopping =
+        Some(crate::pod::observed::Stopping { by_ms: 30_000, ..Default::default() });
+    assert_eq!(next(&pod, &seen, 0), Step::Ask(b()), "b has no hook to wait for");
+    seen.record_mut("b").stopping.as_mut().unwrap().asked = true;
+    assert_eq!(next(&pod, &seen, 0), Step::Wait { until_ms: Some(30_000) });
+    seen.record_mut("a").stopping.as_mut().unwrap().hook_over = true;
+    assert_eq!(next(&pod, &seen, 1), Step::Ask(a()));
+    seen.record_mut("a").stopping.as_mut().unwrap().asked = true;
+    end(&mut seen, "b", 143, 2);
+    assert_eq!(next(&pod, &seen, 30_000), Step::Kill(a()));
+    seen.record_mut("a").stopping.as_mut().unwrap().killed_ms = Some(30_000);
+    end(&mut seen, "a", 137, 30_001);
+    assert_eq!(next(&pod, &seen, 30_001), Step::RemoveSandbox);
+    seen.sandbox = false;
+    assert_eq!(next(&pod, &seen, 30_001), Step::Gone, "only now does nothing of it run");
+}
+
+#[test]
+fn a_shorter_grace_overtakes_a_longer_one() {
+    let pod = pod(r#""containers":[{"name":"a"}]"#);
+    let mut seen = ready();
+    begin(&mut seen, "a", 0);
+    seen.delete_by_ms = Some(30_000);
+    seen.record_mut("a").stopping =
+        Some(crate::pod::observed::Stopping { by_ms: 30_000, asked: true, ..Default::default() });
+    seen.delete_by_ms = Some(100);
+    assert_eq!(next(&pod, &seen, 100), Step::Stop("a".to_owned(), 100));
+}
+
+#[test]
+fn sidecars_start_before_and_end_after_the_others() {
+    let pod = pod(
+        r#""restartPolicy":"Never","initContainers":[{"name":"s","restartPolicy":"Always"}],"containers":[{"name":"a"}]"#,
+    );
+    let mut seen = ready();
+    assert_eq!(next(&pod, &seen, 0), start("s"));
+    begin(&mut seen, "s", 0);
+    assert_eq!(next(&pod, &seen, 0), start("a"));
+    begin(&mut seen, "a", 0);
+    end(&mut seen, "a", 0, 5);
+    assert_eq!(next(&pod, &seen, 5), Step::Stop("s".to_owned(), 30_005));
+    end(&mut seen, "s", 143, 6);
+    assert_eq!(next(&pod, &seen, 6), Step::RemoveSandbox);
+}
+
+#[test]
+fn conditions_keep_their_times_and_say_what_is_not_ready() {
+    let pod = pod(r#""containers":[{"name":"a"},{"name":"b"}]"#);
+    let mut seen = ready();
+    begin(&mut seen, "a", 0);
+    begin(&mut seen, "b", 0);
+    seen.record_mut("b").ready = false;
+    status::settle_conditions(&pod, &mut seen, 1000);
+    status::settle_conditions(&pod, &mut seen, 9000);
+    let document = status::document(&pod, &seen, &Default::default());
+    let condition = |document: &serde_json::Value, name: &str| {
+        document["conditions"].as_array().unwrap().iter().find(|c| c["type"] == name).unwrap().clone()
+    };
+    let ready = condition(&document, "Ready");
+    assert_eq!(ready["status"], "False");
+    assert_eq!(ready["lastTransitionTime"], "1970-01-01T00:00:01Z");
+    assert_eq!(ready["message"], "containers with unready status: [b]");
+    assert_eq!(document["phase"], "Running");
+    seen.record_mut("b").ready = true;
+    status::settle_conditions(&pod, &mut seen, 10_000);
+    let ready = condition(&status::document(&pod, &seen, &Default::default()), "Ready");
+    assert_eq!(
+        (&ready["status"], &ready["lastTransitionTime"]),
+        (&"True".into(), &"1970-01-01T00:00:10Z".into())
+    );
+    assert!(ready.get("reason").is_none());
+}
+
+#[test]
+fn an_ending_of_the_worker_itself_fails_the_pod() {
+    let pod = pod(r#""activeDeadlineSeconds":5,"containers":[{"name":"a"}]"#);
+    let mut seen = ready();
+    begin(&mut seen, "a", 0);
+    assert_eq!(next(&pod, &seen, 0), Step::Wait { until_ms: Some(5000) });
+    assert_eq!(next(&pod, &seen, 5000), Step::Expire);
+    seen.ending = Some(Ending { reason: "DeadlineExceeded".into(), message: String::new(), by_ms: 6000 });
+    assert_eq!(next(&pod, &seen, 5000), Step::Stop("a".to_owned(), 6000));
+    end(&mut seen, "a", 0, 5500);
+    let status = status::document(&pod, &seen, &Default::default());
+    assert_eq!((&status["phase"], &status["reason"]), (&"Failed".into(), &"DeadlineExceeded".into()));
+}

@@ -1,0 +1,86 @@
+//! What starts and stops the containers of pods: one trait, so that the agent knows nothing else.
+//!
+//! Two sides stand behind it: [`ShimRuntime`], a shim process per pod in which containers run by libcontainer or as
+//! plain host processes, and [`SimulatedRuntime`], which plays containers in memory for simulations and tests.
+//! Not for deciding: when a container starts, restarts or stops is the agent's choice.
+
+mod command_line;
+mod error;
+mod pod_network;
+mod shim_client;
+mod shim_link;
+mod shim_process;
+mod simulated;
+mod spec;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+
+pub use error::RuntimeError;
+pub use shim_client::{ShimConfig, ShimRuntime};
+pub use simulated::{SimulatedRuntime, Simulation};
+pub use spec::{
+    AdoptedPod, ContainerPhase, ContainerSpec, ContainerState, ExecOutput, Exit, ImageRef, Mount, PodSandbox,
+    RuntimeClass, RuntimeEvent, Started,
+};
+
+/// A byte stream into a pod's network.
+pub trait PodStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> PodStream for T {}
+
+/// What starts and stops the containers of pods.
+#[async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// The images that this worker holds, by every name that resolves to them, sorted by name.
+    fn images(&self) -> Vec<ImageRef>;
+
+    /// The image that a name stands for on this worker now, or nothing: it was never loaded.
+    fn resolve_image(&self, name: &str) -> Option<ImageRef>;
+
+    /// Starts the pod's shim: its sandbox (network, ipc and uts namespaces) is ready when this returns. Called again
+    /// for a running pod it only stores the new [`PodSandbox::blob`].
+    async fn start_pod(&self, pod: PodSandbox) -> Result<(), RuntimeError>;
+
+    /// Creates and starts a container of a started pod. Its log goes to [`ContainerSpec::log_path`] in CRI format
+    /// (`<RFC3339Nano> stdout|stderr F|P <text>`). Starting the same name and attempt again while it runs answers the
+    /// running container; a name that runs under another attempt is refused.
+    async fn start_container(&self, pod_uid: &str, spec: ContainerSpec) -> Result<Started, RuntimeError>;
+
+    /// Sends a signal to a container's first process; 9 (KILL) goes to every process of the container. Signalling a
+    /// container that has already exited is no error.
+    async fn signal(&self, pod_uid: &str, container: &str, signal: i32) -> Result<(), RuntimeError>;
+
+    /// Runs a command in a running container and waits for it (probes, hooks). Past the timeout it is killed and
+    /// [`ExecOutput::timed_out`] is set. Output beyond a bound is dropped.
+    async fn exec(
+        &self,
+        pod_uid: &str,
+        container: &str,
+        command: Vec<String>,
+        timeout: Duration,
+    ) -> Result<ExecOutput, RuntimeError>;
+
+    /// Dials a TCP port on the loopback of the pod's network (probes, port-forward).
+    async fn connect(
+        &self,
+        pod_uid: &str,
+        port: u16,
+        timeout: Duration,
+    ) -> Result<Box<dyn PodStream>, RuntimeError>;
+
+    /// Kills what is left, ends the shim, removes sandbox, cgroup, root filesystems and the pod's directory; logs stay.
+    /// Idempotent: an unknown pod is already removed.
+    async fn remove_pod(&self, pod_uid: &str) -> Result<(), RuntimeError>;
+
+    /// After an agent restart: every pod whose shim still lives, or whose shim left a final state on disk, with all
+    /// container states. An exit told here is not told again as an event.
+    async fn adopt(&self) -> Result<Vec<AdoptedPod>, RuntimeError>;
+
+    /// Container exits and pod (shim) deaths, also of adopted pods. The first call gets the receiver; a later one gets
+    /// a receiver that is already closed.
+    fn events(&self) -> mpsc::Receiver<RuntimeEvent>;
+}

@@ -1,0 +1,341 @@
+//! The real runtime: a shim process per pod, found again after a restart of the agent.
+
+use std::collections::HashMap;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::shim_link::{Link, Teller};
+use super::{
+    AdoptedPod, ContainerSpec, ExecOutput, ImageRef, PodSandbox, PodStream, Runtime, RuntimeClass,
+    RuntimeError, RuntimeEvent, Started, command_line, pod_network, shim_process,
+};
+use crate::image::{Image, Store};
+use crate::shim::protocol::{Answer, BLOB_MAX, Call};
+use crate::shim::state::{PodState, Setup};
+
+/// Events that may wait for the agent; a shim keeps what finds no room.
+const EVENTS_MAX: usize = 1024;
+/// What an exec may take beyond its own time, for starting and killing it.
+const EXEC_GRACE: Duration = Duration::from_secs(10);
+
+/// How shims are started and where pods live.
+#[derive(Clone, Debug)]
+pub struct ShimConfig {
+    /// The command that runs [`crate::shim::main`], such as `["/proc/self/exe", "shim"]`.
+    pub shim_command: Vec<String>,
+    /// The worker's directory; pods live in `pods/` below it.
+    pub data_dir: PathBuf,
+    /// Under this path in every cgroup hierarchy the pods' cgroups are made.
+    pub cgroup_parent: String,
+    /// A log of this size is replaced by a new one; one older is kept.
+    pub log_bytes_max: u64,
+}
+
+impl ShimConfig {
+    /// The usual configuration: this program is its own shim.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            shim_command: vec!["/proc/self/exe".to_owned(), "shim".to_owned()],
+            data_dir: data_dir.into(),
+            cgroup_parent: "/kontiki".to_owned(),
+            log_bytes_max: 10 << 20,
+        }
+    }
+}
+
+/// The runtime of real pods.
+pub struct ShimRuntime {
+    config: ShimConfig,
+    pods_dir: PathBuf,
+    store: Arc<Store>,
+    pods: Mutex<HashMap<String, Arc<Link>>>,
+    /// One start or removal of a pod at a time; a second call for it waits and then finds what the first made.
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    events: mpsc::Sender<RuntimeEvent>,
+    receiver: Mutex<Option<mpsc::Receiver<RuntimeEvent>>>,
+}
+
+impl ShimRuntime {
+    /// Opens the worker's pods; call `adopt` to find those that still run.
+    pub fn new(config: ShimConfig, store: Arc<Store>) -> std::io::Result<Self> {
+        let pods_dir = config.data_dir.join("pods");
+        std::fs::DirBuilder::new().recursive(true).mode(0o711).create(&pods_dir)?;
+        let pods_dir = pods_dir.canonicalize()?;
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let (pods, turns) = (Mutex::new(HashMap::new()), Mutex::new(HashMap::new()));
+        Ok(Self { config, pods_dir, store, pods, turns, events, receiver: Mutex::new(Some(receiver)) })
+    }
+
+    /// A pod's directory, for what the agent keeps there (volumes). The uid must be a plain name.
+    pub fn pod_dir(&self, pod_uid: &str) -> Result<PathBuf, RuntimeError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if pod_uid.is_empty() || pod_uid.len() > 128 || !pod_uid.bytes().all(plain) {
+            return Err(RuntimeError::Invalid(format!("pod uid \"{pod_uid}\" is not a plain name")));
+        }
+        Ok(self.pods_dir.join(pod_uid))
+    }
+
+    fn link(&self, pod_uid: &str) -> Result<Arc<Link>, RuntimeError> {
+        let mut pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
+        match pods.get(pod_uid) {
+            Some(link) if !link.is_closed() => Ok(Arc::clone(link)),
+            _ => {
+                pods.remove(pod_uid);
+                Err(RuntimeError::PodUnknown(pod_uid.to_owned()))
+            }
+        }
+    }
+
+    fn keep(&self, link: Arc<Link>) {
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner).insert(link.sandbox.uid.clone(), link);
+    }
+
+    fn teller(&self, pod_uid: &str, dir: &Path) -> Teller {
+        Teller::new(pod_uid.to_owned(), dir.to_owned(), self.events.clone())
+    }
+
+    /// The right to start or remove a pod.
+    fn turn(&self, pod_uid: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|uid, turn| uid == pod_uid || Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(pod_uid.to_owned()).or_default())
+    }
+
+    fn image(&self, wanted: &ImageRef) -> Result<Image, RuntimeError> {
+        let key = if wanted.digest.is_empty() { &wanted.name } else { &wanted.digest };
+        self.store.resolve(key).ok_or_else(|| RuntimeError::ImageMissing(wanted.name.clone()))
+    }
+
+    /// Adopts the pod in a directory, or answers the last that is known of it.
+    async fn adopt_one(teller: Teller) -> Option<(Option<Arc<Link>>, AdoptedPod)> {
+        let (dir, pod_uid) = (teller.dir.clone(), teller.pod_uid.clone());
+        match Link::open(teller, true).await {
+            Ok((link, state)) => Some((Some(link), adopted(state, true))),
+            Err(cause) => {
+                let state = PodState::read(&dir).or_else(|_| {
+                    // The shim never came up; its setup at least says which pod it was for.
+                    Setup::read(&dir).map(|setup| PodState::new(setup.sandbox))
+                });
+                match state {
+                    Ok(state) => Some((None, adopted(state, false))),
+                    Err(unreadable) => {
+                        tracing::warn!(
+                            pod_uid,
+                            cause,
+                            unreadable,
+                            "pod directory without a pod: removing it"
+                        );
+                        let remains = dir.clone();
+                        tokio::task::spawn_blocking(move || std::fs::remove_dir_all(remains)).await.ok();
+                        None
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn adopted(state: PodState, alive: bool) -> AdoptedPod {
+    let containers = state.containers.into_iter().map(|record| record.state).collect();
+    AdoptedPod { sandbox: state.sandbox, alive, containers }
+}
+
+fn unexpected(pod_uid: &str) -> RuntimeError {
+    RuntimeError::Shim {
+        pod_uid: pod_uid.to_owned(),
+        cause: "it gave the answer to another question".to_owned(),
+    }
+}
+
+#[async_trait]
+impl Runtime for ShimRuntime {
+    fn images(&self) -> Vec<ImageRef> {
+        let refs = self.store.list().into_iter().flat_map(|image| {
+            let (digest, size_bytes) = (image.digest, image.size_bytes);
+            image.names.into_iter().map(move |name| ImageRef { name, digest: digest.clone(), size_bytes })
+        });
+        let mut refs: Vec<ImageRef> = refs.collect();
+        refs.sort();
+        refs
+    }
+
+    fn resolve_image(&self, name: &str) -> Option<ImageRef> {
+        let image = self.store.resolve(name)?;
+        Some(ImageRef {
+            name: crate::image::normalise(name),
+            digest: image.digest,
+            size_bytes: image.size_bytes,
+        })
+    }
+
+    async fn start_pod(&self, pod: PodSandbox) -> Result<(), RuntimeError> {
+        let uid = pod.uid.clone();
+        let dir = self.pod_dir(&uid)?;
+        if pod.blob.len() > BLOB_MAX {
+            return Err(RuntimeError::Invalid(format!("the pod's blob is longer than {BLOB_MAX} bytes")));
+        }
+        let turn = self.turn(&uid);
+        let _turn = turn.lock().await;
+        let shim_error = |cause| RuntimeError::Shim { pod_uid: uid.clone(), cause };
+        let link = match self.link(&uid) {
+            Ok(link) => Some(link),
+            // A shim of an agent before this one may serve it already.
+            Err(_) => Link::open(self.teller(&uid, &dir), false).await.ok().map(|(link, _)| link),
+        };
+        if let Some(link) = link {
+            self.keep(Arc::clone(&link));
+            return link.call(Call::StoreBlob(pod.blob)).await.map(drop);
+        }
+        let setup = Setup::new(pod, self.config.cgroup_parent.clone(), self.config.log_bytes_max);
+        let prepared = dir.clone();
+        let prepare = move || -> Result<(), String> {
+            let mut builder = std::fs::DirBuilder::new();
+            builder.recursive(true).mode(0o711);
+            builder.create(&prepared).map_err(|source| format!("make {}: {source}", prepared.display()))?;
+            shim_process::clear_remains(&prepared)?;
+            setup.write(&prepared)
+        };
+        tokio::task::spawn_blocking(prepare)
+            .await
+            .map_err(|source| shim_error(source.to_string()))?
+            .map_err(shim_error)?;
+        shim_process::spawn(&self.config.shim_command, &dir).await.map_err(shim_error)?;
+        let (link, _) = Link::open(self.teller(&uid, &dir), false).await.map_err(shim_error)?;
+        self.keep(link);
+        Ok(())
+    }
+
+    async fn start_container(&self, pod_uid: &str, spec: ContainerSpec) -> Result<Started, RuntimeError> {
+        let link = self.link(pod_uid)?;
+        let image = self.image(&spec.image)?;
+        let rootfs = self.store.rootfs(&image);
+        let user = spec.user.map(|(uid, gid)| format!("{uid}:{gid}")).unwrap_or_default();
+        let identity = self.store.identity(&image, &user).map_err(|cause| RuntimeError::ImageBroken {
+            image: spec.image.name.clone(),
+            cause: cause.to_string(),
+        })?;
+        let launch = command_line::launch(spec, &image, rootfs, identity, &link.sandbox.hostname)?;
+        let container = launch.spec.name.clone();
+        match link.call(Call::StartContainer(Box::new(launch))).await? {
+            Answer::Started { started, warnings } => {
+                for warning in warnings {
+                    tracing::warn!(pod_uid, container, "{warning}");
+                }
+                Ok(started)
+            }
+            _ => Err(unexpected(pod_uid)),
+        }
+    }
+
+    async fn signal(&self, pod_uid: &str, container: &str, signal: i32) -> Result<(), RuntimeError> {
+        self.link(pod_uid)?.call(Call::Signal { container: container.to_owned(), signal }).await.map(drop)
+    }
+
+    async fn exec(
+        &self,
+        pod_uid: &str,
+        container: &str,
+        command: Vec<String>,
+        timeout: Duration,
+    ) -> Result<ExecOutput, RuntimeError> {
+        let link = self.link(pod_uid)?;
+        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        let call = link.call(Call::Exec { container: container.to_owned(), command, timeout_ms });
+        match tokio::time::timeout(timeout.saturating_add(EXEC_GRACE), call).await {
+            Ok(Ok(Answer::Output(output))) => Ok(output),
+            Ok(Ok(_)) => Err(unexpected(pod_uid)),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Ok(ExecOutput { code: 137, timed_out: true, ..ExecOutput::default() }),
+        }
+    }
+
+    async fn connect(
+        &self,
+        pod_uid: &str,
+        port: u16,
+        timeout: Duration,
+    ) -> Result<Box<dyn PodStream>, RuntimeError> {
+        let link = self.link(pod_uid)?;
+        let shared = link.sandbox.host_network || link.sandbox.class == RuntimeClass::Host;
+        match pod_network::dial(&self.pod_dir(pod_uid)?, port, shared, timeout).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(source) => {
+                let cause = match source.kind() {
+                    std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+                    std::io::ErrorKind::TimedOut => "i/o timeout".to_owned(),
+                    _ => source.to_string(),
+                };
+                Err(RuntimeError::Connect { pod_uid: pod_uid.to_owned(), port, cause })
+            }
+        }
+    }
+
+    async fn remove_pod(&self, pod_uid: &str) -> Result<(), RuntimeError> {
+        let dir = self.pod_dir(pod_uid)?;
+        let turn = self.turn(pod_uid);
+        let _turn = turn.lock().await;
+        let shim_error = |cause| RuntimeError::Shim { pod_uid: pod_uid.to_owned(), cause };
+        if let Some(link) = self.pods.lock().unwrap_or_else(PoisonError::into_inner).remove(pod_uid) {
+            link.silence();
+        }
+        if !dir.exists() {
+            return Ok(());
+        }
+        // A connection of its own: the agent's ends with its link, which others may still hold for a moment.
+        let (silent, _) = mpsc::channel(1);
+        if let Ok((link, _)) = Link::open(Teller::new(pod_uid.to_owned(), dir.clone(), silent), true).await {
+            match link.call(Call::Shutdown).await {
+                // A shim that dies on the way has done the most of it; the rest is done below.
+                Ok(_) | Err(RuntimeError::PodUnknown(_)) => {}
+                Err(error) => tracing::warn!(pod_uid, %error, "shim did not end cleanly"),
+            }
+        }
+        let remove = move || -> Result<(), String> {
+            shim_process::clear_remains(&dir)?;
+            match std::fs::remove_dir_all(&dir) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    Err(format!("remove {}: {source}", dir.display()))
+                }
+                _ => Ok(()),
+            }
+        };
+        tokio::task::spawn_blocking(remove)
+            .await
+            .map_err(|source| shim_error(source.to_string()))?
+            .map_err(shim_error)
+    }
+
+    async fn adopt(&self) -> Result<Vec<AdoptedPod>, RuntimeError> {
+        let unreadable = |source: std::io::Error| {
+            RuntimeError::CreateFailed(format!("list {}: {source}", self.pods_dir.display()))
+        };
+        let mut tasks = JoinSet::new();
+        for entry in std::fs::read_dir(&self.pods_dir).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let pod_uid = entry.file_name().to_string_lossy().into_owned();
+            tasks.spawn(Self::adopt_one(self.teller(&pod_uid, &entry.path())));
+        }
+        let mut pods = Vec::new();
+        while let Some(done) = tasks.join_next().await {
+            if let Ok(Some((link, pod))) = done {
+                if let Some(link) = link {
+                    self.keep(link);
+                }
+                pods.push(pod);
+            }
+        }
+        pods.sort_by(|a, b| a.sandbox.uid.cmp(&b.sandbox.uid));
+        Ok(pods)
+    }
+
+    fn events(&self) -> mpsc::Receiver<RuntimeEvent> {
+        let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
+        receiver.unwrap_or_else(|| mpsc::channel(1).1)
+    }
+}

@@ -1,0 +1,85 @@
+//! Starts shims, and knows what to do about one that is dead.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+
+use crate::runtime::{ContainerPhase, RuntimeClass};
+use crate::shim::READY;
+use crate::shim::cgroup::Cgroups;
+use crate::shim::state::{BUNDLES, PodState, Setup};
+
+/// A shim that is not ready by then hangs.
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
+const VERDICT_MAX: u64 = 16 * 1024;
+/// An allocator that starts threads would break the shim; one that keeps arenas would make it fat.
+const ALLOCATOR: &str = "background_thread:false,narenas:1,tcache:false,dirty_decay_ms:0,muzzy_decay_ms:0";
+
+/// Starts the shim of the pod in this directory and waits until it is ready.
+pub(super) async fn spawn(command: &[String], dir: &Path) -> Result<(), String> {
+    let (program, args) = command.split_first().ok_or("no shim command is configured")?;
+    let mut child = Command::new(program)
+        .args(args)
+        .arg("--dir")
+        .arg(dir)
+        .env("MALLOC_CONF", ALLOCATOR)
+        .env("_RJEM_MALLOC_CONF", ALLOCATOR)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(false)
+        // Until it leads a session of its own it must at least not share the agent's fate in a terminal.
+        .process_group(0)
+        .spawn()
+        .map_err(|source| format!("execute {program}: {source}"))?;
+    let stdout = child.stdout.take().ok_or("the shim has no output")?;
+    let mut verdict = String::new();
+    let mut reader = stdout.take(VERDICT_MAX);
+    // It closes its output when it is ready, or by its end.
+    match tokio::time::timeout(READY_TIMEOUT, reader.read_to_string(&mut verdict)).await {
+        Ok(read) => read.map_err(|source| format!("read the shim's answer: {source}"))?,
+        Err(_) => {
+            child.start_kill().ok();
+            return Err(format!("not ready within {} s", READY_TIMEOUT.as_secs()));
+        }
+    };
+    // Reaps it one day, as long as this agent lives.
+    tokio::spawn(async move { child.wait().await });
+    match verdict.trim_end() {
+        READY => Ok(()),
+        "" => Err("it ended without a word".to_owned()),
+        reason => Err(reason.to_owned()),
+    }
+}
+
+/// Ends what a dead shim may have left: processes, cgroups, mounts. Its mount namespace and its children die with it;
+/// this is for what the kernel could not do for us.
+pub(super) fn clear_remains(dir: &Path) -> Result<(), String> {
+    let Ok(setup) = Setup::read(dir) else { return Ok(()) };
+    match setup.sandbox.class {
+        RuntimeClass::Container => {
+            let cgroups = Cgroups::detect().unwrap_or_default();
+            cgroups.kill(&setup.pod_cgroup());
+            cgroups.remove(&setup.pod_cgroup())
+        }
+        RuntimeClass::Host => {
+            let records = PodState::read(dir).map(|state| state.containers).unwrap_or_default();
+            for record in records.iter().filter(|record| record.state.phase == ContainerPhase::Running) {
+                // The number may be another process's by now: only one that works in the pod's directory is ours.
+                let started = &record.state.started;
+                let bundle = dir.join(BUNDLES).join(&record.state.name);
+                let ours =
+                    std::fs::read_link(format!("/proc/{}/cwd", started.pid)).is_ok_and(|cwd| cwd == bundle);
+                if let Some(pid) = Pid::from_raw(started.pid).filter(|_| ours) {
+                    rustix::process::kill_process_group(pid, Signal::KILL).ok();
+                }
+            }
+            Ok(())
+        }
+    }
+}

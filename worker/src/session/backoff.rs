@@ -1,0 +1,62 @@
+//! The pauses while no leader is found.
+
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_millis(50);
+const MOST: Duration = Duration::from_secs(2);
+const ELECTION_MOST: Duration = Duration::from_millis(250);
+
+/// The pauses while no leader is found.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    rounds: u32,
+    elections: u32,
+}
+
+impl Backoff {
+    /// A leader was found.
+    pub(super) fn reset(&mut self) {
+        *self = Backoff::default();
+    }
+
+    /// After every controller was tried in vain.
+    pub(super) fn round(&mut self) -> Duration {
+        self.rounds = self.rounds.saturating_add(1);
+        jittered(doubled(self.rounds).min(MOST))
+    }
+
+    /// After a controller said that nobody leads: never so long that the next leader would have to wait for its workers.
+    pub(super) fn election(&mut self) -> Duration {
+        self.rounds = 0;
+        self.elections = self.elections.saturating_add(1);
+        jittered(doubled(self.elections).min(ELECTION_MOST))
+    }
+}
+
+fn doubled(times: u32) -> Duration {
+    FIRST.saturating_mul(1 << times.saturating_sub(1).min(10))
+}
+
+/// Half of it to all of it, so that a thousand workers do not come at once.
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::random_range(0.5..=1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_their_bounds() {
+        let mut backoff = Backoff::default();
+        for expected in [50, 100, 200, 400, 800, 1600, 2000, 2000] {
+            let pause = backoff.round().as_millis();
+            assert!((expected / 2..=expected).contains(&pause), "{pause} of {expected}");
+        }
+        for _ in 0..20 {
+            assert!(backoff.election() <= ELECTION_MOST);
+        }
+        backoff.reset();
+        assert!(backoff.round() <= FIRST);
+    }
+}

@@ -1,0 +1,193 @@
+//! One session, from the greeting to its end.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use kontiki_proto::worker::from_worker::What as Out;
+use kontiki_proto::worker::sessions_client::SessionsClient;
+use kontiki_proto::worker::to_worker::What as In;
+use kontiki_proto::worker::{FromWorker, Heartbeat, ToWorker, Welcome};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::{info, warn};
+
+use super::fence::Verdict;
+use super::{Ending, Session};
+use crate::agent::crew::Command;
+
+/// Messages on their way to the leader.
+const OUTGOING_MAX: usize = 16;
+/// A controller that takes longer to answer at all is not the one to wait for.
+const FIRST_ANSWER: Duration = Duration::from_secs(2);
+/// A leader that is silent for this many beats is gone, but not before a pause of a busy machine has passed.
+const SILENT_BEATS: u32 = 3;
+const SILENCE_MIN: Duration = Duration::from_secs(1);
+/// A complete assignment lists every pod of this worker with all that they refer to.
+const MESSAGE_MAX: usize = 256 << 20;
+
+struct Live {
+    out: mpsc::Sender<FromWorker>,
+    sequence: u64,
+    beats: Option<Interval>,
+    silence: Duration,
+    heard: Instant,
+    serial: u64,
+    /// Heartbeats that were not answered, for the lease.
+    sent: VecDeque<(u64, Instant)>,
+}
+
+impl Session {
+    /// One session with one controller.
+    pub(super) async fn once(&mut self, address: &str) -> Ending {
+        let failed = |why: String| Ending::Failed(why);
+        let (out, rest) = mpsc::channel(OUTGOING_MAX);
+        let Some(hello) = self.greeting().await else { return failed("the agent is ending".to_owned()) };
+        if out.send(FromWorker { what: Some(Out::Hello(hello)) }).await.is_err() {
+            return failed("the session is closed".to_owned());
+        }
+        let mut client =
+            SessionsClient::new(self.dial.channel(address)).max_decoding_message_size(MESSAGE_MAX);
+        let begun = Instant::now();
+        let mut incoming = match timeout(FIRST_ANSWER, client.session(ReceiverStream::new(rest))).await {
+            Ok(Ok(response)) => response.into_inner(),
+            Ok(Err(status)) => return failed(status.to_string()),
+            Err(_) => return failed("no answer".to_owned()),
+        };
+        let mut live = Live {
+            out,
+            sequence: 0,
+            beats: None,
+            silence: FIRST_ANSWER,
+            heard: begun,
+            serial: 0,
+            sent: VecDeque::from([(0, begun)]),
+        };
+        loop {
+            let welcomed = live.beats.is_some();
+            let lost = |why: String| if welcomed { Ending::Lost(why) } else { Ending::Failed(why) };
+            tokio::select! {
+                message = incoming.message() => match message {
+                    Ok(Some(message)) => {
+                        if let Some(ending) = self.take(message, &mut live, address).await {
+                            return ending;
+                        }
+                    }
+                    Ok(None) => return lost("it closed the session".to_owned()),
+                    Err(status) => return lost(status.to_string()),
+                },
+                () = beat(&mut live.beats) => live.beat(),
+                () = self.outbox.changed(), if welcomed => {}
+                () = sleep_until(live.heard + live.silence) => return lost(format!("silent for {:?}", live.silence)),
+            }
+            if live.beats.is_some() {
+                self.send_reports(&live);
+            }
+        }
+    }
+
+    async fn greeting(&self) -> Option<kontiki_proto::worker::Hello> {
+        let (answer, digests) = oneshot::channel();
+        self.crew.send(Command::Digests(answer)).await.ok()?;
+        let mut hello = self.hello.clone();
+        hello.pods = digests.await.ok()?;
+        hello.accepted_term = self.fence.term();
+        Some(hello)
+    }
+
+    async fn take(&mut self, message: ToWorker, live: &mut Live, address: &str) -> Option<Ending> {
+        let ToWorker { term, sequence, what } = message;
+        if let Some(In::Redirect(redirect)) = what {
+            // This commands nothing, so its term does not matter.
+            self.roster.learn(&redirect.controllers, None);
+            return Some(Ending::Redirected(
+                Some(redirect.leader_address).filter(|leader| !leader.is_empty()),
+            ));
+        }
+        match self.fence.judge(term) {
+            Ok(Verdict::Accepted) => {}
+            Ok(Verdict::Older) => {
+                let accepted = self.fence.term();
+                warn!(%address, term, accepted, "a leader of an older term is refused");
+                return Some(Ending::Failed(format!("its term {term} is older than {accepted}")));
+            }
+            Err(error) => {
+                return Some(Ending::Failed(format!("the term {term} cannot be remembered: {error}")));
+            }
+        }
+        live.sequence += 1;
+        if sequence != live.sequence {
+            let why = format!("message {} is missing: {sequence} came", live.sequence);
+            warn!(%address, %why, "the session is begun anew");
+            return Some(Ending::Lost(why));
+        }
+        live.heard = Instant::now();
+        match what {
+            Some(In::Welcome(welcome)) => self.welcome(welcome, live, address),
+            _ if live.beats.is_none() => {
+                return Some(Ending::Failed("it does not begin with a welcome".to_owned()));
+            }
+            Some(In::Assignments(assignments)) => {
+                if self.crew.send(Command::Assign(assignments)).await.is_err() {
+                    return Some(Ending::Failed("the agent is ending".to_owned()));
+                }
+            }
+            Some(In::HeartbeatAck(ack)) => {
+                while live.sent.front().is_some_and(|(serial, _)| *serial < ack.serial) {
+                    live.sent.pop_front();
+                }
+                if let Some((_, sent)) = live.sent.pop_front_if(|(serial, _)| *serial == ack.serial) {
+                    self.lease.renew(sent);
+                }
+            }
+            Some(In::ReportAck(ack)) => self.outbox.acknowledge(ack.serial),
+            // A newer leader may say what this worker does not understand.
+            Some(In::Redirect(_)) | None => {}
+        }
+        None
+    }
+
+    fn welcome(&mut self, welcome: Welcome, live: &mut Live, address: &str) {
+        info!(leader = %welcome.leader, %address, term = self.fence.term(), "the session is up");
+        let period = Duration::from_millis(u64::from(welcome.heartbeat_ms.clamp(10, 60_000)));
+        let mut beats = interval(period);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        live.beats = Some(beats);
+        live.silence = (period * SILENT_BEATS).max(SILENCE_MIN);
+        self.lease.grant(Duration::from_millis(welcome.lease_ms.into()));
+        if let Some((_, greeted)) = live.sent.pop_front_if(|(serial, _)| *serial == 0) {
+            self.lease.renew(greeted);
+        }
+        self.roster.learn(&welcome.controllers, Some(welcome.lease_ms));
+        self.outbox.rewind();
+    }
+
+    /// Sends what there is room for; the next beat or acknowledgement comes back here.
+    fn send_reports(&self, live: &Live) {
+        while let Ok(room) = live.out.try_reserve() {
+            let Some(report) = self.outbox.next() else { return };
+            room.send(FromWorker { what: Some(Out::Report(report)) });
+        }
+    }
+}
+
+impl Live {
+    fn beat(&mut self) {
+        // A full channel means that nothing gets through: the silence will end the session.
+        let serial = self.serial + 1;
+        if self.out.try_send(FromWorker { what: Some(Out::Heartbeat(Heartbeat { serial })) }).is_ok() {
+            self.serial = serial;
+            self.sent.push_back((serial, Instant::now()));
+            if self.sent.len() > OUTGOING_MAX {
+                self.sent.pop_front();
+            }
+        }
+    }
+}
+
+async fn beat(beats: &mut Option<Interval>) {
+    match beats {
+        Some(beats) => drop(beats.tick().await),
+        None => std::future::pending().await,
+    }
+}

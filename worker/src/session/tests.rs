@@ -1,0 +1,280 @@
+//! The session against controllers of this process, on loopback without TLS.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use kontiki_proto::worker::from_worker::What as Told;
+use kontiki_proto::worker::sessions_server::{Sessions, SessionsServer};
+use kontiki_proto::worker::to_worker::What;
+use kontiki_proto::worker::{
+    Assignments, Controller, FromWorker, Hello, PodAssignment, Redirect, ReportAck, StatusReport, ToWorker,
+    Welcome,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::Dial;
+use crate::agent::clock::Clock;
+use crate::agent::{Agent, AgentConfig, Capacity};
+use crate::runtime::{Runtime, SimulatedRuntime, Simulation};
+
+struct PlainDial;
+
+impl Dial for PlainDial {
+    fn channel(&self, address: &str) -> Channel {
+        Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy()
+    }
+}
+
+/// A controller that does what the test says.
+struct Fake {
+    address: String,
+    opened: mpsc::Receiver<Opened>,
+}
+
+/// A session with a worker, from the controller's side.
+struct Opened {
+    hello: Hello,
+    incoming: Streaming<FromWorker>,
+    out: mpsc::Sender<Result<ToWorker, Status>>,
+    sequence: u64,
+}
+
+struct Service(mpsc::Sender<Opened>);
+
+#[tonic::async_trait]
+impl Sessions for Service {
+    type SessionStream = ReceiverStream<Result<ToWorker, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<FromWorker>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let mut incoming = request.into_inner();
+        let (out, rest) = mpsc::channel(16);
+        let opened = self.0.clone();
+        tokio::spawn(async move {
+            if let Ok(Some(FromWorker { what: Some(Told::Hello(hello)) })) = incoming.message().await {
+                opened.send(Opened { hello, incoming, out, sequence: 0 }).await.ok();
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(rest)))
+    }
+}
+
+impl Fake {
+    async fn new() -> Fake {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (sender, opened) = mpsc::channel(16);
+        let server = Server::builder().add_service(SessionsServer::new(Service(sender)));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        Fake { address, opened }
+    }
+
+    async fn greeted(&mut self) -> Opened {
+        self.opened.recv().await.unwrap()
+    }
+}
+
+impl Opened {
+    async fn say(&mut self, term: u64, what: What) {
+        self.sequence += 1;
+        self.out.send(Ok(ToWorker { term, sequence: self.sequence, what: Some(what) })).await.ok();
+    }
+
+    async fn welcome(&mut self, term: u64, controllers: &[&Fake]) {
+        let controllers = controllers
+            .iter()
+            .map(|fake| Controller { address: fake.address.clone(), ..Controller::default() });
+        let welcome = Welcome {
+            leader: "c1".into(),
+            heartbeat_ms: 50,
+            lease_ms: 60_000,
+            controllers: controllers.collect(),
+        };
+        self.say(term, What::Welcome(welcome)).await;
+    }
+
+    async fn redirect(&mut self, leader: &str) {
+        let redirect = Redirect { leader_address: leader.to_owned(), ..Redirect::default() };
+        self.say(0, What::Redirect(redirect)).await;
+    }
+
+    async fn put(&mut self, term: u64, uid: &str, revision: u64) {
+        let pod = format!(
+            r#"{{"metadata":{{"name":"{uid}","namespace":"ns","uid":"{uid}"}},"spec":{{"containers":[{{"name":"c","image":"web:1"}}]}}}}"#
+        );
+        let (uid, name, namespace) = (uid.to_owned(), uid.to_owned(), "ns".to_owned());
+        let put = vec![PodAssignment {
+            uid,
+            name,
+            namespace,
+            revision,
+            pod: pod.into(),
+            ..PodAssignment::default()
+        }];
+        self.say(term, What::Assignments(Assignments { put, ..Assignments::default() })).await;
+    }
+
+    /// The next report, with heartbeats passed over.
+    async fn report(&mut self) -> Option<StatusReport> {
+        while let Ok(Some(message)) = self.incoming.message().await {
+            if let Some(Told::Report(report)) = message.what {
+                return Some(report);
+            }
+        }
+        None
+    }
+
+    async fn until_ready(&mut self) -> StatusReport {
+        loop {
+            let report = self.report().await.unwrap();
+            if report
+                .pods
+                .iter()
+                .any(|pod| String::from_utf8_lossy(&pod.status).contains("\"phase\":\"Running\""))
+            {
+                return report;
+            }
+        }
+    }
+}
+
+struct Worker {
+    runtime: SimulatedRuntime,
+    shutdown: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+async fn worker(dir: &Path, runtime: Option<SimulatedRuntime>, controllers: &[&Fake]) -> Worker {
+    let runtime = runtime.unwrap_or_else(|| {
+        SimulatedRuntime::new(Simulation { images: vec!["web:1".into()], ..Simulation::default() })
+    });
+    let config = AgentConfig {
+        node: "n1".into(),
+        zone: "z".into(),
+        labels: Default::default(),
+        data_dir: dir.to_owned(),
+        controllers: controllers.iter().map(|fake| fake.address.clone()).collect(),
+        listen: ([127, 0, 0, 1], 0).into(),
+        advertised: "127.0.0.1".into(),
+        capacity: Capacity::default(),
+        version: "test".into(),
+        clock: Clock::Wall,
+    };
+    let agent = Agent::prepare(&config, Arc::new(runtime.clone())).await.unwrap();
+    let shutdown = CancellationToken::new();
+    let token = shutdown.clone();
+    let task = tokio::spawn(async move { agent.work(&config, Arc::new(PlainDial), 1, token).await.unwrap() });
+    Worker { runtime, shutdown, task }
+}
+
+impl Worker {
+    async fn stop(self) -> SimulatedRuntime {
+        self.shutdown.cancel();
+        self.task.await.unwrap();
+        self.runtime
+    }
+}
+
+#[tokio::test]
+async fn a_new_session_begins_with_what_runs_and_repeats_what_was_not_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut fake = Fake::new().await;
+    let worker = worker(dir.path(), None, &[&fake]).await;
+    let mut session = fake.greeted().await;
+    assert_eq!(
+        (session.hello.node.as_str(), session.hello.pods.len(), session.hello.accepted_term),
+        ("n1", 0, 0)
+    );
+    session.welcome(5, &[]).await;
+    session.put(5, "uid-1", 7).await;
+    let report = session.until_ready().await;
+    drop(session);
+
+    let mut session = fake.greeted().await;
+    let digests: Vec<_> = session.hello.pods.iter().map(|pod| (pod.uid.as_str(), pod.revision)).collect();
+    assert_eq!((digests, session.hello.accepted_term), (vec![("uid-1", 7)], 5));
+    session.welcome(5, &[]).await;
+    let again = session.until_ready().await;
+    assert_eq!(again.pods, report.pods);
+    let serial = again.serial;
+    session.say(5, What::ReportAck(ReportAck { serial })).await;
+    // The same once more changes nothing; a newer state of the pod is taken.
+    session.put(5, "uid-1", 7).await;
+    session.put(5, "uid-1", 8).await;
+    drop(session);
+    loop {
+        let session = fake.greeted().await;
+        if session.hello.pods[0].revision == 8 {
+            break;
+        }
+    }
+    assert_eq!(worker.stop().await.adopt().await.unwrap()[0].containers.len(), 1, "it was started once");
+}
+
+#[tokio::test]
+async fn hints_are_followed_and_controllers_remembered() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut first, mut second) = (Fake::new().await, Fake::new().await);
+    let running = worker(dir.path(), None, &[&first]).await;
+    first.greeted().await.redirect(&second.address).await;
+    let mut session = second.greeted().await;
+    session.welcome(1, &[&first, &second]).await;
+    session.put(1, "uid-1", 1).await;
+    session.until_ready().await;
+    drop(session);
+    running.stop().await;
+    // Started again with no address at all, it finds its cluster.
+    while second.opened.try_recv().is_ok() {}
+    let running = worker(dir.path(), None, &[]).await;
+    first.greeted().await.redirect("").await;
+    second.greeted().await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_older_term_is_refused_after_a_restart_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut old, mut new) = (Fake::new().await, Fake::new().await);
+    let running = worker(dir.path(), None, &[&new]).await;
+    let mut session = new.greeted().await;
+    session.welcome(9, &[&old, &new]).await;
+    session.put(9, "uid-1", 1).await;
+    session.until_ready().await;
+    let runtime = running.stop().await;
+
+    let running = worker(dir.path(), Some(runtime), &[]).await;
+    let mut session = old.greeted().await;
+    assert_eq!(session.hello.accepted_term, 9);
+    session.welcome(8, &[]).await;
+    session.say(8, What::Assignments(Assignments { complete: true, ..Assignments::default() })).await;
+    assert!(session.report().await.is_none(), "it hangs up without a word");
+    while new.opened.try_recv().is_ok() {}
+    let session = new.greeted().await;
+    assert_eq!(session.hello.pods.len(), 1, "what the old leader wanted did not happen");
+    assert_eq!(running.stop().await.adopt().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_gap_and_a_silence_begin_a_new_session() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut fake = Fake::new().await;
+    let worker = worker(dir.path(), None, &[&fake]).await;
+    let mut session = fake.greeted().await;
+    session.welcome(1, &[]).await;
+    session.sequence += 1;
+    session.put(1, "uid-1", 1).await;
+    let mut next = fake.greeted().await;
+    assert_eq!(next.hello.pods.len(), 0, "what came after the gap was not obeyed");
+    // This one acknowledges no heartbeat, yet keeps the stream open.
+    next.welcome(1, &[]).await;
+    fake.greeted().await;
+    drop((session, next));
+    worker.stop().await;
+}

@@ -1,0 +1,170 @@
+//! The agents that are connected: usually one, for a moment two when one replaces another.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+
+use super::protocol::{Decoder, Message, Request, encode};
+use super::state::SOCKET;
+
+/// Connections at a time; each dial of a port uses one for a moment.
+const AGENTS_MAX: usize = 64;
+/// What may wait for a slow agent before it is dropped; it connects again and is told everything.
+const OUTBOX_MAX: usize = 16 << 20;
+
+/// Listens in the pod's directory. The path is short whatever the directory's: a socket's address is bounded.
+pub(super) fn listen(dir: &Path) -> std::io::Result<UnixListener> {
+    std::env::set_current_dir(dir)?;
+    // The lock proves that no shim serves it any more.
+    std::fs::remove_file(SOCKET).or_else(|source| match source.kind() {
+        ErrorKind::NotFound => Ok(()),
+        _ => Err(source),
+    })?;
+    let listener = UnixListener::bind(SOCKET)?;
+    std::env::set_current_dir("/")?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// One connection.
+pub(super) struct Agent {
+    pub(super) id: u64,
+    /// It asked for everything and is told of exits.
+    pub(super) subscribed: bool,
+    stream: UnixStream,
+    decoder: Decoder,
+    outbox: VecDeque<u8>,
+    broken: bool,
+}
+
+impl Agent {
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+
+    pub(super) fn wants_to_write(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// The requests that have arrived whole.
+    pub(super) fn read(&mut self, buffer: &mut Vec<u8>) -> Vec<Request> {
+        buffer.resize(64 * 1024, 0);
+        match self.stream.read(buffer) {
+            Ok(0) => self.broken = true,
+            Ok(count) => self.decoder.push(&buffer[..count]),
+            Err(source) if matches!(source.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(_) => self.broken = true,
+        }
+        let mut requests = Vec::new();
+        loop {
+            match self.decoder.next() {
+                Ok(Some(request)) => requests.push(request),
+                Ok(None) => return requests,
+                Err(_) => {
+                    self.broken = true;
+                    return requests;
+                }
+            }
+        }
+    }
+
+    pub(super) fn send(&mut self, message: &Message) {
+        match encode(message) {
+            Ok(frame) if self.outbox.len() + frame.len() <= OUTBOX_MAX => {
+                self.outbox.extend(frame);
+                self.write();
+            }
+            _ => self.broken = true,
+        }
+    }
+
+    /// Sends a message and a file descriptor with it; such connections carry nothing else at that time.
+    pub(super) fn send_with(&mut self, message: &Message, fd: &OwnedFd) {
+        let Ok(frame) = encode(message) else {
+            self.broken = true;
+            return;
+        };
+        let fds = [fd.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fits = control.push(SendAncillaryMessage::ScmRights(&fds)) && self.outbox.is_empty();
+        let sent =
+            rustix::net::sendmsg(&self.stream, &[IoSlice::new(&frame)], &mut control, SendFlags::NOSIGNAL);
+        self.broken |= !fits || sent != Ok(frame.len());
+    }
+
+    pub(super) fn write(&mut self) {
+        while !self.outbox.is_empty() {
+            let (front, _) = self.outbox.as_slices();
+            match self.stream.write(front) {
+                Ok(count) => drop(self.outbox.drain(..count)),
+                Err(source) if source.kind() == ErrorKind::WouldBlock => return,
+                Err(source) if source.kind() == ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.broken = true;
+                    return;
+                }
+            }
+        }
+        self.outbox = VecDeque::new();
+    }
+}
+
+/// All connections.
+pub(super) struct Agents {
+    listener: UnixListener,
+    connected: Vec<Agent>,
+    next: u64,
+}
+
+impl Agents {
+    pub(super) fn new(listener: UnixListener) -> Self {
+        Self { listener, connected: Vec::new(), next: 0 }
+    }
+
+    pub(super) fn listener(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    pub(super) fn connected(&self) -> &[Agent] {
+        &self.connected
+    }
+
+    pub(super) fn accept(&mut self) {
+        while let Ok((stream, _)) = self.listener.accept() {
+            if self.connected.len() < AGENTS_MAX && stream.set_nonblocking(true).is_ok() {
+                let (id, decoder, outbox) = (self.next, Decoder::default(), VecDeque::new());
+                self.connected.push(Agent { id, subscribed: false, stream, decoder, outbox, broken: false });
+                self.next += 1;
+            }
+        }
+    }
+
+    pub(super) fn get(&mut self, id: u64) -> Option<&mut Agent> {
+        self.connected.iter_mut().find(|agent| agent.id == id)
+    }
+
+    pub(super) fn tell_subscribers(&mut self, message: &Message) {
+        for agent in self.connected.iter_mut().filter(|agent| agent.subscribed) {
+            agent.send(message);
+        }
+    }
+
+    pub(super) fn drop_broken(&mut self) {
+        self.connected.retain(|agent| !agent.broken);
+    }
+
+    /// Gives what was said the chance to arrive before this process ends.
+    pub(super) fn flush(&mut self) {
+        for agent in &mut self.connected {
+            agent.stream.set_nonblocking(false).ok();
+            agent.stream.set_write_timeout(Some(std::time::Duration::from_secs(1))).ok();
+            agent.write();
+        }
+    }
+}

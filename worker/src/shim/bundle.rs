@@ -1,0 +1,104 @@
+//! A container's files while it runs: the image below, a layer of its own above, and the runtime's description of it.
+
+use std::ffi::CString;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{MountFlags, UnmountFlags};
+
+/// The directories of one container.
+#[derive(Clone, Debug)]
+pub(super) struct Bundle {
+    pub(super) dir: PathBuf,
+}
+
+impl Bundle {
+    pub(super) fn of(pod_dir: &Path, container: &str) -> Self {
+        Self { dir: pod_dir.join(super::state::BUNDLES).join(container) }
+    }
+
+    /// The container's root while it runs.
+    pub(super) fn rootfs(&self) -> PathBuf {
+        self.dir.join("rootfs")
+    }
+
+    /// libcontainer's own records.
+    pub(super) fn records(&self) -> PathBuf {
+        self.dir.join("run")
+    }
+
+    /// The file behind the termination message path.
+    pub(super) fn termination_message(&self) -> PathBuf {
+        self.dir.join("termination-log")
+    }
+
+    /// Makes the directories, empty.
+    pub(super) fn make(&self) -> Result<(), String> {
+        self.remove()?;
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true).mode(0o711);
+        for dir in [self.rootfs(), self.records()] {
+            builder.create(&dir).map_err(|source| format!("make {}: {source}", dir.display()))?;
+        }
+        let message = self.termination_message();
+        std::fs::write(&message, b"").map_err(|source| format!("make {}: {source}", message.display()))?;
+        // Any user of the container may leave a message.
+        let all = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        std::fs::set_permissions(&message, all)
+            .map_err(|source| format!("open {}: {source}", message.display()))
+    }
+
+    /// Mounts the container's root over the image. Answers a warning if its writable layer is in memory.
+    pub(super) fn mount(&self, image: &Path) -> Result<Option<String>, String> {
+        let top = self.dir.join("top");
+        let make = |dir: &Path| -> Result<(), String> {
+            for part in ["upper", "work"] {
+                let dir = dir.join(part);
+                std::fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o755)
+                    .create(&dir)
+                    .map_err(|source| format!("make {}: {source}", dir.display()))?;
+            }
+            Ok(())
+        };
+        make(&top)?;
+        let Err(first) = self.overlay(image, &top) else { return Ok(None) };
+        // The worker's directory may itself be on an overlay, which cannot carry another one's upper layer.
+        rustix::mount::mount("tmpfs", &top, "tmpfs", MountFlags::NODEV, c"mode=711")
+            .map_err(|source| format!("mount a writable layer in memory: {source}"))?;
+        make(&top)?;
+        self.overlay(image, &top)?;
+        Ok(Some(format!("the container's writable layer is in memory ({first})")))
+    }
+
+    fn overlay(&self, image: &Path, top: &Path) -> Result<(), String> {
+        let part = |path: &Path| -> Result<String, String> {
+            let text = path.to_str().filter(|text| !text.contains([':', ',', '\\']));
+            text.map(str::to_owned)
+                .ok_or_else(|| format!("{} has a character that overlay mounts forbid", path.display()))
+        };
+        let data = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            part(image)?,
+            part(&top.join("upper"))?,
+            part(&top.join("work"))?
+        );
+        let data = CString::new(data).map_err(|_| "path with a zero byte".to_owned())?;
+        rustix::mount::mount("overlay", self.rootfs(), "overlay", MountFlags::empty(), data.as_c_str())
+            .map_err(|source| format!("mount the root filesystem over {}: {source}", image.display()))
+    }
+
+    /// Unmounts and removes everything. Idempotent.
+    pub(super) fn remove(&self) -> Result<(), String> {
+        for mount in [self.rootfs(), self.dir.join("top")] {
+            while rustix::mount::unmount(&mount, UnmountFlags::DETACH).is_ok() {}
+        }
+        match std::fs::remove_dir_all(&self.dir) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(format!("remove {}: {source}", self.dir.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+}

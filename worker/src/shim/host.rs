@@ -1,0 +1,100 @@
+//! Plain processes of the machine, for workers without root: no isolation, the same life and logs.
+#![allow(unsafe_code, reason = "a child's session and signals must be set between fork and execve")]
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::Launch;
+use super::container::{Process, output_pipe};
+use super::executor::{find, plain};
+use super::signals;
+use crate::image::beneath;
+use crate::runtime::RuntimeError;
+
+/// Starts the container's command as a process in a session of its own.
+pub(super) fn start(launch: &Launch, pod_dir: &Path) -> Result<(Process, Vec<String>), RuntimeError> {
+    let dir = pod_dir.join(super::state::BUNDLES).join(&launch.spec.name);
+    std::fs::create_dir_all(&dir)
+        .map_err(|source| RuntimeError::CreateFailed(format!("make {}: {source}", dir.display())))?;
+    // A message of the attempt before is not this one's.
+    std::fs::write(message_file(&dir), b"").ok();
+    let process = spawn(launch, &dir, &launch.args)?;
+    Ok((process, warnings(launch)))
+}
+
+/// Starts a command with the container's environment.
+pub(super) fn exec(launch: &Launch, pod_dir: &Path, command: &[String]) -> Result<Process, RuntimeError> {
+    spawn(launch, &pod_dir.join(super::state::BUNDLES).join(&launch.spec.name), command)
+}
+
+/// The file in which the process may leave a termination message; it is told by `TERMINATION_MESSAGE_PATH`.
+pub(super) fn message_file(dir: &Path) -> PathBuf {
+    dir.join("termination-log")
+}
+
+fn spawn(launch: &Launch, dir: &Path, args: &[String]) -> Result<Process, RuntimeError> {
+    let start_failed =
+        |cause: String| RuntimeError::StartFailed(format!("unable to start container process: {cause}"));
+    let name = args.first().map(String::as_str).unwrap_or_default();
+    let host_path = std::env::var("PATH").unwrap_or_else(|_| super::executor::DEFAULT_PATH.to_owned());
+    let image_path = launch.env_value("PATH").unwrap_or(super::executor::DEFAULT_PATH);
+    let program = in_image(launch, name, image_path)
+        .map_or_else(|| find(name, &host_path), Ok)
+        .map_err(start_failed)?;
+    let (stdout, far_stdout) = output_pipe().map_err(RuntimeError::CreateFailed)?;
+    let (stderr, far_stderr) = output_pipe().map_err(RuntimeError::CreateFailed)?;
+    let working_dir = Path::new(&launch.working_dir);
+    let working_dir = if launch.working_dir != "/" && working_dir.is_dir() { working_dir } else { dir };
+    let mut command = Command::new(&program);
+    command
+        .arg0(name)
+        .args(args.get(1..).unwrap_or_default())
+        .env_clear()
+        .envs(launch.env.iter().map(|(name, value)| (name, value)))
+        .env("PATH", &host_path)
+        .env("TERMINATION_MESSAGE_PATH", message_file(dir))
+        .current_dir(working_dir)
+        .stdin(Stdio::null())
+        .stdout(far_stdout)
+        .stderr(far_stderr);
+    // SAFETY: the closure runs in the forked child of a single-threaded process, before execve; it makes system
+    // calls only and neither allocates nor takes locks.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::setsid()?;
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+            signals::restore_for_exec()
+        });
+    }
+    let child =
+        command.spawn().map_err(|source| start_failed(format!("exec: \"{name}\": {}", plain(&source))))?;
+    let pid = i32::try_from(child.id()).map_err(|source| RuntimeError::CreateFailed(source.to_string()))?;
+    Ok(Process { pid, stdout, stderr })
+}
+
+/// The program's file in the image's unpacked files, if it is there.
+fn in_image(launch: &Launch, name: &str, path: &str) -> Option<PathBuf> {
+    if launch.rootfs.as_os_str().is_empty() || name.is_empty() {
+        return None;
+    }
+    let candidates: Vec<PathBuf> = if name.contains('/') {
+        vec![PathBuf::from(name)]
+    } else {
+        path.split(':').map(|dir| Path::new(dir).join(name)).collect()
+    };
+    let mut found = candidates.iter().filter_map(|candidate| beneath(&launch.rootfs, candidate));
+    found.find(|path| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok())
+}
+
+fn warnings(launch: &Launch) -> Vec<String> {
+    let spec = &launch.spec;
+    let mut warnings = Vec::new();
+    if spec.memory_limit_bytes.is_some() || spec.cpu_milli_limit.is_some() || spec.pids_limit.is_some() {
+        warnings.push("a host process runs without its limits".to_owned());
+    }
+    if !spec.mounts.is_empty() {
+        warnings.push("a host process sees none of its volumes".to_owned());
+    }
+    warnings
+}

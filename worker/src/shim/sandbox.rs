@@ -1,0 +1,81 @@
+//! What the containers of a pod share: the shim enters the pod's network, ipc and uts namespaces itself, so that its
+//! children are born in them, and a mount namespace, so that their mounts vanish with it.
+
+use std::path::Path;
+
+use nix::sched::CloneFlags;
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+
+use super::cgroup::Cgroups;
+use super::loopback;
+use super::state::{Setup, replace};
+use crate::runtime::RuntimeClass;
+
+const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+
+/// The sandbox that this process is in.
+#[derive(Debug, Default)]
+pub(super) struct Sandbox {
+    pub(super) cgroups: Cgroups,
+    /// What it cannot give, told with every container.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Enters the pod's sandbox.
+pub(super) fn enter(dir: &Path, setup: &Setup) -> Result<Sandbox, String> {
+    if setup.sandbox.class == RuntimeClass::Host {
+        return Ok(Sandbox::default());
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Err(
+            "containers need root: run the worker as root, or the pod with runtimeClassName: host".to_owned()
+        );
+    }
+    let mut namespaces = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
+    if !setup.sandbox.host_network {
+        namespaces |= CloneFlags::CLONE_NEWNET;
+    }
+    nix::sched::unshare(namespaces).map_err(|source| format!("make the pod's namespaces: {source}"))?;
+    // Mounts of the worker still arrive here (volumes made later); none of the pod's go there.
+    rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+        .map_err(|source| format!("detach the pod's mounts: {source}"))?;
+    rustix::system::sethostname(setup.sandbox.hostname.as_bytes())
+        .map_err(|source| format!("set the host name \"{}\": {source}", setup.sandbox.hostname))?;
+    if !setup.sandbox.host_network {
+        loopback::bring_up().map_err(|source| format!("bring up the pod's loopback: {source}"))?;
+        // A pod's ports are its own: an unprivileged process may listen on 80. Old kernels lack the setting.
+        std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0").ok();
+    }
+    write_files(dir, setup)?;
+
+    let mut sandbox = Sandbox::default();
+    match Cgroups::detect().and_then(|cgroups| cgroups.make(&setup.pod_cgroup()).map(|()| cgroups)) {
+        Ok(cgroups) => sandbox.cgroups = cgroups,
+        Err(cause) => {
+            sandbox.warnings.push(format!("no cgroups ({cause}): containers run without limits"));
+            hide_cgroups()?;
+        }
+    }
+    Ok(sandbox)
+}
+
+/// libcontainer insists on the hierarchies that it finds. Those that cannot be used must not be found.
+fn hide_cgroups() -> Result<(), String> {
+    rustix::mount::unmount(CGROUP_ROOT, UnmountFlags::DETACH).ok();
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    rustix::mount::mount("tmpfs", CGROUP_ROOT, "tmpfs", flags, c"size=4k,mode=555")
+        .map_err(|source| format!("hide {CGROUP_ROOT}: {source}"))
+}
+
+fn write_files(dir: &Path, setup: &Setup) -> Result<(), String> {
+    let name = &setup.sandbox.hostname;
+    replace(&dir.join("hostname"), format!("{name}\n").as_bytes())?;
+    let hosts = if setup.sandbox.host_network {
+        std::fs::read_to_string("/etc/hosts").unwrap_or_default()
+    } else {
+        format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t{name}\n")
+    };
+    replace(&dir.join("hosts"), hosts.as_bytes())?;
+    let resolv = std::fs::read("/etc/resolv.conf").unwrap_or_default();
+    replace(&dir.join("resolv.conf"), &resolv)
+}

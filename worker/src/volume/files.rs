@@ -1,0 +1,123 @@
+//! Files that are replaced as a whole: all of them at once, by renaming one symbolic link.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Component, Path};
+
+/// A file's content and mode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct File {
+    pub(super) content: Vec<u8>,
+    pub(super) mode: u32,
+}
+
+/// Files by their path below the volume.
+pub(super) type Payload = BTreeMap<String, File>;
+
+const DATA: &str = "..data";
+
+/// Refuses what would lead out of the volume, or onto the links in it.
+pub(super) fn check_path(path: &str) -> Result<(), String> {
+    let plain = |part: Component<'_>| matches!(part, Component::Normal(name) if !name.as_encoded_bytes().starts_with(b".."));
+    let parts = Path::new(path).components();
+    if path.is_empty() || path.contains('\0') || !parts.clone().all(plain) || path.ends_with('/') {
+        return Err(format!(
+            "invalid path \"{path}\": must be relative and stay within the volume, without \"..\""
+        ));
+    }
+    Ok(())
+}
+
+/// Makes a folder with this mode, if it is not there.
+pub(super) fn folder(path: &Path, mode: u32) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => return Ok(()),
+        Ok(_) => return Err(format!("{} is not a directory", path.display())),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    fs::create_dir_all(path).map_err(failed)?;
+    // Past the umask.
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)
+}
+
+/// Makes `payload` the content of a volume. Nothing is written when it is so already.
+pub(super) fn replace(volume: &Path, payload: &Payload) -> Result<(), String> {
+    write(volume, payload).map_err(|error| format!("{}: {error}", volume.display()))
+}
+
+fn write(volume: &Path, payload: &Payload) -> std::io::Result<()> {
+    let current = fs::read_link(volume.join(DATA)).ok();
+    if current.as_ref().is_some_and(|current| same(&volume.join(current), payload)) {
+        return Ok(());
+    }
+    let number = |name: &Path| name.to_str()?.strip_prefix("..")?.parse::<u64>().ok();
+    let generation = current.as_deref().and_then(number).map_or(0, |n| n.wrapping_add(1));
+    let name = format!("..{generation}");
+    let fresh = volume.join(&name);
+    if fresh.exists() {
+        fs::remove_dir_all(&fresh)?;
+    }
+    fs::create_dir(&fresh)?;
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755))?;
+    for (path, file) in payload {
+        let path = fresh.join(path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        out.write_all(&file.content)?;
+        out.set_permissions(fs::Permissions::from_mode(file.mode & 0o777))?;
+    }
+    let link = volume.join("..data_new");
+    fs::remove_file(&link)
+        .or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
+    symlink(&name, &link)?;
+    fs::rename(&link, volume.join(DATA))?;
+    let wanted: BTreeSet<&str> = payload.keys().filter_map(|path| path.split('/').next()).collect();
+    for top in &wanted {
+        match symlink(Path::new(DATA).join(top), volume.join(top)) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
+    }
+    for entry in fs::read_dir(volume)? {
+        let entry = entry?;
+        let file_name = entry.file_name();
+        let entry_name = file_name.to_string_lossy();
+        if entry.file_type()?.is_symlink() {
+            if entry_name != DATA && !wanted.contains(entry_name.as_ref()) {
+                fs::remove_file(entry.path())?;
+            }
+        } else if entry_name.starts_with("..") && *entry_name != *name {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn same(dir: &Path, payload: &Payload) -> bool {
+    let mut count = 0;
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(folder) else { return false };
+        for entry in entries {
+            let Ok(entry) = entry else { return false };
+            let Ok(metadata) = entry.metadata() else { return false };
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            } else {
+                count += 1;
+            }
+        }
+    }
+    let equal = |(path, file): (&String, &File)| {
+        let path = dir.join(path);
+        fs::metadata(&path).is_ok_and(|metadata| metadata.permissions().mode() & 0o777 == file.mode & 0o777)
+            && fs::read(&path).is_ok_and(|content| content == file.content)
+    };
+    count == payload.len() && payload.iter().all(equal)
+}

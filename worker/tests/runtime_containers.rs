@@ -1,0 +1,352 @@
+//! Containers as people get them: what they print, how they end, what they see, and what is left of them.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod runtime_support;
+
+use std::time::Duration;
+
+use kontiki_worker::runtime::{ContainerSpec, Mount, Runtime, RuntimeClass, RuntimeError, RuntimeEvent};
+use runtime_support::{PATIENCE, Worker, cannot_run_containers, sandbox};
+use tokio::io::AsyncReadExt;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn output_goes_to_the_log_and_the_end_is_told() {
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    let script = "echo out; echo err >&2; printf gone > /dev/termination-log; exit 7";
+    let exit = agent.run("pod", agent.spec("main", script)).await;
+    assert_eq!((exit.code, exit.signal, exit.oom_killed), (7, None, false));
+    assert_eq!((exit.message.as_str(), exit.reason()), ("gone", "Error"));
+    assert!(exit.started_at_ms > 0 && exit.finished_at_ms >= exit.started_at_ms);
+    assert_eq!(agent.log("main", "stdout"), "out\n");
+    assert_eq!(agent.log("main", "stderr"), "err\n");
+
+    // Without a message of its own, a failed container's last words stand in for it if the pod says so.
+    let mut spec = agent.spec("wordy", "echo first; echo last words; exit 1");
+    spec.termination_message_from_log = true;
+    assert_eq!(agent.run("pod", spec).await.message, "first\nlast words");
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_sees_its_own_world() {
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    let config = worker.dir.path().join("config");
+    std::fs::create_dir(&config).unwrap();
+    std::fs::write(config.join("color"), "blue").unwrap();
+
+    let script = "hostname; cat /etc/hostname; echo $$; id -u; id -G; echo $GREETING; cat /config/color; echo; \
+                  echo x > /config/color || echo read-only; echo x > /new && cat /new; pwd; ls /sys/class/net";
+    let mut spec = agent.spec("main", script);
+    spec.env = vec![("GREETING".to_owned(), "hello".to_owned())];
+    spec.working_dir = Some("/tmp".to_owned());
+    spec.user = Some((0, 0));
+    spec.mounts = vec![Mount { source: config.clone(), target: "/config".into(), read_only: true }];
+    let exit = agent.run("pod", spec).await;
+    let output = agent.log("main", "stdout");
+    assert_eq!(exit.code, 0, "{output}{}", agent.log("main", "stderr"));
+    let lines: Vec<&str> = output.lines().collect();
+    assert_eq!(lines, ["web-1", "web-1", "1", "0", "0", "hello", "blue", "read-only", "x", "/tmp", "lo"]);
+    assert_eq!(std::fs::read_to_string(config.join("color")).unwrap(), "blue");
+
+    // A shell has its own mind about signals, so ask without one.
+    let mut spec = agent.spec("signals", "");
+    spec.command = ["cat", "/proc/self/status"].map(str::to_owned).to_vec();
+    agent.run("pod", spec).await;
+    let output = agent.log("signals", "stdout");
+    let signals = |name: &str| {
+        let line = output.lines().find(|line| line.starts_with(name)).unwrap();
+        // The numbers above are the C library's own.
+        u64::from_str_radix(line.split('\t').nth(1).unwrap(), 16).unwrap() & 0x7fff_ffff
+    };
+    assert_eq!(
+        (signals("SigBlk:"), signals("SigIgn:")),
+        (0, 0),
+        "what the shim blocks and ignores is not handed on"
+    );
+
+    // The image's user, by name, with its groups; and nothing that an earlier attempt wrote.
+    let mut spec = agent.spec("user", "id -u; id -g; id -G; ls /new || echo clean");
+    spec.user = Some((1000, 1000));
+    agent.run("pod", spec).await;
+    assert_eq!(agent.log("user", "stdout"), "1000\n1000\n1000 2000\nclean\n");
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signals_reach_the_process_and_kill_ends_all() {
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    let script = "trap 'echo bye; exit 3' TERM; echo up; while true; do sleep 0.01; done";
+    agent.runtime.start_container("pod", agent.spec("polite", script)).await.unwrap();
+    wait_for_log(&agent, "polite", "up\n").await;
+    agent.runtime.signal("pod", "polite", 15).await.unwrap();
+    assert_eq!(agent.exit_of("polite").await.code, 3);
+    assert!(agent.log("polite", "stdout").ends_with("bye\n"));
+
+    agent.runtime.start_container("pod", agent.spec("stubborn", "sleep 1000 & sleep 1000")).await.unwrap();
+    agent.runtime.signal("pod", "stubborn", 9).await.unwrap();
+    let exit = agent.exit_of("stubborn").await;
+    assert_eq!((exit.code, exit.signal), (137, Some(9)));
+    agent.runtime.signal("pod", "stubborn", 9).await.expect("a signal to one that ended is no error");
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_is_not_there_is_named() {
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let agent = worker.runtime();
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    let start = async |command: &[&str]| {
+        let command = command.iter().map(|word| (*word).to_owned()).collect();
+        let spec = ContainerSpec { command, ..agent.spec("main", "") };
+        agent.runtime.start_container("pod", spec).await.unwrap_err()
+    };
+    let error = start(&["no-such-program"]).await;
+    let expected =
+        "unable to start container process: exec: \"no-such-program\": executable file not found in $PATH";
+    assert_eq!(error, RuntimeError::StartFailed(expected.to_owned()));
+    assert_eq!(error.reason(), "StartError");
+    let error = start(&["/no/such"]).await.to_string();
+    assert!(error.ends_with("exec: \"/no/such\": stat /no/such: no such file or directory"), "{error}");
+    let error = start(&["/etc/passwd"]).await.to_string();
+    assert!(error.ends_with("exec: \"/etc/passwd\": permission denied"), "{error}");
+
+    // The pod is none the worse for it.
+    let exec = agent.runtime.exec("pod", "main", vec!["true".to_owned()], PATIENCE).await;
+    assert!(matches!(exec, Err(RuntimeError::ContainerUnknown { .. })));
+    let image = kontiki_worker::runtime::ImageRef { name: "nothing:1".to_owned(), ..Default::default() };
+    let spec = ContainerSpec { image, ..agent.spec("main", "") };
+    let missing = agent.runtime.start_container("pod", spec).await.unwrap_err();
+    assert_eq!(missing.reason(), "ErrImageNeverPull");
+    agent.runtime.start_container("pod", agent.spec("main", "sleep 1000")).await.unwrap();
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_run_beside_the_process() {
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let agent = worker.runtime();
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    let mut spec = agent.spec("main", "echo mine > /tmp/file; sleep 1000");
+    spec.env = vec![("COLOR".to_owned(), "blue".to_owned())];
+    spec.user = Some((1000, 1000));
+    agent.runtime.start_container("pod", spec).await.unwrap();
+    let exec = async |script: &str, timeout| {
+        let command = ["sh", "-c", script].map(str::to_owned).to_vec();
+        agent.runtime.exec("pod", "main", command, timeout).await
+    };
+    let output = exec(
+        "until cat /tmp/file 2>/dev/null; do :; done; echo $COLOR; id -u; echo oops >&2; exit 4",
+        PATIENCE,
+    )
+    .await
+    .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "mine\nblue\n1000\n");
+    assert_eq!((output.code, output.stderr.as_slice(), output.timed_out), (4, &b"oops\n"[..], false));
+
+    let output = exec("sleep 1000", Duration::from_millis(100)).await.unwrap();
+    assert!(output.timed_out);
+    assert_eq!(output.code, 137);
+
+    let big = exec("dd if=/dev/zero bs=1024 count=2048 2>/dev/null", PATIENCE).await.unwrap();
+    assert_eq!(big.code, 0);
+    assert!(big.stdout.len() >= 64 * 1024 && big.stdout.len() <= 256 * 1024, "{}", big.stdout.len());
+
+    let missing = agent.runtime.exec("pod", "main", vec!["no-such".to_owned()], PATIENCE).await.unwrap_err();
+    assert!(
+        missing.to_string().contains("exec: \"no-such\": executable file not found in $PATH"),
+        "{missing}"
+    );
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pods_containers_share_a_network_that_others_do_not_have() {
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let agent = worker.runtime();
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    agent.start_pod("other", RuntimeClass::Container).await;
+    let server = "nc -l -p 80 -e echo hello";
+    let mut spec = agent.spec("server", server);
+    spec.user = Some((1000, 1000));
+    agent.runtime.start_container("pod", spec).await.unwrap();
+    // A connection is refused until the server listens.
+    let mut stream = loop {
+        match agent.runtime.connect("pod", 80, PATIENCE).await {
+            Ok(stream) => break stream,
+            Err(RuntimeError::Connect { cause, .. }) => assert_eq!(cause, "connection refused"),
+            Err(other) => panic!("{other}"),
+        }
+    };
+    let mut said = String::new();
+    stream.read_to_string(&mut said).await.unwrap();
+    assert_eq!(said, "hello\n");
+    let refused = agent.runtime.connect("other", 80, PATIENCE).await.err().unwrap();
+    assert!(refused.to_string().ends_with("connection refused"), "{refused}");
+    agent.runtime.remove_pod("pod").await.unwrap();
+    agent.runtime.remove_pod("other").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_beyond_its_memory_is_killed_and_says_so() {
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    let mut spec = agent.spec("greedy", "exec dd if=/dev/zero of=/dev/null bs=200M count=1");
+    spec.memory_limit_bytes = Some(32 << 20);
+    spec.cpu_milli_limit = Some(500);
+    spec.cpu_milli_request = Some(100);
+    spec.pids_limit = Some(100);
+    match agent.runtime.start_container("pod", spec).await {
+        Ok(_) => {
+            let exit = agent.exit_of("greedy").await;
+            assert_eq!((exit.code, exit.oom_killed, exit.reason()), (137, true, "OOMKilled"));
+        }
+        Err(error) => assert!(error.to_string().contains("limit: this machine has no"), "{error}"),
+    }
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_pod_leaves_nothing_but_its_log() {
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    let started =
+        agent.runtime.start_container("pod", agent.spec("main", "echo up; sleep 1000")).await.unwrap();
+    wait_for_log(&agent, "main", "up\n").await;
+    // Where the machine gives none, the runtime does without.
+    assert!(!worker.cgroups_of("pod").is_empty() || !runtime_support::has_cgroups());
+    agent.runtime.remove_pod("pod").await.unwrap();
+    assert_eq!(worker.cgroups_of("pod"), Vec::<std::path::PathBuf>::new());
+    assert!(!worker.dir.path().join("pods/pod").exists());
+    assert!(!std::path::Path::new(&format!("/proc/{}", started.pid)).exists());
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+    assert!(
+        !mounts.contains(worker.dir.path().to_str().unwrap()),
+        "the pod's mounts never were the worker's"
+    );
+    assert_eq!(agent.log("main", "stdout"), "up\n");
+    agent.runtime.remove_pod("pod").await.expect("once more is no error");
+    assert!(agent.events.try_recv().is_err(), "a removal that was asked for is no news");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_agent_finds_its_pods_and_misses_no_exit() {
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let first = worker.runtime();
+    first.start_pod("pod", RuntimeClass::Container).await;
+    let waiting = "trap 'exit 5' TERM; echo up; while true; do sleep 0.01; done";
+    let started = first.runtime.start_container("pod", first.spec("long", waiting)).await.unwrap();
+    wait_for_log(&first, "long", "up\n").await;
+    first.runtime.start_container("pod", first.spec("short", "sleep 0.2; exit 9")).await.unwrap();
+    drop(first);
+    // Ends while no agent is there to hear it.
+    let mut second = worker.runtime();
+    let pods = loop {
+        let pods = worker.runtime().runtime.adopt().await.unwrap();
+        let short = pods[0].containers.iter().find(|container| container.name == "short").unwrap();
+        if matches!(short.phase, kontiki_worker::runtime::ContainerPhase::Exited(_)) {
+            break second.runtime.adopt().await.unwrap();
+        }
+    };
+    assert_eq!(pods.len(), 1);
+    assert!(pods[0].alive);
+    assert_eq!(pods[0].sandbox, sandbox("pod", RuntimeClass::Container));
+    let [long, short] = &pods[0].containers[..] else { panic!("{pods:?}") };
+    assert_eq!((long.name.as_str(), &long.started), ("long", &started));
+    let kontiki_worker::runtime::ContainerPhase::Exited(exit) = &short.phase else { panic!("{short:?}") };
+    assert_eq!(exit.code, 9);
+
+    // The same start asked for again, as after a lost answer, finds the running one.
+    let again = second.runtime.start_container("pod", second.spec("long", waiting)).await.unwrap();
+    assert_eq!(again, started);
+    second.runtime.signal("pod", "long", 15).await.unwrap();
+    assert_eq!(second.exit_of("long").await.code, 5, "and the exit of short is not told twice");
+    second.runtime.remove_pod("pod").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_shim_takes_its_containers_with_it_and_is_reported() {
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    assert_eq!(agent.run("pod", agent.spec("done", "exit 2")).await.code, 2);
+    let started = agent.runtime.start_container("pod", agent.spec("main", "sleep 1000")).await.unwrap();
+    let pidfd = rustix::process::pidfd_open(
+        rustix::process::Pid::from_raw(started.pid).unwrap(),
+        rustix::process::PidfdFlags::empty(),
+    )
+    .unwrap();
+    kill_shim(&worker, "pod");
+    assert_eq!(agent.event().await, RuntimeEvent::PodLost { pod_uid: "pod".to_owned() });
+    // Readable when the process has ended.
+    let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
+    let patience = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
+    assert_eq!(rustix::event::poll(&mut fds, Some(&patience)), Ok(1));
+    let unknown = agent.runtime.start_container("pod", agent.spec("next", "true")).await.unwrap_err();
+    assert_eq!(unknown, RuntimeError::PodUnknown("pod".to_owned()));
+
+    // What it wrote down is still there for an agent that comes later.
+    let pods = worker.runtime().runtime.adopt().await.unwrap();
+    assert!(!pods[0].alive);
+    assert_eq!(pods[0].sandbox.blob, b"assignment");
+    assert_eq!(pods[0].containers.len(), 2);
+    agent.runtime.remove_pod("pod").await.unwrap();
+    assert_eq!(worker.cgroups_of("pod"), Vec::<std::path::PathBuf>::new());
+}
+
+async fn wait_for_log(agent: &runtime_support::Agent, container: &str, text: &str) {
+    let written = async {
+        while agent.log(container, "stdout") != text {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, written).await.expect("the log is written");
+}
+
+fn kill_shim(worker: &Worker, pod_uid: &str) {
+    let state = std::fs::read(worker.dir.path().join("pods").join(pod_uid).join("state.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
+    let pid = i32::try_from(state["shim_pid"].as_i64().unwrap()).unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(pid).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+}
