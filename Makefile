@@ -1,0 +1,72 @@
+# What people and CI run. `make up` and `make test` need nothing but Rust on a Debian machine; they say what they install.
+
+CARGO   ?= cargo
+TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
+KONTIKI := $(TARGET)/release/kontiki
+IMAGE   := $(TARGET)/web-image.tar
+# Passed on to `kontiki up`: make up UP="--controllers 5 --detach"
+UP      ?=
+
+# Debian packages: RocksDB is C++ and its bindings are made by libclang; busybox is the example image's shell.
+PACKAGES := g++ libclang-dev busybox-static
+
+.PHONY: up down status build image test lint fmt deny ci prerequisites help
+
+help:
+	@echo 'make up       build, and start three controllers and three workers on this machine'
+	@echo 'make down     stop them; their data stays in .kontiki'
+	@echo 'make test     run all tests'
+	@echo 'make lint     check format and lints'
+	@echo 'make fmt      put the format right'
+	@echo 'make ci       what CI runs'
+
+up: build image
+	@exec $(KONTIKI) up --image $(IMAGE) $(UP)
+
+down:
+	@$(KONTIKI) down
+
+status:
+	@$(KONTIKI) status
+
+build: prerequisites
+	$(CARGO) build --release --locked -p kontiki
+
+image: $(IMAGE)
+
+$(IMAGE): $(wildcard examples/web/src/*.rs) examples/web/Cargo.toml examples/build-image.sh | prerequisites
+	@mkdir -p $(@D)
+	examples/build-image.sh $@
+
+# One profile for everything, so that RocksDB is built once.
+test: prerequisites image
+	$(CARGO) build --release --locked -p kontiki
+	KONTIKI=$(abspath $(KONTIKI)) KONTIKI_WEB_IMAGE=$(abspath $(IMAGE)) $(CARGO) test --release --locked --workspace
+
+lint: prerequisites
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+
+fmt:
+	$(CARGO) fmt --all
+
+deny:
+	$(CARGO) deny --offline check bans licenses sources
+
+ci:
+	.ci/run
+
+prerequisites:
+	@command -v $(CARGO) >/dev/null || { echo 'Rust is missing: see https://rustup.rs' >&2; exit 1; }
+	@missing=''; \
+	for package in $(PACKAGES); do \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	[ -z "$$missing" ] && exit 0; \
+	command -v apt-get >/dev/null || { echo "install the equivalents of:$$missing" >&2; exit 1; }; \
+	if [ "$$(id -u)" = 0 ]; then \
+		echo "installing:$$missing"; apt-get update -qq && apt-get install -y -qq $$missing >/dev/null; \
+	else \
+		echo "to install:$$missing (by sudo apt-get, which may ask for your password)"; \
+		sudo apt-get update -qq && sudo apt-get install -y -qq $$missing >/dev/null; \
+	fi

@@ -1,0 +1,17 @@
+//! `kontiki completion SHELL`.
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+/// Arguments of `kontiki completion`.
+#[derive(Debug, Args)]
+#[command(after_help = "For bash: kontiki completion bash > /etc/bash_completion.d/kontiki")]
+pub(crate) struct CompletionArgs {
+    /// The shell.
+    shell: Shell,
+}
+
+pub(crate) fn completion(args: &CompletionArgs) -> anyhow::Result<()> {
+    clap_complete::generate(args.shell, &mut super::Cli::command(), "kontiki", &mut std::io::stdout());
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! `kontiki controller run`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use kontiki_pki::{Ca, DEFAULT_LIFETIME, Identity, Role, Subject};
+use kontiki_proto::cluster::Member;
+use serde::Deserialize;
+
+use super::joining::{self, Newcomer};
+use super::settings::{self, first_of};
+use super::{ca_dir, enrolment, has_identity, identity_dir, shutdown_signals};
+use crate::cli::access::{self, KUBECONFIG_FILE, NamedContext};
+use crate::cli::logging::{self, LogArgs};
+use crate::controller::{self, ControllerConfig};
+
+const PORT: u16 = 6443;
+const ELECTION_TIMEOUT_MS: u64 = 75;
+const NODE_GRACE_MS: u64 = 3000;
+/// It computes on its actors' threads; these serve connections.
+const THREADS: usize = 2;
+
+/// Arguments of `kontiki controller run`.
+#[derive(Debug, Args)]
+#[command(after_help = "The first controller of a cluster: kontiki controller run --bootstrap --name c1 --zone a \\\n\
+                        \u{20}   --data-dir /var/lib/kontiki --advertise HOST:6443\n\
+                        Each further one: kontiki controller run --name c2 --zone b --data-dir /var/lib/kontiki \\\n\
+                        \u{20}   --advertise HOST:6443 --join TOKEN --server FIRST:6443\n\
+                        One that lost its disk: the same with a new token and --replace.\n\
+                        A settings file (--config) has the same names as the flags, in YAML.")]
+pub(crate) struct ControllerArgs {
+    /// A YAML file with settings, named as the flags.
+    #[arg(long, value_name = "FILE", env = "KONTIKI_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: ControllerSettings,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// What a controller can be told.
+#[derive(Debug, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(crate) struct ControllerSettings {
+    /// Its name [default: the host's].
+    #[arg(long, env = "KONTIKI_NAME")]
+    name: Option<String>,
+    /// Its failure domain. Controllers in three zones survive the loss of one.
+    #[arg(long, env = "KONTIKI_ZONE")]
+    zone: Option<String>,
+    /// Where it keeps everything.
+    #[arg(long, env = "KONTIKI_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Its one port, for kubectl, workers and other controllers [default: 0.0.0.0:6443].
+    #[arg(long, env = "KONTIKI_LISTEN", value_name = "IP:PORT")]
+    listen: Option<SocketAddr>,
+    /// A second address that several controllers of one machine share.
+    #[arg(long, env = "KONTIKI_SHARED_LISTEN", value_name = "IP:PORT")]
+    shared_listen: Option<SocketAddr>,
+    /// Where others reach it [default: the host's name and the port].
+    #[arg(long, env = "KONTIKI_ADVERTISE", value_name = "HOST:PORT")]
+    advertise: Option<String>,
+    /// Begin a new cluster, with this controller as its first. No effect on one that has begun.
+    #[arg(long, env = "KONTIKI_BOOTSTRAP", num_args = 0..=1, default_missing_value = "true")]
+    bootstrap: Option<bool>,
+    /// Join with this token, unless it has joined already.
+    #[arg(long, env = "KONTIKI_JOIN", value_name = "TOKEN", hide_env_values = true)]
+    join: Option<String>,
+    /// Controllers to join at; several with commas.
+    #[arg(long, env = "KONTIKI_SERVER", value_name = "HOST:PORT", value_delimiter = ',')]
+    server: Option<Vec<String>>,
+    /// Take over the name of a controller that is lost for good.
+    #[arg(long, env = "KONTIKI_REPLACE", num_args = 0..=1, default_missing_value = "true")]
+    replace: Option<bool>,
+    /// The shortest election timeout in milliseconds; the longest is twice that, the heartbeat a third [default: 75].
+    #[arg(long, env = "KONTIKI_ELECTION_TIMEOUT_MS", value_name = "MS")]
+    election_timeout_ms: Option<u64>,
+    /// A worker that is silent for so long is given up and its pods are replaced [default: 3000].
+    #[arg(long, env = "KONTIKI_NODE_GRACE_MS", value_name = "MS")]
+    node_grace_ms: Option<u64>,
+    /// Export traces to this OTLP endpoint (gRPC), such as http://127.0.0.1:4317.
+    #[arg(long, env = "KONTIKI_OTLP_ENDPOINT", value_name = "URL")]
+    otlp_endpoint: Option<String>,
+}
+
+pub(crate) fn run(args: ControllerArgs) -> anyhow::Result<()> {
+    let file: ControllerSettings = settings::read(args.config.as_ref())?;
+    let settings = first_of!(ControllerSettings, args.settings, file, {
+        name, zone, data_dir, listen, shared_listen, advertise, bootstrap, join, server, replace, election_timeout_ms,
+        node_grace_ms, otlp_endpoint,
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name("controller")
+        .enable_all()
+        .build()?;
+    runtime.block_on(async move {
+        let name = settings.name.clone().unwrap_or_else(settings::host_name);
+        let _guard = logging::init(&args.log, settings.otlp_endpoint.clone(), &name)?;
+        let failed = start(settings, name).await;
+        if let Err(error) = &failed {
+            tracing::error!("{error:#}");
+        }
+        failed
+    })
+}
+
+async fn start(settings: ControllerSettings, name: String) -> anyhow::Result<()> {
+    let Some(data_dir) = settings.data_dir.clone() else {
+        bail!("where does this controller keep its data? --data-dir DIR");
+    };
+    let listen = settings.listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], PORT)));
+    let advertise =
+        settings.advertise.clone().unwrap_or_else(|| format!("{}:{}", settings::host_name(), listen.port()));
+    let zone = settings.zone.clone().unwrap_or_default();
+    let shutdown = shutdown_signals()?;
+    let (identity, ca) = identity(&settings, &name, &zone, &advertise, &data_dir).await?;
+    let peer = identity.peer();
+    let Some(node_id) = peer.node_id.filter(|_| peer.role == Role::Controller) else {
+        bail!("{} holds the identity of a {peer}, and this is to be a controller: use another --data-dir", data_dir.display());
+    };
+    if peer.name != name {
+        bail!("{} belongs to {peer}, and this is to be {name}: use another --data-dir or --name", data_dir.display());
+    }
+    if let Some(enrolment) = enrolment::pending(&data_dir) {
+        let member =
+            Member { id: node_id, name: name.clone(), zone: zone.clone(), address: advertise.clone(), voter: false };
+        tokio::spawn(enrolment::enrol(enrolment, member, identity.clone(), data_dir.clone()));
+    }
+    let config = ControllerConfig {
+        name,
+        node_id,
+        zone,
+        data_dir,
+        listen,
+        shared_listen: settings.shared_listen,
+        advertise,
+        bootstrap: settings.bootstrap.unwrap_or(false),
+        election_timeout_ms: settings.election_timeout_ms.unwrap_or(ELECTION_TIMEOUT_MS),
+        node_grace_ms: settings.node_grace_ms.unwrap_or(NODE_GRACE_MS),
+    };
+    controller::run(config, identity, Some(ca), shutdown).await
+}
+
+/// The identity that the data directory holds, or a new one: by a token, or of a new cluster.
+async fn identity(
+    settings: &ControllerSettings,
+    name: &str,
+    zone: &str,
+    advertise: &str,
+    data_dir: &Path,
+) -> anyhow::Result<(Identity, Ca)> {
+    if !has_identity(data_dir) {
+        let bootstrap = settings.bootstrap.unwrap_or(false);
+        match &settings.join {
+            Some(_) if bootstrap => bail!("--bootstrap begins a new cluster and --join enters an existing one: choose"),
+            Some(token) => {
+                let servers = settings.server.clone().unwrap_or_default();
+                let replace = settings.replace.unwrap_or(false);
+                let newcomer = Newcomer { role: Role::Controller, name, zone, advertise, replace };
+                let (_, members) = joining::join(&newcomer, token, &servers, data_dir).await?;
+                let others = members.into_iter().map(|m| m.address).filter(|address| address != advertise);
+                enrolment::note(data_dir, others.chain(servers).collect())?;
+            }
+            None if bootstrap => begin(name, advertise, data_dir)?,
+            None => bail!(
+                "{} holds no identity: begin a cluster with --bootstrap, or enter one with --join TOKEN --server HOST:PORT",
+                data_dir.display()
+            ),
+        }
+    }
+    let ca = Ca::open(&ca_dir(data_dir)).context("the cluster's CA")?;
+    Ok((Identity::load(&identity_dir(data_dir)).context("this controller's identity")?, ca))
+}
+
+/// Makes the CA of a new cluster, this controller's identity, and a kubeconfig for who began it.
+fn begin(name: &str, advertise: &str, data_dir: &Path) -> anyhow::Result<()> {
+    if data_dir.join("raft.db").exists() {
+        bail!(
+            "{} holds a cluster's data but no identity: restore the folder identity/, or move the data away to begin anew",
+            data_dir.display()
+        );
+    }
+    let ca = Ca::create(&format!("kontiki-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]))?;
+    ca.store(&ca_dir(data_dir))?;
+    let host = advertise.rsplit_once(':').map_or(advertise, |(host, _)| host).trim_matches(['[', ']']);
+    let subject = Subject::Controller { id: 1, name: name.to_owned(), addresses: vec![host.to_owned()] };
+    let pair = ca.issue(&subject, DEFAULT_LIFETIME)?;
+    let contexts = [NamedContext { name: "kontiki".into(), server: advertise.to_owned() }];
+    write_kubeconfig(&data_dir.join(KUBECONFIG_FILE), &contexts, &ca)?;
+    Identity::new(ca.cert_pem(), &pair.cert_pem, &pair.key_pem)?.store(&identity_dir(data_dir))?;
+    tracing::info!(cluster = ca.cluster_id(), kubeconfig = %data_dir.join(KUBECONFIG_FILE).display(), "a new cluster begins");
+    Ok(())
+}
+
+/// Writes a kubeconfig with a new administrator's certificate.
+pub(crate) fn write_kubeconfig(file: &Path, contexts: &[NamedContext], ca: &Ca) -> anyhow::Result<()> {
+    let admin = Subject::User { name: "kontiki-admin".into(), groups: vec!["system:masters".into()] };
+    let pair = ca.issue(&admin, DEFAULT_LIFETIME)?;
+    access::write(file, contexts, ca.cert_pem(), &pair.cert_pem, &pair.key_pem)
+}

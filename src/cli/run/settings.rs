@@ -1,0 +1,78 @@
+//! Settings of a process: a flag wins over the environment, which wins over the file.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+use serde::de::DeserializeOwned;
+
+/// Nobody writes more settings than this.
+const FILE_MAX: u64 = 1 << 20;
+
+/// Reads a settings file (YAML). A name that is not known is refused: it is a typing error.
+pub(super) fn read<T: DeserializeOwned + Default>(file: Option<&PathBuf>) -> anyhow::Result<T> {
+    let Some(file) = file else { return Ok(T::default()) };
+    let failed = || format!("cannot read settings {}", file.display());
+    let size = std::fs::metadata(file).with_context(failed)?.len();
+    if size > FILE_MAX {
+        bail!("{} has {size} bytes and is no settings file", file.display());
+    }
+    let text = std::fs::read_to_string(file).with_context(failed)?;
+    parse(&text, file)
+}
+
+fn parse<T: DeserializeOwned + Default>(text: &str, file: &Path) -> anyhow::Result<T> {
+    let says_something = |line: &str| !matches!(line.trim_start().chars().next(), None | Some('#'));
+    if !text.lines().any(says_something) {
+        return Ok(T::default());
+    }
+    serde_saphyr::from_str(text).map_err(|e| anyhow!("settings {}: {e}", file.display()))
+}
+
+/// Takes each field from the first that has it.
+macro_rules! first_of {
+    ($type:ident, $first:expr, $second:expr, { $($field:ident),* $(,)? }) => {{
+        let (first, second) = ($first, $second);
+        $type { $($field: first.$field.or(second.$field)),* }
+    }};
+}
+pub(super) use first_of;
+
+/// The host's own name, for processes that were given none. Names are lowercase.
+pub(super) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Default, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+    struct Two {
+        name: Option<String>,
+        data_dir: Option<String>,
+    }
+
+    #[test]
+    fn files_are_read_strictly() {
+        let read = |text: &str| parse::<Two>(text, Path::new("x.yaml"));
+        let two = read("name: a\ndata-dir: /var\n").unwrap();
+        assert_eq!(two, Two { name: Some("a".into()), data_dir: Some("/var".into()) });
+        assert_eq!(read("# nothing\n\n").unwrap(), Two::default());
+        let error = read("nmae: a\n").unwrap_err().to_string();
+        assert!(error.contains("x.yaml") && error.contains("nmae"), "{error}");
+    }
+
+    #[test]
+    fn what_comes_first_wins() {
+        let two = |name: Option<&str>, dir: Option<&str>| Two {
+            name: name.map(Into::into),
+            data_dir: dir.map(Into::into),
+        };
+        let merged = first_of!(Two, two(Some("flag"), None), two(Some("file"), Some("/d")), { name, data_dir });
+        assert_eq!(merged, two(Some("flag"), Some("/d")));
+    }
+}

@@ -1,0 +1,84 @@
+//! Becoming the leader and ceasing to be it, in one place: which live actors are told, in which order.
+
+use std::sync::Arc;
+
+use actix::Addr;
+use kontiki_actors::Input;
+use kontiki_api::feed::{Batch, Feed};
+use kontiki_raft::Leadership;
+use tokio::sync::watch;
+
+use super::{
+    bootstrap,
+    sessions::{Lead, Sessions, Step},
+    stage::{Enter, Leave, Stage, Submit},
+};
+
+/// Events that are handed on at once.
+const STEP: usize = 1024;
+
+/// The live crew that only a leader has.
+#[derive(Clone)]
+pub struct Crew {
+    /// Decides.
+    pub stage: Addr<Stage>,
+    /// Speaks with workers.
+    pub sessions: Addr<Sessions>,
+}
+
+/// Follows the leadership of the consensus as long as that lives.
+pub async fn follow(mut leadership: watch::Receiver<Leadership>, crew: Crew, ca_pem: Arc<str>) {
+    let mut leads: Option<u64> = None;
+    loop {
+        let now = leadership.borrow_and_update().clone();
+        let wanted = now.leading.then_some(now.term);
+        if wanted != leads {
+            if leads.is_some() {
+                cease(&crew);
+            }
+            if let Some(term) = wanted {
+                become_leader(&crew, term, &ca_pem);
+            }
+            leads = wanted;
+        }
+        if leadership.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The state is folded up to this term already: nothing is loaded. The stage first, so that sessions find it.
+fn become_leader(crew: &Crew, term: u64, ca_pem: &str) {
+    crew.stage.do_send(Enter { term });
+    let first = Input::Bootstrap(bootstrap::objects(ca_pem));
+    crew.stage.do_send(Submit { input: first, request: None, trace: None, reply: None });
+    crew.sessions.do_send(Lead(Some(term)));
+}
+
+/// Workers are sent away first, then nothing is decided any more.
+fn cease(crew: &Crew) {
+    crew.sessions.do_send(Lead(None));
+    crew.stage.do_send(Leave);
+}
+
+/// Hands committed events to the sessions, in order. One that fell behind the feed lets every worker resync.
+pub async fn feed_sessions(feed: Arc<Feed>, sessions: Addr<Sessions>, leadership: watch::Receiver<Leadership>) {
+    let mut after = feed.revision();
+    loop {
+        feed.changed(after).await;
+        match feed.read(after, STEP) {
+            Ok(Batch { events, revision }) => {
+                after = revision;
+                if !events.is_empty() && sessions.send(Step(events)).await.is_err() {
+                    return;
+                }
+            }
+            Err(expired) => {
+                tracing::warn!(%expired, "the sessions fell behind the feed: every worker resyncs");
+                after = feed.revision();
+                let now = leadership.borrow().clone();
+                sessions.do_send(Lead(now.leading.then_some(now.term)));
+            }
+        }
+    }
+}

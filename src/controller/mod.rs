@@ -1,0 +1,221 @@
+//! A controller: one member of the consensus, one replica of the cluster, one TLS port for everything.
+//!
+//! ```text
+//!   port --REST--> api (crate) --Backend--> backend: view of the replica | write
+//!        --gRPC--> raft, sessions, cluster                          |
+//!                                     leader here? --> stage --propose--> raft --fold--> replica --> feed
+//!                                     else forward --> the leader's submit                          |
+//!                                                                     sessions <--events------------+
+//! ```
+//!
+//! `stage`, `sessions` and each `session` are actix actors, thin, started by `crew`; `leadership` tells them when this
+//! controller leads and when no more. Everything they hold is derived from the replica.
+
+mod backend;
+mod bootstrap;
+pub mod cluster;
+mod crew;
+mod leadership;
+mod metrics;
+mod peers;
+mod replica;
+mod sessions;
+mod stage;
+mod submit;
+pub mod telemetry;
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use anyhow::Context;
+pub use backend::Local;
+use kontiki_api::feed::{Feed, FeedLimits};
+use kontiki_pki::{ALPN, Ca, Dialer, Identity};
+use kontiki_proto::worker::sessions_server::SessionsServer;
+use kontiki_raft::{MemberInfo, Node, Options, Timings};
+pub use replica::Replica;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crew::{Room, Spawner, Threads, start};
+use leadership::Crew;
+use sessions::{LivenessTimings, SessionService, Sessions};
+use stage::Stage;
+
+/// The largest gRPC message that is taken.
+const MESSAGE_BYTES: usize = 16 << 20;
+/// What the watch feed keeps: watches that resume later than this list anew.
+const FEED: FeedLimits = FeedLimits { events: 50_000, bytes: 64 << 20 };
+
+/// How one controller runs.
+#[derive(Clone, Debug)]
+pub struct ControllerConfig {
+    /// Its name.
+    pub name: String,
+    /// Its consensus id.
+    pub node_id: u64,
+    /// Its zone.
+    pub zone: String,
+    /// Where its data is.
+    pub data_dir: PathBuf,
+    /// Its port.
+    pub listen: SocketAddr,
+    /// A second port that several controllers of one machine share (SO_REUSEPORT): clients reach whichever lives.
+    pub shared_listen: Option<SocketAddr>,
+    /// `host:port` where others reach it.
+    pub advertise: String,
+    /// Begin a new cluster, of which this is the only member, if the data directory is new.
+    pub bootstrap: bool,
+    /// The shortest election timeout, milliseconds; the longest is twice that, the heartbeat a third.
+    pub election_timeout_ms: u64,
+    /// Silence after which a worker's pods are replaced, milliseconds.
+    pub node_grace_ms: u64,
+}
+
+/// What the parts of a running controller share.
+#[derive(Clone)]
+pub struct Handles {
+    /// The consensus.
+    pub node: Node,
+    /// Reads and writes, as the API does them.
+    pub local: Arc<Local>,
+    /// The folded state.
+    pub replica: Arc<Replica>,
+    /// Who this controller is.
+    pub identity: Identity,
+    /// The cluster's authority, to sign newcomers.
+    pub ca: Option<Arc<Ca>>,
+    /// Dials controllers and workers.
+    pub dialer: Dialer,
+    /// How it runs.
+    pub config: Arc<ControllerConfig>,
+}
+
+/// Runs a controller until it is shut down or cannot go on.
+pub async fn run(
+    config: ControllerConfig,
+    identity: Identity,
+    ca: Option<Ca>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let config = Arc::new(config);
+    let listener = kontiki_pki::bind(config.listen, false)
+        .with_context(|| format!("cannot listen on {}: is another process using the port?", config.listen))?;
+    let shared = match config.shared_listen {
+        Some(address) => Some(
+            kontiki_pki::bind(address, true)
+                .with_context(|| format!("cannot listen on the shared address {address}"))?,
+        ),
+        None => None,
+    };
+    let replica = Replica::new(Arc::new(Feed::new(0, FEED)));
+    let node = Node::open(options(&config, &identity), replica.clone()).await?;
+    if config.bootstrap && node.status().members.is_empty() {
+        node.initialize().await.context("beginning a new cluster")?;
+    }
+    let spawner: Arc<dyn Spawner> = Arc::new(Threads::start()?);
+    let grace = Duration::from_millis(config.node_grace_ms);
+    let crew = start_crew(&*spawner, &node, &replica, grace);
+    let leader_follows = leadership::follow(node.leadership(), crew.clone(), identity.ca_cert_pem().into());
+    let feeds = leadership::feed_sessions(replica.feed().clone(), crew.sessions.clone(), node.leadership());
+    let background = [tokio::spawn(leader_follows), tokio::spawn(feeds)];
+    let handles = Handles {
+        local: Arc::new(Local::new(node.clone(), replica.clone(), crew.stage.clone(), identity.clone())),
+        dialer: Dialer::new(&identity),
+        node: node.clone(),
+        replica: replica.clone(),
+        ca: ca.map(Arc::new),
+        identity: identity.clone(),
+        config: config.clone(),
+    };
+    let session_service = SessionService {
+        node: node.clone(),
+        replica,
+        stage: crew.stage,
+        sessions: crew.sessions,
+        spawner,
+        heartbeat: grace / 6,
+        lease: grace,
+        next: AtomicU64::new(1),
+    };
+    let service = service(&handles, session_service);
+    tracing::info!(name = config.name, id = config.node_id, listen = %config.listen, "controller");
+    let serving: Vec<_> = std::iter::once(listener)
+        .chain(shared)
+        .map(|listener| {
+            let (tls, service, shutdown) = (identity.server_config(ALPN), service.clone(), shutdown.clone());
+            let cluster = identity.cluster_id().to_string();
+            tokio::spawn(async move { kontiki_pki::serve(listener, tls, &cluster, service, shutdown).await })
+        })
+        .collect();
+    let failure = tokio::select! {
+        () = shutdown.cancelled() => None,
+        why = node.failed() => Some(why),
+    };
+    shutdown.cancel();
+    for task in serving {
+        let _ = task.await;
+    }
+    node.shutdown().await;
+    background.iter().for_each(tokio::task::JoinHandle::abort);
+    match failure {
+        None => Ok(()),
+        Some(why) => anyhow::bail!("the consensus of this controller cannot go on: {why}"),
+    }
+}
+
+fn options(config: &ControllerConfig, identity: &Identity) -> Options {
+    let election = Duration::from_millis(config.election_timeout_ms);
+    Options {
+        data_dir: config.data_dir.clone(),
+        cluster_id: identity.cluster_id().to_string(),
+        member: MemberInfo {
+            id: config.node_id,
+            name: config.name.clone(),
+            zone: config.zone.clone(),
+            address: config.advertise.clone(),
+        },
+        timings: Timings { heartbeat: election / 3, election_min: election, election_max: election * 2 },
+        limits: Default::default(),
+        tables: replica::TABLES,
+        dialer: Arc::new(peers::Peers::new(identity.clone())),
+        caller_of: peers::caller_of(),
+        probe: Arc::new(kontiki_raft::free_bytes),
+    }
+}
+
+fn start_crew(spawner: &dyn Spawner, node: &Node, replica: &Arc<Replica>, grace: Duration) -> Crew {
+    let runtime = tokio::runtime::Handle::current();
+    let (n, r) = (node.clone(), replica.clone());
+    let stage = start(spawner, Room::Stage, move |_| Stage::new(n, r, runtime));
+    let (r, s) = (replica.clone(), stage.clone());
+    let timings = LivenessTimings::of_grace(grace);
+    let sessions = start(spawner, Room::Sessions, move |_| Sessions::new(r, s, timings));
+    Crew { stage, sessions }
+}
+
+/// REST and gRPC on one port: told apart by the media type.
+fn service(handles: &Handles, sessions: SessionService) -> axum::Router {
+    let rest = kontiki_api::rest::router(handles.local.clone(), kontiki_api::rest::Options::default());
+    let sessions = SessionsServer::new(sessions).max_decoding_message_size(MESSAGE_BYTES);
+    let grpc = tonic::service::Routes::new(handles.node.service())
+        .add_service(sessions)
+        .add_service(cluster::service(handles.clone()).max_decoding_message_size(MESSAGE_BYTES))
+        .prepare()
+        .into_axum_router();
+    axum::Router::new().fallback(move |request: axum::extract::Request| {
+        let media = request.headers().get(http::header::CONTENT_TYPE).map(|v| v.as_bytes().to_vec());
+        let is_grpc = media.is_some_and(|m| m.starts_with(b"application/grpc"));
+        let router = if is_grpc { grpc.clone() } else { rest.clone() };
+        async move {
+            match router.oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        }
+    })
+}

@@ -1,0 +1,88 @@
+//! What a worker is told about a pod: the pod as it is, and the ConfigMaps and Secrets that it refers to, no others.
+
+use std::collections::BTreeSet;
+
+use kontiki_actors::{Kind, Object, ObjectKey, State};
+use kontiki_proto::worker::{Dependency, PodAssignment};
+use serde_json::Value;
+
+/// Builds the assignment of a pod from a state.
+pub fn assignment(state: &State, pod: &Object, dependencies: &BTreeSet<ObjectKey>) -> PodAssignment {
+    PodAssignment {
+        uid: pod.meta.uid.to_string(),
+        namespace: pod.key.namespace.to_string(),
+        name: pod.key.name.to_string(),
+        revision: pod.revision,
+        pod: pod.to_json().into(),
+        dependencies: dependencies
+            .iter()
+            .filter_map(|key| state.get(key))
+            .map(|object| Dependency {
+                kind: object.key.kind.info().kind.to_string(),
+                namespace: object.key.namespace.to_string(),
+                name: object.key.name.to_string(),
+                revision: object.revision,
+                object: object.to_json().into(),
+            })
+            .collect(),
+    }
+}
+
+/// The ConfigMaps and Secrets that a pod's spec refers to: volumes, env, envFrom.
+pub fn dependencies(pod: &Object) -> BTreeSet<ObjectKey> {
+    let mut found = BTreeSet::new();
+    let spec = pod.document.spec_value();
+    let mut add = |kind: Kind, name: &Value| {
+        if let Some(name) = name.as_str().filter(|n| !n.is_empty()) {
+            found.insert(ObjectKey::new(kind, &pod.key.namespace, name));
+        }
+    };
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    for volume in list(&spec["volumes"]) {
+        add(Kind::CONFIG_MAP, &volume["configMap"]["name"]);
+        add(Kind::SECRET, &volume["secret"]["secretName"]);
+        for source in list(&volume["projected"]["sources"]) {
+            add(Kind::CONFIG_MAP, &source["configMap"]["name"]);
+            add(Kind::SECRET, &source["secret"]["name"]);
+        }
+    }
+    for field in ["initContainers", "containers"] {
+        for container in list(&spec[field]) {
+            for source in list(&container["envFrom"]) {
+                add(Kind::CONFIG_MAP, &source["configMapRef"]["name"]);
+                add(Kind::SECRET, &source["secretRef"]["name"]);
+            }
+            for env in list(&container["env"]) {
+                add(Kind::CONFIG_MAP, &env["valueFrom"]["configMapKeyRef"]["name"]);
+                add(Kind::SECRET, &env["valueFrom"]["secretKeyRef"]["name"]);
+            }
+        }
+    }
+    found
+}
+
+/// Whether a change of a pod is news for its worker: everything but the status, which the worker wrote itself.
+pub fn is_news(old: &Object, new: &Object) -> bool {
+    let (a, b) = (&old.document, &new.document);
+    old.meta.uid != new.meta.uid || a.spec != b.spec || a.metadata != b.metadata || a.rest != b.rest
+}
+
+#[cfg(test)]
+mod tests {
+    use kontiki_actors::Document;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_a_pod_refers_to_goes_with_it() {
+        let document = Document::from_value(json!({"metadata": {"name": "p"}, "spec": {
+            "volumes": [{"name": "a", "configMap": {"name": "c1"}}, {"name": "b", "secret": {"secretName": "s1"}},
+                {"name": "c", "projected": {"sources": [{"secret": {"name": "s2"}}]}}],
+            "containers": [{"name": "x", "envFrom": [{"configMapRef": {"name": "c2"}}],
+                "env": [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "s3", "key": "k"}}}]}]}}));
+        let pod = Object::new(ObjectKey::new(Kind::POD, "n", "p"), 1, document);
+        let names: Vec<String> = dependencies(&pod).iter().map(|k| k.name.to_string()).collect();
+        assert_eq!(names, ["c1", "c2", "s1", "s2", "s3"]);
+    }
+}

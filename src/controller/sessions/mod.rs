@@ -1,0 +1,19 @@
+//! The workers' sessions: one stream per worker to the leader. Down go placements, up come reports and signs of life.
+//!
+//! ```text
+//!   service --Hello--> Session (one actor per worker) --NodeHello, Reports--> stage
+//!                        ^  assignments                                       |
+//!   feed --events--> Sessions (routes by node, holds liveness) <--committed---+
+//! ```
+//!
+//! A session is derived from the state: losing one loses nothing, the worker resyncs by digest.
+
+mod assignment;
+mod liveness;
+mod router;
+mod service;
+mod session;
+
+pub use liveness::{Liveness, LivenessTimings};
+pub use router::{Lead, Sessions, Step};
+pub use service::SessionService;

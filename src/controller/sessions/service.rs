@@ -1,0 +1,173 @@
+//! The door of the sessions: checks who comes, sends away who comes to the wrong controller, starts a session for the rest.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::{Addr, AsyncContext};
+use kontiki_actors::input::NodeHello;
+use kontiki_pki::{Peer, Role};
+use kontiki_proto::worker::{
+    Controller, FromWorker, Hello, Redirect, ToWorker, Welcome, from_worker, sessions_server, to_worker,
+};
+use kontiki_raft::Node;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    Sessions,
+    session::{Parts, Session},
+};
+use crate::controller::{
+    crew::{Room, Spawner, start},
+    replica::Replica,
+    stage::Stage,
+};
+
+/// A worker says who it is within this time.
+const HELLO: Duration = Duration::from_secs(5);
+/// Messages that may wait for a worker.
+const OUT_MAX: usize = 1024;
+/// Pods that a worker may speak of in its hello.
+const PODS_MAX: usize = 10_000;
+
+/// The gRPC service.
+pub struct SessionService {
+    pub(crate) node: Node,
+    pub(crate) replica: Arc<Replica>,
+    pub(crate) stage: Addr<Stage>,
+    pub(crate) sessions: Addr<Sessions>,
+    pub(crate) spawner: Arc<dyn Spawner>,
+    pub(crate) heartbeat: Duration,
+    pub(crate) lease: Duration,
+    pub(crate) next: AtomicU64,
+}
+
+impl SessionService {
+    fn controllers(node: &Node) -> Vec<Controller> {
+        let members = node.status().members.into_iter().map(|m| m.info);
+        members.map(|m| Controller { name: m.name, address: m.address, id: m.id }).collect()
+    }
+
+    fn redirect(node: &Node) -> Redirect {
+        let leader = node.leadership().borrow().leader.clone();
+        Redirect {
+            leader_address: leader.map(|l| l.address).unwrap_or_default(),
+            controllers: Self::controllers(node),
+        }
+    }
+}
+
+/// Who may open a session as whom.
+fn check(peer: Option<&Peer>, hello: &Hello) -> Result<(), Status> {
+    match peer {
+        Some(peer) if peer.role == Role::Worker && peer.name == hello.node => Ok(()),
+        Some(peer) => {
+            tracing::warn!(peer = %peer, node = hello.node, "a session was refused: the certificate is another's");
+            Err(Status::permission_denied(format!("{peer} may not speak for node {:?}", hello.node)))
+        }
+        None => Err(Status::unauthenticated("a worker's certificate of this cluster is needed")),
+    }
+}
+
+#[tonic::async_trait]
+impl sessions_server::Sessions for SessionService {
+    type SessionStream = ReceiverStream<Result<ToWorker, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<FromWorker>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let peer = request.extensions().get::<Peer>().cloned();
+        let mut inbound = request.into_inner();
+        let first = tokio::time::timeout(HELLO, inbound.message())
+            .await
+            .map_err(|_| Status::deadline_exceeded("no hello within 5 s"))??;
+        let Some(FromWorker { what: Some(from_worker::What::Hello(hello)) }) = first else {
+            return Err(Status::invalid_argument("a session begins with a hello"));
+        };
+        check(peer.as_ref(), &hello)?;
+        if hello.pods.len() > PODS_MAX {
+            return Err(Status::invalid_argument(format!("a hello with more than {PODS_MAX} pods")));
+        }
+        let (out, outbound) = mpsc::channel(OUT_MAX);
+        let leadership = self.node.leadership().borrow().clone();
+        if !leadership.leading {
+            let redirect = to_worker::What::Redirect(Self::redirect(&self.node));
+            // The channel is new and empty.
+            let _ = out.try_send(Ok(ToWorker { term: leadership.term, sequence: 1, what: Some(redirect) }));
+            return Ok(Response::new(ReceiverStream::new(outbound)));
+        }
+        let welcome = Welcome {
+            leader: self.node.status().name,
+            heartbeat_ms: millis(self.heartbeat),
+            lease_ms: millis(self.lease),
+            controllers: Self::controllers(&self.node),
+        };
+        let node = self.node.clone();
+        let parts = Parts {
+            id: self.next.fetch_add(1, Ordering::Relaxed),
+            term: leadership.term,
+            node_status: node_hello(&hello),
+            hello,
+            welcome,
+            out,
+            replica: self.replica.clone(),
+            stage: self.stage.clone(),
+            sessions: self.sessions.clone(),
+            redirect: Arc::new(move || Self::redirect(&node)),
+        };
+        start(&*self.spawner, Room::Sessions, move |ctx| {
+            ctx.add_stream(inbound);
+            Session::new(parts)
+        });
+        Ok(Response::new(ReceiverStream::new(outbound)))
+    }
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// The worker's introduction as labels and a NodeStatus.
+fn node_hello(hello: &Hello) -> NodeHello {
+    let info = hello.info.clone().unwrap_or_default();
+    let mut labels: Vec<(String, String)> = hello.labels.clone().into_iter().collect();
+    labels.push(("kubernetes.io/hostname".into(), hello.node.clone()));
+    labels.push(("kubernetes.io/os".into(), info.operating_system.clone()));
+    labels.push(("kubernetes.io/arch".into(), info.architecture.clone()));
+    if !hello.zone.is_empty() {
+        labels.push(("topology.kubernetes.io/zone".into(), hello.zone.clone()));
+    }
+    labels.sort();
+    let amounts = json!({
+        "cpu": format!("{}m", info.cpu_milli), "memory": format!("{}Ki", info.memory_bytes / 1024),
+        "ephemeral-storage": format!("{}Ki", info.ephemeral_storage_bytes / 1024), "pods": info.max_pods.to_string(),
+    });
+    let images: Vec<Value> =
+        info.images.iter().map(|i| json!({"names": i.names, "sizeBytes": i.size_bytes})).collect();
+    let status = json!({
+        "capacity": amounts, "allocatable": amounts,
+        "addresses": [{"type": "InternalIP", "address": hello.address}, {"type": "Hostname", "address": hello.node}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": hello.port}},
+        "nodeInfo": {
+            "machineID": info.machine_id, "systemUUID": info.machine_id, "bootID": info.boot_id,
+            "kernelVersion": info.kernel_version, "osImage": info.os_image,
+            "containerRuntimeVersion": info.container_runtime, "kubeletVersion": hello.version,
+            "kubeProxyVersion": hello.version, "operatingSystem": info.operating_system,
+            "architecture": info.architecture,
+        },
+        "images": images,
+    });
+    NodeHello {
+        name: hello.node.as_str().into(),
+        labels: labels.into_iter().map(|(k, v)| (k.into(), v.into())).collect(),
+        status: serde_json::to_vec(&status).expect("a JSON value always serializes").into(),
+    }
+}

@@ -1,0 +1,32 @@
+use crate::scenario::Scenario;
+
+pub fn follows_and_looks_back(s: &Scenario) {
+    s.apply(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: talker}\nspec:\n  restartPolicy: OnFailure\n  containers:\n  - name: c\n    \
+         image: kontiki.local/web:1\n    command: [sh, -c, 'echo one; echo two; sleep 1; echo three']\n",
+    );
+    // Follows until the container ends.
+    s.until(&["logs", "talker"], "one");
+    assert_eq!(s.kubectl(&["logs", "-f", "talker"]), "one\ntwo\nthree\n");
+    assert_eq!(s.kubectl(&["logs", "talker", "--tail=1"]), "three\n");
+    s.kubectl(&["wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/talker", "--timeout=60s"]);
+    s.apply(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: faller}\nspec:\n  containers:\n  - name: c\n    image: kontiki.local/web:1\n    \
+         command: [sh, -c, 'echo hello from a run; exit 1']\n",
+    );
+    s.until(&["get", "pod", "faller"], "CrashLoopBackOff");
+    assert_eq!(s.kubectl(&["logs", "faller", "--previous"]), "hello from a run\n");
+}
+
+pub fn config_maps_and_secrets_reach_the_container(s: &Scenario) {
+    s.kubectl(&["create", "configmap", "conf", "--from-literal=colour=blue"]);
+    s.kubectl(&["create", "secret", "generic", "key", "--from-literal=word=open"]);
+    s.apply(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: reader}\nspec:\n  restartPolicy: Never\n  containers:\n  - name: c\n    \
+         image: kontiki.local/web:1\n    command: [sh, -c, 'echo $COLOUR $(cat /secret/word)']\n    env:\n    - name: COLOUR\n      \
+         valueFrom: {configMapKeyRef: {name: conf, key: colour}}\n    volumeMounts: [{name: v, mountPath: /secret}]\n  \
+         volumes: [{name: v, secret: {secretName: key}}]\n",
+    );
+    s.kubectl(&["wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/reader", "--timeout=60s"]);
+    assert_eq!(s.kubectl(&["logs", "reader"]), "blue open\n");
+}
