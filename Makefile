@@ -4,13 +4,16 @@ CARGO   ?= cargo
 TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 KONTIKI := $(TARGET)/release/kontiki
 IMAGE   := $(TARGET)/web-image.tar
+# RocksDB is built once and linked by every selection of packages; see raft/build-rocksdb.sh.
+ROCKSDB := $(abspath $(TARGET))/rocksdb-$(shell sed -n '/name = "librocksdb-sys"/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
+LINKED  := ROCKSDB_LIB_DIR=$(ROCKSDB) ROCKSDB_STATIC=1
 # Passed on to `kontiki up`: make up UP="--controllers 5 --detach"
 UP      ?=
 
 # Debian packages: RocksDB is C++ and its bindings are made by libclang; busybox is the example image's shell.
 PACKAGES := g++ libclang-dev busybox-static
 
-.PHONY: up down status build image test lint fmt deny ci prerequisites help
+.PHONY: up down status build rocksdb image test lint fmt deny ci prerequisites help
 
 help:
 	@echo 'make up       build, and start three controllers and three workers on this machine'
@@ -29,8 +32,8 @@ down:
 status:
 	@$(KONTIKI) status
 
-build: prerequisites
-	$(CARGO) build --release --locked -p kontiki
+build: rocksdb
+	$(LINKED) $(CARGO) build --release --locked -p kontiki
 
 image: $(IMAGE)
 
@@ -38,14 +41,15 @@ $(IMAGE): $(wildcard examples/web/src/*.rs) examples/web/Cargo.toml examples/bui
 	@mkdir -p $(@D)
 	examples/build-image.sh $@
 
-# One profile for everything, so that RocksDB is built once.
-test: prerequisites image
-	$(CARGO) build --release --locked -p kontiki
-	KONTIKI=$(abspath $(KONTIKI)) KONTIKI_WEB_IMAGE=$(abspath $(IMAGE)) $(CARGO) test --release --locked --workspace
+rocksdb: prerequisites
+	@raft/build-rocksdb.sh $(ROCKSDB)
 
-lint: prerequisites
+test: rocksdb image
+	$(LINKED) KONTIKI_TEST_IMAGE=$(abspath $(IMAGE)) $(CARGO) test --release --locked --workspace
+
+lint: rocksdb
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+	$(LINKED) $(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 
 fmt:
 	$(CARGO) fmt --all
