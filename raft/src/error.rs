@@ -3,8 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::fold::FoldError;
-
 /// Why a node could not be opened. The process must not go on with this data directory.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -31,14 +29,23 @@ pub enum OpenError {
     },
     /// Stored data does not verify.
     #[error(
-        "{directory} is corrupt: {detail}; do not repair it: while the other controllers have a quorum, move the directory \
-         away, remove this controller from the cluster and let it join again, else restore a backup"
+        "{directory} is corrupt: {detail}; do not repair it: while the other controllers have a quorum, move the whole data \
+         directory away and let this controller join again with a new token and --replace, else restore a backup"
     )]
     Corrupt {
         /// The damaged directory.
         directory: PathBuf,
         /// What does not verify.
         detail: String,
+    },
+    /// A controller has run here, and what it promised the others is gone.
+    #[error(
+        "the log {directory} is gone: without it this controller does not know how it voted and must not take part; put it \
+         back, or move the whole data directory away and let this controller join again with a new token and --replace"
+    )]
+    Lost {
+        /// The log's directory.
+        directory: PathBuf,
     },
     /// Another process has it open.
     #[error("{directory} is in use by another process: stop that one first ({detail})")]
@@ -58,9 +65,6 @@ pub enum OpenError {
         /// What happened.
         detail: String,
     },
-    /// The stored records do not make a state.
-    #[error(transparent)]
-    Fold(#[from] FoldError),
     /// The timings or limits contradict each other.
     #[error("settings of the consensus: {0}")]
     Settings(String),
@@ -100,7 +104,13 @@ impl OpenError {
     }
 
     pub(crate) fn io(action: &'static str, directory: &Path, error: &io::Error) -> OpenError {
-        OpenError::Io { action, directory: directory.to_path_buf(), detail: error.to_string() }
+        let (directory, detail) = (directory.to_path_buf(), error.to_string());
+        match error.kind() {
+            io::ErrorKind::InvalidData => {
+                OpenError::Corrupt { directory, detail: format!("{action}: {detail}") }
+            }
+            _ => OpenError::Io { action, directory, detail },
+        }
     }
 }
 

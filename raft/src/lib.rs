@@ -7,6 +7,7 @@
 //! This crate knows nothing of what a payload or a record means, nor of Kubernetes; openraft and RocksDB do not
 //! show through it.
 
+mod begun;
 mod envelope;
 mod error;
 mod fold;

@@ -72,16 +72,17 @@ pub(crate) struct LogStore {
 }
 
 impl LogStore {
-    /// Opens or creates the log of this identity; verifies every entry.
+    /// Opens the log of this identity, or creates it unless it has `begun`; verifies every entry.
     pub(crate) fn open(
         directory: &Path,
         identity: &IdentityV1,
+        begun: bool,
         limits: LogLimits,
         space: Arc<Space>,
         open: OpenToken,
     ) -> Result<LogStore, OpenError> {
         let db = database::open(directory, limits)?;
-        database::check_identity(&db, directory, identity)?;
+        database::check_identity(&db, directory, identity, begun)?;
         let stored = database::load(&db, directory, limits.tail_bytes)?;
         let shared = Arc::new(Shared {
             db,

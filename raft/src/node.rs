@@ -15,6 +15,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::begun;
 use crate::envelope::IdentityV1;
 use crate::error::OpenError;
 use crate::fold::Fold;
@@ -102,7 +103,12 @@ impl Node {
         };
         let (root, room, token) = (data_dir.clone(), space.clone(), open.clone());
         let stores = tokio::task::spawn_blocking(move || {
-            let log = LogStore::open(&root.join("raft.db"), &identity, log_limits, room.clone(), token)?;
+            let path = root.join("raft.db");
+            let begun = begun::check(&root, &path)?;
+            let log = LogStore::open(&path, &identity, begun, log_limits, room.clone(), token)?;
+            if !begun {
+                begun::note(&root)?;
+            }
             let state = StateMachine::open(&root.join("state"), state_limits, room, fold, open)?;
             Ok::<_, OpenError>((log, state))
         });

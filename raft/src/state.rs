@@ -102,9 +102,11 @@ impl StateMachine {
         open: OpenToken,
     ) -> Result<StateMachine, OpenError> {
         let directory = Arc::new(StateDirectory::open(root, limits)?);
-        let database = Arc::new(StateDb::open(&directory.current()?, limits)?);
+        let current = directory.current()?;
+        let database = Arc::new(StateDb::open(&current, limits)?);
         let (applied, membership) = database.applied()?;
-        fold.load(&mut database.records())?;
+        let loaded = fold.load(&mut database.records());
+        loaded.map_err(|error| OpenError::Corrupt { directory: current, detail: error.to_string() })?;
         let image = directory.last_image(applied.as_ref())?;
         let progress = Progress {
             applied: watch::Sender::new(applied.as_ref().map(position)),

@@ -74,10 +74,19 @@ fn describe(identity: &IdentityV1) -> String {
     format!("controller {} of cluster {:?}", identity.node_id, identity.cluster_id)
 }
 
-/// Marks a new directory, and refuses one that is marked otherwise.
-pub(super) fn check_identity(db: &DB, directory: &Path, wanted: &IdentityV1) -> Result<(), OpenError> {
+/// Marks a new directory, and refuses one that is marked otherwise, or no more.
+pub(super) fn check_identity(
+    db: &DB,
+    directory: &Path,
+    wanted: &IdentityV1,
+    begun: bool,
+) -> Result<(), OpenError> {
     let stored = meta(db, directory, IDENTITY)?;
     let Some(stored) = stored else {
+        if begun {
+            // Files of the database were removed, and its mark with them.
+            return Err(OpenError::Lost { directory: directory.into() });
+        }
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
         return db

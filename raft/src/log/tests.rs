@@ -24,7 +24,7 @@ struct Opened {
 
 fn try_open(directory: &Path, identity: &IdentityV1) -> Result<Opened, OpenError> {
     let (open, closed) = mpsc::channel(1);
-    let log = LogStore::open(directory, identity, LIMITS, Space::endless(), open)?;
+    let log = LogStore::open(directory, identity, false, LIMITS, Space::endless(), open)?;
     Ok(Opened { log, closed })
 }
 
@@ -125,7 +125,7 @@ async fn a_torn_last_record_goes_and_damage_before_it_refuses() {
     let error =
         try_open(&rotten, &identity(1)).err().expect("acknowledged entries are lost: it must not open");
     assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
-    assert!(error.to_string().contains("move the directory away"), "{error}");
+    assert!(error.to_string().contains("data directory away"), "{error}");
     close(opened).await;
 }
 

@@ -39,18 +39,30 @@ impl Node {
         while Instant::now() < deadline {
             let leader = leadership.borrow_and_update().leader.clone();
             let attempt = (Instant::now() + ATTEMPT).min(deadline);
-            let found = match leader {
-                None => None,
-                // Not by lease: a member that restarted forgets the lease that it granted.
-                Some(leader) if leader.id == self.inner.member.id => {
-                    let position = self.inner.raft.get_read_log_id(ReadPolicy::ReadIndex);
-                    let position = timeout_at(attempt, position).await;
-                    position.ok().and_then(Result::ok).map(|(position, _)| position.index())
+            let ask = async {
+                match leader {
+                    None => None,
+                    // Not by lease: a member that restarted forgets the lease that it granted.
+                    Some(leader) if leader.id == self.inner.member.id => {
+                        let position = self.inner.raft.get_read_log_id(ReadPolicy::ReadIndex);
+                        let position = timeout_at(attempt, position).await;
+                        position.ok().and_then(Result::ok).map(|(position, _)| position.index())
+                    }
+                    Some(leader) => {
+                        let left = attempt.saturating_duration_since(Instant::now());
+                        self.inner.peers.read_index(&leader, left).await.ok().flatten()
+                    }
                 }
-                Some(leader) => {
-                    let left = attempt.saturating_duration_since(Instant::now());
-                    self.inner.peers.read_index(&leader, left).await.ok().flatten()
+            };
+            // A leader that hangs is not waited for once there is another one.
+            let moved = async {
+                if leadership.changed().await.is_err() {
+                    std::future::pending().await
                 }
+            };
+            let found = tokio::select! {
+                found = ask => found,
+                () = moved => continue,
             };
             if let Some(index) = found {
                 return Ok(index);
@@ -61,6 +73,16 @@ impl Node {
             }
         }
         Err(ReadError::NoLeader(DEADLINE))
+    }
+
+    /// The index that a read must have seen, provided that this very node leads `term`: a majority says so after this call.
+    /// Unlike [`Node::read_index`] it asks nobody else who may lead meanwhile.
+    pub async fn confirm(&self, term: u64) -> Result<u64, ReadError> {
+        let position = self.inner.raft.get_read_log_id(ReadPolicy::ReadIndex);
+        match timeout_at(Instant::now() + ATTEMPT, position).await {
+            Ok(Ok((position, _))) if position.committed_leader_id().term == term => Ok(position.index()),
+            _ => Err(ReadError::NoLeader(ATTEMPT)),
+        }
     }
 
     /// Waits until the state here holds everything up to `index`.

@@ -99,7 +99,8 @@ impl StoreBuilder<Types, LogStore, StateMachine, TempDir> for Builder {
         let identity = crate::envelope::IdentityV1 { cluster_id: "suite".into(), node_id: 1 };
         let limits = LogLimits { tail_bytes: 1 << 20, write_buffer_bytes: 1 << 20 };
         let log =
-            LogStore::open(&place.path().join("raft.db"), &identity, limits, Space::endless(), open).unwrap();
+            LogStore::open(&place.path().join("raft.db"), &identity, false, limits, Space::endless(), open)
+                .unwrap();
         let (state, _) = super::tests::open(&place.path().join("state"));
         Ok((place, log, state))
     }

@@ -59,3 +59,24 @@ fn a_data_directory_of_another_controller_is_refused() {
         assert!(error.to_string().contains("controller 1 of cluster \"test\""), "{error}");
     });
 }
+
+/// Its votes stood there: it must not vote again as if it never had.
+#[test]
+fn a_log_that_is_gone_is_no_new_beginning() {
+    run(async {
+        let mut cluster = Cluster::of(1, Limits::default()).await;
+        cluster.node(1).shutdown().await;
+        cluster.kill(1);
+        let log = cluster.place.path().join("c1/raft.db");
+        let aside = log.with_extension("aside");
+        std::fs::rename(&log, &aside).unwrap();
+        for _ in 0..2 {
+            let error = cluster.try_start(1).await.unwrap_err();
+            assert!(matches!(error, OpenError::Lost { .. }), "{error}");
+            assert!(error.to_string().contains("join again with a new token"), "{error}");
+        }
+        // Put back, it goes on.
+        std::fs::rename(&aside, &log).unwrap();
+        assert!(cluster.try_start(1).await.is_ok());
+    });
+}
