@@ -80,6 +80,8 @@ pub struct Event {
     pub old: Option<Arc<Object>>,
     /// After; none when it was deleted.
     pub new: Option<Arc<Object>>,
+    /// The W3C trace context of the request that led to it.
+    pub trace: Option<Arc<str>>,
 }
 
 impl Event {

@@ -46,7 +46,8 @@ fn config() -> impl bincode::config::Config {
 
 /// Encodes a value into an envelope.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
-    let payload = bincode::serde::encode_to_vec(value, config()).map_err(|e| CodecError::Payload(e.to_string()))?;
+    let payload =
+        bincode::serde::encode_to_vec(value, config()).map_err(|e| CodecError::Payload(e.to_string()))?;
     if payload.len() > LIMIT {
         return Err(CodecError::TooLarge(payload.len()));
     }
@@ -81,8 +82,8 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     if crc32c::crc32c(payload) != word(8) {
         return Err(CodecError::Checksum);
     }
-    let (value, consumed) =
-        bincode::serde::decode_from_slice(payload, config()).map_err(|e| CodecError::Payload(e.to_string()))?;
+    let (value, consumed) = bincode::serde::decode_from_slice(payload, config())
+        .map_err(|e| CodecError::Payload(e.to_string()))?;
     if consumed != payload.len() {
         return Err(CodecError::Length { stated: consumed, present: payload.len() });
     }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{kinds, turn::Turn, object::Object};
+use crate::{kinds, object::Object, turn::Turn};
 
 /// A kind of object: the stable code of a line of the table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -55,8 +55,12 @@ macro_rules! kinds {
     };
 }
 macro_rules! scope {
-    (Namespaced) => { true };
-    (Cluster) => { false };
+    (Namespaced) => {
+        true
+    };
+    (Cluster) => {
+        false
+    };
 }
 
 #[rustfmt::skip]
@@ -123,13 +127,21 @@ impl Kind {
     /// `v1`, `apps/v1`.
     pub fn api_version(self) -> String {
         let info = self.info();
-        if info.group.is_empty() { info.version.to_string() } else { format!("{}/{}", info.group, info.version) }
+        if info.group.is_empty() {
+            info.version.to_string()
+        } else {
+            format!("{}/{}", info.group, info.version)
+        }
     }
 
     /// `pods`, `deployments.apps`: as Kubernetes names a resource in messages.
     pub fn resource_name(self) -> String {
         let info = self.info();
-        if info.group.is_empty() { info.plural.to_string() } else { format!("{}.{}", info.plural, info.group) }
+        if info.group.is_empty() {
+            info.plural.to_string()
+        } else {
+            format!("{}.{}", info.plural, info.group)
+        }
     }
 }
 

@@ -21,7 +21,11 @@ pub fn milli(text: &str) -> Option<i64> {
     let digits = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
     let (number, suffix) = unsigned.split_at(digits);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if (whole.is_empty() && fraction.is_empty()) || whole.len() > 18 || fraction.len() > 12 || fraction.contains('.') {
+    if (whole.is_empty() && fraction.is_empty())
+        || whole.len() > 18
+        || fraction.len() > 12
+        || fraction.contains('.')
+    {
         return None;
     }
     let digits: i128 = format!("{whole}{fraction}").parse().ok()?;

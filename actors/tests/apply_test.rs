@@ -5,7 +5,10 @@
 mod driver;
 
 use driver::{Cluster, deployment, words};
-use kontiki_actors::Kind;
+use kontiki_actors::{
+    Kind,
+    input::{Input, Note, PodReport},
+};
 use serde_json::json;
 
 #[test]
@@ -52,6 +55,11 @@ fn a_deployment_its_pods_and_their_places_are_one_entry() {
                 "controller": true, "blockOwnerDeletion": true}])
         );
         assert_eq!(pod.meta.labels["app"], "web");
+        let spec = pod.document.spec_value();
+        assert_eq!(
+            (&spec["serviceAccountName"], &spec["serviceAccount"]),
+            (&json!("default"), &json!("default"))
+        );
         assert_eq!(pod.document.status_value()["qosClass"], "BestEffort");
         nodes.push(pod.pod().unwrap().node.clone().unwrap());
     }
@@ -99,4 +107,41 @@ fn events_go_after_an_hour() {
     assert!(!cluster.events("ScalingReplicaSet").is_empty());
     cluster.advance(2);
     assert_eq!(cluster.state.list(Kind::EVENT, None).count(), 0);
+}
+
+#[test]
+fn events_stand_in_the_order_in_which_they_happened_and_repetitions_count_up() {
+    let mut cluster = Cluster::new(1);
+    cluster.create(Kind::POD, driver::pod("p", "web"));
+    let pod = cluster.get(Kind::POD, "p");
+    let note = |reason: &str| Note {
+        r#type: "Normal".into(),
+        reason: reason.into(),
+        message: format!("it was {reason}"),
+        field_path: Default::default(),
+        time_ms: cluster.now_ms,
+    };
+    let report = |reasons: &[&str]| {
+        Input::Reports(vec![PodReport {
+            node: "node-0".into(),
+            uid: pod.meta.uid.clone(),
+            namespace: pod.key.namespace.clone(),
+            name: pod.key.name.clone(),
+            status: Default::default(),
+            gone: false,
+            events: reasons.iter().map(|reason| note(reason)).collect(),
+        }])
+    };
+    let (first, again) = (report(&["Pulled", "Created", "Started"]), report(&["Created"]));
+    cluster.decide(first);
+    cluster.decide(again);
+    let events: Vec<_> = cluster
+        .state
+        .list(Kind::EVENT, None)
+        .map(|event| event.document.rest_value())
+        .filter(|event| event["involvedObject"]["name"] == "p")
+        .map(|event| (event["reason"].as_str().unwrap().to_string(), event["count"].as_i64().unwrap()))
+        .collect();
+    let expected = [("Scheduled", 1), ("Pulled", 1), ("Created", 2), ("Started", 1)];
+    assert_eq!(events, expected.map(|(reason, count)| (reason.to_string(), count)));
 }

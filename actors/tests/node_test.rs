@@ -5,7 +5,7 @@
 mod driver;
 
 use driver::{Cluster, deployment, key, pod, words};
-use kontiki_actors::{Kind, input::Life, turn::CHANGES_LIMIT};
+use kontiki_actors::{Kind, ObjectKey, input::Life, turn::CHANGES_LIMIT};
 use serde_json::json;
 
 fn on<'a>(
@@ -166,6 +166,22 @@ fn a_cordon_shows_as_a_taint() {
     assert_eq!(taints(&cluster, "node-0"), ["node.kubernetes.io/unschedulable:NoSchedule"]);
     cluster.edit(Kind::NODE, "node-0", |n| n["spec"]["unschedulable"] = false.into());
     assert_eq!(taints(&cluster, "node-0"), [""; 0]);
+    for said in ["NodeNotSchedulable", "NodeSchedulable"] {
+        assert_eq!(cluster.events(said), [format!("Node node-0 status is now: {said}")]);
+    }
+}
+
+#[test]
+fn a_nodes_lease_comes_and_goes_with_it() {
+    let mut cluster = Cluster::new(0);
+    cluster.create(Kind::NAMESPACE, json!({"metadata": {"name": "kube-node-lease"}}));
+    cluster.hello("node-0");
+    let lease = ObjectKey::new(Kind::LEASE, "kube-node-lease", "node-0");
+    let spec = cluster.state.get(&lease).unwrap().document.spec_value();
+    assert_eq!(spec, json!({"holderIdentity": "node-0"}));
+    cluster.delete(Kind::NODE, "node-0", None);
+    cluster.settle();
+    assert!(cluster.state.get(&lease).is_none());
 }
 
 #[test]

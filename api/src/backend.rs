@@ -45,6 +45,18 @@ pub enum Unavailable {
     /// Too many requests are under way.
     #[error("too many requests are under way, try again")]
     Overloaded,
+    /// The write makes an entry that is larger than the log takes. Trying again does not help.
+    #[error("{reason}")]
+    TooLarge {
+        /// How large, and what is allowed.
+        reason: String,
+    },
+    /// A defect of this build. Nothing happened.
+    #[error("{reason}")]
+    Defect {
+        /// What failed.
+        reason: String,
+    },
     /// This controller is going away.
     #[error("this controller is shutting down")]
     ShuttingDown,

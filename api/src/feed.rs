@@ -184,7 +184,7 @@ mod tests {
         let document =
             Document::from_value(json!({"metadata": {"name": "a"}, "data": {"r": revision.to_string()}}));
         let object = |revision| Arc::new(Object::new(key.clone(), revision, document.clone()));
-        Event { revision, old: Some(object(revision - 1)), new: Some(object(revision)) }
+        Event { revision, old: Some(object(revision - 1)), new: Some(object(revision)), trace: None }
     }
 
     fn revisions(batch: &Batch) -> Vec<u64> {

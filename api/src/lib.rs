@@ -22,5 +22,5 @@ pub mod wire;
 
 pub use backend::{Backend, Freshness, LogsError, LogsQuery, Unavailable};
 pub use feed::{Feed, FeedLimits};
-pub use rest::{Options, router};
+pub use rest::{GIT_VERSION, Options, router};
 pub use status::Status;

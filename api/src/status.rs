@@ -255,6 +255,8 @@ impl From<Unavailable> for Status {
                     .caused("ResourceVersionTooLarge", "", "Too large resource version")
                     .retry(1)
             }
+            Unavailable::TooLarge { .. } => Status::new(413, "RequestEntityTooLarge", message),
+            Unavailable::Defect { .. } => Status::internal(message),
             Unavailable::Overloaded => Status::new(429, "TooManyRequests", message).retry(1),
         }
     }

@@ -165,8 +165,11 @@ mod tests {
         let mut out = Vec::new();
         document.write_json(Kind::CONFIG_MAP, 9, &mut out);
         let back: Value = serde_json::from_slice(&out).unwrap();
-        assert_eq!(back, json!({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","resourceVersion":"9"},
-            "data":{"x":"1"},"immutable":true}));
+        assert_eq!(
+            back,
+            json!({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","resourceVersion":"9"},
+            "data":{"x":"1"},"immutable":true})
+        );
     }
 
     #[test]

@@ -68,16 +68,16 @@ impl State {
         };
         let (before, after) = (old.and_then(place), new.and_then(place));
         if before != after {
-            if let (Some((node, taken)), Some(old)) = (before, old) {
-                if let Some(usage) = self.usage.get_mut(&node) {
-                    usage.pods.remove(&old.key);
-                    if let Some(taken) = taken {
-                        usage.requested = usage.requested.minus(taken);
-                        usage.running -= 1;
-                    }
-                    if usage.pods.is_empty() {
-                        self.usage.remove(&node);
-                    }
+            if let (Some((node, taken)), Some(old)) = (before, old)
+                && let Some(usage) = self.usage.get_mut(&node)
+            {
+                usage.pods.remove(&old.key);
+                if let Some(taken) = taken {
+                    usage.requested = usage.requested.minus(taken);
+                    usage.running -= 1;
+                }
+                if usage.pods.is_empty() {
+                    self.usage.remove(&node);
                 }
             }
             if let (Some((node, taken)), Some(new)) = (after, new) {
@@ -145,7 +145,9 @@ impl State {
         }
         match rarest {
             Some(set) => Box::new(
-                set.iter().filter_map(|key| self.get(key)).filter(move |pod| selector.matches(&pod.meta.labels)),
+                set.iter()
+                    .filter_map(|key| self.get(key))
+                    .filter(move |pod| selector.matches(&pod.meta.labels)),
             ),
             None => Box::new(
                 self.list(crate::kind::Kind::POD, Some(namespace))

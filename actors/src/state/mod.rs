@@ -19,8 +19,9 @@ use crate::{
     object::{Document, Object, ObjectKey, Uid},
 };
 
-/// How many answered requests are remembered, so that a retry is answered and not done again.
-pub const ANSWERED_LIMIT: usize = 4096;
+/// How many answered requests are remembered, so that a retry is answered and not done again. Retries of a write end after
+/// some seconds: this is what a busy leader answers in that time.
+pub const ANSWERED_LIMIT: usize = 32_768;
 
 /// The whole cluster at one revision.
 #[derive(Clone, Default)]
@@ -95,7 +96,11 @@ impl State {
 
     /// The pods placed on a node.
     pub fn pods_on(&self, node: &str) -> impl Iterator<Item = &Arc<Object>> {
-        self.usage.get(node).into_iter().flat_map(|usage| usage.pods()).filter_map(|key| self.objects.get(key))
+        self.usage
+            .get(node)
+            .into_iter()
+            .flat_map(|usage| usage.pods())
+            .filter_map(|key| self.objects.get(key))
     }
 
     /// Pods that wait for a place.
@@ -144,14 +149,14 @@ impl State {
                 let object = Arc::new(Object::new(key.clone(), self.revision, document));
                 self.replace(old.as_deref(), Some(&object));
                 self.objects.insert(key.clone(), object.clone());
-                Some(Event { revision: self.revision, old, new: Some(object) })
+                Some(Event { revision: self.revision, old, new: Some(object), trace: None })
             }
             Change::Delete { key } => {
                 let old = self.objects.remove(key)?;
                 self.revision += 1;
                 self.replace(Some(&old), None);
                 self.set_wake(key, None);
-                Some(Event { revision: self.revision, old: Some(old), new: None })
+                Some(Event { revision: self.revision, old: Some(old), new: None, trace: None })
             }
             Change::Wake { key, at_ms } => {
                 self.set_wake(key, *at_ms);
@@ -168,13 +173,15 @@ impl State {
         self.chain = *hasher.finalize().as_bytes();
         let mut folded = Folded::default();
         for turned in &entry.turns {
+            let trace: Option<Arc<str>> = turned.trace.as_deref().map(Arc::from);
             for change in &turned.changes {
                 if let Change::Wake { key, at_ms } = change {
                     folded.wakes.push((key.clone(), *at_ms));
                 } else if matches!(change, Change::Delete { .. }) && self.wakes.contains_key(change.key()) {
                     folded.wakes.push((change.key().clone(), None));
                 }
-                folded.events.extend(self.apply(change));
+                let event = self.apply(change);
+                folded.events.extend(event.map(|event| Event { trace: trace.clone(), ..event }));
             }
             if let Some(request) = &turned.request {
                 folded.forgotten.extend(self.remember(request, &turned.outcome));

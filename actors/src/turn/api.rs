@@ -15,7 +15,13 @@ const NAME_TRIES: usize = 8;
 const GENERATED_PREFIX_MAX: usize = 58;
 /// Metadata that stays as it is, whatever an update says.
 const KEPT: [&str; 7] = [
-    "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "name", "namespace", "generateName",
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "name",
+    "namespace",
+    "generateName",
 ];
 
 /// Kinds whose objects count the generations of their spec.
@@ -39,7 +45,11 @@ pub(super) fn complete_metadata(turn: &mut Turn, kind: Kind, metadata: &mut Valu
 }
 
 fn answer(object: &Object) -> Outcome {
-    Outcome::Object { key: object.key.clone(), revision: object.revision, document: Some(object.document.clone()) }
+    Outcome::Object {
+        key: object.key.clone(),
+        revision: object.revision,
+        document: Some(object.document.clone()),
+    }
 }
 
 impl Turn {
@@ -119,12 +129,15 @@ impl Turn {
     ) -> Result<Outcome, Rejection> {
         let old = self.state.get(key).cloned().ok_or_else(|| Rejection::NotFound(key.clone()))?;
         if let Some(uid) = uid.filter(|uid| *uid != old.meta.uid) {
-            let message =
-                format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.meta.uid);
+            let message = format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                old.meta.uid
+            );
             return Err(Rejection::Conflict(key.clone(), message));
         }
         if revision.is_some_and(|r| r != old.revision) {
-            let message = "the object has been modified; please apply your changes to the latest version and try again";
+            let message =
+                "the object has been modified; please apply your changes to the latest version and try again";
             return Err(Rejection::Conflict(key.clone(), message.into()));
         }
         let new = match part {
@@ -203,8 +216,9 @@ fn merge_metadata(old: &Object, document: &Document) -> Result<Value, Rejection>
             .filter(|f| !old.meta.finalizers.iter().any(|have| have == f))
             .collect();
         if !added.is_empty() {
-            let message =
-                format!("Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers {added:?}");
+            let message = format!(
+                "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers {added:?}"
+            );
             return Err(Rejection::Invalid(old.key.clone(), "metadata.finalizers".into(), message));
         }
     }

@@ -12,7 +12,8 @@ use crate::{
 impl Turn {
     /// An owner is gone: its dependents follow it, unless another owner still holds them.
     pub(super) fn owner_gone(&mut self, owner: &Object) {
-        let dependents: Vec<ObjectKey> = self.state.dependents(&owner.meta.uid).map(|d| d.key.clone()).collect();
+        let dependents: Vec<ObjectKey> =
+            self.state.dependents(&owner.meta.uid).map(|d| d.key.clone()).collect();
         for key in dependents {
             if self.full() {
                 // Derived again from the state when it is woken: its owner is gone.
@@ -33,7 +34,8 @@ impl Turn {
             return;
         }
         if solid.is_empty() {
-            let options = DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };
+            let options =
+                DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };
             // It exists and has no preconditions: a refusal can only be a protected namespace, which has no owner.
             let _ = self.delete(key, &options);
         } else {

@@ -10,9 +10,9 @@ use crate::{
 };
 
 /// The finalizer of a foreground deletion.
-pub const FOREGROUND: &str = "foregroundDeletion";
+const FOREGROUND: &str = "foregroundDeletion";
 /// The finalizer of a deletion that leaves dependents behind.
-pub const ORPHAN: &str = "orphan";
+const ORPHAN: &str = "orphan";
 /// Namespaces that the cluster needs.
 const PROTECTED: [&str; 3] = ["default", "kube-system", "kube-public"];
 
@@ -25,7 +25,11 @@ fn deleted(object: &Object) -> Outcome {
 }
 
 fn pending(object: &Object) -> Outcome {
-    Outcome::Object { key: object.key.clone(), revision: object.revision, document: Some(object.document.clone()) }
+    Outcome::Object {
+        key: object.key.clone(),
+        revision: object.revision,
+        document: Some(object.document.clone()),
+    }
 }
 
 impl Turn {
@@ -90,9 +94,10 @@ impl Turn {
         }
         if has(FOREGROUND) {
             self.delete_dependents(&object, true);
-            let blocked = self.state.dependents(&object.meta.uid).any(|d| {
-                d.meta.owners.iter().any(|r| r.uid == object.meta.uid && r.block_owner_deletion)
-            });
+            let blocked = self
+                .state
+                .dependents(&object.meta.uid)
+                .any(|d| d.meta.owners.iter().any(|r| r.uid == object.meta.uid && r.block_owner_deletion));
             if !blocked {
                 self.drop_finalizer(key, FOREGROUND);
             }
@@ -132,8 +137,10 @@ impl Turn {
 fn check(object: &Object, options: &DeleteOptions) -> Result<(), Rejection> {
     let key = &object.key;
     if let Some(uid) = options.uid.as_ref().filter(|uid| **uid != object.meta.uid) {
-        let message =
-            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", object.meta.uid);
+        let message = format!(
+            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            object.meta.uid
+        );
         return Err(Rejection::Conflict(key.clone(), message));
     }
     if let Some(revision) = options.revision.filter(|r| *r != object.revision) {

@@ -35,17 +35,21 @@ impl Turn {
             return;
         }
         let message = cut(&note.message, MESSAGE_MAX);
-        let key = ObjectKey::new(Kind::EVENT, namespace, &event_name(about, note, message, component));
         let at = rfc3339(note.time_ms);
-        if let Some(old) = self.state.get(&key).cloned() {
+        let uid = event_uid(about, note, message, component);
+        if let Some(old) = self.state.by_uid(&uid).cloned() {
             let mut rest = old.document.rest_value();
             rest["count"] = (rest["count"].as_i64().unwrap_or(1) + 1).into();
             rest["lastTimestamp"] = at.into();
-            self.put(&key, Document { rest: json_bytes(&rest), ..old.document.clone() });
+            self.put(&old.key, Document { rest: json_bytes(&rest), ..old.document.clone() });
             return;
         }
+        // People read events in the order of their names: that is the order in which they first happened.
+        let name = format!("{}.{:016x}", cut(&about.key.name, NAME_MAX), self.state.revision());
+        let key = ObjectKey::new(Kind::EVENT, namespace, &name);
         let mut metadata = json!({"name": key.name, "namespace": namespace});
         complete_metadata(self, Kind::EVENT, &mut metadata);
+        metadata["uid"] = uid.into();
         let mut involved = json!({
             "kind": about.key.kind.info().kind, "apiVersion": about.key.kind.api_version(),
             "name": about.key.name, "uid": about.meta.uid, "resourceVersion": about.revision.to_string(),
@@ -81,12 +85,14 @@ fn cut(text: &str, max: usize) -> &str {
     &text[..end]
 }
 
-/// The same object, reason, message and place of origin give the same name: that is how repetitions meet.
-fn event_name(about: &Object, note: &Note, message: &str, component: &str) -> String {
+/// The same object, reason, message and place of origin give the same uid (RFC 9562, version 8): that is how repetitions
+/// meet.
+fn event_uid(about: &Object, note: &Note, message: &str, component: &str) -> String {
     let mut hasher = blake3::Hasher::new();
     for part in [&about.meta.uid, note.reason.as_str(), message, component, &note.field_path] {
         hasher.update(part.as_bytes());
         hasher.update(&[0]);
     }
-    format!("{}.{}", cut(&about.key.name, NAME_MAX), &hasher.finalize().to_hex()[..16])
+    let hex = hasher.finalize().to_hex();
+    format!("{}-{}-8{}-8{}-{}", &hex[..8], &hex[8..12], &hex[12..15], &hex[15..18], &hex[18..30])
 }

@@ -153,7 +153,8 @@ impl Turn {
 
     /// Writes an object's status, if it differs.
     pub fn put_status(&mut self, object: &Object, status: Value) -> Arc<Object> {
-        let current = self.state.get(&object.key).map(|o| o.document.clone()).unwrap_or(object.document.clone());
+        let current =
+            self.state.get(&object.key).map(|o| o.document.clone()).unwrap_or(object.document.clone());
         self.put(&object.key, current.with_status(status))
     }
 
@@ -282,7 +283,8 @@ impl Turn {
             .state
             .list(Kind::REPLICA_SET, Some(&pod.key.namespace))
             .filter(|rs| {
-                rs.replica_set().is_some_and(|d| !d.selector.is_empty() && d.selector.matches(&pod.meta.labels))
+                rs.replica_set()
+                    .is_some_and(|d| !d.selector.is_empty() && d.selector.matches(&pod.meta.labels))
             })
             .map(|rs| rs.key.clone())
             .collect();

@@ -1,5 +1,7 @@
 //! Request bodies: read within bounds, from any of the wire formats, checked against the type that the URL names.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, header::CONTENT_TYPE};
@@ -22,13 +24,26 @@ use crate::{
 pub(crate) const MEDIA_TYPES: &str =
     "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
+/// So much of a refused body is still taken, and for so long.
+const DISCARD_BYTES: usize = 64 << 20;
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+
 /// Reads a whole body.
-pub(crate) async fn read(body: Body, limit: usize) -> Result<Bytes, Status> {
+pub(crate) async fn read(body: &mut Body, limit: usize) -> Result<Bytes, Status> {
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() || too_long(&*error) => Err(Status::too_large(limit)),
         Err(error) => Err(Status::bad_request(format!("the request body could not be read: {error}"))),
     }
+}
+
+/// Reads on and forgets. A client of HTTP/1 sends its whole body before it looks at the answer: without this, a refusal of a
+/// large body would be a broken connection to it.
+pub(crate) async fn discard(body: Body) {
+    let mut body = Limited::new(body, DISCARD_BYTES);
+    let reading = async { while let Some(Ok(_)) = body.frame().await {} };
+    // Whoever takes longer, or sends more, gets the broken connection.
+    let _ = tokio::time::timeout(DISCARD_TIME, reading).await;
 }
 
 fn too_long(error: &(dyn std::error::Error + 'static)) -> bool {

@@ -40,22 +40,27 @@ pub(crate) struct Call {
     /// The id under which its writes are done once.
     pub(crate) id: String,
     pub(crate) trace: Option<String>,
-    /// Locked only to make the call shareable: a body itself is not.
-    body: parking_lot::Mutex<Option<Body>>,
+    body: SharedBody,
 }
+
+/// A body for whoever reads it, and what is left of it for whoever answers.
+type SharedBody = Arc<parking_lot::Mutex<Option<Body>>>;
 
 /// Answers a request, whatever happens.
 pub(crate) async fn answer(api: Arc<Api>, request: Request) -> Response {
-    let audit = audit_id(request.headers());
-    let trace = trace_parent(request.headers());
-    let method = request.method().clone();
-    let route = Route::parse(request.uri().path());
+    let (parts, body) = request.into_parts();
+    let (audit, trace) = (audit_id(&parts.headers), trace_parent(&parts.headers));
+    let (method, version) = (parts.method.clone(), parts.version);
+    let waits = parts.headers.contains_key(http::header::EXPECT);
+    let body: SharedBody = Arc::new(parking_lot::Mutex::new(Some(body)));
+    let route = Route::parse(parts.uri.path());
     let template = route.as_ref().map_or_else(|_| "unknown".to_owned(), Route::template);
     let span = tracing::info_span!(
         "http.request", method = %method, path = %template, audit_id = %audit,
         trace_parent = trace.as_deref().unwrap_or_default(), status = tracing::field::Empty,
     );
-    let serving = AssertUnwindSafe(serve(api, request, route, trace)).catch_unwind().instrument(span.clone());
+    let serving = serve(api, parts, body.clone(), route, trace);
+    let serving = AssertUnwindSafe(serving).catch_unwind().instrument(span.clone());
     let answered = match serving.await {
         Ok(answered) => answered,
         Err(_) => {
@@ -64,6 +69,10 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request) -> Response {
             Err(Status::internal("the request handler failed, see the server's log"))
         }
     };
+    let unread = body.lock().take();
+    if let Some(unread) = unread.filter(|_| version < http::Version::HTTP_2 && !waits) {
+        body::discard(unread).await;
+    }
     let mut response = answered.unwrap_or_else(Reply::from).into_response();
     span.record("status", response.status().as_u16());
     if let Ok(value) = HeaderValue::from_str(&audit) {
@@ -90,11 +99,11 @@ fn trace_parent(headers: &HeaderMap) -> Option<String> {
 
 async fn serve(
     api: Arc<Api>,
-    request: Request,
+    parts: http::request::Parts,
+    body: SharedBody,
     route: Result<Route, Status>,
     trace: Option<String>,
 ) -> Answered {
-    let (parts, body) = request.into_parts();
     let user = User::of(parts.extensions.get::<Peer>());
     let query = Query::of(&parts.uri);
     let public = route.as_ref().is_ok_and(identity::public);
@@ -117,7 +126,7 @@ async fn serve(
         // Not the audit id: clients choose that, and a reused one must not answer a new write with an old answer.
         id: Uuid::new_v4().to_string(),
         trace,
-        body: parking_lot::Mutex::new(Some(body)),
+        body,
     };
     if streams {
         return dispatch(call, route).await;
@@ -252,10 +261,12 @@ pub(crate) fn method_not_allowed(method: &Method, on: &str) -> Status {
 impl Call {
     /// The whole body.
     pub(crate) async fn body(&mut self) -> Result<Bytes, Status> {
-        match self.body.get_mut().take() {
-            Some(body) => body::read(body, self.api.options.body_limit).await,
-            None => Ok(Bytes::new()),
-        }
+        let taken = self.body.lock().take();
+        let Some(mut body) = taken else { return Ok(Bytes::new()) };
+        let read = body::read(&mut body, self.api.options.body_limit).await;
+        // What is too long is not read to its end here.
+        *self.body.lock() = Some(body);
+        read
     }
 
     /// A view that contains every acknowledged write.

@@ -34,6 +34,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 pub use identity::{Access, Authorizer, MastersAndNodes, User};
+pub use system::GIT_VERSION;
 use tokio::sync::Semaphore;
 
 use crate::backend::Backend;

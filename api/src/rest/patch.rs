@@ -79,7 +79,7 @@ fn propose(
         Kindred::Merge => patches::merge(&before, patch),
         Kindred::Strategic => patches::strategic(&before, patch, of),
     };
-    let mut value = patched.map_err(|error| refuse(error, kind, &old.key.name))?;
+    let mut value = patched.map_err(refuse)?;
     if value.get("kind").and_then(Value::as_str) != Some(name)
         || value.get("apiVersion").and_then(Value::as_str) != Some(api_version.as_str())
     {
@@ -118,13 +118,14 @@ fn invalid(kind: Kind, name: &str, message: &str) -> Status {
     Status::invalid(kind.info().group, kind.info().kind, name, vec![cause])
 }
 
-fn refuse(error: PatchError, kind: Kind, name: &str) -> Status {
+fn refuse(error: PatchError) -> Status {
     match error {
         PatchError::Malformed(message) => Status::bad_request(message),
         PatchError::TooLarge(message) => Status::new(413, "RequestEntityTooLarge", message),
         PatchError::Unprocessable(message) => {
             let text = format!("the server rejected our request due to an error in our request: {message}");
-            Status::new(422, "Invalid", text).about(kind, name)
+            // It says nothing of an object: kubectl shows the message only of a failure that names none.
+            Status::new(422, "Invalid", text)
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{discovery, schema::openapi, status::Status};
 
 /// The version of Kubernetes whose API this is. Clients read the numbers; the rest tells what it really is.
-const GIT_VERSION: &str = "v1.33.0+kontiki";
+pub const GIT_VERSION: &str = "v1.33.0+kontiki";
 
 /// Answers a request.
 pub(crate) async fn answer(call: Call, route: Route) -> Answered {

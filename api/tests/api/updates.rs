@@ -113,7 +113,12 @@ async fn patches_of_all_three_forms() {
     assert_eq!((containers.as_array().unwrap().len(), &containers[0]["image"]), (1, &json!("nginx:2")));
     let operations = json!([{"op": "test", "path": "/spec/replicas", "value": 1}, {"op": "replace", "path": "/spec/replicas", "value": 0}]);
     assert_eq!(client.patch(&url, JSON_PATCH, &operations).await.with(200)["spec"]["replicas"], 0);
-    client.patch(&url, JSON_PATCH, &operations).await.with(422);
+    let refused = client.patch(&url, JSON_PATCH, &operations).await.with(422);
+    assert!(refused["message"].as_str().unwrap().contains("/spec/replicas"), "{refused}");
+    assert!(
+        refused["details"]["name"].is_null(),
+        "kubectl shows the message of a failure without a name: {refused}"
+    );
     let changed = client.patch(&url, MERGE, &json!({"spec": {"strategy": null}})).await.with(200);
     assert_eq!(changed["spec"]["strategy"]["type"], "RollingUpdate", "the default comes back");
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{COMPONENT, say_ready, taint};
+use super::{COMPONENT, say, taint};
 use crate::{
     input::{Life, Verdict},
     kind::Kind,
@@ -81,7 +81,7 @@ pub fn verdict(turn: &mut Turn, verdict: &Verdict) {
     }
     let node = turn.put(&key, old.document.with_spec(spec).with_status(status));
     match verdict.life {
-        Life::Ready if before != "True" => say_ready(turn, &node),
+        Life::Ready if before != "True" => say(turn, &node, "NodeReady"),
         Life::Down if !was_down(&old) => {
             let message = format!("Node {} status is now: NodeNotReady", node.key.name);
             turn.event(&node, "Normal", "NodeNotReady", message, COMPONENT);

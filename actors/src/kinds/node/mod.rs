@@ -18,6 +18,8 @@ use crate::{
 
 /// Who events about nodes are from.
 const COMPONENT: &str = "node-controller";
+/// Where the nodes' leases are.
+const LEASES: &str = "kube-node-lease";
 /// Set on cordoned nodes, so that people and tolerations see it.
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 /// Holds a deleted node until its pods are gone, which happens in the same turn.
@@ -36,11 +38,14 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
     let now = turn.now();
     let mut spec = me.document.spec_value();
     let cordoned = spec["unschedulable"] == true;
-    let mut changed = taint::set(&mut spec, UNSCHEDULABLE, "NoSchedule", cordoned, &now);
+    let turned = taint::set(&mut spec, UNSCHEDULABLE, "NoSchedule", cordoned, &now);
     // A taint that people set has no time: how long it is borne counts from when it is first seen.
-    changed |= taint::stamp(&mut spec, &now);
-    if changed {
-        turn.put(&me.key, me.document.with_spec(spec));
+    let stamped = taint::stamp(&mut spec, &now);
+    if turned || stamped {
+        let node = turn.put(&me.key, me.document.with_spec(spec));
+        if turned {
+            say(turn, &node, if cordoned { "NodeNotSchedulable" } else { "NodeSchedulable" });
+        }
         return;
     }
     eviction::evict(turn, me);
@@ -63,7 +68,8 @@ pub fn hello(turn: &mut Turn, hello: &NodeHello) {
             let message =
                 format!("Node {name} event: Registered Node {name} in Controller", name = hello.name);
             turn.event(&node, "Normal", "RegisteredNode", message, COMPONENT);
-            say_ready(turn, &node);
+            say(turn, &node, "NodeReady");
+            hold_lease(turn, &node);
         }
         return;
     };
@@ -79,8 +85,9 @@ pub fn hello(turn: &mut Turn, hello: &NodeHello) {
     let document = old.document.with_metadata(metadata).with_spec(spec).with_status(status);
     let node = turn.put(&key, document);
     if old.node().is_none_or(|n| n.ready != "True") {
-        say_ready(turn, &node);
+        say(turn, &node, "NodeReady");
     }
+    hold_lease(turn, &node);
 }
 
 fn label(labels: &mut Value, hello: &NodeHello) {
@@ -92,9 +99,29 @@ fn label(labels: &mut Value, hello: &NodeHello) {
     }
 }
 
-fn say_ready(turn: &mut Turn, node: &Object) {
-    let message = format!("Node {} status is now: NodeReady", node.key.name);
-    turn.event(node, "Normal", "NodeReady", message, "kubelet");
+/// Says what the node is now, in the words of Kubernetes' node agent.
+fn say(turn: &mut Turn, node: &Object, state: &str) {
+    let message = format!("Node {} status is now: {state}", node.key.name);
+    turn.event(node, "Normal", state, message, "kubelet");
+}
+
+/// The node's lease, which clients look up: it names the holder and no times, for heartbeats are not written.
+fn hold_lease(turn: &mut Turn, node: &Object) {
+    let home = ObjectKey::new(Kind::NAMESPACE, "", LEASES);
+    if turn.state().get(&home).is_none_or(|namespace| namespace.meta.deleting()) {
+        return;
+    }
+    let owner = json!({
+        "apiVersion": node.key.kind.api_version(), "kind": node.key.kind.info().kind, "name": node.key.name,
+        "uid": node.meta.uid,
+    });
+    turn.create(
+        Kind::LEASE,
+        json!({
+            "metadata": {"name": node.key.name, "namespace": LEASES, "ownerReferences": [owner]},
+            "spec": {"holderIdentity": node.key.name},
+        }),
+    );
 }
 
 /// A node is deleted: nobody will ever speak for its pods, so they go before it and are replaced. Then nothing holds it.

@@ -26,6 +26,7 @@ pub fn new_from_template(turn: &mut Turn, owner: &Object, template: &Value) -> R
     let prefix = format!("{}-", owner.key.name);
     let mut spec = template["spec"].clone();
     check_account(turn.state(), namespace, &prefix, &spec)?;
+    set_account(&mut spec);
     set_priority(turn.state(), &mut spec).map_err(|why| format!("pods {prefix:?} is forbidden: {why}"))?;
     let mut metadata = json!({
         "generateName": prefix,
@@ -71,6 +72,16 @@ fn check_account(state: &State, namespace: &str, prefix: &str, spec: &Value) -> 
         "pods {prefix:?} is forbidden: error looking up service account {namespace}/{account}: serviceaccount \
          {account:?} not found"
     ))
+}
+
+/// Names the account under both of its names, the default one if the template names none.
+fn set_account(spec: &mut Value) {
+    let Some(fields) = spec.as_object_mut() else { return };
+    let named =
+        fields.get("serviceAccountName").filter(|name| name.as_str().is_some_and(|name| !name.is_empty()));
+    let account = named.cloned().unwrap_or_else(|| "default".into());
+    fields.insert("serviceAccountName".into(), account.clone());
+    fields.insert("serviceAccount".into(), account);
 }
 
 /// Sets the priority that the class means, or that of the default class.

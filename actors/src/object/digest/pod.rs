@@ -207,7 +207,11 @@ impl Resources {
     pub fn of(list: &BTreeMap<CompactString, Value>) -> Resources {
         let milli = |name: &str| list.get(name).and_then(quantity::milli_of).unwrap_or(0);
         let whole = |name: &str| milli(name).div_euclid(1000) + i64::from(milli(name).rem_euclid(1000) > 0);
-        Resources { cpu_milli: milli("cpu"), memory: whole("memory"), ephemeral_storage: whole("ephemeral-storage") }
+        Resources {
+            cpu_milli: milli("cpu"),
+            memory: whole("memory"),
+            ephemeral_storage: whole("ephemeral-storage"),
+        }
     }
 
     /// The sum, saturating.
@@ -244,7 +248,9 @@ impl PodDigest {
         let spec: Spec = read(&document.spec);
         let status: Status = read(&document.status);
         let sum = |containers: &[Container]| {
-            containers.iter().fold(Resources::default(), |sum, c| sum.plus(Resources::of(&c.resources.requests)))
+            containers
+                .iter()
+                .fold(Resources::default(), |sum, c| sum.plus(Resources::of(&c.resources.requests)))
         };
         // Restartable init containers (sidecars) run beside the others; the rest run one by one before them.
         let (sidecars, inits): (Vec<Container>, Vec<Container>) =
@@ -257,7 +263,9 @@ impl PodDigest {
             .containers
             .iter()
             .flat_map(|c| &c.ports)
-            .filter_map(|p| Some((p.protocol.clone().unwrap_or("TCP".into()), p.host_port.filter(|p| *p != 0)?)))
+            .filter_map(|p| {
+                Some((p.protocol.clone().unwrap_or("TCP".into()), p.host_port.filter(|p| *p != 0)?))
+            })
             .collect();
         let ready = status.conditions.iter().find(|c| c.r#type == "Ready");
         let scheduled = status.conditions.iter().find(|c| c.r#type == "PodScheduled" && c.status == "False");

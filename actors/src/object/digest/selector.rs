@@ -106,7 +106,9 @@ impl Requirement {
             "Gt" | "Lt" => {
                 let bound = self.values.first().and_then(|v| number(v));
                 match (value.and_then(|v| number(v)), bound) {
-                    (Some(v), Some(bound)) => (self.operator == "Gt" && v > bound) || (self.operator == "Lt" && v < bound),
+                    (Some(v), Some(bound)) => {
+                        (self.operator == "Gt" && v > bound) || (self.operator == "Lt" && v < bound)
+                    }
                     _ => false,
                 }
             }
@@ -149,7 +151,9 @@ mod tests {
         assert!(!selector(json!({"matchLabels": {"a": "2"}})).matches(&labels));
         let not_in = json!({"matchExpressions": [{"key": "b", "operator": "NotIn", "values": ["x"]}]});
         assert!(selector(not_in).matches(&labels));
-        assert!(!selector(json!({"matchExpressions": [{"key": "b", "operator": "Exists"}]})).matches(&labels));
+        assert!(
+            !selector(json!({"matchExpressions": [{"key": "b", "operator": "Exists"}]})).matches(&labels)
+        );
         assert!(!Selector::nothing().matches(&labels));
         assert!(!SelectorTerm::default().matches("n", &labels));
     }
