@@ -9,7 +9,8 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-const ALLOCATOR_OPTIONS: &[u8; 71] = b"narenas:2,background_thread:false,dirty_decay_ms:1000,muzzy_decay_ms:0\0";
+const ALLOCATOR_OPTIONS: &[u8; 71] =
+    b"narenas:2,background_thread:false,dirty_decay_ms:1000,muzzy_decay_ms:0\0";
 
 /// Read by jemalloc before `main`. Few arenas and an early return of unused pages, since these processes are many and
 /// mostly idle; no thread of its own, since a shim must not have a second one.

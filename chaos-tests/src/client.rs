@@ -34,11 +34,8 @@ pub fn identity(kubeconfig: &Path) -> anyhow::Result<Identity> {
         let value = line.with_context(|| format!("no {name} in {}", kubeconfig.display()))?;
         Ok(String::from_utf8(STANDARD.decode(value.trim().trim_matches('"'))?)?)
     };
-    let (ca, cert, key) = (
-        field("certificate-authority-data")?,
-        field("client-certificate-data")?,
-        field("client-key-data")?,
-    );
+    let (ca, cert, key) =
+        (field("certificate-authority-data")?, field("client-certificate-data")?, field("client-key-data")?);
     Ok(Identity::new(&ca, &cert, &key)?)
 }
 
@@ -48,8 +45,7 @@ impl Client {
         let connecting = async {
             let name = identity.controller_server_name(None);
             let stream = Dialer::new(identity).tls(address, name).await?;
-            let (sender, connection) =
-                http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+            let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
             tokio::spawn(connection);
             Ok::<_, anyhow::Error>(Client { sender })
         };
@@ -58,8 +54,7 @@ impl Client {
 
     /// Sends one request and reads the whole answer.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Answer> {
-        let media =
-            if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
+        let media = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
         let bytes = body.map(serde_json::to_vec).transpose()?.unwrap_or_default();
         let request = Request::builder()
             .method(method)

@@ -22,6 +22,8 @@ pub struct Plan {
     pub workers: usize,
     /// An image archive that every worker gets.
     pub image: Option<PathBuf>,
+    /// Settings of every process, as environment.
+    pub environment: Vec<(String, String)>,
 }
 
 /// A running cluster.
@@ -58,7 +60,7 @@ pub fn example_image() -> anyhow::Result<PathBuf> {
 impl Plan {
     /// Three controllers and three workers of this binary.
     pub fn of(binary: impl Into<PathBuf>) -> Plan {
-        Plan { binary: binary.into(), controllers: 3, workers: 3, image: None }
+        Plan { binary: binary.into(), controllers: 3, workers: 3, image: None, environment: Vec::new() }
     }
 }
 
@@ -97,6 +99,17 @@ impl Cluster {
         self.dir.path()
     }
 
+    /// The address that all its controllers share.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// What a process has logged.
+    pub fn log(&self, name: &str) -> String {
+        let file = self.dir().join("logs").join(format!("{name}.log"));
+        std::fs::read(file).map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
+    }
+
     /// Its kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
         self.dir().join("kubeconfig")
@@ -104,7 +117,9 @@ impl Cluster {
 
     /// The binary, to be given a command.
     pub fn command(&self) -> Command {
-        Command::new(&self.plan.binary)
+        let mut command = Command::new(&self.plan.binary);
+        command.envs(self.plan.environment.iter().map(|(name, value)| (name, value)));
+        command
     }
 
     /// Runs a command of the binary on this cluster and gives what it printed.
@@ -159,7 +174,8 @@ impl Cluster {
     pub fn leader(&self) -> anyhow::Result<String> {
         let status = self.status()?;
         let leader = status["controllers"].as_array().into_iter().flatten().find(|c| c["role"] == "leader");
-        let name = leader.and_then(|c| c["name"].as_str()).with_context(|| format!("no leader in {status}"))?;
+        let name =
+            leader.and_then(|c| c["name"].as_str()).with_context(|| format!("no leader in {status}"))?;
         Ok(name.to_string())
     }
 

@@ -1,18 +1,22 @@
 //! The wire. What travels between controllers (`raft`), between a worker and a controller (`worker`), and on joining
 //! and administration (`cluster`). Generated from the `.proto` files of this folder: their comments are the reference.
-#![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
+
+pub mod trace;
 
 /// Between controllers.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
 pub mod raft {
     tonic::include_proto!("kontiki.raft.v1");
 }
 
 /// Between a worker and the controllers.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
 pub mod worker {
     tonic::include_proto!("kontiki.worker.v1");
 }
 
 /// Joining, membership and administration.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
 pub mod cluster {
     tonic::include_proto!("kontiki.cluster.v1");
 }

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use kontiki_worker::image::Store;
 
 use super::access::DEFAULT_DIR;
+use super::say::{say, say_text};
 use super::{Output, print_json, table};
 
 /// The image store's folder in a data directory.

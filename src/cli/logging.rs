@@ -4,8 +4,9 @@ use clap::{Args, ValueEnum};
 
 use crate::controller::telemetry::{self, Guard, LogOptions};
 
-/// The consensus library tells its whole state at `info`; this project's own lines say what happened.
-const DEFAULT_FILTER: &str = "info,openraft=warn";
+/// The consensus library tells its whole state at `info`, and every heartbeat that a dead controller does not answer at
+/// `warn`; this project's own lines say what happened.
+const DEFAULT_FILTER: &str = "info,openraft=warn,openraft::core::heartbeat=error";
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

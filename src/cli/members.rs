@@ -8,6 +8,7 @@ use kontiki_proto::cluster::{
 use serde_json::json;
 
 use super::access::{Access, AccessArgs, Client};
+use super::say::say_text;
 use super::{Output, block_on, print_json, table};
 
 /// `kontiki members ...`
@@ -81,7 +82,8 @@ pub(crate) fn members(command: MembersCommand) -> anyhow::Result<()> {
             }
             MembersCommand::Add(args) => {
                 let AddArgs { id, name, address, zone, common } = args;
-                let request = AddMemberRequest { member: Some(Member { id, name, zone, address, voter: false }) };
+                let request =
+                    AddMemberRequest { member: Some(Member { id, name, zone, address, voter: false }) };
                 let access = Access::find(&common.access)?;
                 let call = |mut client: Client| {
                     let request = request.clone();
@@ -105,8 +107,9 @@ pub(crate) fn members(command: MembersCommand) -> anyhow::Result<()> {
                 let access = Access::find(&args.common.access)?;
                 let before = list(&access).await?;
                 let id = args.controller.as_deref().map(|name| find(&before, name)).transpose()?;
-                let call =
-                    |mut client: Client| async move { client.transfer_leader(TransferLeaderRequest { id }).await };
+                let call = |mut client: Client| async move {
+                    client.transfer_leader(TransferLeaderRequest { id }).await
+                };
                 let leader_id = Some(access.call(call).await?.leader_id);
                 print(&MemberList { leader_id, ..before }, args.common.output)
             }
@@ -168,7 +171,8 @@ mod tests {
     #[test]
     fn a_controller_is_named_by_name_or_id() {
         let member = |id, name: &str| Member { id, name: name.into(), ..Member::default() };
-        let list = MemberList { members: vec![member(1, "c1"), member(4, "2"), member(2, "c2")], leader_id: None };
+        let list =
+            MemberList { members: vec![member(1, "c1"), member(4, "2"), member(2, "c2")], leader_id: None };
         assert_eq!(find(&list, "c1").unwrap(), 1);
         // A name comes before an id.
         assert_eq!(find(&list, "2").unwrap(), 4);

@@ -7,6 +7,7 @@ mod image;
 mod logging;
 mod members;
 mod run;
+mod say;
 mod status;
 mod table;
 mod token;
@@ -16,6 +17,7 @@ mod version;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use say::say;
 
 /// A highly available container orchestrator in one binary.
 #[derive(Debug, Parser)]

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::access::{Access, AccessArgs};
 use super::run::span::seconds;
+use super::say::say;
 use super::{Output, block_on, print_json, table};
 
 /// `kontiki token ...`

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Output;
+use super::say::say;
 
 /// This binary's version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");

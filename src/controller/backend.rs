@@ -9,10 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::Addr;
+use actix::{Addr, prelude::SendError};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
-use kontiki_actors::{Input, Object, ObjectKey, Kind, Outcome, Request, RequestId, State, codec};
+use kontiki_actors::{Input, Kind, Object, ObjectKey, Outcome, Request, RequestId, State, codec};
 use kontiki_api::{
     backend::{Backend, Freshness, LogsError, LogsQuery, LogsStream, Unavailable},
     feed::Feed,
@@ -31,7 +31,6 @@ use super::{
     metrics,
     replica::Replica,
     stage::{Answer, Stage, StageError, Submit, now_ms},
-    telemetry,
 };
 
 /// A write is answered within this time, one way or the other.
@@ -44,7 +43,7 @@ const AGAIN: Duration = Duration::from_millis(25);
 const MESSAGE_BYTES: usize = 16 << 20;
 
 /// The API's door into this controller.
-pub struct Local {
+pub(crate) struct Local {
     node: Node,
     replica: Arc<Replica>,
     stage: Addr<Stage>,
@@ -56,23 +55,32 @@ pub struct Local {
 
 impl Local {
     /// The door of a controller.
-    pub fn new(node: Node, replica: Arc<Replica>, stage: Addr<Stage>, identity: Identity) -> Local {
+    pub(crate) fn new(node: Node, replica: Arc<Replica>, stage: Addr<Stage>, identity: Identity) -> Local {
         let dialer = Dialer::new(&identity);
         Local { node, replica, stage, dialer, identity, leaders: Mutex::default(), started: Instant::now() }
     }
 
     /// Hands a write to this controller's stage, if it leads.
-    pub async fn decide(&self, request: Request, id: RequestId, trace: Option<String>) -> Answer {
+    pub(crate) async fn decide(&self, request: Request, id: RequestId, trace: Option<String>) -> Answer {
         let (reply, answer) = oneshot::channel();
         let submit = Submit { input: Input::Api(request), request: Some(id), trace, reply: Some(reply) };
-        if self.stage.try_send(submit).is_err() {
-            return Err(StageError::Overloaded);
+        match self.stage.try_send(submit) {
+            Ok(()) => {}
+            Err(SendError::Full(_)) => return Err(StageError::Overloaded),
+            // The stage is gone: this controller is ending.
+            Err(SendError::Closed(_)) => return Err(StageError::NotLeader),
         }
         answer.await.unwrap_or(Err(StageError::Unknown))
     }
 
     /// Forwards a write to the leader. Any failure of the call leaves the outcome unknown.
-    async fn forward(&self, leader: &MemberInfo, request: &Request, id: &RequestId, trace: &Option<String>) -> Answer {
+    async fn forward(
+        &self,
+        leader: &MemberInfo,
+        request: &Request,
+        id: &RequestId,
+        trace: &Option<String>,
+    ) -> Answer {
         let bytes = codec::encode(request).map_err(|e| StageError::TooLarge(e.to_string()))?;
         let message = SubmitRequest {
             request: bytes.into(),
@@ -81,7 +89,11 @@ impl Local {
         };
         let mut client = ClusterClient::new(self.channel(leader)).max_decoding_message_size(MESSAGE_BYTES);
         let reply = client.submit(message).await.map_err(|status| {
-            tracing::debug!(leader = leader.name, cause = status.message(), "a forwarded write got no answer");
+            tracing::debug!(
+                leader = leader.name,
+                cause = status.message(),
+                "a forwarded write got no answer"
+            );
             StageError::Unknown
         })?;
         codec::decode::<Answer>(&reply.into_inner().outcome).unwrap_or(Err(StageError::Unknown))
@@ -101,8 +113,13 @@ impl Local {
         channel
     }
 
-    async fn write(&self, request: Request, id: RequestId, trace: Option<String>) -> Result<Outcome, Unavailable> {
-        let trace = trace.or_else(telemetry::current_traceparent);
+    async fn write(
+        &self,
+        request: Request,
+        id: RequestId,
+        trace: Option<String>,
+    ) -> Result<Outcome, Unavailable> {
+        let trace = trace.or_else(kontiki_proto::trace::current);
         let until = tokio::time::Instant::now() + WRITE;
         let mut leadership = self.node.leadership();
         let mut unknown = false;
@@ -123,7 +140,8 @@ impl Local {
                 let mut leadership = self.node.leadership();
                 let seen = (now.term, now.leading, now.leader.as_ref().map(|l| l.id));
                 let differs = |l: &kontiki_raft::Leadership| {
-                    (l.term, l.leading, l.leader.as_ref().map(|l| l.id)) != seen && (l.leading || l.leader.is_some())
+                    (l.term, l.leading, l.leader.as_ref().map(|l| l.id)) != seen
+                        && (l.leading || l.leader.is_some())
                 };
                 let _ = leadership.wait_for(differs).await;
             };
@@ -136,8 +154,12 @@ impl Local {
             match answer {
                 Ok(outcome) => return Ok(outcome),
                 Err(StageError::Overloaded) => return Err(Unavailable::Overloaded),
-                Err(error @ (StageError::StorageFull(_) | StageError::TooLarge(_) | StageError::Defect(_))) => {
+                Err(error @ StageError::StorageFull(_)) => {
                     return Err(Unavailable::NoQuorum { reason: error.to_string() });
+                }
+                Err(StageError::TooLarge(reason)) => return Err(Unavailable::TooLarge { reason }),
+                Err(error @ StageError::Defect(_)) => {
+                    return Err(Unavailable::Defect { reason: error.to_string() });
                 }
                 Err(StageError::Unknown) => unknown = true,
                 Err(StageError::NotLeader) => {}
@@ -158,7 +180,8 @@ fn out_of_time(maybe_done: bool) -> Unavailable {
         let reason = "the leader did not answer within 5 s; the write may be done or not";
         Unavailable::Timeout { reason: reason.into() }
     } else {
-        let reason = "no leader was elected within 5 s: fewer than a majority of the controllers can be reached";
+        let reason =
+            "no leader was elected within 5 s: fewer than a majority of the controllers can be reached";
         Unavailable::NoQuorum { reason: reason.into() }
     }
 }
@@ -169,15 +192,20 @@ impl Backend for Local {
             match freshness {
                 Freshness::Any => {}
                 Freshness::Linearizable => {
-                    let no_quorum = |e: &dyn std::fmt::Display| Unavailable::NoQuorum { reason: e.to_string() };
+                    let no_quorum =
+                        |e: &dyn std::fmt::Display| Unavailable::NoQuorum { reason: e.to_string() };
                     let index = self.node.read_index().await.map_err(|e| no_quorum(&e))?;
                     self.node.wait_applied(index, CATCH_UP).await.map_err(|e| no_quorum(&e))?;
                 }
                 Freshness::AtLeast(wanted) => {
                     let caught_up = async {
-                        while self.replica.view().revision() < wanted {
-                            let seen = self.replica.feed().revision();
-                            self.replica.feed().changed(seen.max(self.replica.view().revision())).await;
+                        loop {
+                            // The view is there before the feed tells of it.
+                            let seen = self.replica.view().revision();
+                            if seen >= wanted {
+                                return;
+                            }
+                            self.replica.feed().changed(seen).await;
                         }
                     };
                     if tokio::time::timeout(CATCH_UP, caught_up).await.is_err() {
@@ -229,7 +257,8 @@ impl Backend for Local {
                 since_time_ms: since,
                 limit_bytes: query.limit_bytes,
             };
-            let stream = NodeClient::new(channel).logs(request).await.map_err(|s| logs_error(&node_name, &s))?;
+            let stream =
+                NodeClient::new(channel).logs(request).await.map_err(|s| logs_error(&node_name, &s))?;
             let node_name = node_name.clone();
             let chunks = stream.into_inner().map(move |chunk| match chunk {
                 Ok(chunk) => Ok::<Bytes, _>(chunk.data),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const NAMESPACES: [&str; 4] = ["kube-system", "default", "kube-public", "kube-node-lease"];
 
 /// The first objects: the authority's certificate before the namespaces, which hand it on.
-pub fn objects(ca_pem: &str) -> Vec<(ObjectKey, Document)> {
+pub(super) fn objects(ca_pem: &str) -> Vec<(ObjectKey, Document)> {
     let mut objects = Vec::new();
     let mut add = |kind: Kind, namespace: &str, name: &str, mut value: Value| {
         value["metadata"]["name"] = name.into();
@@ -32,8 +32,10 @@ pub fn objects(ca_pem: &str) -> Vec<(ObjectKey, Document)> {
         "status": {"loadBalancer": {}},
     });
     add(Kind::SERVICE, "default", "kubernetes", service);
-    for (name, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)] {
-        let class = json!({"value": value, "preemptionPolicy": "PreemptLowerPriority", "globalDefault": false});
+    for (name, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)]
+    {
+        let class =
+            json!({"value": value, "preemptionPolicy": "PreemptLowerPriority", "globalDefault": false});
         add(Kind::PRIORITY_CLASS, "", name, class);
     }
     add(Kind::RUNTIME_CLASS, "", "host", json!({"handler": "host"}));

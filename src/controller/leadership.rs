@@ -10,8 +10,8 @@ use tokio::sync::watch;
 
 use super::{
     bootstrap,
-    sessions::{Lead, Sessions, Step},
-    stage::{Enter, Leave, Stage, Submit},
+    sessions::{Lead, Resync, Sessions, Step},
+    stage::{Enter, Leave, Stage},
 };
 
 /// Events that are handed on at once.
@@ -19,7 +19,7 @@ const STEP: usize = 1024;
 
 /// The live crew that only a leader has.
 #[derive(Clone)]
-pub struct Crew {
+pub(super) struct Crew {
     /// Decides.
     pub stage: Addr<Stage>,
     /// Speaks with workers.
@@ -27,7 +27,7 @@ pub struct Crew {
 }
 
 /// Follows the leadership of the consensus as long as that lives.
-pub async fn follow(mut leadership: watch::Receiver<Leadership>, crew: Crew, ca_pem: Arc<str>) {
+pub(super) async fn follow(mut leadership: watch::Receiver<Leadership>, crew: Crew, ca_pem: Arc<str>) {
     let mut leads: Option<u64> = None;
     loop {
         let now = leadership.borrow_and_update().clone();
@@ -49,9 +49,8 @@ pub async fn follow(mut leadership: watch::Receiver<Leadership>, crew: Crew, ca_
 
 /// The state is folded up to this term already: nothing is loaded. The stage first, so that sessions find it.
 fn become_leader(crew: &Crew, term: u64, ca_pem: &str) {
-    crew.stage.do_send(Enter { term });
     let first = Input::Bootstrap(bootstrap::objects(ca_pem));
-    crew.stage.do_send(Submit { input: first, request: None, trace: None, reply: None });
+    crew.stage.do_send(Enter { term, first });
     crew.sessions.do_send(Lead(Some(term)));
 }
 
@@ -62,7 +61,7 @@ fn cease(crew: &Crew) {
 }
 
 /// Hands committed events to the sessions, in order. One that fell behind the feed lets every worker resync.
-pub async fn feed_sessions(feed: Arc<Feed>, sessions: Addr<Sessions>, leadership: watch::Receiver<Leadership>) {
+pub(super) async fn feed_sessions(feed: Arc<Feed>, sessions: Addr<Sessions>) {
     let mut after = feed.revision();
     loop {
         feed.changed(after).await;
@@ -76,8 +75,9 @@ pub async fn feed_sessions(feed: Arc<Feed>, sessions: Addr<Sessions>, leadership
             Err(expired) => {
                 tracing::warn!(%expired, "the sessions fell behind the feed: every worker resyncs");
                 after = feed.revision();
-                let now = leadership.borrow().clone();
-                sessions.do_send(Lead(now.leading.then_some(now.term)));
+                if sessions.send(Resync).await.is_err() {
+                    return;
+                }
             }
         }
     }

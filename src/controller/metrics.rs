@@ -23,7 +23,7 @@ struct PhaseLabel {
 }
 
 /// All metrics of this moment.
-pub fn text(status: &Status, state: &State, up: Duration) -> String {
+pub(super) fn text(status: &Status, state: &State, up: Duration) -> String {
     let mut registry = Registry::with_prefix("kontiki");
     let mut number = |name: &str, help: &str, value: u64| {
         let gauge = Number::default();

@@ -13,7 +13,7 @@
 
 mod backend;
 mod bootstrap;
-pub mod cluster;
+pub(crate) mod cluster;
 mod crew;
 mod leadership;
 mod metrics;
@@ -22,7 +22,7 @@ mod replica;
 mod sessions;
 mod stage;
 mod submit;
-pub mod telemetry;
+pub(crate) mod telemetry;
 
 use std::{
     net::SocketAddr,
@@ -32,28 +32,32 @@ use std::{
 };
 
 use anyhow::Context;
-pub use backend::Local;
+pub(crate) use backend::Local;
 use kontiki_api::feed::{Feed, FeedLimits};
 use kontiki_pki::{ALPN, Ca, Dialer, Identity};
 use kontiki_proto::worker::sessions_server::SessionsServer;
-use kontiki_raft::{MemberInfo, Node, Options, Timings};
-pub use replica::Replica;
+use kontiki_raft::{Limits, MemberInfo, Node, Options, Timings};
+pub(crate) use replica::Replica;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crew::{Room, Spawner, Threads, start};
+use crew::{Pulse, Room, Spawner, Threads, start};
 use leadership::Crew;
 use sessions::{LivenessTimings, SessionService, Sessions};
-use stage::Stage;
+use stage::{Consensus, Live, Stage};
 
 /// The largest gRPC message that is taken.
 const MESSAGE_BYTES: usize = 16 << 20;
+/// A leader that ends waits this long for another one to take over.
+const TRANSFER: Duration = Duration::from_millis(500);
+/// How long a leader that stops tries to hand over. When all stop at once, nobody takes it.
+const HAND_OVER: Duration = Duration::from_millis(500);
 /// What the watch feed keeps: watches that resume later than this list anew.
 const FEED: FeedLimits = FeedLimits { events: 50_000, bytes: 64 << 20 };
 
 /// How one controller runs.
 #[derive(Clone, Debug)]
-pub struct ControllerConfig {
+pub(crate) struct ControllerConfig {
     /// Its name.
     pub name: String,
     /// Its consensus id.
@@ -70,15 +74,17 @@ pub struct ControllerConfig {
     pub advertise: String,
     /// Begin a new cluster, of which this is the only member, if the data directory is new.
     pub bootstrap: bool,
-    /// The shortest election timeout, milliseconds; the longest is twice that, the heartbeat a third.
+    /// The shortest election timeout, milliseconds; the longest is twice that, the heartbeat half.
     pub election_timeout_ms: u64,
     /// Silence after which a worker's pods are replaced, milliseconds.
     pub node_grace_ms: u64,
+    /// A snapshot is taken after so many entries of the log; half as many stay behind it. None: the default.
+    pub snapshot_entries: Option<u64>,
 }
 
 /// What the parts of a running controller share.
 #[derive(Clone)]
-pub struct Handles {
+pub(crate) struct Handles {
     /// The consensus.
     pub node: Node,
     /// Reads and writes, as the API does them.
@@ -96,7 +102,7 @@ pub struct Handles {
 }
 
 /// Runs a controller until it is shut down or cannot go on.
-pub async fn run(
+pub(crate) async fn run(
     config: ControllerConfig,
     identity: Identity,
     ca: Option<Ca>,
@@ -119,9 +125,10 @@ pub async fn run(
     }
     let spawner: Arc<dyn Spawner> = Arc::new(Threads::start()?);
     let grace = Duration::from_millis(config.node_grace_ms);
-    let crew = start_crew(&*spawner, &node, &replica, grace);
+    let mut pulse = Pulse::new();
+    let crew = start_crew(&*spawner, &node, &replica, grace, &pulse);
     let leader_follows = leadership::follow(node.leadership(), crew.clone(), identity.ca_cert_pem().into());
-    let feeds = leadership::feed_sessions(replica.feed().clone(), crew.sessions.clone(), node.leadership());
+    let feeds = leadership::feed_sessions(replica.feed().clone(), crew.sessions.clone());
     let background = [tokio::spawn(leader_follows), tokio::spawn(feeds)];
     let handles = Handles {
         local: Arc::new(Local::new(node.clone(), replica.clone(), crew.stage.clone(), identity.clone())),
@@ -153,9 +160,14 @@ pub async fn run(
         })
         .collect();
     let failure = tokio::select! {
-        () = shutdown.cancelled() => None,
-        why = node.failed() => Some(why),
+        () = shutdown.cancelled() => {
+            hand_over(&node).await;
+            None
+        }
+        why = node.failed() => Some(format!("its consensus: {why}")),
+        name = pulse.stopped() => Some(format!("its {name} actor failed; the log says why")),
     };
+    give_leadership_away(&node).await;
     shutdown.cancel();
     for task in serving {
         let _ = task.await;
@@ -164,7 +176,32 @@ pub async fn run(
     background.iter().for_each(tokio::task::JoinHandle::abort);
     match failure {
         None => Ok(()),
-        Some(why) => anyhow::bail!("the consensus of this controller cannot go on: {why}"),
+        Some(why) => anyhow::bail!("this controller cannot go on and must be started again: {why}"),
+    }
+}
+
+/// A leader that ends in order lets another one begin first: nobody has to notice that it is gone.
+async fn give_leadership_away(node: &Node) {
+    let voters = node.status().members.iter().filter(|member| member.voter).count();
+    if !node.leadership().borrow().leading || voters < 2 {
+        return;
+    }
+    match tokio::time::timeout(TRANSFER, node.transfer_leader(None)).await {
+        Ok(Ok(next)) => tracing::info!(leader = next.name, "the leadership was given away"),
+        Ok(Err(error)) => tracing::info!(%error, "the leadership could not be given away"),
+        Err(_) => tracing::info!("the leadership was not taken over in time"),
+    }
+}
+
+/// A leader that is told to stop names its successor, so that nobody has to notice its absence first.
+async fn hand_over(node: &Node) {
+    if !node.leadership().borrow().leading {
+        return;
+    }
+    match tokio::time::timeout(HAND_OVER, node.transfer_leader(None)).await {
+        Ok(Ok(leader)) => tracing::info!(leader = leader.name, "the leadership is handed over"),
+        Ok(Err(error)) => tracing::info!(%error, "the leadership is not handed over"),
+        Err(_) => tracing::info!("nobody took the leadership over in time"),
     }
 }
 
@@ -179,8 +216,8 @@ fn options(config: &ControllerConfig, identity: &Identity) -> Options {
             zone: config.zone.clone(),
             address: config.advertise.clone(),
         },
-        timings: Timings { heartbeat: election / 3, election_min: election, election_max: election * 2 },
-        limits: Default::default(),
+        timings: Timings { heartbeat: election / 2, election_min: election, election_max: election * 2 },
+        limits: limits(config),
         tables: replica::TABLES,
         dialer: Arc::new(peers::Peers::new(identity.clone())),
         caller_of: peers::caller_of(),
@@ -188,13 +225,27 @@ fn options(config: &ControllerConfig, identity: &Identity) -> Options {
     }
 }
 
-fn start_crew(spawner: &dyn Spawner, node: &Node, replica: &Arc<Replica>, grace: Duration) -> Crew {
-    let runtime = tokio::runtime::Handle::current();
-    let (n, r) = (node.clone(), replica.clone());
-    let stage = start(spawner, Room::Stage, move |_| Stage::new(n, r, runtime));
-    let (r, s) = (replica.clone(), stage.clone());
+fn limits(config: &ControllerConfig) -> Limits {
+    let mut limits = Limits::default();
+    if let Some(entries) = config.snapshot_entries {
+        (limits.snapshot_entries, limits.kept_entries) = (entries.max(1), entries / 2);
+    }
+    limits
+}
+
+fn start_crew(
+    spawner: &dyn Spawner,
+    node: &Node,
+    replica: &Arc<Replica>,
+    grace: Duration,
+    pulse: &Pulse,
+) -> Crew {
+    let consensus: Arc<dyn Consensus> = Arc::new(Live::new(node.clone(), replica.clone()));
+    let (c, vital) = (consensus.clone(), pulse.vital("stage"));
+    let stage = start(spawner, Room::Stage, move |_| Stage::new(c, vital));
+    let (r, s, vital) = (replica.clone(), stage.clone(), pulse.vital("sessions"));
     let timings = LivenessTimings::of_grace(grace);
-    let sessions = start(spawner, Room::Sessions, move |_| Sessions::new(r, s, timings));
+    let sessions = start(spawner, Room::Sessions, move |_| Sessions::new(r, s, consensus, timings, vital));
     Crew { stage, sessions }
 }
 

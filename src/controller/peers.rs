@@ -7,14 +7,14 @@ use kontiki_raft::{Caller, CallerOf, MemberInfo, PeerDialer, Purpose};
 use tonic::transport::Channel;
 
 /// Dials by identity: whoever answers at the address must be the controller with that number.
-pub struct Peers {
+pub(super) struct Peers {
     identity: Identity,
     dialer: Dialer,
 }
 
 impl Peers {
     /// Dials with this certificate.
-    pub fn new(identity: Identity) -> Peers {
+    pub(super) fn new(identity: Identity) -> Peers {
         Peers { dialer: Dialer::new(&identity), identity }
     }
 }
@@ -27,7 +27,7 @@ impl PeerDialer for Peers {
 }
 
 /// Reads the caller from the certificate that the accept loop left with the request.
-pub fn caller_of() -> CallerOf {
+pub(super) fn caller_of() -> CallerOf {
     Arc::new(|extensions| {
         let peer = extensions.get::<Peer>()?;
         Some(Caller {

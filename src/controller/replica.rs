@@ -4,18 +4,14 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use kontiki_actors::{
-    Entry, Event, Object, ObjectKey, Outcome, RequestId, State, codec,
-    object::Document,
-};
+use kontiki_actors::{Entry, Event, Object, ObjectKey, Outcome, RequestId, State, codec, object::Document};
 use kontiki_api::feed::Feed;
 use kontiki_raft::{CommittedEntry, Fold, FoldError, LogPosition, Record, StoreError, Table, Writes};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
 /// The tables of the stored state, in the order of their ids.
-pub const TABLES: &[&str] = &["objects", "wakes", "answered", "position"];
+pub(super) const TABLES: &[&str] = &["objects", "wakes", "answered", "position"];
 const OBJECTS: Table = Table(0);
 const WAKES: Table = Table(1);
 const ANSWERED: Table = Table(2);
@@ -23,11 +19,10 @@ const POSITION: Table = Table(3);
 const POSITION_KEY: &[u8] = b"position";
 
 /// The replicated state on this controller.
-pub struct Replica {
+pub(crate) struct Replica {
     working: Mutex<Working>,
     view: ArcSwap<State>,
     feed: Arc<Feed>,
-    folded: watch::Sender<LogPosition>,
 }
 
 #[derive(Default)]
@@ -58,28 +53,18 @@ struct Position {
 
 impl Replica {
     /// An empty replica that tells this feed.
-    pub fn new(feed: Arc<Feed>) -> Arc<Replica> {
-        Arc::new(Replica {
-            working: Mutex::default(),
-            view: ArcSwap::default(),
-            feed,
-            folded: watch::Sender::default(),
-        })
+    pub(crate) fn new(feed: Arc<Feed>) -> Arc<Replica> {
+        Arc::new(Replica { working: Mutex::default(), view: ArcSwap::default(), feed })
     }
 
     /// The state as it is folded now.
-    pub fn view(&self) -> Arc<State> {
+    pub(crate) fn view(&self) -> Arc<State> {
         self.view.load_full()
     }
 
     /// The feed of what is folded.
-    pub fn feed(&self) -> &Arc<Feed> {
+    pub(crate) fn feed(&self) -> &Arc<Feed> {
         &self.feed
-    }
-
-    /// Tells each position that is folded.
-    pub fn folded(&self) -> watch::Receiver<LogPosition> {
-        self.folded.subscribe()
     }
 
     fn store(working: &Working, folded: &kontiki_actors::state::Folded, writes: &mut Writes) {
@@ -87,7 +72,8 @@ impl Replica {
             let key = event.key().to_bytes();
             match &event.new {
                 Some(object) => {
-                    let stored = StoredObject { revision: object.revision, document: object.document.clone() };
+                    let stored =
+                        StoredObject { revision: object.revision, document: object.document.clone() };
                     writes.put(OBJECTS, key, record(&stored));
                 }
                 None => writes.delete(OBJECTS, key),
@@ -121,8 +107,11 @@ fn record<T: Serialize>(value: &T) -> Vec<u8> {
 
 /// What is committed must be folded: a controller that cannot do so must not go on with a state of its own.
 fn stop(why: &str) -> ! {
-    tracing::error!(why, "cannot fold a committed entry; this controller stops, the others go on. Run the version of the \
-                          controllers that lead, or remove this controller and let it join again");
+    tracing::error!(
+        why,
+        "cannot fold a committed entry; this controller stops, the others go on. Run the version of the \
+                          controllers that lead, or remove this controller and let it join again"
+    );
     std::process::exit(70)
 }
 
@@ -131,10 +120,12 @@ impl Fold for Replica {
         let mut working = Working::default();
         let mut answers: Vec<(u64, RequestId, Outcome)> = Vec::new();
         let mut position = Position { revision: 0, chain: [0; 32], answers: 0 };
-        let broken = |what: &str, error: &dyn std::fmt::Display| FoldError(format!("record of {what}: {error}"));
+        let broken =
+            |what: &str, error: &dyn std::fmt::Display| FoldError(format!("record of {what}: {error}"));
         for record in records {
             let Record { table, key, value } = record?;
-            let object_key = || ObjectKey::from_bytes(&key).ok_or_else(|| broken("a key", &"not one of this version"));
+            let object_key =
+                || ObjectKey::from_bytes(&key).ok_or_else(|| broken("a key", &"not one of this version"));
             match table {
                 OBJECTS => {
                     let stored: StoredObject = codec::decode(&value).map_err(|e| broken("an object", &e))?;
@@ -172,8 +163,12 @@ impl Fold for Replica {
         };
         if entry.term != committed.term {
             // Decided by a leader of another term: its state was not what the log holds. The second lock.
-            tracing::warn!(index = committed.index, decided = entry.term, committed = committed.term,
-                           "skipped an entry that was not decided in the term it was committed in");
+            tracing::warn!(
+                index = committed.index,
+                decided = entry.term,
+                committed = committed.term,
+                "skipped an entry that was not decided in the term it was committed in"
+            );
             return;
         }
         let _span = super::telemetry::fold_span(&entry, committed.index).entered();
@@ -188,13 +183,12 @@ impl Fold for Replica {
         working.events.extend(folded.events);
     }
 
-    fn folded(&self, last: LogPosition) {
+    fn folded(&self, _last: LogPosition) {
         let mut working = self.working.lock();
         let events = std::mem::take(&mut working.events);
         self.view.store(Arc::new(working.state.clone()));
         let revision = working.state.revision();
         drop(working);
         self.feed.publish(events, revision);
-        self.folded.send_replace(last);
     }
 }

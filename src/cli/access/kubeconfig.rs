@@ -82,11 +82,13 @@ pub(crate) struct Target {
 
 impl Kubeconfig {
     pub(crate) fn read(file: &Path) -> anyhow::Result<Kubeconfig> {
-        let size = fs::metadata(file).with_context(|| format!("cannot read kubeconfig {}", file.display()))?.len();
+        let size =
+            fs::metadata(file).with_context(|| format!("cannot read kubeconfig {}", file.display()))?.len();
         if size > FILE_MAX {
             bail!("{} has {size} bytes and is no kubeconfig", file.display());
         }
-        let text = fs::read_to_string(file).with_context(|| format!("cannot read kubeconfig {}", file.display()))?;
+        let text =
+            fs::read_to_string(file).with_context(|| format!("cannot read kubeconfig {}", file.display()))?;
         let mut config: Kubeconfig = serde_saphyr::from_str(&text)
             .map_err(|e| anyhow!("{} is not a kubeconfig: {e}", file.display()))?;
         config.dir = file.parent().map(Path::to_owned).unwrap_or_default();
@@ -102,8 +104,10 @@ impl Kubeconfig {
             anyhow!("it has no context {wanted:?}; it has: {}", known.join(", "))
         })?;
         let ContextBody { cluster, user } = &context.context;
-        let missing = |what: &str, name: &str| anyhow!("context {wanted:?} names {what} {name:?}, which is not there");
-        let cluster = self.clusters.iter().find(|c| c.name == *cluster).ok_or_else(|| missing("cluster", cluster))?;
+        let missing =
+            |what: &str, name: &str| anyhow!("context {wanted:?} names {what} {name:?}, which is not there");
+        let cluster =
+            self.clusters.iter().find(|c| c.name == *cluster).ok_or_else(|| missing("cluster", cluster))?;
         let user = self.users.iter().find(|u| u.name == *user).ok_or_else(|| missing("user", user))?;
         let (cluster, user) = (&cluster.cluster, &user.user);
         let ca = self.pem("certificate-authority", cluster.ca_data.as_ref(), cluster.ca_file.as_ref())?;
@@ -125,7 +129,9 @@ impl Kubeconfig {
 
     fn pem(&self, what: &str, data: Option<&String>, file: Option<&PathBuf>) -> anyhow::Result<String> {
         let bytes = match (data, file) {
-            (Some(data), _) => STANDARD.decode(data.trim()).with_context(|| format!("{what}-data is not base64"))?,
+            (Some(data), _) => {
+                STANDARD.decode(data.trim()).with_context(|| format!("{what}-data is not base64"))?
+            }
             (None, Some(file)) => {
                 let file = self.dir.join(file);
                 fs::read(&file).with_context(|| format!("cannot read {what} {}", file.display()))?
@@ -210,7 +216,10 @@ mod tests {
         let config = Kubeconfig::read(&written(dir.path())).unwrap();
         let target = config.target(None).unwrap();
         assert_eq!(target.servers, ["127.0.0.1:6443", "127.0.0.1:6444"]);
-        assert_eq!((target.identity.peer().role, target.identity.peer().name.as_str()), (Role::User, "admin"));
+        assert_eq!(
+            (target.identity.peer().role, target.identity.peer().name.as_str()),
+            (Role::User, "admin")
+        );
         assert_eq!(config.target(Some("kontiki-c1")).unwrap().servers[0], "127.0.0.1:6444");
         let error = config.target(Some("other")).err().unwrap().to_string();
         assert_eq!(error, "it has no context \"other\"; it has: kontiki, kontiki-c1");

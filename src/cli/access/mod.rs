@@ -85,7 +85,9 @@ impl Access {
         let end = Instant::now() + PATIENCE;
         loop {
             match self.round(&call).await {
-                Err(status) if status.code() == Code::Unavailable && Instant::now() < end => sleep(PAUSE).await,
+                Err(status) if status.code() == Code::Unavailable && Instant::now() < end => {
+                    sleep(PAUSE).await
+                }
                 outcome => return outcome.map_err(|status| self.failed(&status)),
             }
         }
@@ -114,7 +116,9 @@ impl Access {
                 Ok(Ok(answer)) => return Ok(answer.into_inner()),
                 Ok(Err(status)) if status.code() == Code::Unavailable => last = status,
                 Ok(Err(status)) => return Err(status),
-                Err(_) => last = Status::unavailable(format!("{server} did not answer within {} s", CALL.as_secs())),
+                Err(_) => {
+                    last = Status::unavailable(format!("{server} did not answer within {} s", CALL.as_secs()))
+                }
             }
         }
         Err(last)
@@ -122,7 +126,14 @@ impl Access {
 
     fn failed(&self, status: &Status) -> anyhow::Error {
         match status.code() {
-            Code::Unavailable => anyhow!("no controller could do it ({}): {}", self.servers.join(", "), words(status)),
+            Code::Unavailable => {
+                let hint = if self.local_dir().is_some() {
+                    "; if the cluster is not running: kontiki up"
+                } else {
+                    ""
+                };
+                anyhow!("no controller could do it ({}): {}{hint}", self.servers.join(", "), words(status))
+            }
             _ => anyhow!("{}", words(status)),
         }
     }
@@ -150,7 +161,9 @@ impl Access {
                 items.append(more);
             }
             match page["metadata"]["continue"].as_str() {
-                Some(token) if !token.is_empty() => page = self.get(&format!("{path}?limit=500&continue={token}")).await?,
+                Some(token) if !token.is_empty() => {
+                    page = self.get(&format!("{path}?limit=500&continue={token}")).await?
+                }
                 _ => return Ok(items),
             }
         }
@@ -163,7 +176,8 @@ fn words(status: &Status) -> String {
     let mut source = std::error::Error::source(status);
     while let Some(error) = source {
         let more = error.to_string();
-        if !text.contains(&more) {
+        // The transport's own word for every failure of it says nothing.
+        if more != "transport error" && !text.contains(&more) {
             text = format!("{text}: {more}");
         }
         source = error.source();
@@ -178,7 +192,11 @@ fn find_file(args: &AccessArgs) -> anyhow::Result<PathBuf> {
     if let Some(dir) = &args.data_dir {
         let file = dir.join(KUBECONFIG_FILE);
         if !file.exists() {
-            bail!("there is no cluster in {}: no file {}; start one with `kontiki up`", dir.display(), file.display());
+            bail!(
+                "there is no cluster in {}: no file {}; start one with `kontiki up`",
+                dir.display(),
+                file.display()
+            );
         }
         return Ok(file);
     }
@@ -190,5 +208,7 @@ fn find_file(args: &AccessArgs) -> anyhow::Result<PathBuf> {
     if file.exists() {
         return Ok(file);
     }
-    bail!("which cluster? name it by --data-dir or --kubeconfig or set KUBECONFIG; start one with `kontiki up`")
+    bail!(
+        "which cluster? name it by --data-dir or --kubeconfig or set KUBECONFIG; start one with `kontiki up`"
+    )
 }

@@ -26,9 +26,10 @@ pub(crate) async fn get(
         .header(http::header::USER_AGENT, concat!("kontiki/", env!("CARGO_PKG_VERSION")))
         .body(Empty::<Bytes>::new())?;
     let (head, body) = sender.send_request(request).await?.into_parts();
-    let body = Limited::new(body, BODY_MAX).collect().await.map_err(|e| anyhow::anyhow!("{server}{path}: {e}"))?;
-    let value: serde_json::Value =
-        serde_json::from_slice(&body.to_bytes()).with_context(|| format!("{server}{path}: the answer is not JSON"))?;
+    let body =
+        Limited::new(body, BODY_MAX).collect().await.map_err(|e| anyhow::anyhow!("{server}{path}: {e}"))?;
+    let value: serde_json::Value = serde_json::from_slice(&body.to_bytes())
+        .with_context(|| format!("{server}{path}: the answer is not JSON"))?;
     if !head.status.is_success() {
         bail!("{server}{path}: {}", value["message"].as_str().unwrap_or_else(|| head.status.as_str()));
     }

@@ -17,19 +17,23 @@ use crate::cli::logging::{self, LogArgs};
 use crate::controller::{self, ControllerConfig};
 
 const PORT: u16 = 6443;
-const ELECTION_TIMEOUT_MS: u64 = 75;
+/// A controller that dies is noticed at once, by its broken connections. This is for those that hang or vanish; it must be longer
+/// than a busy machine lets a process wait, or elections begin by themselves.
+const ELECTION_TIMEOUT_MS: u64 = 150;
 const NODE_GRACE_MS: u64 = 3000;
 /// It computes on its actors' threads; these serve connections.
 const THREADS: usize = 2;
 
 /// Arguments of `kontiki controller run`.
 #[derive(Debug, Args)]
-#[command(after_help = "The first controller of a cluster: kontiki controller run --bootstrap --name c1 --zone a \\\n\
+#[command(
+    after_help = "The first controller of a cluster: kontiki controller run --bootstrap --name c1 --zone a \\\n\
                         \u{20}   --data-dir /var/lib/kontiki --advertise HOST:6443\n\
                         Each further one: kontiki controller run --name c2 --zone b --data-dir /var/lib/kontiki \\\n\
                         \u{20}   --advertise HOST:6443 --join TOKEN --server FIRST:6443\n\
                         One that lost its disk: the same with a new token and --replace.\n\
-                        A settings file (--config) has the same names as the flags, in YAML.")]
+                        A settings file (--config) has the same names as the flags, in YAML."
+)]
 pub(crate) struct ControllerArgs {
     /// A YAML file with settings, named as the flags.
     #[arg(long, value_name = "FILE", env = "KONTIKI_CONFIG")]
@@ -74,12 +78,15 @@ pub(crate) struct ControllerSettings {
     /// Take over the name of a controller that is lost for good.
     #[arg(long, env = "KONTIKI_REPLACE", num_args = 0..=1, default_missing_value = "true")]
     replace: Option<bool>,
-    /// The shortest election timeout in milliseconds; the longest is twice that, the heartbeat a third [default: 75].
+    /// The shortest election timeout in milliseconds; the longest is twice that, the heartbeat half of it [default: 150].
     #[arg(long, env = "KONTIKI_ELECTION_TIMEOUT_MS", value_name = "MS")]
     election_timeout_ms: Option<u64>,
     /// A worker that is silent for so long is given up and its pods are replaced [default: 3000].
     #[arg(long, env = "KONTIKI_NODE_GRACE_MS", value_name = "MS")]
     node_grace_ms: Option<u64>,
+    /// A snapshot is taken after so many entries of the log; half as many stay behind it.
+    #[arg(long, env = "KONTIKI_SNAPSHOT_ENTRIES", value_name = "N", hide = true)]
+    snapshot_entries: Option<u64>,
     /// Export traces to this OTLP endpoint (gRPC), such as http://127.0.0.1:4317.
     #[arg(long, env = "KONTIKI_OTLP_ENDPOINT", value_name = "URL")]
     otlp_endpoint: Option<String>,
@@ -89,7 +96,7 @@ pub(crate) fn run(args: ControllerArgs) -> anyhow::Result<()> {
     let file: ControllerSettings = settings::read(args.config.as_ref())?;
     let settings = first_of!(ControllerSettings, args.settings, file, {
         name, zone, data_dir, listen, shared_listen, advertise, bootstrap, join, server, replace, election_timeout_ms,
-        node_grace_ms, otlp_endpoint,
+        node_grace_ms, snapshot_entries, otlp_endpoint,
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
@@ -119,14 +126,25 @@ async fn start(settings: ControllerSettings, name: String) -> anyhow::Result<()>
     let (identity, ca) = identity(&settings, &name, &zone, &advertise, &data_dir).await?;
     let peer = identity.peer();
     let Some(node_id) = peer.node_id.filter(|_| peer.role == Role::Controller) else {
-        bail!("{} holds the identity of a {peer}, and this is to be a controller: use another --data-dir", data_dir.display());
+        bail!(
+            "{} holds the identity of a {peer}, and this is to be a controller: use another --data-dir",
+            data_dir.display()
+        );
     };
     if peer.name != name {
-        bail!("{} belongs to {peer}, and this is to be {name}: use another --data-dir or --name", data_dir.display());
+        bail!(
+            "{} belongs to {peer}, and this is to be {name}: use another --data-dir or --name",
+            data_dir.display()
+        );
     }
     if let Some(enrolment) = enrolment::pending(&data_dir) {
-        let member =
-            Member { id: node_id, name: name.clone(), zone: zone.clone(), address: advertise.clone(), voter: false };
+        let member = Member {
+            id: node_id,
+            name: name.clone(),
+            zone: zone.clone(),
+            address: advertise.clone(),
+            voter: false,
+        };
         tokio::spawn(enrolment::enrol(enrolment, member, identity.clone(), data_dir.clone()));
     }
     let config = ControllerConfig {
@@ -140,6 +158,7 @@ async fn start(settings: ControllerSettings, name: String) -> anyhow::Result<()>
         bootstrap: settings.bootstrap.unwrap_or(false),
         election_timeout_ms: settings.election_timeout_ms.unwrap_or(ELECTION_TIMEOUT_MS),
         node_grace_ms: settings.node_grace_ms.unwrap_or(NODE_GRACE_MS),
+        snapshot_entries: settings.snapshot_entries,
     };
     controller::run(config, identity, Some(ca), shutdown).await
 }
@@ -155,7 +174,9 @@ async fn identity(
     if !has_identity(data_dir) {
         let bootstrap = settings.bootstrap.unwrap_or(false);
         match &settings.join {
-            Some(_) if bootstrap => bail!("--bootstrap begins a new cluster and --join enters an existing one: choose"),
+            Some(_) if bootstrap => {
+                bail!("--bootstrap begins a new cluster and --join enters an existing one: choose")
+            }
             Some(token) => {
                 let servers = settings.server.clone().unwrap_or_default();
                 let replace = settings.replace.unwrap_or(false);

@@ -47,11 +47,13 @@ pub(crate) fn pending(data_dir: &Path) -> Option<Enrolment> {
 /// Asks until this controller votes.
 pub(super) async fn enrol(enrolment: Enrolment, member: Member, identity: Identity, data_dir: PathBuf) {
     let dialer = Dialer::new(&identity);
-    let servers: Vec<&String> = enrolment.servers.iter().filter(|server| **server != member.address).collect();
+    let servers: Vec<&String> =
+        enrolment.servers.iter().filter(|server| **server != member.address).collect();
     let mut attempt = 0_u32;
     loop {
         for server in &servers {
-            let channel = dialer.channel(server, identity.controller_server_name(None), DialOptions::default());
+            let channel =
+                dialer.channel(server, identity.controller_server_name(None), DialOptions::default());
             let asked = timeout(CALL, ask(ClusterClient::new(channel), &member)).await;
             let outcome = asked.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")));
             match outcome {
@@ -62,7 +64,11 @@ pub(super) async fn enrol(enrolment: Enrolment, member: Member, identity: Identi
                     return;
                 }
                 Err(status) if attempt % QUIET == QUIET - 1 => {
-                    tracing::warn!(server, reason = status.message(), "this controller is not a voting member yet");
+                    tracing::warn!(
+                        server,
+                        reason = status.message(),
+                        "this controller is not a voting member yet"
+                    );
                 }
                 Err(status) => tracing::debug!(server, reason = status.message(), "not a voting member yet"),
             }

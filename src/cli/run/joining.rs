@@ -74,6 +74,7 @@ async fn ask(token: &JoinToken, servers: &[String], request: JoinRequest) -> any
     let end = Instant::now() + PATIENCE;
     loop {
         let mut last = anyhow!("no server is known");
+        let mut distrusted = 0;
         for server in servers {
             let channel = dialer.channel(server, Dialer::joining_server_name(), DialOptions::default());
             let mut client = ClusterClient::new(channel);
@@ -81,15 +82,24 @@ async fn ask(token: &JoinToken, servers: &[String], request: JoinRequest) -> any
                 Ok(Ok(answer)) => return Ok(answer.into_inner()),
                 Ok(Err(status)) if matches!(status.code(), Code::Unavailable | Code::ResourceExhausted) => {
                     tracing::info!(server, reason = status.message(), "cannot join yet");
+                    distrusted += usize::from(is_distrust(&status));
                     last = anyhow!("{server}: {}", status.message());
                 }
                 Ok(Err(status)) => bail!("{server} refuses: {}", status.message()),
                 Err(_) => last = anyhow!("{server} did not answer within {} s", ATTEMPT.as_secs()),
             }
         }
-        if Instant::now() >= end {
+        // Waiting makes no other cluster of them.
+        if Instant::now() >= end || distrusted == servers.len() {
             return Err(last.context("cannot join"));
         }
         sleep(PAUSE).await;
     }
+}
+
+/// Whether the connection ended because the server is not who the token names.
+fn is_distrust(status: &tonic::Status) -> bool {
+    let causes = std::iter::successors(std::error::Error::source(status), |error| error.source());
+    let mut errors = causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    errors.any(|error| error.kind() == std::io::ErrorKind::InvalidData)
 }

@@ -72,7 +72,8 @@ mod tests {
             name: name.map(Into::into),
             data_dir: dir.map(Into::into),
         };
-        let merged = first_of!(Two, two(Some("flag"), None), two(Some("file"), Some("/d")), { name, data_dir });
+        let merged =
+            first_of!(Two, two(Some("flag"), None), two(Some("file"), Some("/d")), { name, data_dir });
         assert_eq!(merged, two(Some("flag"), Some("/d")));
     }
 }

@@ -10,7 +10,8 @@ pub(crate) fn seconds(text: &str) -> Result<u64, String> {
         "d" => 86_400,
         other => return Err(format!("unit {other:?} is not s, m, h or d")),
     };
-    let number: u64 = digits.parse().map_err(|_| "a number is expected, with s, m, h or d after it".to_owned())?;
+    let number: u64 =
+        digits.parse().map_err(|_| "a number is expected, with s, m, h or d after it".to_owned())?;
     match number.checked_mul(factor) {
         Some(0) => Err("more than 0 is expected".into()),
         Some(seconds) => Ok(seconds),

@@ -28,9 +28,11 @@ const FILE_THREADS: usize = 8;
 
 /// Arguments of `kontiki worker run`.
 #[derive(Debug, Args)]
-#[command(after_help = "A new worker: kontiki worker run --data-dir /var/lib/kontiki --zone a --join TOKEN --server HOST:6443\n\
+#[command(
+    after_help = "A new worker: kontiki worker run --data-dir /var/lib/kontiki --zone a --join TOKEN --server HOST:6443\n\
                         It joins once; later starts need neither token nor server.\n\
-                        A settings file (--config) has the same names as the flags, in YAML.")]
+                        A settings file (--config) has the same names as the flags, in YAML."
+)]
 pub(crate) struct WorkerArgs {
     /// A YAML file with settings, named as the flags.
     #[arg(long, value_name = "FILE", env = "KONTIKI_CONFIG")]
@@ -128,7 +130,13 @@ async fn start(settings: WorkerSettings, name: String) -> anyhow::Result<()> {
     }
     let images = settings.images.clone().unwrap_or_else(|| data_dir.join(IMAGES));
     let store = Arc::new(Store::open(images).context("the image store")?);
-    let runtime = ShimRuntime::new(ShimConfig::new(&data_dir), store).context("the runtime")?;
+    let shims = ShimConfig::new(&data_dir);
+    if !shims.containers {
+        tracing::warn!(
+            "this worker is not root: its pods run as plain processes of the machine, on its network"
+        );
+    }
+    let runtime = ShimRuntime::new(shims, store).context("the runtime")?;
     let listen = settings.listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], PORT)));
     let own = if listen.ip().is_unspecified() { settings::host_name() } else { listen.ip().to_string() };
     let config = AgentConfig {
@@ -163,10 +171,18 @@ async fn identity(
         return Ok((identity, Vec::new()));
     }
     let Some(token) = &settings.join else {
-        bail!("{} holds no identity: enter a cluster with --join TOKEN --server HOST:PORT", data_dir.display());
+        bail!(
+            "{} holds no identity: enter a cluster with --join TOKEN --server HOST:PORT",
+            data_dir.display()
+        );
     };
-    let newcomer =
-        Newcomer { role: Role::Worker, name, zone, advertise: "", replace: settings.replace.unwrap_or(false) };
+    let newcomer = Newcomer {
+        role: Role::Worker,
+        name,
+        zone,
+        advertise: "",
+        replace: settings.replace.unwrap_or(false),
+    };
     let servers = settings.server.clone().unwrap_or_default();
     let (identity, members) = joining::join(&newcomer, token, &servers, data_dir).await?;
     Ok((identity, members.into_iter().map(|member| member.address).collect()))

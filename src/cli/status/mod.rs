@@ -5,6 +5,7 @@ mod report;
 use clap::Args;
 
 use super::access::{Access, AccessArgs};
+use super::say::say_text;
 use super::{Output, block_on, print_json};
 pub(crate) use report::Report;
 

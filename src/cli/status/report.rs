@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use kontiki_actors::object::{Meta, NodeDigest, PodDigest, parse_time_ms};
 use kontiki_actors::Document;
+use kontiki_actors::object::{Meta, NodeDigest, PodDigest, parse_time_ms};
 use kontiki_proto::cluster::{ControllerStatus, Empty, MemberRole, StatusReply};
 use serde::Serialize;
 use serde_json::Value;
@@ -72,7 +72,7 @@ struct Capacity {
 impl Report {
     /// Asks the cluster. What cannot be read is a problem in words, not a failure of the whole.
     pub(crate) async fn collect(access: &Access) -> anyhow::Result<Report> {
-        let reply = access.call(|mut client| async move { client.status(Empty {}).await }).await?;
+        let reply = access.try_call(|mut client| async move { client.status(Empty {}).await }).await?;
         let (nodes, pods) = (access.list("/api/v1/nodes").await, access.list("/api/v1/pods").await);
         let mut report = Report::of(reply);
         match (nodes, pods) {
@@ -114,7 +114,8 @@ impl Report {
     /// For people.
     pub(crate) fn table(&self) -> String {
         let mut out = String::new();
-        let mut controllers = table::table(&["CONTROLLER", "ZONE", "ROLE", "TERM", "APPLIED", "LAG", "ADDRESS", "PID"]);
+        let mut controllers =
+            table::table(&["CONTROLLER", "ZONE", "ROLE", "TERM", "APPLIED", "LAG", "ADDRESS", "PID"]);
         for c in &self.controllers {
             let number = |number: u64| if c.reachable { number.to_string() } else { "-".into() };
             let pid = c.pid.map_or("-".into(), |pid| pid.to_string());
@@ -132,9 +133,11 @@ impl Report {
         }
         out += &table::text(&mut controllers);
         let mut workers = table::table(&["WORKER", "ZONE", "STATE", "SINCE", "PODS", "CPU", "MEMORY", "PID"]);
-        let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now_s =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
         for w in &self.workers {
-            let since = w.since.as_deref().and_then(parse_time_ms).and_then(|ms| u64::try_from(ms / 1000).ok());
+            let since =
+                w.since.as_deref().and_then(parse_time_ms).and_then(|ms| u64::try_from(ms / 1000).ok());
             let cordoned = if w.schedulable { "" } else { ",cordoned" };
             let row = [
                 w.name.clone(),
@@ -173,8 +176,20 @@ impl Controller {
             MemberRole::Candidate => "candidate",
             MemberRole::Unspecified => "unreachable",
         };
-        let ControllerStatus { id, name, zone, term, applied, committed, lag, address, pid, reachable, version, .. } =
-            status;
+        let ControllerStatus {
+            id,
+            name,
+            zone,
+            term,
+            applied,
+            committed,
+            lag,
+            address,
+            pid,
+            reachable,
+            version,
+            ..
+        } = status;
         let pid = (pid != 0).then_some(pid);
         Controller { id, name, zone, role, term, applied, committed, lag, address, pid, reachable, version }
     }
@@ -247,7 +262,10 @@ mod tests {
         }
         assert!(value["controllers"][1]["pid"].is_null());
         let worker = &value["workers"][0];
-        assert_eq!((&worker["state"], &worker["zone"], &worker["pods"]), (&json!("Ready"), &json!("b"), &json!(1)));
+        assert_eq!(
+            (&worker["state"], &worker["zone"], &worker["pods"]),
+            (&json!("Ready"), &json!("b"), &json!(1))
+        );
         assert_eq!((&value["pods"]["Running"], &value["pods"]["Pending"]), (&json!(1), &json!(0)));
         assert_eq!(value["problems"][0], "controller c2 does not answer");
     }
@@ -256,6 +274,9 @@ mod tests {
     fn people_see_a_table() {
         let table = report().table();
         assert!(table.contains("c2          a     unreachable  -"), "{table}");
-        assert!(table.contains("pods: 1 Running, 1 Succeeded") && table.contains("  - controller c2"), "{table}");
+        assert!(
+            table.contains("pods: 1 Running, 1 Succeeded") && table.contains("  - controller c2"),
+            "{table}"
+        );
     }
 }

@@ -25,6 +25,7 @@ use rustix::fs::FlockOperation;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::access::{Access, DEFAULT_DIR, KUBECONFIG_FILE};
+use super::say::{say, say_text};
 use super::{block_on, status};
 use plan::{Plan, Wanted};
 use progress::Progress;
@@ -32,8 +33,10 @@ use start::Started;
 
 /// Arguments of `kontiki up`.
 #[derive(Debug, Args)]
-#[command(after_help = "Run again on a running cluster it starts what is missing. Ctrl-C stops the cluster; its data stays, and\n\
-                        the next `kontiki up` goes on with it.")]
+#[command(
+    after_help = "Run again on a running cluster it starts what is missing. Ctrl-C stops the cluster; its data stays, and\n\
+                        the next `kontiki up` goes on with it."
+)]
 pub(crate) struct UpArgs {
     /// How many controllers [default: 3, or as many as there are].
     #[arg(long, value_name = "N")]
@@ -78,7 +81,10 @@ pub(crate) fn up(args: UpArgs) -> anyhow::Result<()> {
         });
         let progress = Progress::new();
         prepare(&args.data_dir)?;
-        let dir = args.data_dir.canonicalize().with_context(|| format!("cannot use {}", args.data_dir.display()))?;
+        let dir = args
+            .data_dir
+            .canonicalize()
+            .with_context(|| format!("cannot use {}", args.data_dir.display()))?;
         let mut started = Started::default();
         let outcome = tokio::select! {
             outcome = bring_up(&args, &dir, &progress, &mut started) => outcome,
@@ -112,7 +118,12 @@ pub(crate) fn up(args: UpArgs) -> anyhow::Result<()> {
 }
 
 /// Everything up to a cluster that is ready.
-async fn bring_up(args: &UpArgs, dir: &Path, progress: &Progress, started: &mut Started) -> anyhow::Result<Plan> {
+async fn bring_up(
+    args: &UpArgs,
+    dir: &Path,
+    progress: &Progress,
+    started: &mut Started,
+) -> anyhow::Result<Plan> {
     let lock = lock(dir)?;
     let wanted =
         Wanted { controllers: args.controllers, workers: args.workers, zones: args.zones, port: args.port };
@@ -120,7 +131,12 @@ async fn bring_up(args: &UpArgs, dir: &Path, progress: &Progress, started: &mut 
     let ca = trust::authority(dir, known.is_some())?;
     let mut plan = Plan::make(known, wanted, ca.cluster_id())?;
     if plan.cluster_id != ca.cluster_id() {
-        bail!("{} holds the CA of cluster {}, and cluster.json is of {}", dir.display(), ca.cluster_id(), plan.cluster_id);
+        bail!(
+            "{} holds the CA of cluster {}, and cluster.json is of {}",
+            dir.display(),
+            ca.cluster_id(),
+            plan.cluster_id
+        );
     }
     start::check_front(dir, &plan)?;
     plan.write(dir)?;
@@ -132,7 +148,9 @@ async fn bring_up(args: &UpArgs, dir: &Path, progress: &Progress, started: &mut 
     start::workers(dir, &plan, started)?;
     progress.step(&started.words());
     let access = Access::open(&dir.join(KUBECONFIG_FILE), None)?;
-    start::lost_controllers(dir, &plan, &access, started).await?;
+    for name in start::lost_controllers(dir, &plan, &access, started).await? {
+        progress.step(&format!("{name} has no data and joins anew"));
+    }
     progress.step(&ready::controllers(dir, &plan, &access).await?);
     if !plan.begun {
         plan.begun = true;
@@ -142,6 +160,9 @@ async fn bring_up(args: &UpArgs, dir: &Path, progress: &Progress, started: &mut 
         progress.step(&format!("image {name} loaded"));
     }
     progress.step(&ready::workers(dir, &plan, &access).await?);
+    for name in ready::ended(dir, &plan.controllers) {
+        progress.step(ready::why(dir, name).trim_end());
+    }
     drop(lock);
     Ok(plan)
 }
@@ -165,11 +186,12 @@ async fn finish(args: &UpArgs, dir: &Path, progress: &Progress) -> anyhow::Resul
     let access = Access::open(&dir.join(KUBECONFIG_FILE), None)?;
     say("");
     say_text(&status::Report::collect(&access).await?.table());
-    let kubeconfig = args.data_dir.join(KUBECONFIG_FILE);
-    let example = Path::new("examples/web.yaml");
+    // A path that is right wherever the next commands are typed.
+    let base = if args.data_dir.is_absolute() { Path::new("") } else { Path::new("$PWD") };
+    let kubeconfig = base.join(&args.data_dir).join(KUBECONFIG_FILE);
     say("\nNext:");
-    say(format_args!("  export KUBECONFIG={}", if args.data_dir.is_absolute() { kubeconfig } else { Path::new("$PWD").join(kubeconfig) }.display()));
-    say(format_args!("  kubectl apply -f {}", example.display()));
+    say(format_args!("  export KUBECONFIG={}", kubeconfig.display()));
+    say("  kubectl apply -f examples/web.yaml");
     say("  kontiki status");
     Ok(())
 }

@@ -55,9 +55,14 @@ impl Plan {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             text => text.with_context(|| format!("cannot read {}", file.display()))?,
         };
-        let plan: Plan = serde_json::from_str(&text).map_err(|e| anyhow!("{} is damaged: {e}", file.display()))?;
+        let plan: Plan =
+            serde_json::from_str(&text).map_err(|e| anyhow!("{} is damaged: {e}", file.display()))?;
         if plan.format != FORMAT {
-            bail!("{} has format {}, and this build knows {FORMAT}: use the build that wrote it", file.display(), plan.format);
+            bail!(
+                "{} has format {}, and this build knows {FORMAT}: use the build that wrote it",
+                file.display(),
+                plan.format
+            );
         }
         Ok(Some(plan))
     }
@@ -168,13 +173,14 @@ pub(super) fn is_free(address: SocketAddr) -> std::io::Result<()> {
     TcpListener::bind(address).map(drop)
 }
 
+/// A free port from `first` on; with 0 from anywhere below the kernel's range, so that no client of some other program
+/// can sit on it when the cluster is started again.
 fn free_port(first: u16, taken: &[u16]) -> anyhow::Result<u16> {
-    if first > 0 {
-        let last = first.saturating_add(PORTS_TRIED);
-        let found = (first..last).find(|port| !taken.contains(port) && is_free(local(*port)).is_ok());
-        return found.ok_or_else(|| anyhow!("no port from {first} to {last} is free"));
-    }
-    Ok(TcpListener::bind(local(0)).context("no port is free")?.local_addr()?.port())
+    let anywhere = || 20_000 + u16::try_from(std::process::id() % 50).unwrap_or(0) * 250;
+    let first = if first == 0 { anywhere() } else { first };
+    let last = first.saturating_add(PORTS_TRIED);
+    let found = (first..last).find(|port| !taken.contains(port) && is_free(local(*port)).is_ok());
+    found.ok_or_else(|| anyhow!("no port from {first} to {last} is free"))
 }
 
 #[cfg(test)]
@@ -191,7 +197,8 @@ mod tests {
         let plan = Plan::make(None, wanted(3, 4), "x").unwrap();
         let names: Vec<String> = plan.processes().map(|p| format!("{}/{}", p.name, p.zone)).collect();
         assert_eq!(names, ["c1/a", "c2/b", "c3/c", "w1/a", "w2/b", "w3/c", "w4/a"]);
-        let mut ports: Vec<u16> = plan.processes().map(|p| p.address.port()).chain([plan.front.port()]).collect();
+        let mut ports: Vec<u16> =
+            plan.processes().map(|p| p.address.port()).chain([plan.front.port()]).collect();
         ports.sort_unstable();
         ports.dedup();
         assert_eq!(ports.len(), 8);

@@ -15,6 +15,8 @@ const LOG_MAX: u64 = 16 << 20;
 /// So much of a log's end is shown when its process dies.
 const TAIL_BYTES: u64 = 4096;
 const TAIL_LINES: usize = 12;
+/// Settings that are meant for every process of a cluster.
+const PASSED_ON: [&str; 2] = ["KONTIKI_OTLP_ENDPOINT", "KONTIKI_SNAPSHOT_ENTRIES"];
 
 /// The folder with pid files.
 pub(crate) fn run_dir(dir: &Path) -> PathBuf {
@@ -34,7 +36,8 @@ fn pid_file(dir: &Path, name: &str) -> PathBuf {
 pub(super) fn spawn(dir: &Path, name: &str, args: &[String]) -> anyhow::Result<Child> {
     let log = log_file(dir, name);
     if fs::metadata(&log).is_ok_and(|m| m.len() > LOG_MAX) {
-        fs::rename(&log, log.with_extension("log.1")).with_context(|| format!("cannot put {} aside", log.display()))?;
+        fs::rename(&log, log.with_extension("log.1"))
+            .with_context(|| format!("cannot put {} aside", log.display()))?;
     }
     let out = OpenOptions::new().create(true).append(true).open(&log);
     let out = out.with_context(|| format!("cannot open {}", log.display()))?;
@@ -43,14 +46,16 @@ pub(super) fn spawn(dir: &Path, name: &str, args: &[String]) -> anyhow::Result<C
     // What is meant for a process of another cluster must not reach this one.
     for (variable, _) in std::env::vars_os() {
         let text = variable.to_string_lossy();
-        if text.starts_with("KONTIKI_") && !text.starts_with("KONTIKI_LOG") && text != "KONTIKI_OTLP_ENDPOINT" {
+        let passed_on = text.starts_with("KONTIKI_LOG") || PASSED_ON.contains(&&*text);
+        if text.starts_with("KONTIKI_") && !passed_on {
             command.env_remove(&variable);
         }
     }
     let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
     let born = Stat::of(child.id()).map(|stat| stat.born).unwrap_or_default();
     let file = pid_file(dir, name);
-    fs::write(&file, format!("{}\n{born}\n", child.id())).with_context(|| format!("cannot write {}", file.display()))?;
+    fs::write(&file, format!("{}\n{born}\n", child.id()))
+        .with_context(|| format!("cannot write {}", file.display()))?;
     Ok(child)
 }
 
@@ -95,7 +100,8 @@ pub(super) fn is_shim(pid: u32, dir: &Path) -> bool {
     let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
     let args: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
     let [_, b"shim", b"--dir", pod, ..] = args[..] else { return false };
-    std::str::from_utf8(pod).is_ok_and(|pod| Path::new(pod).starts_with(dir)) && Stat::of(pid).is_some_and(|s| s.alive)
+    std::str::from_utf8(pod).is_ok_and(|pod| Path::new(pod).starts_with(dir))
+        && Stat::of(pid).is_some_and(|s| s.alive)
 }
 
 /// The last lines of a process's log.

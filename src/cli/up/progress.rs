@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use crate::cli::say::say;
+
 /// Tells steps with times.
 pub(super) struct Progress {
     began: Instant,

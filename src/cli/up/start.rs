@@ -95,7 +95,8 @@ pub(super) async fn lost_controllers(
     plan: &Plan,
     access: &Access,
     started: &mut Started,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<String>> {
+    let mut names = Vec::new();
     for planned in &plan.controllers {
         if has_identity(&home(dir, &planned.name)) || process::running(dir, &planned.name).is_some() {
             continue;
@@ -108,8 +109,9 @@ pub(super) async fn lost_controllers(
         let mut args = controller_args(dir, plan, planned);
         args.extend(["--join", &token, "--replace", "--server", &servers.join(",")].map(String::from));
         started.start(dir, &planned.name, &args)?;
+        names.push(planned.name.clone());
     }
-    Ok(())
+    Ok(names)
 }
 
 fn controller_args(dir: &Path, plan: &Plan, planned: &Planned) -> Vec<String> {

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::plan::Plan;
 use super::process;
 use super::trust::home;
+use crate::cli::say::say;
 
 /// After this a process is not asked any more.
 const GRACE: Duration = Duration::from_secs(8);
@@ -57,9 +58,13 @@ fn tell(dir: &Path, name: &str, what: Signal) -> anyhow::Result<bool> {
 
 /// Ends the shims of the workers' pods, and with them their containers. Answers how many there were.
 async fn stop_pods(dir: &Path, plan: &Plan) -> anyhow::Result<usize> {
-    let homes: Vec<_> = plan.workers.iter().filter_map(|worker| home(dir, &worker.name).canonicalize().ok()).collect();
+    let homes: Vec<_> =
+        plan.workers.iter().filter_map(|worker| home(dir, &worker.name).canonicalize().ok()).collect();
     let all = || -> Vec<(u32, &Path)> {
-        homes.iter().flat_map(|home| process::shims(home).into_iter().map(|pid| (pid, home.as_path()))).collect()
+        homes
+            .iter()
+            .flat_map(|home| process::shims(home).into_iter().map(|pid| (pid, home.as_path())))
+            .collect()
     };
     let shims = all();
     for (what, grace) in [(Signal::TERM, POD_GRACE), (Signal::KILL, Duration::from_millis(500))] {

@@ -21,7 +21,10 @@ pub(super) fn authority(dir: &Path, known: bool) -> anyhow::Result<Ca> {
         return Ca::open(&ca_dir).context("the cluster's CA");
     }
     if known {
-        bail!("the CA of this cluster is gone from {}: restore it from any controller's folder ca/", ca_dir.display());
+        bail!(
+            "the CA of this cluster is gone from {}: restore it from any controller's folder ca/",
+            ca_dir.display()
+        );
     }
     let ca = Ca::create(&format!("local-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]))?;
     ca.store(&ca_dir)?;

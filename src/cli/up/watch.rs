@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::plan::Plan;
 use super::process;
 use super::start::Started;
+use crate::cli::say::say;
 
 const PAUSE: Duration = Duration::from_millis(250);
 

@@ -68,12 +68,16 @@ mod tests {
             (request(Role::User, &[MASTERS]), [None, None, Some(Code::PermissionDenied)]),
             (request(Role::User, &["dev"]), [Some(Code::PermissionDenied); 3]),
             // A worker that claims the group is still a worker.
-            (request(Role::Worker, &[MASTERS]), [None, Some(Code::PermissionDenied), Some(Code::PermissionDenied)]),
+            (
+                request(Role::Worker, &[MASTERS]),
+                [None, Some(Code::PermissionDenied), Some(Code::PermissionDenied)],
+            ),
             (request(Role::Controller, &[]), [None, None, None]),
             (Request::new(()), [Some(Code::Unauthenticated); 3]),
         ];
         for (request, expected) in cases {
-            let got = [require_member(&request), require_admin(&request), require_controller(&request)].map(code);
+            let got =
+                [require_member(&request), require_admin(&request), require_controller(&request)].map(code);
             assert_eq!(got, expected, "{request:?}");
         }
     }

@@ -51,19 +51,33 @@ fn controllers(reply: &StatusReply, own: &Status) -> Vec<String> {
     for c in reply.controllers.iter().filter(|c| c.reachable && c.lag > LAG) {
         words.push(format!("controller {} is {} entries behind the leader", c.name, c.lag));
     }
-    match own.room {
-        Room::Ample => {}
-        Room::Low => words.push(format!("the disk of controller {} is nearly full: it cannot lead", own.name)),
-        Room::None => words.push(format!("the disk of controller {} is full: it writes nothing", own.name)),
-    }
-    if let Some(failure) = &own.failure {
-        words.push(format!("controller {} has failed: {failure}", own.name));
-    }
+    words.extend(reply.controllers.iter().flat_map(|c| c.troubles.iter().cloned()));
     let versions: BTreeSet<&str> =
         reply.controllers.iter().filter(|c| c.reachable).map(|c| c.version.as_str()).collect();
     if versions.len() > 1 {
         let versions: Vec<&str> = versions.into_iter().collect();
-        words.push(format!("the controllers run different versions ({}): finish the upgrade", versions.join(", ")));
+        words.push(format!(
+            "the controllers run different versions ({}): finish the upgrade",
+            versions.join(", ")
+        ));
+    }
+    words
+}
+
+/// What a controller knows to be wrong with itself; it tells whoever asks.
+pub(super) fn own_troubles(own: &Status) -> Vec<String> {
+    let mut words = Vec::new();
+    let name = &own.name;
+    match own.room {
+        Room::Ample => {}
+        Room::Low => words
+            .push(format!("the disk of controller {name} is nearly full: it does not lead; free some space")),
+        Room::None => {
+            words.push(format!("the disk of controller {name} is full: it writes nothing; free some space"))
+        }
+    }
+    if let Some(failure) = &own.failure {
+        words.push(format!("controller {name} has failed: {failure}"));
     }
     words
 }
@@ -79,8 +93,9 @@ fn nodes(state: &State, now_ms: i64) -> Vec<String> {
         match state_of(node) {
             "Ready" => {}
             "Suspect" => troubles.push(format!("worker {name} (zone {zone}) has been silent{since}")),
-            "Down" => troubles
-                .push(format!("worker {name} (zone {zone}) has been down{since}: its pods are replaced elsewhere")),
+            "Down" => troubles.push(format!(
+                "worker {name} (zone {zone}) has been down{since}: its pods are replaced elsewhere"
+            )),
             other => troubles.push(format!("worker {name} (zone {zone}) is {other}{since}")),
         }
     }
@@ -130,8 +145,8 @@ fn shortened(mut troubles: Vec<String>, what: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use kontiki_actors::{Change, ObjectKey};
     use kontiki_actors::Document;
+    use kontiki_actors::{Change, ObjectKey};
     use serde_json::{Value, json};
 
     use super::*;

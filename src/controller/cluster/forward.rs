@@ -36,7 +36,10 @@ impl Shared {
         let elsewhere = now.leader.filter(|leader| leader.id != self.handles.config.node_id);
         match elsewhere {
             Some(leader) if !is_marked(request) => Ok(Place::There(self.links.client(&leader))),
-            Some(leader) => Err(Status::unavailable(format!("the leadership went to {} just now: try again", leader.name))),
+            Some(leader) => Err(Status::unavailable(format!(
+                "the leadership went to {} just now: try again",
+                leader.name
+            ))),
             None => Err(Status::unavailable(
                 "no controller leads at the moment: if that lasts, fewer than a majority of them reach each other",
             )),

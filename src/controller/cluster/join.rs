@@ -20,9 +20,15 @@ const PER_SECOND: f64 = 10.0;
 const MAX_ADDRESSES: usize = 16;
 const MAX_TEXT: usize = 256;
 
-pub(super) async fn join(shared: &Shared, request: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
+pub(super) async fn join(
+    shared: &Shared,
+    request: Request<JoinRequest>,
+) -> Result<Response<JoinResponse>, Status> {
     shared.joins.take(Instant::now())?;
-    let from = request.extensions().get::<PeerAddr>().map_or_else(|| "unknown".to_owned(), |peer| peer.0.to_string());
+    let from = request
+        .extensions()
+        .get::<PeerAddr>()
+        .map_or_else(|| "unknown".to_owned(), |peer| peer.0.to_string());
     let JoinRequest { name, role, .. } = request.get_ref();
     let (name, role) = (name.clone(), *role);
     match joined(shared, request.into_inner()).await {

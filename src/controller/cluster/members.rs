@@ -23,7 +23,9 @@ pub(super) async fn add(node: &Node, request: AddMemberRequest) -> Result<Respon
     };
     let Member { id, name, zone, address, .. } = member;
     if address.parse::<http::uri::Authority>().ok().and_then(|a| a.port_u16()).is_none() {
-        return Err(Status::invalid_argument(format!("address {address:?} of controller {name} must be host:port")));
+        return Err(Status::invalid_argument(format!(
+            "address {address:?} of controller {name} must be host:port"
+        )));
     }
     tracing::info!(id, name, zone, address, "a controller is added as a learner");
     node.add_learner(MemberInfo { id, name, zone, address }).await.map_err(|e| status(&e))?;
@@ -53,6 +55,8 @@ pub(super) fn status(error: &ChangeError) -> Status {
     let text = error.to_string();
     match error {
         ChangeError::Refused(_) => Status::failed_precondition(text),
-        ChangeError::NotLeader { .. } | ChangeError::InProgress | ChangeError::Unknown(_) => Status::unavailable(text),
+        ChangeError::NotLeader { .. } | ChangeError::InProgress | ChangeError::Unknown(_) => {
+            Status::unavailable(text)
+        }
     }
 }

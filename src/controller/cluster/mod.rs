@@ -99,7 +99,9 @@ impl Cluster for Service {
     async fn create_token(&self, request: Request<CreateTokenRequest>) -> Answer<CreateTokenReply> {
         require_admin(&request)?;
         let Some(ca) = &self.shared.handles.ca else { return Err(join::no_ca()) };
-        tokens::create(&*self.shared.handles.local, ca.fingerprint(), &request.into_inner()).await.map(Response::new)
+        tokens::create(&*self.shared.handles.local, ca.fingerprint(), &request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn status(&self, request: Request<Empty>) -> Answer<StatusReply> {
@@ -110,6 +112,8 @@ impl Cluster for Service {
 
     async fn submit(&self, request: Request<SubmitRequest>) -> Answer<SubmitReply> {
         require_controller(&request)?;
-        super::submit::submit(self.shared.handles.local.clone(), request.into_inner()).await.map(Response::new)
+        super::submit::submit(self.shared.handles.local.clone(), request.into_inner())
+            .await
+            .map(Response::new)
     }
 }

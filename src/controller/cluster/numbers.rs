@@ -14,7 +14,12 @@ const NEXT: &str = "next-id";
 const TRIES: usize = 16;
 
 /// Gives a controller's name the next number. A name that has one gets another only when it is replaced.
-pub(super) async fn next(backend: &dyn Backend, members: &[(u64, String)], name: &str, replace: bool) -> Result<u64, Status> {
+pub(super) async fn next(
+    backend: &dyn Backend,
+    members: &[(u64, String)],
+    name: &str,
+    replace: bool,
+) -> Result<u64, Status> {
     for _ in 0..TRIES {
         let view = objects::view(backend).await?;
         let kept = kept(&view);
@@ -25,7 +30,8 @@ pub(super) async fn next(backend: &dyn Backend, members: &[(u64, String)], name:
         data[format!("name.{name}")] = number.to_string().into();
         let written = match kept {
             None => {
-                let object = json!({ "metadata": { "name": NAME, "namespace": objects::NAMESPACE }, "data": data });
+                let object =
+                    json!({ "metadata": { "name": NAME, "namespace": objects::NAMESPACE }, "data": data });
                 objects::create(backend, objects::key(Kind::CONFIG_MAP, NAME), object).await?
             }
             Some(old) => {
@@ -37,7 +43,9 @@ pub(super) async fn next(backend: &dyn Backend, members: &[(u64, String)], name:
         match written {
             Ok(()) => return Ok(number),
             Err(Rejection::Conflict(..) | Rejection::AlreadyExists(_) | Rejection::NotFound(_)) => {}
-            Err(other) => return Err(Status::failed_precondition(format!("no number can be given: {other}"))),
+            Err(other) => {
+                return Err(Status::failed_precondition(format!("no number can be given: {other}")));
+            }
         }
     }
     Err(Status::unavailable("too many controllers join at once: try again"))

@@ -21,13 +21,21 @@ pub(super) async fn view(backend: &dyn Backend) -> Result<State, Status> {
 }
 
 /// Makes an object; a name that is taken is left as it is and told apart.
-pub(super) async fn create(backend: &dyn Backend, key: ObjectKey, object: Value) -> Result<Result<(), Rejection>, Status> {
+pub(super) async fn create(
+    backend: &dyn Backend,
+    key: ObjectKey,
+    object: Value,
+) -> Result<Result<(), Rejection>, Status> {
     let document = Document::from_value(object);
     write(backend, Request::Create { key, generate_name: None, document, dry_run: false }).await
 }
 
 /// Replaces an object, if it is still as it was read.
-pub(super) async fn update(backend: &dyn Backend, old: &Object, new: Value) -> Result<Result<(), Rejection>, Status> {
+pub(super) async fn update(
+    backend: &dyn Backend,
+    old: &Object,
+    new: Value,
+) -> Result<Result<(), Rejection>, Status> {
     let request = Request::Update {
         key: old.key.clone(),
         document: Document::from_value(new),
@@ -41,8 +49,11 @@ pub(super) async fn update(backend: &dyn Backend, old: &Object, new: Value) -> R
 
 /// Deletes an object, if it is still as it was read.
 pub(super) async fn delete(backend: &dyn Backend, old: &Object) -> Result<Result<(), Rejection>, Status> {
-    let options =
-        DeleteOptions { uid: Some(old.meta.uid.clone()), revision: Some(old.revision), ..DeleteOptions::default() };
+    let options = DeleteOptions {
+        uid: Some(old.meta.uid.clone()),
+        revision: Some(old.revision),
+        ..DeleteOptions::default()
+    };
     write(backend, Request::Delete { key: old.key.clone(), options, dry_run: false }).await
 }
 

@@ -66,6 +66,7 @@ fn own_status(shared: &Shared, own: &Status) -> ControllerStatus {
         pid: std::process::id(),
         reachable: true,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        troubles: advice::own_troubles(own),
     }
 }
 
@@ -73,7 +74,8 @@ fn own_status(shared: &Shared, own: &Status) -> ControllerStatus {
 async fn ask(shared: &Shared, member: &Member) -> ControllerStatus {
     let mut client = shared.links.client(&member.info);
     let answer = timeout(DEADLINE, client.status(forward::marked(Empty {}))).await;
-    let own = answer.ok().and_then(Result::ok).and_then(|reply| reply.into_inner().controllers.into_iter().next());
+    let own =
+        answer.ok().and_then(Result::ok).and_then(|reply| reply.into_inner().controllers.into_iter().next());
     own.filter(|status| status.id == member.info.id).unwrap_or_else(|| ControllerStatus {
         id: member.info.id,
         name: member.info.name.clone(),

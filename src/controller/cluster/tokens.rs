@@ -28,7 +28,9 @@ pub(super) async fn create(
     let role = match request.role() {
         cluster::Role::Controller => Role::Controller,
         cluster::Role::Worker => Role::Worker,
-        cluster::Role::Unspecified => return Err(Status::invalid_argument("a token is for a controller or a worker")),
+        cluster::Role::Unspecified => {
+            return Err(Status::invalid_argument("a token is for a controller or a worker"));
+        }
     };
     let ttl = match request.ttl_seconds {
         0 => DEFAULT_TTL,
@@ -49,7 +51,9 @@ pub(super) async fn create(
     }
     let token = JoinToken::generate(role, ca_fingerprint).map_err(|e| Status::internal(e.to_string()))?;
     let name = name(&token);
-    let made = objects::create(backend, objects::key(Kind::SECRET, &name), record(&token, &name, expires_at_ms)).await?;
+    let made =
+        objects::create(backend, objects::key(Kind::SECRET, &name), record(&token, &name, expires_at_ms))
+            .await?;
     made.map_err(|e| Status::failed_precondition(format!("the token cannot be kept: {e}")))?;
     tracing::info!(id = token.id(), ?role, expires_at_ms, "a join token was made");
     Ok(CreateTokenReply { token: token.to_string(), expires_at_ms })
@@ -69,7 +73,12 @@ pub(super) enum Refusal {
 }
 
 /// Checks a token against its record.
-pub(super) fn check(record: Option<&Object>, token: &JoinToken, role: Role, now_ms: i64) -> Result<(), Refusal> {
+pub(super) fn check(
+    record: Option<&Object>,
+    token: &JoinToken,
+    role: Role,
+    now_ms: i64,
+) -> Result<(), Refusal> {
     let record = record.ok_or(Refusal::Unknown)?.document.to_value();
     let (hash, expires) = (objects::secret_field(&record, "hash"), expires_at(&record));
     if record["type"] != TYPE || !token.matches(&hash.unwrap_or_default()) {

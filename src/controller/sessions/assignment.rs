@@ -7,13 +7,19 @@ use kontiki_proto::worker::{Dependency, PodAssignment};
 use serde_json::Value;
 
 /// Builds the assignment of a pod from a state.
-pub fn assignment(state: &State, pod: &Object, dependencies: &BTreeSet<ObjectKey>) -> PodAssignment {
+pub(super) fn assignment(
+    state: &State,
+    pod: &Object,
+    dependencies: &BTreeSet<ObjectKey>,
+    trace: Option<&str>,
+) -> PodAssignment {
     PodAssignment {
         uid: pod.meta.uid.to_string(),
         namespace: pod.key.namespace.to_string(),
         name: pod.key.name.to_string(),
         revision: pod.revision,
         pod: pod.to_json().into(),
+        traceparent: trace.unwrap_or_default().to_string(),
         dependencies: dependencies
             .iter()
             .filter_map(|key| state.get(key))
@@ -29,7 +35,7 @@ pub fn assignment(state: &State, pod: &Object, dependencies: &BTreeSet<ObjectKey
 }
 
 /// The ConfigMaps and Secrets that a pod's spec refers to: volumes, env, envFrom.
-pub fn dependencies(pod: &Object) -> BTreeSet<ObjectKey> {
+pub(super) fn dependencies(pod: &Object) -> BTreeSet<ObjectKey> {
     let mut found = BTreeSet::new();
     let spec = pod.document.spec_value();
     let mut add = |kind: Kind, name: &Value| {
@@ -62,7 +68,7 @@ pub fn dependencies(pod: &Object) -> BTreeSet<ObjectKey> {
 }
 
 /// Whether a change of a pod is news for its worker: everything but the status, which the worker wrote itself.
-pub fn is_news(old: &Object, new: &Object) -> bool {
+pub(super) fn is_news(old: &Object, new: &Object) -> bool {
     let (a, b) = (&old.document, &new.document);
     old.meta.uid != new.meta.uid || a.spec != b.spec || a.metadata != b.metadata || a.rest != b.rest
 }

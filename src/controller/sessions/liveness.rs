@@ -2,7 +2,8 @@
 //! a clock of its own.
 //!
 //! Mass silence is not mass death: while nobody at all is heard, the leader doubts itself first. A new leader condemns
-//! no node before it had time to reconnect.
+//! no node before it had time to reconnect. While the leader itself stood still (stopped, or its machine paused) nobody was
+//! silent: it was not listening.
 
 use std::{
     collections::BTreeMap,
@@ -11,13 +12,13 @@ use std::{
 
 use compact_str::CompactString;
 use kontiki_actors::{
-    Kind, State,
+    Kind, ObjectKey, State,
     input::{Life, Verdict},
 };
 
 /// When silence means what.
 #[derive(Clone, Copy, Debug)]
-pub struct LivenessTimings {
+pub(crate) struct LivenessTimings {
     /// Silence after which nothing new is placed there.
     pub suspect: Duration,
     /// Silence after which a node's pods are replaced.
@@ -28,32 +29,35 @@ pub struct LivenessTimings {
 
 impl LivenessTimings {
     /// From the grace that a silent node gets.
-    pub fn of_grace(grace: Duration) -> LivenessTimings {
+    pub(crate) fn of_grace(grace: Duration) -> LivenessTimings {
         LivenessTimings { suspect: grace / 2, down: grace, all_silent: grace * 10 }
     }
 }
 
 /// A verdict that was submitted is not submitted again within this time: it is on its way.
 const SUBMITTED: Duration = Duration::from_secs(2);
+/// A longer time between two looks means that the leader itself stood still.
+const STOOD_STILL: Duration = Duration::from_secs(1);
 /// The taint that says that a node's pods are replaced.
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 
 /// The signs of life of one term of leadership.
-pub struct Liveness {
+pub(crate) struct Liveness {
     timings: LivenessTimings,
     since: Instant,
+    looked: Instant,
     heard: BTreeMap<CompactString, Instant>,
     submitted: BTreeMap<CompactString, (Life, Instant)>,
 }
 
 impl Liveness {
     /// A leader begins to listen.
-    pub fn new(timings: LivenessTimings, now: Instant) -> Liveness {
-        Liveness { timings, since: now, heard: BTreeMap::new(), submitted: BTreeMap::new() }
+    pub(crate) fn new(timings: LivenessTimings, now: Instant) -> Liveness {
+        Liveness { timings, since: now, looked: now, heard: BTreeMap::new(), submitted: BTreeMap::new() }
     }
 
     /// A node was heard.
-    pub fn heard(&mut self, node: &str, now: Instant) {
+    pub(crate) fn heard(&mut self, node: &str, now: Instant) {
         match self.heard.get_mut(node) {
             Some(at) => *at = now,
             None => {
@@ -62,8 +66,22 @@ impl Liveness {
         }
     }
 
-    /// What changes in the verdicts on the state's nodes.
-    pub fn verdicts(&mut self, state: &State, now: Instant) -> Vec<Verdict> {
+    /// Time in which the leader did not look is nobody's silence.
+    fn look(&mut self, now: Instant) {
+        let gap = now.saturating_duration_since(std::mem::replace(&mut self.looked, now));
+        if gap < STOOD_STILL {
+            return;
+        }
+        tracing::warn!(?gap, "this leader stood still: the silence of its workers begins anew");
+        self.since += gap;
+        for at in self.heard.values_mut() {
+            *at = (*at + gap).min(now);
+        }
+    }
+
+    /// What changes in the verdicts on the state's nodes. To be asked regularly.
+    pub(crate) fn verdicts(&mut self, state: &State, now: Instant) -> Vec<Verdict> {
+        self.look(now);
         let mut silent = Vec::new();
         let (mut nodes, mut heard) = (0, 0);
         for node in state.list(Kind::NODE, None) {
@@ -86,16 +104,18 @@ impl Liveness {
                 silent.push((name.clone(), silence, held, verdict));
             }
         }
-        self.heard.retain(|name, _| {
-            state.get(&kontiki_actors::ObjectKey::new(Kind::NODE, "", name)).is_some()
-        });
+        // A node that was heard a moment ago and is not there yet will be, and must not count as silent then.
+        let down = self.timings.down;
+        let there = |name: &str| state.get(&ObjectKey::new(Kind::NODE, "", name)).is_some();
+        self.heard.retain(|name, at| there(name) || now.saturating_duration_since(*at) < down);
+        self.submitted.retain(|_, (_, at)| now.saturating_duration_since(*at) < SUBMITTED);
         let doubt = heard == 0 && nodes > 1;
         let mut verdicts = Vec::new();
         for (node, silence, _, life) in silent {
             if doubt && life == Life::Down && silence < self.timings.all_silent {
                 continue;
             }
-            if self.submitted.get(&node).is_some_and(|(l, at)| *l == life && now.duration_since(*at) < SUBMITTED) {
+            if self.submitted.get(&node).is_some_and(|(l, _)| *l == life) {
                 continue;
             }
             self.submitted.insert(node.clone(), (life, now));
@@ -110,7 +130,7 @@ impl Liveness {
 }
 
 /// What the state holds of a node.
-pub fn life(node: &kontiki_actors::Object) -> Life {
+pub(super) fn life(node: &kontiki_actors::Object) -> Life {
     let Some(digest) = node.node() else { return Life::Down };
     if digest.ready == "True" {
         Life::Ready
@@ -132,7 +152,7 @@ fn severity(life: Life) -> u8 {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use kontiki_actors::{Document, Object, ObjectKey};
+    use kontiki_actors::{Document, Object};
     use serde_json::json;
 
     use super::*;
@@ -153,6 +173,17 @@ mod tests {
 
     const GRACE: Duration = Duration::from_secs(3);
 
+    /// Looks five times a second, as the live one does, until then; gives what was said on the way.
+    fn watch(
+        liveness: &mut Liveness,
+        state: &State,
+        from: Instant,
+        seconds: std::ops::Range<f64>,
+    ) -> Vec<Verdict> {
+        let (first, last) = ((seconds.start * 5.0).ceil() as u32, (seconds.end * 5.0).floor() as u32);
+        (first..=last).flat_map(|n| liveness.verdicts(state, from + Duration::from_millis(200) * n)).collect()
+    }
+
     #[test]
     fn silence_is_suspect_then_down() {
         let (state, start) = (cluster(&["a", "b", "c"]), Instant::now());
@@ -161,34 +192,63 @@ mod tests {
         for node in ["a", "b", "c"] {
             liveness.heard(node, at(0.1));
         }
-        assert!(liveness.verdicts(&state, at(1.0)).is_empty());
+        assert!(watch(&mut liveness, &state, start, 0.0..1.5).is_empty());
         liveness.heard("a", at(1.5));
         liveness.heard("b", at(1.5));
-        assert_eq!(lives(&liveness.verdicts(&state, at(1.7))), [("c", Life::Suspect)]);
-        assert!(liveness.verdicts(&state, at(1.8)).is_empty(), "said once");
-        liveness.heard("a", at(3.0));
-        liveness.heard("b", at(3.0));
-        assert_eq!(lives(&liveness.verdicts(&state, at(3.2))), [("c", Life::Down)]);
+        assert_eq!(
+            lives(&watch(&mut liveness, &state, start, 1.5..2.8)),
+            [("c", Life::Suspect)],
+            "said once"
+        );
+        liveness.heard("a", at(2.9));
+        liveness.heard("b", at(2.9));
+        assert_eq!(lives(&watch(&mut liveness, &state, start, 2.9..3.3)), [("c", Life::Down)]);
     }
 
     #[test]
     fn a_new_leader_gives_everybody_time() {
         let (state, start) = (cluster(&["a", "b"]), Instant::now());
         let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
-        liveness.heard("a", start + Duration::from_millis(2500));
-        assert_eq!(lives(&liveness.verdicts(&state, start + Duration::from_millis(2600))), [("b", Life::Suspect)]);
-        liveness.heard("a", start + Duration::from_millis(3000));
-        assert_eq!(lives(&liveness.verdicts(&state, start + Duration::from_millis(3100))), [("b", Life::Down)]);
+        liveness.heard("a", start);
+        assert!(watch(&mut liveness, &state, start, 0.0..1.4).is_empty());
+        liveness.heard("a", start + Duration::from_millis(1400));
+        assert_eq!(lives(&watch(&mut liveness, &state, start, 1.5..2.7)), [("b", Life::Suspect)]);
+        liveness.heard("a", start + Duration::from_millis(2800));
+        assert_eq!(lives(&watch(&mut liveness, &state, start, 2.8..3.1)), [("b", Life::Down)]);
     }
 
     #[test]
     fn mass_silence_is_not_mass_death() {
         let (state, start) = (cluster(&["a", "b", "c"]), Instant::now());
         let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
-        let verdicts = liveness.verdicts(&state, start + Duration::from_secs(10));
+        let verdicts = watch(&mut liveness, &state, start, 0.0..29.0);
         assert!(verdicts.iter().all(|v| v.life == Life::Suspect), "{verdicts:?}");
-        assert!(verdicts.is_empty() || verdicts.len() == 3);
-        let verdicts = liveness.verdicts(&state, start + Duration::from_secs(31));
+        let verdicts = watch(&mut liveness, &state, start, 29.2..30.0);
         assert_eq!(lives(&verdicts), [("a", Life::Down), ("b", Life::Down), ("c", Life::Down)]);
+    }
+
+    #[test]
+    fn a_leader_that_stood_still_condemns_nobody_for_it() {
+        let (state, start) = (cluster(&["a", "b"]), Instant::now());
+        let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
+        liveness.heard("a", start);
+        liveness.heard("b", start);
+        assert!(watch(&mut liveness, &state, start, 0.0..1.0).is_empty());
+        // Stopped for an hour; then one worker is heard before the other.
+        liveness.heard("a", start + Duration::from_secs(3600));
+        assert!(watch(&mut liveness, &state, start, 3600.0..3600.4).is_empty());
+        liveness.heard("a", start + Duration::from_millis(3_601_000));
+        let verdicts = watch(&mut liveness, &state, start, 3600.6..3601.8);
+        assert_eq!(lives(&verdicts), [("b", Life::Suspect)], "silence counts again");
+    }
+
+    #[test]
+    fn a_newcomer_is_not_condemned_between_its_greeting_and_its_object() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
+        assert!(watch(&mut liveness, &cluster(&[]), start, 0.0..60.0).is_empty());
+        liveness.heard("a", start + Duration::from_millis(60_100));
+        assert!(liveness.verdicts(&cluster(&[]), start + Duration::from_millis(60_200)).is_empty());
+        assert!(liveness.verdicts(&cluster(&["a"]), start + Duration::from_millis(60_400)).is_empty());
     }
 }

@@ -14,6 +14,6 @@ mod router;
 mod service;
 mod session;
 
-pub use liveness::{Liveness, LivenessTimings};
-pub use router::{Lead, Sessions, Step};
-pub use service::SessionService;
+pub(super) use liveness::{Liveness, LivenessTimings};
+pub(super) use router::{Lead, Resync, Sessions, Step};
+pub(super) use service::SessionService;

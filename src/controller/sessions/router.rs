@@ -6,26 +6,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use compact_str::CompactString;
 use kontiki_actors::{Input, Kind, ObjectKey};
 use kontiki_api::feed::FeedEvent;
 
 use super::{Liveness, LivenessTimings, session::Session};
 use crate::controller::{
+    crew::Vital,
     replica::Replica,
-    stage::{Stage, Submit},
+    stage::{Consensus, Stage, Submit},
 };
 
 /// How often silence is looked at.
 const TICK: Duration = Duration::from_millis(200);
 
 /// The actor.
-pub struct Sessions {
+pub(crate) struct Sessions {
     replica: Arc<Replica>,
     stage: Addr<Stage>,
+    consensus: Arc<dyn Consensus>,
     timings: LivenessTimings,
     leading: Option<Term>,
+    _vital: Vital,
 }
 
 struct Term {
@@ -43,12 +46,17 @@ struct Registered {
 /// This controller leads in this term, or (none) leads no more.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Lead(pub Option<u64>);
+pub(crate) struct Lead(pub Option<u64>);
+
+/// Events got lost on the way here: every worker begins a new session.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Resync;
 
 /// Committed events, in order.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Step(pub Vec<Arc<FeedEvent>>);
+pub(crate) struct Step(pub Vec<Arc<FeedEvent>>);
 
 /// A session begins; it gets every event after this. Refused when its term is over.
 #[derive(Message)]
@@ -79,6 +87,8 @@ pub(super) struct Heard(pub CompactString);
 pub(super) struct Interest {
     pub node: CompactString,
     pub objects: BTreeSet<ObjectKey>,
+    /// The revision that the worker got them at.
+    pub seen: u64,
 }
 
 /// What a session is told.
@@ -86,25 +96,45 @@ pub(super) struct Interest {
 #[rtype(result = "()")]
 pub(super) enum Tell {
     Events(Vec<Arc<FeedEvent>>),
+    /// These changed before the session could be told of it.
+    Look(BTreeSet<ObjectKey>),
     /// Another controller leads, or another session of this worker took over.
     Over,
 }
 
 impl Sessions {
     /// No session yet, not leading.
-    pub fn new(replica: Arc<Replica>, stage: Addr<Stage>, timings: LivenessTimings) -> Sessions {
-        Sessions { replica, stage, timings, leading: None }
+    pub(crate) fn new(
+        replica: Arc<Replica>,
+        stage: Addr<Stage>,
+        consensus: Arc<dyn Consensus>,
+        timings: LivenessTimings,
+        vital: Vital,
+    ) -> Sessions {
+        Sessions { replica, stage, consensus, timings, leading: None, _vital: vital }
     }
 
-    fn tick(&mut self) {
-        let Some(term) = &mut self.leading else { return };
-        let verdicts = term.liveness.verdicts(&self.replica.view(), Instant::now());
-        if !verdicts.is_empty() {
+    /// Looks who is silent. A leader that a majority does not confirm judges nobody: it may be the one that is cut off, and
+    /// what it decided would come true when it no longer is.
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        let Some(Term { term, liveness, .. }) = &mut self.leading else { return };
+        let verdicts = liveness.verdicts(&self.replica.view(), Instant::now());
+        if verdicts.is_empty() {
+            return;
+        }
+        let term = *term;
+        let confirmed = self.consensus.confirm(term).into_actor(self);
+        ctx.spawn(confirmed.map(move |confirmed, sessions, _| {
+            if confirmed.is_err() || sessions.leading.as_ref().is_none_or(|l| l.term != term) {
+                tracing::warn!(count = verdicts.len(), "no majority confirms this leader: it judges no worker");
+                return;
+            }
             for verdict in &verdicts {
                 tracing::info!(node = %verdict.node, life = ?verdict.life, reason = verdict.reason, "verdict");
             }
-            self.stage.do_send(Submit { input: Input::Verdicts(verdicts), request: None, trace: None, reply: None });
-        }
+            let input = Input::Verdicts(verdicts);
+            sessions.stage.do_send(Submit { input, request: None, trace: None, reply: None });
+        }));
     }
 }
 
@@ -129,7 +159,7 @@ impl Actor for Sessions {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.set_mailbox_capacity(65_536);
-        ctx.run_interval(TICK, |sessions, _| sessions.tick());
+        ctx.run_interval(TICK, |sessions, ctx| sessions.tick(ctx));
     }
 }
 
@@ -146,6 +176,18 @@ impl Handler<Lead> for Sessions {
             interested: BTreeMap::new(),
             liveness: Liveness::new(self.timings, Instant::now()),
         });
+    }
+}
+
+impl Handler<Resync> for Sessions {
+    type Result = ();
+
+    fn handle(&mut self, _: Resync, _: &mut Context<Self>) {
+        let Some(term) = &mut self.leading else { return };
+        term.interested.clear();
+        for registered in std::mem::take(&mut term.sessions).into_values() {
+            registered.address.do_send(Tell::Over);
+        }
     }
 }
 
@@ -211,10 +253,21 @@ impl Handler<Interest> for Sessions {
     type Result = ();
 
     fn handle(&mut self, interest: Interest, _: &mut Context<Self>) {
-        if let Some(term) = &mut self.leading {
-            for object in interest.objects {
-                term.interested.entry(object).or_default().insert(interest.node.clone());
+        let Some(term) = &mut self.leading else { return };
+        let view = self.replica.view();
+        let mut changed = BTreeSet::new();
+        for object in interest.objects {
+            // Events that passed by here before this interest was known.
+            let revision = view.get(&object).map(|found| found.revision);
+            if view.revision() > interest.seen && revision.is_none_or(|revision| revision > interest.seen) {
+                changed.insert(object.clone());
             }
+            term.interested.entry(object).or_default().insert(interest.node.clone());
+        }
+        if !changed.is_empty()
+            && let Some(session) = term.sessions.get(&interest.node)
+        {
+            session.address.do_send(Tell::Look(changed));
         }
     }
 }

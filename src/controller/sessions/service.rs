@@ -10,6 +10,7 @@ use std::{
 
 use actix::{Addr, AsyncContext};
 use kontiki_actors::input::NodeHello;
+use kontiki_api::GIT_VERSION;
 use kontiki_pki::{Peer, Role};
 use kontiki_proto::worker::{
     Controller, FromWorker, Hello, Redirect, ToWorker, Welcome, from_worker, sessions_server, to_worker,
@@ -25,7 +26,7 @@ use super::{
     session::{Parts, Session},
 };
 use crate::controller::{
-    crew::{Room, Spawner, start},
+    crew::{Room, Spawner, start_soon},
     replica::Replica,
     stage::Stage,
 };
@@ -38,7 +39,7 @@ const OUT_MAX: usize = 1024;
 const PODS_MAX: usize = 10_000;
 
 /// The gRPC service.
-pub struct SessionService {
+pub(crate) struct SessionService {
     pub(crate) node: Node,
     pub(crate) replica: Arc<Replica>,
     pub(crate) stage: Addr<Stage>,
@@ -123,10 +124,11 @@ impl sessions_server::Sessions for SessionService {
             sessions: self.sessions.clone(),
             redirect: Arc::new(move || Self::redirect(&node)),
         };
-        start(&*self.spawner, Room::Sessions, move |ctx| {
+        start_soon(&*self.spawner, Room::Sessions, move |ctx| {
             ctx.add_stream(inbound);
             Session::new(parts)
-        });
+        })
+        .await;
         Ok(Response::new(ReceiverStream::new(outbound)))
     }
 }
@@ -135,10 +137,16 @@ fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
+/// Processors as Kubernetes writes them: thousandths only where there are any.
+fn cpu(milli: i64) -> String {
+    if milli % 1000 == 0 { (milli / 1000).to_string() } else { format!("{milli}m") }
+}
+
 /// The worker's introduction as labels and a NodeStatus.
 fn node_hello(hello: &Hello) -> NodeHello {
     let info = hello.info.clone().unwrap_or_default();
     let mut labels: Vec<(String, String)> = hello.labels.clone().into_iter().collect();
+    labels.push(("node-role.kubernetes.io/worker".into(), String::new()));
     labels.push(("kubernetes.io/hostname".into(), hello.node.clone()));
     labels.push(("kubernetes.io/os".into(), info.operating_system.clone()));
     labels.push(("kubernetes.io/arch".into(), info.architecture.clone()));
@@ -147,7 +155,7 @@ fn node_hello(hello: &Hello) -> NodeHello {
     }
     labels.sort();
     let amounts = json!({
-        "cpu": format!("{}m", info.cpu_milli), "memory": format!("{}Ki", info.memory_bytes / 1024),
+        "cpu": cpu(info.cpu_milli), "memory": format!("{}Ki", info.memory_bytes / 1024),
         "ephemeral-storage": format!("{}Ki", info.ephemeral_storage_bytes / 1024), "pods": info.max_pods.to_string(),
     });
     let images: Vec<Value> =
@@ -159,8 +167,8 @@ fn node_hello(hello: &Hello) -> NodeHello {
         "nodeInfo": {
             "machineID": info.machine_id, "systemUUID": info.machine_id, "bootID": info.boot_id,
             "kernelVersion": info.kernel_version, "osImage": info.os_image,
-            "containerRuntimeVersion": info.container_runtime, "kubeletVersion": hello.version,
-            "kubeProxyVersion": hello.version, "operatingSystem": info.operating_system,
+            "containerRuntimeVersion": info.container_runtime, "kubeletVersion": GIT_VERSION,
+            "kubeProxyVersion": "", "operatingSystem": info.operating_system,
             "architecture": info.architecture,
         },
         "images": images,

@@ -6,7 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, StreamHandler, WrapFuture};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, StreamHandler, WrapFuture,
+};
 use compact_str::CompactString;
 use kontiki_actors::{
     Input, Kind, Object, ObjectKey, State,
@@ -14,8 +16,8 @@ use kontiki_actors::{
 };
 use kontiki_api::feed::FeedEvent;
 use kontiki_proto::worker::{
-    Assignments, FromWorker, HeartbeatAck, Hello, Redirect, ReportAck, StatusReport, ToWorker, Welcome, from_worker,
-    to_worker,
+    Assignments, FromWorker, HeartbeatAck, Hello, PodAssignment, Redirect, ReportAck, StatusReport, ToWorker,
+    Welcome, from_worker, to_worker,
 };
 use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
@@ -49,7 +51,7 @@ pub(super) struct Parts {
 }
 
 /// The actor.
-pub struct Session {
+pub(super) struct Session {
     parts: Parts,
     node: CompactString,
     sequence: u64,
@@ -116,7 +118,8 @@ impl Session {
             if pod.pod().is_some_and(|p| p.terminal()) && have.is_none() && !pod.meta.deleting() {
                 continue;
             }
-            if have == Some(pod.revision) {
+            // What a pod refers to may have changed meanwhile, and its later changes must be followed.
+            if have == Some(pod.revision) && dependencies(pod).is_empty() {
                 keep.push(pod.meta.uid.to_string());
             } else {
                 put.push(pod.clone());
@@ -125,11 +128,14 @@ impl Session {
         let mut later = put.split_off(put.len().min(PODS_PER_MESSAGE));
         // What travels later is kept for now, so that the complete message does not stop it.
         keep.extend(later.iter().map(|pod| pod.meta.uid.to_string()));
-        let put = put.iter().map(|pod| self.assign(&state, pod)).collect();
-        self.send(to_worker::What::Assignments(Assignments { complete: true, put, keep, remove: vec![] }), ctx);
+        let put = put.iter().map(|pod| self.assign(&state, pod, None)).collect();
+        self.send(
+            to_worker::What::Assignments(Assignments { complete: true, put, keep, remove: vec![] }),
+            ctx,
+        );
         while !later.is_empty() {
             let rest = later.split_off(later.len().min(PODS_PER_MESSAGE));
-            let put = later.iter().map(|pod| self.assign(&state, pod)).collect();
+            let put = later.iter().map(|pod| self.assign(&state, pod, None)).collect();
             let more = Assignments { complete: false, put, keep: vec![], remove: vec![] };
             self.send(to_worker::What::Assignments(more), ctx);
             later = rest;
@@ -140,15 +146,21 @@ impl Session {
         self.follow(early, ctx);
     }
 
-    fn assign(&mut self, state: &State, pod: &Object) -> kontiki_proto::worker::PodAssignment {
+    fn assign(&mut self, state: &State, pod: &Object, trace: Option<&str>) -> PodAssignment {
         let needed = dependencies(pod);
+        let mut unknown = BTreeSet::new();
         for object in &needed {
-            self.users.entry(object.clone()).or_default().insert(pod.key.clone());
+            let users = self.users.entry(object.clone()).or_default();
+            if users.is_empty() {
+                unknown.insert(object.clone());
+            }
+            users.insert(pod.key.clone());
         }
-        if !needed.is_empty() {
-            self.parts.sessions.do_send(Interest { node: self.node.clone(), objects: needed.clone() });
+        if !unknown.is_empty() {
+            let interest = Interest { node: self.node.clone(), objects: unknown, seen: state.revision() };
+            self.parts.sessions.do_send(interest);
         }
-        assignment(state, pod, &needed)
+        assignment(state, pod, &needed, trace)
     }
 
     /// Committed events become assignments.
@@ -165,7 +177,7 @@ impl Session {
             if key.kind != Kind::POD {
                 for pod in self.users.get(key).into_iter().flatten() {
                     if let Some(pod) = state.get(pod).filter(|o| mine(o, &self.node)) {
-                        put.insert(pod.key.clone(), pod.clone());
+                        put.insert(pod.key.clone(), (pod.clone(), event.trace.clone()));
                     }
                 }
                 continue;
@@ -184,17 +196,35 @@ impl Session {
             if let Some(new) = new
                 && old.is_none_or(|old| is_news(old, new))
             {
-                put.insert(key.clone(), new.clone());
+                put.insert(key.clone(), (new.clone(), event.trace.clone()));
             }
         }
         self.users.retain(|_, users| !users.is_empty());
+        self.hand_out(&state, put.into_values().collect(), remove, ctx);
+    }
+
+    /// Objects that pods refer to changed before the session was told of their changes.
+    fn look_again(&mut self, objects: &BTreeSet<ObjectKey>, ctx: &mut Context<Self>) {
+        let state = self.parts.replica.view();
+        let users: BTreeSet<&ObjectKey> =
+            objects.iter().filter_map(|key| self.users.get(key)).flatten().collect();
+        let put = users.into_iter().filter_map(|pod| state.get(pod)).map(|pod| (pod.clone(), None)).collect();
+        self.hand_out(&state, put, Vec::new(), ctx);
+    }
+
+    fn hand_out(
+        &mut self,
+        state: &State,
+        put: Vec<(Arc<Object>, Option<Arc<str>>)>,
+        remove: Vec<String>,
+        ctx: &mut Context<Self>,
+    ) {
         if put.is_empty() && remove.is_empty() {
             return;
         }
-        let put: Vec<_> = put.into_values().collect();
         let mut remove = Some(remove);
         for chunk in put.chunks(PODS_PER_MESSAGE).chain(put.is_empty().then_some(&[][..])) {
-            let put = chunk.iter().map(|pod| self.assign(&state, pod)).collect();
+            let put = chunk.iter().map(|(pod, trace)| self.assign(state, pod, trace.as_deref())).collect();
             let remove = remove.take().unwrap_or_default();
             let message = Assignments { complete: false, put, keep: vec![], remove };
             self.send(to_worker::What::Assignments(message), ctx);
@@ -209,6 +239,7 @@ impl Session {
         }
         let serial = report.serial;
         let view = self.parts.replica.view();
+        let trace = report.pods.iter().map(|p| p.traceparent.clone()).find(|t| !t.is_empty());
         let (reports, strangers) = read_report(&self.node, report, &view);
         if !strangers.is_empty() {
             let message = Assignments { complete: false, put: vec![], keep: vec![], remove: strangers };
@@ -219,7 +250,7 @@ impl Session {
             return;
         }
         let (reply, answer) = oneshot::channel::<Answer>();
-        let submit = Submit { input: Input::Reports(reports), request: None, trace: None, reply: Some(reply) };
+        let submit = Submit { input: Input::Reports(reports), request: None, trace, reply: Some(reply) };
         if self.parts.stage.try_send(submit).is_err() {
             // Not acknowledged: the worker sends it again.
             self.over(ctx);
@@ -330,6 +361,7 @@ impl Handler<Tell> for Session {
     fn handle(&mut self, tell: Tell, ctx: &mut Context<Self>) {
         match tell {
             Tell::Events(events) => self.follow(events, ctx),
+            Tell::Look(objects) => self.look_again(&objects, ctx),
             Tell::Over => self.over(ctx),
         }
     }

@@ -21,6 +21,8 @@ pub(super) struct Cut {
     pub(super) since_ms: Option<i64>,
     pub(super) limit_bytes: Option<u64>,
     pub(super) timestamps: bool,
+    /// What is written from now on is wanted too.
+    pub(super) growing: bool,
 }
 
 /// A place in a log file.
@@ -30,6 +32,8 @@ pub(super) struct Reader {
     inode: u64,
     cut: Cut,
     left: u64,
+    /// How much of the file is still to be read.
+    unread: u64,
     pending: Vec<u8>,
     /// The last line goes on: it has its timestamp already.
     within_line: bool,
@@ -39,38 +43,45 @@ impl Reader {
     /// Opens a log at the place where the cut begins.
     pub(super) async fn open(path: &Path, cut: Cut) -> io::Result<Reader> {
         let mut file = File::open(path).await?;
-        let inode = file.metadata().await?.ino();
+        let metadata = file.metadata().await?;
+        let (inode, end) = (metadata.ino(), metadata.len());
+        let mut start = 0;
         if let Some(lines) = cut.tail_lines {
-            let start = tail(&mut file, lines).await?;
+            start = tail(&mut file, lines, end).await?;
             file.seek(SeekFrom::Start(start)).await?;
         }
         let left = cut.limit_bytes.unwrap_or(u64::MAX);
-        Ok(Reader { path: path.to_owned(), file, inode, cut, left, pending: Vec::new(), within_line: false })
+        let unread = if cut.growing { u64::MAX } else { end - start };
+        let (path, pending) = (path.to_owned(), Vec::new());
+        Ok(Reader { path, file, inode, cut, left, unread, pending, within_line: false })
     }
 
     /// Nothing more is wanted.
     pub(super) fn is_done(&self) -> bool {
-        self.left == 0
+        self.left == 0 || self.unread == 0
     }
 
     /// The next output; none at what is the end for now.
     pub(super) async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut out = Vec::new();
-        while out.is_empty() && self.left > 0 {
+        while out.is_empty() && !self.is_done() {
             let mut chunk = [0_u8; CHUNK];
-            let count = self.file.read(&mut chunk).await?;
+            let room = usize::try_from(self.unread).map_or(CHUNK, |unread| unread.min(CHUNK));
+            let count = self.file.read(&mut chunk[..room]).await?;
             if count > 0 {
+                self.unread -= count as u64;
                 self.pending.extend_from_slice(&chunk[..count]);
                 self.drain(&mut out);
                 continue;
             }
             let Some((file, inode)) = self.successor().await? else { return Ok(None) };
             // What was written between the last look and the rotation comes first.
-            let count = self.file.read(&mut chunk).await?;
+            let count = self.file.read(&mut chunk[..room]).await?;
             if count == 0 {
                 (self.file, self.inode) = (file, inode);
                 self.pending.clear();
             } else {
+                self.unread -= count as u64;
                 self.pending.extend_from_slice(&chunk[..count]);
                 self.drain(&mut out);
             }
@@ -121,9 +132,8 @@ impl Reader {
     }
 }
 
-/// Where the last `lines` lines begin, read from the end in chunks.
-async fn tail(file: &mut File, lines: u64) -> io::Result<u64> {
-    let end = file.metadata().await?.len();
+/// Where the last `lines` lines before `end` begin, read from there in chunks.
+async fn tail(file: &mut File, lines: u64, end: u64) -> io::Result<u64> {
     if lines == 0 {
         return Ok(end);
     }

@@ -72,10 +72,11 @@ impl Service {
             since_ms: request.since_time_ms,
             limit_bytes: request.limit_bytes.map(positive),
             timestamps: request.timestamps,
+            growing: request.follow && !request.previous,
         };
         let folder = self.layout.logs(&namespace, &name, &request.pod_uid);
         let path = folder.join(&container).join(format!("{attempt}.log"));
-        let follow = (request.follow && !request.previous).then_some(runs);
+        let follow = cut.growing.then_some(runs);
         let (out, chunks) = mpsc::channel(CHUNKS_MAX);
         let sending = Sending { path, cut, container, attempt, follow, out };
         tokio::spawn(sending.run());

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt;
 
 use super::Service;
+use super::reader::{Cut, Reader};
 use crate::agent::crew::{Command, Subject};
 use crate::agent::layout::Layout;
 use crate::pod::driver::{LogState, Runs};
@@ -84,6 +85,17 @@ async fn a_log_is_cut_as_it_was_asked_for() {
         fixture.all(LogsRequest { timestamps: true, ..ask() }).await.unwrap(),
         "2026-01-01T00:00:01.5Z one\n2026-01-01T00:00:02Z two\n2026-01-01T00:00:03Z three\n"
     );
+}
+
+#[tokio::test]
+async fn lines_that_come_while_it_is_read_are_not_among_the_last() {
+    let fixture = fixture(ended());
+    let path = fixture.dir.path().join("logs/ns_p_u/c/1.log");
+    let cut = Cut { tail_lines: Some(1), ..Cut::default() };
+    let mut reader = Reader::open(&path, cut).await.unwrap();
+    fixture.append("2026-01-01T00:00:04Z stdout F four\n");
+    assert_eq!(reader.next().await.unwrap().unwrap(), b"three\n");
+    assert_eq!(reader.next().await.unwrap(), None);
 }
 
 #[tokio::test]

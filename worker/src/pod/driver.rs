@@ -295,6 +295,7 @@ impl Driver {
                 name: metadata.name.clone(),
                 status: status.into(),
                 gone: self.gone,
+                traceparent: self.kept.assignment.traceparent.clone(),
             });
         }
     }

@@ -31,6 +31,9 @@ pub struct Assignment {
     pub pod: Box<RawValue>,
     /// What it refers to.
     pub dependencies: Vec<Object>,
+    /// The trace that it belongs to, in W3C's form; may be empty.
+    #[serde(default)]
+    pub traceparent: String,
 }
 
 /// A ConfigMap or Secret.
@@ -60,7 +63,7 @@ pub enum AssignmentError {
 impl Assignment {
     /// Checks what came over the wire.
     pub fn receive(assignment: PodAssignment) -> Result<(Assignment, Pod), AssignmentError> {
-        let PodAssignment { uid, namespace, name, revision, pod, dependencies } = assignment;
+        let PodAssignment { uid, namespace, name, revision, pod, dependencies, traceparent } = assignment;
         for part in [&uid, &namespace, &name] {
             if !Layout::is_plain(part) {
                 return Err(AssignmentError::Name(part.clone()));
@@ -81,7 +84,7 @@ impl Assignment {
             return Err(AssignmentError::Name(wrong.clone()));
         }
         let pod = serde_json::from_slice(&pod)?;
-        Ok((Assignment { uid, namespace, name, revision, pod, dependencies }, parsed))
+        Ok((Assignment { uid, namespace, name, revision, pod, dependencies, traceparent }, parsed))
     }
 
     /// Whether this says something that `known` does not: a newer pod, or the same with other dependencies.

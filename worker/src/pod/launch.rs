@@ -8,6 +8,8 @@ use super::driver::{Driver, logs};
 use super::env::{Sources, expand};
 use super::observed::{Run, State};
 use super::quantity;
+use tracing::Instrument;
+
 use crate::runtime::{ContainerSpec, Exit, ImageRef, RuntimeError};
 use crate::volume;
 
@@ -37,7 +39,9 @@ impl Driver {
             format!("Container image \"{}\" already present on machine", container.image),
         );
         let uid = &pod.metadata.uid;
-        match self.host.runtime.start_container(uid, spec).await {
+        let span = tracing::info_span!("container.start", pod = pod.metadata.name, container = name);
+        let span = kontiki_proto::trace::follow(span, Some(&self.kept.assignment.traceparent));
+        match self.host.runtime.start_container(uid, spec).instrument(span).await {
             Ok(started) => {
                 let (container_id, started_ms) = (started.container_id, started.started_at_ms);
                 let record = self.kept.observed.record_mut(name);

@@ -355,6 +355,9 @@ impl Observed {
             if let Some(run) = record.run() {
                 let exit = killed(run.started_ms, now_ms);
                 record.end(exit, Some("Error"));
+                // The machine or its operator did that, not the container: it starts again without a pause.
+                record.crash_delay_ms = 0;
+                record.retry_ms = now_ms;
             }
         }
         if self.outcome(pod).is_none() {

@@ -9,6 +9,7 @@ use super::document::{Container, Pod};
 use super::env::Machine;
 use super::observed::{Condition, Ended, Observed, Outcome, Record, State, restarts};
 use super::step::main_ran;
+use crate::runtime::RuntimeError;
 
 /// RFC 3339 with whole seconds, as Kubernetes' times are.
 pub fn time(ms: i64) -> String {
@@ -227,11 +228,13 @@ fn states(pod: &Pod, seen: &Observed, container: &Container, record: &Record, in
         }
         State::Ended(ended) => {
             let again = restarts(pod.spec.restart_policy, container, init, ended.exit.code)
-                && record.crash_delay_ms > 0
                 && seen.stop_by_ms().is_none();
             let terminated = json!({ "terminated": terminated(ended) });
-            if again {
+            if again && record.crash_delay_ms > 0 {
                 (waiting("CrashLoopBackOff", &crash_message(pod, container, record)), terminated)
+            } else if again && ended.reason == RuntimeError::START_ERROR {
+                // It never ran, and is about to be tried again.
+                (waiting("RunContainerError", &ended.exit.message), terminated)
             } else {
                 (terminated, last)
             }

@@ -60,7 +60,7 @@ impl RuntimeError {
         match self {
             Self::ImageMissing(_) => "ErrImageNeverPull",
             Self::ImageBroken { .. } => "ErrImagePull",
-            Self::StartFailed(_) => "StartError",
+            Self::StartFailed(_) => Self::START_ERROR,
             Self::CreateFailed(_) => "CreateContainerError",
             Self::Invalid(_) => "CreateContainerConfigError",
             Self::PodUnknown(_)
@@ -70,6 +70,8 @@ impl RuntimeError {
         }
     }
 
+    /// The word for a container that was created but never ran.
+    pub const START_ERROR: &str = "StartError";
     /// The exit code of a container that was created but never ran, as container runtimes report it.
     pub const START_ERROR_CODE: i32 = 128;
 }

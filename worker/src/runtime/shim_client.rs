@@ -35,6 +35,8 @@ pub struct ShimConfig {
     pub cgroup_parent: String,
     /// A log of this size is replaced by a new one; one older is kept.
     pub log_bytes_max: u64,
+    /// Whether this process may make containers. If not, every pod runs as plain processes, as with `runtimeClassName: host`.
+    pub containers: bool,
 }
 
 impl ShimConfig {
@@ -45,6 +47,7 @@ impl ShimConfig {
             data_dir: data_dir.into(),
             cgroup_parent: "/kontiki".to_owned(),
             log_bytes_max: 10 << 20,
+            containers: rustix::process::geteuid().is_root(),
         }
     }
 }
@@ -174,7 +177,10 @@ impl Runtime for ShimRuntime {
         })
     }
 
-    async fn start_pod(&self, pod: PodSandbox) -> Result<(), RuntimeError> {
+    async fn start_pod(&self, mut pod: PodSandbox) -> Result<(), RuntimeError> {
+        if !self.config.containers {
+            pod.class = RuntimeClass::Host;
+        }
         let uid = pod.uid.clone();
         let dir = self.pod_dir(&uid)?;
         if pod.blob.len() > BLOB_MAX {

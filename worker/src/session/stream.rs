@@ -1,6 +1,7 @@
 //! One session, from the greeting to its end.
 
 use std::collections::VecDeque;
+use std::error::Error;
 use std::time::Duration;
 
 use kontiki_proto::worker::from_worker::What as Out;
@@ -10,6 +11,7 @@ use kontiki_proto::worker::{FromWorker, Heartbeat, ToWorker, Welcome};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
 use tracing::{info, warn};
 
 use super::fence::Verdict;
@@ -23,6 +25,8 @@ const FIRST_ANSWER: Duration = Duration::from_secs(2);
 /// A leader that is silent for this many beats is gone, but not before a pause of a busy machine has passed.
 const SILENT_BEATS: u32 = 3;
 const SILENCE_MIN: Duration = Duration::from_secs(1);
+/// Letters of a cause that are logged.
+const CAUSE_MAX: usize = 160;
 /// A complete assignment lists every pod of this worker with all that they refer to.
 const MESSAGE_MAX: usize = 256 << 20;
 
@@ -51,7 +55,7 @@ impl Session {
         let begun = Instant::now();
         let mut incoming = match timeout(FIRST_ANSWER, client.session(ReceiverStream::new(rest))).await {
             Ok(Ok(response)) => response.into_inner(),
-            Ok(Err(status)) => return failed(status.to_string()),
+            Ok(Err(status)) => return failed(cause(&status)),
             Err(_) => return failed("no answer".to_owned()),
         };
         let mut live = Live {
@@ -74,7 +78,7 @@ impl Session {
                         }
                     }
                     Ok(None) => return lost("it closed the session".to_owned()),
-                    Err(status) => return lost(status.to_string()),
+                    Err(status) => return lost(cause(&status)),
                 },
                 () = beat(&mut live.beats) => live.beat(),
                 () = self.outbox.changed(), if welcomed => {}
@@ -183,6 +187,17 @@ impl Live {
             }
         }
     }
+}
+
+/// What happened, in a few words: tonic wraps its causes several times over.
+fn cause(status: &Status) -> String {
+    let mut cause: &dyn Error = status;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    let words = if cause.is::<Status>() { status.message().to_owned() } else { cause.to_string() };
+    let first = words.split(": http").next().unwrap_or_default().trim();
+    if first.is_empty() { format!("{:?}", status.code()) } else { first.chars().take(CAUSE_MAX).collect() }
 }
 
 async fn beat(beats: &mut Option<Interval>) {

@@ -83,6 +83,7 @@ impl Worker {
             revision,
             pod: pod.to_string().into(),
             dependencies: dependencies.iter().map(dependency).collect(),
+            traceparent: String::new(),
         };
         self.assign(Assignments { put: vec![put], ..Assignments::default() }).await;
     }
@@ -200,6 +201,8 @@ async fn a_container_that_exits_at_once_is_restarted_with_pauses() {
 async fn a_command_that_does_not_exist_is_a_start_error() {
     let mut worker = Worker::new().await;
     worker.put(1, pod(json!({ "command": ["missing"] })), &[]).await;
+    let status = worker.until_waiting("RunContainerError").await;
+    assert!(state(&status)["waiting"]["message"].as_str().unwrap().contains("executable file not found"));
     let status = worker.until_waiting("CrashLoopBackOff").await;
     let last = &status["containerStatuses"][0]["lastState"]["terminated"];
     assert_eq!((&last["reason"], &last["exitCode"]), (&json!("StartError"), &json!(128)));

@@ -1,0 +1,56 @@
+//! The leader's clock: it enters the state only in entries. It follows the machine's clock, but never goes back: while that
+//! one is behind, it goes on by the time that really passes, so that no wake-up waits for the hour that was taken back.
+
+use std::time::Instant;
+
+/// The machine's clock, Unix milliseconds.
+pub(crate) fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// The clock of one process.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    last: Option<(i64, Instant)>,
+}
+
+impl Clock {
+    /// The time.
+    pub(super) fn read(&mut self) -> i64 {
+        self.tell(now_ms(), Instant::now())
+    }
+
+    fn tell(&mut self, machine_ms: i64, now: Instant) -> i64 {
+        let at_least = self.last.map_or(machine_ms, |(told, then)| {
+            let passed = now.saturating_duration_since(then).as_millis();
+            told.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX))
+        });
+        if machine_ms >= at_least {
+            self.last = Some((machine_ms, now));
+            return machine_ms;
+        }
+        // What was told stays the base, so that parts of milliseconds do not get lost by reading often.
+        at_least
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn it_never_goes_back_and_never_stands_still() {
+        let (mut clock, start) = (Clock::default(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        assert_eq!(clock.tell(10_000, at(0)), 10_000);
+        assert_eq!(clock.tell(10_100, at(100)), 10_100);
+        // An hour back.
+        assert_eq!(clock.tell(10_200 - 3_600_000, at(200)), 10_200);
+        assert_eq!(clock.tell(15_000 - 3_600_000, at(5000)), 15_000);
+        // And right again.
+        assert_eq!(clock.tell(16_000, at(5500)), 16_000);
+        assert_eq!(clock.tell(16_001, at(5501)), 16_001);
+    }
+}

@@ -1,0 +1,334 @@
+//! The desk: what waits, the state that is decided on, and what is on its way. A plain struct without a task of its own.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::BoxFuture;
+use kontiki_actors::{Entry, Input, RequestId, State};
+use kontiki_raft::ProposeError;
+use tokio::sync::oneshot;
+use tracing::Instrument;
+
+use super::{
+    Answer, StageError, Submit, WAITING_MAX,
+    clock::Clock,
+    consensus::{Consensus, Settled},
+    decide::{Actors, Case, settle},
+    flight::{Flights, Kind, Replies, stage_error},
+};
+use crate::controller::telemetry;
+
+/// Entries that may be on their way at once.
+const IN_FLIGHT_MAX: usize = 8;
+/// Turns in one entry.
+const TURNS_MAX: usize = 256;
+/// Bytes of changes after which an entry is closed. A turn that is larger gets an entry of its own.
+const ENTRY_BYTES: usize = 1 << 20;
+/// Time after which an entry is closed, so that the first of its callers does not wait for the last.
+const ENTRY_TIME: Duration = Duration::from_millis(5);
+/// Reports of workers that are merged into one turn.
+const REPORTS_MAX: usize = 512;
+/// Wake-ups in one turn.
+const WAKES_MAX: usize = 256;
+/// After an entry was refused, wake-ups wait this long.
+const REST: Duration = Duration::from_millis(250);
+
+/// What the actor must see to.
+pub(super) enum Task {
+    /// Something is on its way; [`Desk::settled`] is told how it ended.
+    Settles(u64, Settled),
+    /// The folded state catches up; [`Desk::caught_up`] is told.
+    CatchesUp(u64, BoxFuture<'static, bool>),
+}
+
+/// Whether this controller leads, as far as the desk is concerned.
+enum Post {
+    Idle,
+    /// It leads, but the state that it is to begin with is not there yet.
+    Entering {
+        term: u64,
+        asked: bool,
+    },
+    Leading {
+        term: u64,
+        state: State,
+    },
+}
+
+struct Waiting {
+    input: Input,
+    request: Option<RequestId>,
+    trace: Option<String>,
+    replies: Vec<oneshot::Sender<Answer>>,
+}
+
+impl Waiting {
+    /// Nobody waits for it any more: its caller was told that it may be done or not, or will come again.
+    fn is_forsaken(&self) -> bool {
+        !self.replies.is_empty() && self.replies.iter().all(oneshot::Sender::is_closed)
+    }
+}
+
+/// One entry in the making.
+struct Batch {
+    /// The state before it, for the case that it is refused.
+    before: State,
+    entry: Entry,
+    replies: Replies,
+}
+
+/// The desk.
+pub(super) struct Desk {
+    consensus: Arc<dyn Consensus>,
+    actors: Actors,
+    post: Post,
+    first: Option<Input>,
+    waiting: VecDeque<Waiting>,
+    flights: Flights,
+    clock: Clock,
+    /// A wake-up waits; no further one is due before that is decided.
+    ringing: bool,
+    rest_until: Option<Instant>,
+}
+
+impl Desk {
+    pub(super) fn new(consensus: Arc<dyn Consensus>, actors: Actors) -> Desk {
+        Desk {
+            consensus,
+            actors,
+            post: Post::Idle,
+            first: None,
+            waiting: VecDeque::new(),
+            flights: Flights::default(),
+            clock: Clock::default(),
+            ringing: false,
+            rest_until: None,
+        }
+    }
+
+    /// Takes something in, or says at once that it does not.
+    pub(super) fn submit(&mut self, submit: Submit) {
+        let Submit { input, request, trace, reply } = submit;
+        let refused = match &self.post {
+            Post::Idle => Some(StageError::NotLeader),
+            _ if self.waiting.len() >= WAITING_MAX => Some(StageError::Overloaded),
+            _ => None,
+        };
+        let replies: Vec<_> = reply.into_iter().collect();
+        match refused {
+            Some(error) => refuse(replies, &error),
+            None => self.waiting.push_back(Waiting { input, request, trace, replies }),
+        }
+    }
+
+    /// This controller leads. The folded state holds everything that was committed before this term.
+    pub(super) fn enter(&mut self, term: u64, first: Input) {
+        self.first = Some(first);
+        if self.flights.any_of(term) {
+            // It led this very term a moment ago: the state that is folded lacks what is still on its way.
+            self.post = Post::Entering { term, asked: false };
+        } else {
+            self.begin(term);
+        }
+    }
+
+    /// This controller leads no more. What is on its way settles by itself; its callers get an answer.
+    pub(super) fn leave(&mut self) {
+        if !matches!(self.post, Post::Idle) {
+            tracing::info!("this controller leads no more");
+        }
+        self.post = Post::Idle;
+        self.refuse_waiting();
+    }
+
+    fn begin(&mut self, term: u64) {
+        let state = self.consensus.view();
+        tracing::info!(term, revision = state.revision(), "this controller leads");
+        self.flights.begin();
+        self.rest_until = None;
+        self.post = Post::Leading { term, state };
+        if let Some(input) = self.first.clone() {
+            self.waiting.push_front(Waiting { input, request: None, trace: None, replies: Vec::new() });
+        }
+    }
+
+    fn refuse_waiting(&mut self) {
+        self.ringing = false;
+        for waiting in self.waiting.drain(..) {
+            refuse(waiting.replies, &StageError::NotLeader);
+        }
+    }
+
+    /// Something that was on its way is committed and folded, or will not be.
+    pub(super) fn settled(&mut self, id: u64, result: Result<(), ProposeError>) {
+        let failed = self.flights.settled(id, result);
+        if let Post::Leading { term, .. } = self.post
+            && failed == Some(term)
+        {
+            // What was decided on is not what is committed: begin again from that.
+            self.post = Post::Entering { term, asked: false };
+        }
+    }
+
+    /// The folded state holds everything that is committed, or could not get there.
+    pub(super) fn caught_up(&mut self, of: u64, done: bool) {
+        match self.post {
+            Post::Entering { term, asked: true } if term == of => {
+                if done {
+                    self.begin(term);
+                } else {
+                    self.post = Post::Entering { term, asked: false };
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Decides what waits, as far as entries may be on their way.
+    pub(super) fn pump(&mut self) -> Vec<Task> {
+        let mut tasks = Vec::new();
+        if let Post::Entering { term, asked: false } = self.post {
+            // Again and again, if need be: only whoever says that the leadership is over knows that it is.
+            if !self.flights.any_of(term) {
+                self.post = Post::Entering { term, asked: true };
+                tasks.push(Task::CatchesUp(term, self.consensus.catch_up(term)));
+            }
+        }
+        while self.flights.len() < IN_FLIGHT_MAX
+            && !self.waiting.is_empty()
+            && let Some(batch) = self.decide()
+        {
+            tasks.extend(self.launch(batch));
+        }
+        tasks
+    }
+
+    /// Decides what waits until an entry is full.
+    fn decide(&mut self) -> Option<Batch> {
+        let Post::Leading { term, state } = &mut self.post else { return None };
+        let mut batch = Batch {
+            before: state.clone(),
+            entry: Entry { term: *term, turns: Vec::new() },
+            replies: Vec::new(),
+        };
+        let (started, mut bytes) = (Instant::now(), 0);
+        while let Some(mut next) = self.waiting.pop_front() {
+            if next.is_forsaken() {
+                continue;
+            }
+            merge_reports(&mut next, &mut self.waiting);
+            let before = state.clone();
+            let _span = telemetry::turn_span(next.trace.as_deref()).entered();
+            let case = Case {
+                actors: self.actors,
+                input: &next.input,
+                request: next.request.as_ref(),
+                trace: next.trace.as_deref(),
+                now_ms: self.clock.read(),
+            };
+            match settle(state, &case) {
+                Ok(decided) => {
+                    let weight: usize =
+                        decided.turns.iter().flat_map(|t| &t.changes).map(|c| c.weight()).sum();
+                    if weight > ENTRY_BYTES && !batch.entry.turns.is_empty() {
+                        *state = before;
+                        self.waiting.push_front(next);
+                        break;
+                    }
+                    bytes += weight;
+                    batch.entry.turns.extend(decided.turns);
+                    let outcome = decided.outcome;
+                    batch.replies.extend(next.replies.into_iter().map(|sender| (sender, outcome.clone())));
+                }
+                Err(error) => refuse(next.replies, &error),
+            }
+            if matches!(next.input, Input::Wake(_)) {
+                self.ringing = false;
+            }
+            if batch.entry.turns.len() >= TURNS_MAX || bytes >= ENTRY_BYTES || started.elapsed() >= ENTRY_TIME
+            {
+                break;
+            }
+        }
+        Some(batch)
+    }
+
+    fn launch(&mut self, batch: Batch) -> Option<Task> {
+        let Batch { before, entry, replies } = batch;
+        let term = entry.term;
+        if entry.turns.is_empty() {
+            // Nothing changed. That holds if everything it was decided on comes true, and this controller leads still.
+            if replies.is_empty() {
+                return None;
+            }
+            let id = self.flights.add(term, Kind::Confirmation, replies);
+            return Some(Task::Settles(id, self.consensus.confirm(term)));
+        }
+        let limit = kontiki_actors::codec::LIMIT;
+        let proposed = entry
+            .encode()
+            .map_err(|error| {
+                tracing::error!(%error, "an entry cannot be encoded");
+                ProposeError::TooLarge { bytes: usize::MAX, limit }
+            })
+            .and_then(|bytes| self.consensus.propose(bytes, term));
+        match proposed {
+            Ok(settled) => {
+                let id = self.flights.add(term, Kind::Entry, replies);
+                Some(Task::Settles(id, Box::pin(settled.instrument(telemetry::propose_span(&entry)))))
+            }
+            Err(error) => {
+                // Nothing was decided after it, so that the state before it is the right one.
+                tracing::warn!(%error, "an entry was refused");
+                if let Post::Leading { state, .. } = &mut self.post {
+                    *state = before;
+                }
+                self.rest_until = Some(Instant::now() + REST);
+                refuse(replies.into_iter().map(|(sender, _)| sender).collect(), &stage_error(&error));
+                None
+            }
+        }
+    }
+
+    /// When the next wake-up is due, by the stage's clock, and how long until then.
+    pub(super) fn next_ring(&mut self) -> Option<(i64, Duration)> {
+        let Post::Leading { state, .. } = &self.post else { return None };
+        let at = state.next_wake_ms().filter(|_| !self.ringing)?;
+        let delay = u64::try_from(at.saturating_sub(self.clock.read())).unwrap_or(0);
+        let rest =
+            self.rest_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+        Some((at, Duration::from_millis(delay).max(rest)))
+    }
+
+    /// Wake-ups are due.
+    pub(super) fn ring(&mut self) {
+        let Post::Leading { state, .. } = &self.post else { return };
+        let due = state.due(self.clock.read(), WAKES_MAX);
+        if !due.is_empty() && !self.ringing {
+            self.ringing = true;
+            let input = Input::Wake(due);
+            self.waiting.push_back(Waiting { input, request: None, trace: None, replies: Vec::new() });
+        }
+    }
+}
+
+/// Reports that wait one after another are one turn: an owner counts once what many of its pods did.
+fn merge_reports(next: &mut Waiting, waiting: &mut VecDeque<Waiting>) {
+    let Input::Reports(reports) = &mut next.input else { return };
+    while reports.len() < REPORTS_MAX {
+        let Some(Waiting { input: Input::Reports(_), .. }) = waiting.front() else { return };
+        let Some(Waiting { input: Input::Reports(more), replies, .. }) = waiting.pop_front() else { return };
+        reports.extend(more);
+        next.replies.extend(replies);
+    }
+}
+
+fn refuse(replies: Vec<oneshot::Sender<Answer>>, error: &StageError) {
+    for sender in replies {
+        // Who went away needs no answer.
+        let _ = sender.send(Err(error.clone()));
+    }
+}

@@ -1,0 +1,104 @@
+//! What is on its way: entries, and confirmations of answers that changed nothing. Answers are given in order: none before
+//! everything that it was decided on is committed and folded.
+
+use std::collections::VecDeque;
+
+use kontiki_actors::Outcome;
+use kontiki_raft::ProposeError;
+use tokio::sync::oneshot;
+
+use super::{Answer, StageError};
+
+/// Who waits, and what for.
+pub(super) type Replies = Vec<(oneshot::Sender<Answer>, Outcome)>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An entry.
+    Entry,
+    /// A question whether this controller still leads.
+    Confirmation,
+}
+
+struct Flight {
+    id: u64,
+    term: u64,
+    kind: Kind,
+    replies: Replies,
+    result: Option<Result<(), ProposeError>>,
+}
+
+/// Everything that is on its way, the oldest first.
+#[derive(Default)]
+pub(super) struct Flights {
+    queue: VecDeque<Flight>,
+    next: u64,
+    /// The newest term in which an entry failed: what was decided after it was decided on a state that never came true.
+    failed: Option<u64>,
+}
+
+impl Flights {
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether something of this term is on its way.
+    pub(super) fn any_of(&self, term: u64) -> bool {
+        self.queue.iter().any(|flight| flight.term == term)
+    }
+
+    /// A new term begins, or an old one begins again, from the folded state.
+    pub(super) fn begin(&mut self) {
+        self.failed = None;
+    }
+
+    /// Something sets out.
+    pub(super) fn add(&mut self, term: u64, kind: Kind, replies: Replies) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.queue.push_back(Flight { id, term, kind, replies, result: None });
+        id
+    }
+
+    /// Something arrived, or did not. Gives the answers that are due. True when an entry of the term failed.
+    pub(super) fn settled(&mut self, id: u64, result: Result<(), ProposeError>) -> Option<u64> {
+        if let Some(flight) = self.queue.iter_mut().find(|flight| flight.id == id) {
+            flight.result = Some(result);
+        }
+        let mut failed = None;
+        while self.queue.front().is_some_and(|flight| flight.result.is_some()) {
+            let Some(Flight { term, kind, replies, result: Some(mut result), .. }) = self.queue.pop_front()
+            else {
+                break;
+            };
+            if kind == Kind::Confirmation && self.failed == Some(term) {
+                result = Err(ProposeError::NotLeader { leader: None });
+            }
+            if let (Kind::Entry, Err(error)) = (kind, &result) {
+                tracing::warn!(%error, term, "an entry was not committed");
+                (self.failed, failed) = (Some(term), Some(term));
+            }
+            answer(replies, result);
+        }
+        failed
+    }
+}
+
+fn answer(replies: Replies, result: Result<(), ProposeError>) {
+    let error = result.err().map(|error| stage_error(&error));
+    for (sender, outcome) in replies {
+        // Who went away needs no answer.
+        let _ = sender.send(error.clone().map_or(Ok(outcome), Err));
+    }
+}
+
+/// What a caller is told.
+pub(super) fn stage_error(error: &ProposeError) -> StageError {
+    match error {
+        ProposeError::NotLeader { .. } | ProposeError::Shutdown => StageError::NotLeader,
+        ProposeError::Busy => StageError::Overloaded,
+        ProposeError::StorageFull => StageError::StorageFull(error.to_string()),
+        ProposeError::TooLarge { .. } => StageError::TooLarge(error.to_string()),
+        ProposeError::Unknown => StageError::Unknown,
+    }
+}

@@ -1,0 +1,409 @@
+//! The desk on a consensus that is played: what is answered, when, in which order, and what a failure costs.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use futures_util::{FutureExt, future::BoxFuture};
+use kontiki_actors::{
+    Change, Context, Decision, Document, Entry, Input, Kind, Object, ObjectKey, Outcome, Rejection, Request,
+    State, decide, input::PodReport,
+};
+use kontiki_raft::ProposeError;
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::{
+    Answer, StageError, Submit, WAITING_MAX,
+    consensus::{Consensus, Settled},
+    desk::{Desk, Task},
+};
+
+type Ended = oneshot::Sender<Result<(), ProposeError>>;
+
+/// A consensus that commits what the test lets it commit.
+#[derive(Default)]
+struct Played {
+    folded: Mutex<State>,
+    proposed: Mutex<Vec<(Entry, Option<Ended>)>>,
+    asked: Mutex<Vec<Ended>>,
+    refuses: Mutex<Option<ProposeError>>,
+}
+
+impl Consensus for Arc<Played> {
+    fn view(&self) -> State {
+        self.folded.lock().clone()
+    }
+
+    fn propose(&self, entry: Vec<u8>, _term: u64) -> Result<Settled, ProposeError> {
+        if let Some(error) = self.refuses.lock().clone() {
+            return Err(error);
+        }
+        let (ended, settled) = oneshot::channel();
+        self.proposed.lock().push((Entry::decode(&entry).unwrap(), Some(ended)));
+        Ok(settled.map(Result::unwrap).boxed())
+    }
+
+    fn confirm(&self, _term: u64) -> Settled {
+        let (ended, settled) = oneshot::channel();
+        self.asked.lock().push(ended);
+        settled.map(Result::unwrap).boxed()
+    }
+
+    fn catch_up(&self, _term: u64) -> BoxFuture<'static, bool> {
+        std::future::ready(true).boxed()
+    }
+}
+
+/// Real actors, except that those called "poison" fail, reports only set a wake-up, and whoever is woken sleeps on.
+fn actors(state: &State, input: &Input, context: Context) -> Decision {
+    let mut state = state.clone();
+    let poison = |name: &str| assert!(name != "poison", "poisoned");
+    let changes: Vec<Change> = match input {
+        Input::Api(request) => {
+            poison(&request.key().name);
+            return decide(&state, input, context);
+        }
+        Input::Reports(reports) => {
+            reports.iter().for_each(|report| poison(&report.name));
+            reports
+                .iter()
+                .map(|report| Change::Wake { key: key(&report.name), at_ms: Some(i64::MAX) })
+                .collect()
+        }
+        Input::Wake(keys) => {
+            keys.iter().for_each(|key| poison(&key.name));
+            keys.iter().map(|key| Change::Wake { key: key.clone(), at_ms: None }).collect()
+        }
+        _ => Vec::new(),
+    };
+    for change in &changes {
+        state.apply(change);
+    }
+    Decision { changes, outcome: Outcome::Done, state }
+}
+
+struct Play {
+    consensus: Arc<Played>,
+    desk: Desk,
+    tasks: Vec<Task>,
+}
+
+impl Play {
+    /// A leader of term 1.
+    fn start() -> Play {
+        let consensus = Arc::new(Played::default());
+        let namespace = Document::from_value(json!({"metadata": {"name": "default"}}));
+        let namespace = Object::new(ObjectKey::new(Kind::NAMESPACE, "", "default"), 0, namespace);
+        consensus.folded.lock().restore(namespace);
+        let desk = Desk::new(Arc::new(consensus.clone()), actors);
+        let mut play = Play { consensus, desk, tasks: Vec::new() };
+        play.enter(1);
+        play
+    }
+
+    fn enter(&mut self, term: u64) {
+        self.desk.enter(term, Input::Bootstrap(Vec::new()));
+        self.run();
+    }
+
+    /// Does what the actor does, until nothing moves any more.
+    fn run(&mut self) {
+        loop {
+            self.tasks.extend(self.desk.pump());
+            let moves = self.tasks.iter_mut().enumerate().find_map(|(at, task)| {
+                let done = match task {
+                    Task::Settles(_, settled) => settled.now_or_never().map(Err),
+                    Task::CatchesUp(_, caught_up) => caught_up.now_or_never().map(Ok),
+                };
+                done.map(|done| (at, done))
+            });
+            let Some((at, done)) = moves else { return };
+            match (self.tasks.remove(at), done) {
+                (Task::Settles(id, _), Err(result)) => self.desk.settled(id, result),
+                (Task::CatchesUp(term, _), Ok(done)) => self.desk.caught_up(term, done),
+                _ => unreachable!("each task ends in its own way"),
+            }
+        }
+    }
+
+    fn put(&mut self, input: Input, request: Option<&str>) -> oneshot::Receiver<Answer> {
+        let (reply, answer) = oneshot::channel();
+        self.desk.submit(Submit { input, request: request.map(Into::into), trace: None, reply: Some(reply) });
+        answer
+    }
+
+    /// Submits and lets the desk go on.
+    fn submit(&mut self, input: Input, request: Option<&str>) -> oneshot::Receiver<Answer> {
+        let answer = self.put(input, request);
+        self.run();
+        answer
+    }
+
+    /// An entry is committed and folded.
+    fn commit(&mut self, at: usize) {
+        let (entry, ended) = {
+            let mut proposed = self.consensus.proposed.lock();
+            (proposed[at].0.clone(), proposed[at].1.take().unwrap())
+        };
+        let bytes = entry.encode().unwrap();
+        self.consensus.folded.lock().fold(&entry, &bytes);
+        ended.send(Ok(())).unwrap();
+        self.run();
+    }
+
+    fn fail(&mut self, at: usize, error: ProposeError) {
+        let ended = self.consensus.proposed.lock()[at].1.take().unwrap();
+        ended.send(Err(error)).unwrap();
+        self.run();
+    }
+
+    /// A majority says that this controller leads.
+    fn confirm(&mut self) {
+        let ended = self.consensus.asked.lock().remove(0);
+        ended.send(Ok(())).unwrap();
+        self.run();
+    }
+
+    fn entries(&self) -> usize {
+        self.consensus.proposed.lock().len()
+    }
+}
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey::new(Kind::CONFIG_MAP, "default", name)
+}
+
+fn create(name: &str) -> Input {
+    let document =
+        Document::from_value(json!({"metadata": {"name": name, "namespace": "default"}, "data": {"a": "1"}}));
+    Input::Api(Request::Create { key: key(name), generate_name: None, document, dry_run: false })
+}
+
+fn report(name: &str) -> PodReport {
+    PodReport {
+        node: "n".into(),
+        uid: name.into(),
+        namespace: "default".into(),
+        name: name.into(),
+        status: Default::default(),
+        gone: false,
+        events: Vec::new(),
+    }
+}
+
+fn open(answer: &mut oneshot::Receiver<Answer>) -> bool {
+    matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Empty))
+}
+
+fn revision(mut answer: oneshot::Receiver<Answer>) -> u64 {
+    match answer.try_recv().unwrap().unwrap() {
+        Outcome::Object { revision, .. } => revision,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn nothing_is_answered_before_it_is_committed_nor_before_what_it_was_decided_on() {
+    let mut play = Play::start();
+    let mut a = play.submit(create("a"), None);
+    let mut b = play.submit(create("b"), None);
+    let mut again = play.submit(create("a"), None);
+    assert_eq!(play.entries(), 2);
+    assert!(open(&mut a) && open(&mut b) && open(&mut again));
+    // The majority's word comes before the entries: the refusal was decided on an entry that is not committed yet.
+    play.confirm();
+    play.commit(1);
+    assert!(open(&mut a) && open(&mut b) && open(&mut again));
+    play.commit(0);
+    assert!(revision(a) < revision(b));
+    assert!(matches!(again.try_recv().unwrap(), Ok(Outcome::Rejected(Rejection::AlreadyExists(_)))));
+}
+
+#[test]
+fn a_refusal_is_not_told_before_a_majority_says_that_this_one_still_leads() {
+    let mut play = Play::start();
+    let a = play.submit(create("a"), None);
+    play.commit(0);
+    revision(a);
+    let mut again = play.submit(create("a"), None);
+    assert!(open(&mut again));
+    let ended = play.consensus.asked.lock().remove(0);
+    ended.send(Err(ProposeError::NotLeader { leader: None })).unwrap();
+    play.run();
+    assert_eq!(again.try_recv().unwrap(), Err(StageError::NotLeader));
+}
+
+#[test]
+fn after_a_failure_it_begins_again_from_what_is_committed() {
+    let mut play = Play::start();
+    let mut lost = play.submit(create("a"), None);
+    let mut based = play.submit(create("a"), None);
+    play.fail(0, ProposeError::Unknown);
+    assert_eq!(lost.try_recv().unwrap(), Err(StageError::Unknown));
+    assert!(open(&mut based));
+    let mut waits = play.submit(create("c"), None);
+    play.confirm();
+    assert_eq!(
+        based.try_recv().unwrap(),
+        Err(StageError::NotLeader),
+        "it was decided on what never came true"
+    );
+    assert!(open(&mut waits));
+    let a = play.submit(create("a"), None);
+    play.commit(1);
+    play.commit(2);
+    let folded = play.consensus.folded.lock().revision();
+    assert!(revision(waits) < revision(a));
+    assert_eq!(folded, play.consensus.view().get(&key("a")).unwrap().revision);
+}
+
+#[test]
+fn what_is_refused_at_once_is_taken_back_and_costs_nobody_else() {
+    let mut play = Play::start();
+    let mut before = play.submit(create("a"), None);
+    *play.consensus.refuses.lock() = Some(ProposeError::StorageFull);
+    let mut refused = play.submit(create("b"), None);
+    assert!(matches!(refused.try_recv().unwrap(), Err(StageError::StorageFull(_))));
+    *play.consensus.refuses.lock() = None;
+    let after = play.submit(create("b"), None);
+    assert!(open(&mut before));
+    play.commit(0);
+    play.commit(1);
+    assert_eq!(revision(before) + 1, revision(after), "no gap where the refused one was");
+}
+
+#[test]
+fn a_retry_is_answered_and_not_done_twice() {
+    let mut play = Play::start();
+    let first = play.submit(create("a"), Some("r"));
+    // While the first attempt is on its way.
+    let second = play.submit(create("a"), Some("r"));
+    assert_eq!(play.entries(), 1);
+    play.commit(0);
+    play.confirm();
+    let done = revision(first);
+    assert_eq!(revision(second), done);
+    // With the next leader, which only knows what is folded.
+    play.desk.leave();
+    play.enter(2);
+    let third = play.submit(create("a"), Some("r"));
+    play.confirm();
+    assert_eq!(revision(third), done);
+    assert_eq!(play.entries(), 1);
+}
+
+#[test]
+fn who_leaves_answers_everybody() {
+    let mut play = Play::start();
+    let flying = play.submit(create("a"), None);
+    let mut waiting = play.put(create("b"), None);
+    play.desk.leave();
+    assert_eq!(waiting.try_recv().unwrap(), Err(StageError::NotLeader));
+    let mut late = play.submit(create("c"), None);
+    assert_eq!(late.try_recv().unwrap(), Err(StageError::NotLeader));
+    play.commit(0);
+    revision(flying);
+}
+
+#[test]
+fn what_nobody_waits_for_any_more_is_not_begun() {
+    let mut play = Play::start();
+    drop(play.put(create("a"), None));
+    play.run();
+    assert_eq!(play.entries(), 0);
+}
+
+#[test]
+fn who_leads_the_same_term_again_waits_for_what_is_on_its_way() {
+    let mut play = Play::start();
+    let flying = play.submit(create("a"), None);
+    play.desk.leave();
+    play.enter(1);
+    let mut next = play.submit(create("b"), None);
+    assert_eq!(play.entries(), 1, "the folded state lacks the first entry");
+    play.commit(0);
+    assert!(open(&mut next));
+    play.commit(1);
+    assert_eq!(revision(flying) + 1, revision(next));
+}
+
+#[test]
+fn reports_that_wait_are_one_turn() {
+    let mut play = Play::start();
+    let mut answers: Vec<_> = ["a", "b", "c"].map(|n| play.put(Input::Reports(vec![report(n)]), None)).into();
+    play.run();
+    assert_eq!(play.consensus.proposed.lock()[0].0.turns.len(), 1);
+    play.commit(0);
+    for answer in &mut answers {
+        assert_eq!(answer.try_recv().unwrap(), Ok(Outcome::Done));
+    }
+}
+
+#[test]
+fn the_queue_is_bounded() {
+    let mut play = Play::start();
+    let waiting: Vec<_> = (0..WAITING_MAX).map(|_| play.put(Input::Verdicts(Vec::new()), None)).collect();
+    let mut one_more = play.put(create("a"), None);
+    assert_eq!(one_more.try_recv().unwrap(), Err(StageError::Overloaded));
+    drop(waiting);
+}
+
+#[test]
+fn a_defect_costs_the_input_that_it_fails_on() {
+    let mut play = Play::start();
+    let mut failed = play.put(create("poison"), None);
+    let fine = play.put(create("a"), None);
+    play.run();
+    assert!(matches!(failed.try_recv().unwrap(), Err(StageError::Defect(_))));
+    play.commit(0);
+    revision(fine);
+    // Within a list only the part that it fails on: or the worker would send its reports again, for ever.
+    let mut list = play.submit(Input::Reports(vec![report("x"), report("poison"), report("y")]), None);
+    play.commit(1);
+    assert_eq!(list.try_recv().unwrap(), Ok(Outcome::Done));
+    let changed: Vec<_> =
+        play.consensus.proposed.lock()[1].0.turns.iter().map(|t| t.changes[0].key().clone()).collect();
+    assert_eq!(changed, [key("x"), key("y")]);
+}
+
+#[test]
+fn an_actor_that_fails_when_it_is_woken_is_woken_later() {
+    let mut play = Play::start();
+    play.desk.leave();
+    for name in ["poison", "a"] {
+        play.consensus.folded.lock().restore_wake(&key(name), 1);
+    }
+    play.enter(2);
+    play.desk.ring();
+    play.run();
+    play.commit(0);
+    let folded = play.consensus.view();
+    assert_eq!(folded.wake_of(&key("a")), None);
+    assert!(folded.wake_of(&key("poison")).unwrap() > 1);
+    let (_, delay) = play.desk.next_ring().unwrap();
+    assert!(delay > std::time::Duration::from_secs(30), "{delay:?}");
+}
+
+#[test]
+fn wake_ups_do_not_pile_up_while_nothing_gets_through() {
+    let mut play = Play::start();
+    play.desk.leave();
+    play.consensus.folded.lock().restore_wake(&key("a"), 1);
+    play.enter(2);
+    // As many entries on their way as there may be, and none arrives.
+    let answers: Vec<_> = (0..20).map(|n| play.submit(create(&format!("x{n}")), None)).collect();
+    assert!(play.desk.next_ring().is_some());
+    play.desk.ring();
+    play.run();
+    assert_eq!(play.desk.next_ring(), None, "one waits, no further one is due");
+    let mut at = 0;
+    while at < play.entries() {
+        play.commit(at);
+        at += 1;
+    }
+    assert_eq!(play.consensus.view().wake_of(&key("a")), None);
+    for answer in answers {
+        revision(answer);
+    }
+}
