@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// What happens to a worker.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// SIGKILL.
     Kill,
     /// SIGSTOP.
@@ -30,7 +30,12 @@ pub enum Fault {
 
 fn controllers(status: &Value) -> Vec<(String, String)> {
     let text = |v: &Value| v.as_str().unwrap_or_default().to_string();
-    status["controllers"].as_array().into_iter().flatten().map(|c| (text(&c["name"]), text(&c["address"]))).collect()
+    status["controllers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|c| (text(&c["name"]), text(&c["address"])))
+        .collect()
 }
 
 async fn survivor(cluster: &Cluster, id: &Identity, dead: &str) -> anyhow::Result<Client> {
@@ -47,7 +52,7 @@ fn config_map(name: &str) -> Value {
 }
 
 /// Kills leaders under a writer; every write that was acknowledged must be there at the end.
-pub async fn leader(cluster: &Cluster, n: usize) -> anyhow::Result<()> {
+pub(crate) async fn leader(cluster: &Cluster, n: usize) -> anyhow::Result<()> {
     let id = identity(&cluster.kubeconfig())?;
     let path = "/api/v1/namespaces/default/configmaps";
     let (mut figures, mut acknowledged) = (Figures::default(), BTreeSet::new());
@@ -80,8 +85,12 @@ pub async fn leader(cluster: &Cluster, n: usize) -> anyhow::Result<()> {
     }
     let client = survivor(cluster, &id, "").await?;
     let list = client.expect(Method::GET, path, None).await?;
-    let present: BTreeSet<&str> =
-        list["items"].as_array().into_iter().flatten().filter_map(|i| i["metadata"]["name"].as_str()).collect();
+    let present: BTreeSet<&str> = list["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|i| i["metadata"]["name"].as_str())
+        .collect();
     let lost: Vec<&String> = acknowledged.iter().filter(|name| !present.contains(name.as_str())).collect();
     figures.print("SIGKILL of the leader -> next acknowledged write", "p50 0.3 s, p99 1.0 s");
     println!("  acknowledged writes: {}, lost: {}", acknowledged.len(), lost.len());
@@ -92,14 +101,15 @@ pub async fn leader(cluster: &Cluster, n: usize) -> anyhow::Result<()> {
 fn ready_elsewhere(pods: &Value, node: &str) -> usize {
     let ready = |pod: &&Value| {
         let conditions = pod["status"]["conditions"].as_array();
-        let is_ready = conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True");
+        let is_ready =
+            conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True");
         is_ready && pod["spec"]["nodeName"] != node && pod["metadata"]["deletionTimestamp"].is_null()
     };
     pods["items"].as_array().into_iter().flatten().filter(ready).count()
 }
 
 /// Takes a worker away and waits until its pods are replaced.
-pub async fn worker(cluster: &Cluster, fault: Fault, n: usize) -> anyhow::Result<()> {
+pub(crate) async fn worker(cluster: &Cluster, fault: Fault, n: usize) -> anyhow::Result<()> {
     const REPLICAS: usize = 6;
     let id = identity(&cluster.kubeconfig())?;
     let path = "/api/v1/namespaces/default/pods?labelSelector=app%3Dweb";

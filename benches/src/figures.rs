@@ -4,16 +4,16 @@ use std::time::Duration;
 
 /// Measured times of one thing.
 #[derive(Default)]
-pub struct Figures(Vec<Duration>);
+pub(crate) struct Figures(Vec<Duration>);
 
 impl Figures {
     /// Adds a time.
-    pub fn add(&mut self, time: Duration) {
+    pub(crate) fn add(&mut self, time: Duration) {
         self.0.push(time);
     }
 
     /// Prints n, median, p99 and maximum beside the target.
-    pub fn print(&mut self, name: &str, target: &str) {
+    pub(crate) fn print(&mut self, name: &str, target: &str) {
         self.0.sort();
         let at = |share: f64| {
             let last = self.0.len().saturating_sub(1);

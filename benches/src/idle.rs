@@ -25,7 +25,7 @@ fn resident_mb(pid: i32) -> anyhow::Result<f64> {
 }
 
 /// Prints memory and processor time of each process.
-pub fn measure(cluster: &Cluster) -> anyhow::Result<()> {
+pub(crate) fn measure(cluster: &Cluster) -> anyhow::Result<()> {
     thread::sleep(WATCH);
     let names = ["c1", "c2", "c3", "w1", "w2", "w3"];
     let pids: Vec<i32> =
@@ -35,7 +35,10 @@ pub fn measure(cluster: &Cluster) -> anyhow::Result<()> {
     for ((name, pid), before) in names.iter().zip(&pids).zip(before) {
         let cpu = (cpu_ticks(*pid)? - before) / TICKS / WATCH.as_secs_f64() * 100.0;
         let target = if name.starts_with('c') { "80 MB, 2%" } else { "30 MB, 2%" };
-        println!("idle {name}: {:.1} MB resident, {cpu:.2}% of a core   (target {target})", resident_mb(*pid)?);
+        println!(
+            "idle {name}: {:.1} MB resident, {cpu:.2}% of a core   (target {target})",
+            resident_mb(*pid)?
+        );
     }
     Ok(())
 }

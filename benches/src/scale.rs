@@ -7,7 +7,7 @@ use kontiki_chaos_tests::{Cluster, eventually};
 use crate::figures::Figures;
 
 /// The deployment that is scaled.
-pub const WEB: &str = "apiVersion: apps/v1
+pub(crate) const WEB: &str = "apiVersion: apps/v1
 kind: Deployment
 metadata: {name: web, labels: {app: web}}
 spec:
@@ -24,12 +24,20 @@ spec:
 ";
 
 fn running(cluster: &Cluster) -> anyhow::Result<usize> {
-    let pods = cluster.kubectl(&["get", "pods", "-l", "app=web", "--field-selector=status.phase=Running", "-o", "name"])?;
+    let pods = cluster.kubectl(&[
+        "get",
+        "pods",
+        "-l",
+        "app=web",
+        "--field-selector=status.phase=Running",
+        "-o",
+        "name",
+    ])?;
     Ok(pods.lines().count())
 }
 
 /// Scales up and down.
-pub fn measure(cluster: &Cluster, n: usize) -> anyhow::Result<()> {
+pub(crate) fn measure(cluster: &Cluster, n: usize) -> anyhow::Result<()> {
     cluster.apply(&WEB.replace("REPLICAS", "0"))?;
     let mut figures = Figures::default();
     for _ in 0..n {

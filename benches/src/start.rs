@@ -7,7 +7,7 @@ use kontiki_chaos_tests::{Cluster, Plan};
 use crate::figures::Figures;
 
 /// Starts clusters from nothing.
-pub fn measure(plan: &Plan, n: usize) -> anyhow::Result<()> {
+pub(crate) fn measure(plan: &Plan, n: usize) -> anyhow::Result<()> {
     let mut figures = Figures::default();
     for _ in 0..n {
         let started = Instant::now();

@@ -1,10 +1,13 @@
 //! The cluster loses controllers and workers and goes on: nothing that was acknowledged is lost, no running pod restarts.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod writes;
+
 use std::collections::BTreeMap;
 
-use kontiki_chaos_tests::{Cluster, Plan, eventually, example_image};
-use serde_json::Value;
+use http::Method;
+use kontiki_chaos_tests::{Answer, Client, Cluster, Plan, eventually, example_image, identity};
+use serde_json::{Value, json};
 
 const WEB: &str = include_str!("../../examples/web.yaml");
 
@@ -126,6 +129,20 @@ fn restarts_lose_nothing_and_restart_no_pod() {
     assert_eq!(pods(&cluster).len(), 3);
 }
 
+/// A write through this very controller, as a client does it that takes the first answer.
+fn write_directly(cluster: &Cluster, controller: &str) -> Answer {
+    let status = cluster.status().unwrap();
+    let controllers = status["controllers"].as_array().unwrap();
+    let address = controllers.iter().find(|c| c["name"] == controller).unwrap()["address"].as_str().unwrap();
+    let identity = identity(&cluster.kubeconfig()).unwrap();
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "refused"}});
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let client = Client::connect(&identity, address).await.unwrap();
+        client.send(Method::POST, "/api/v1/namespaces/default/configmaps", Some(&map)).await.unwrap()
+    })
+}
+
 #[test]
 fn without_a_quorum_it_refuses_and_comes_back() {
     let cluster = start();
@@ -136,10 +153,12 @@ fn without_a_quorum_it_refuses_and_comes_back() {
     for pid in pids {
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     }
-    let refused = cluster.kubectl_output(&["create", "configmap", "refused", "--request-timeout=30s"]).unwrap();
-    assert!(!refused.status.success());
-    let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(said.contains("ServiceUnavailable") || said.contains("Timeout"), "{said}");
+    // Not by kubectl: that one tries again for half a minute.
+    let refused = write_directly(&cluster, &leader);
+    let (reason, retry) = (&refused.body["reason"], &refused.body["details"]["retryAfterSeconds"]);
+    assert!([503, 504].contains(&refused.code), "{refused:?}");
+    assert!(reason == "ServiceUnavailable" || reason == "Timeout", "{refused:?}");
+    assert!(retry.as_i64().is_some_and(|seconds| seconds > 0), "{refused:?}");
     cluster.up().unwrap();
     all_ready(&cluster);
     cluster.kubectl(&["create", "configmap", "after"]).unwrap();

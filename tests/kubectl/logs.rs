@@ -9,7 +9,7 @@ pub fn follows_and_looks_back(s: &Scenario) {
     s.until(&["logs", "talker"], "one");
     assert_eq!(s.kubectl(&["logs", "-f", "talker"]), "one\ntwo\nthree\n");
     assert_eq!(s.kubectl(&["logs", "talker", "--tail=1"]), "three\n");
-    s.kubectl(&["wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/talker", "--timeout=60s"]);
+    s.succeeded("talker");
     s.apply(
         "apiVersion: v1\nkind: Pod\nmetadata: {name: faller}\nspec:\n  containers:\n  - name: c\n    image: kontiki.local/web:1\n    \
          command: [sh, -c, 'echo hello from a run; exit 1']\n",
@@ -27,6 +27,6 @@ pub fn config_maps_and_secrets_reach_the_container(s: &Scenario) {
          valueFrom: {configMapKeyRef: {name: conf, key: colour}}\n    volumeMounts: [{name: v, mountPath: /secret}]\n  \
          volumes: [{name: v, secret: {secretName: key}}]\n",
     );
-    s.kubectl(&["wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/reader", "--timeout=60s"]);
+    s.succeeded("reader");
     assert_eq!(s.kubectl(&["logs", "reader"]), "blue open\n");
 }

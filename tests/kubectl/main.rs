@@ -1,6 +1,6 @@
 //! What a user gets with unmodified kubectl: every command of the README's promise, on real processes. One cluster for
 //! all scenarios, each in a namespace of its own; they run one after another.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod scenario;
 
@@ -15,12 +15,14 @@ mod rollout;
 use kontiki_chaos_tests::{Cluster, Plan, example_image};
 use scenario::Scenario;
 
+type Run = fn(&Scenario);
+
 #[test]
 fn kubectl_drives_the_cluster() {
     kontiki_pki::install_crypto();
     let image = Some(example_image().unwrap());
     let cluster = Cluster::start(Plan { image, ..Plan::of(env!("CARGO_BIN_EXE_kontiki")) }).unwrap();
-    let scenarios: &[(&str, fn(&Scenario))] = &[
+    let scenarios: &[(&str, Run)] = &[
         ("get", get::tables_formats_and_selectors),
         ("watch", get::watches),
         ("about", get::about_the_cluster),

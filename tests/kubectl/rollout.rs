@@ -14,9 +14,27 @@ pub fn rolls_out_and_back(s: &Scenario) {
     assert!(!history.contains("\n1 ") && history.contains("\n3 "), "{history}");
     s.kubectl(&["rollout", "pause", "deployment/web"]);
     s.kubectl(&["set", "env", "deployment/web", "STEP=4"]);
-    assert_eq!(s.kubectl(&["get", "rs", "-o", "name"]).lines().count(), 2, "paused: nothing new is rolled out");
+    assert_eq!(
+        s.kubectl(&["get", "rs", "-o", "name"]).lines().count(),
+        2,
+        "paused: nothing new is rolled out"
+    );
     s.kubectl(&["rollout", "resume", "deployment/web"]);
     s.rolled_out("web");
+    s.kubectl(&["set", "image", "deployment/web", "web=kontiki.local/nothing:1"]);
+    s.until(&["get", "pods"], "ImagePull");
+    let said = s.refused(&["rollout", "status", "deployment/web", "--timeout=1s"]);
+    assert!(said.contains("timed out"), "{said}");
+    let deployment = s.json(&["get", "deploy", "web"]);
+    assert_eq!(
+        deployment["status"]["availableReplicas"], 3,
+        "the old pods stay while the new ones cannot run"
+    );
+    s.kubectl(&["rollout", "undo", "deployment/web"]);
+    s.rolled_out("web");
+    let image =
+        s.kubectl(&["get", "deploy", "web", "-o", "jsonpath={.spec.template.spec.containers[0].image}"]);
+    assert_eq!(image, "kontiki.local/web:1");
 }
 
 pub fn scales_and_restarts(s: &Scenario) {
@@ -43,10 +61,16 @@ pub fn says_what_is_wrong_with_a_pod(s: &Scenario) {
     s.apply(&pod("nocommand", "kontiki.local/web:1", "[\"/no/such/file\"]"));
     s.apply(&pod("exits", "kontiki.local/web:1", "[\"sh\", \"-c\", \"exit 3\"]"));
     s.until(&["get", "pod", "missing"], "ImagePull");
-    s.until(&["get", "pod", "nocommand"], "RunContainerError");
+    s.until(&["get", "pod", "nocommand"], "CrashLoopBackOff");
+    let reason = "jsonpath={.status.containerStatuses[0].lastState.terminated.reason}";
+    assert_eq!(s.kubectl(&["get", "pod", "nocommand", "-o", reason]), "StartError");
     s.until(&["get", "pod", "exits"], "CrashLoopBackOff");
     let code = s.kubectl(&[
-        "get", "pod", "exits", "-o", "jsonpath={.status.containerStatuses[0].lastState.terminated.exitCode}",
+        "get",
+        "pod",
+        "exits",
+        "-o",
+        "jsonpath={.status.containerStatuses[0].lastState.terminated.exitCode}",
     ]);
     assert_eq!(code, "3");
     s.apply(

@@ -42,6 +42,24 @@ impl<'a> Scenario<'a> {
         self.kubectl(&["apply", "-f", &file])
     }
 
+    /// Whether kubectl is at least 1.`minor`. What is promised is promised from 1.27 on; Debian's is older and has fewer
+    /// commands.
+    pub fn knows(&self, minor: u32) -> bool {
+        let version = self.json(&["version", "--client"]);
+        let own = version["clientVersion"]["minor"].as_str().unwrap();
+        own.trim_end_matches('+').parse::<u32>().unwrap() >= minor
+    }
+
+    /// Waits for a pod to have done its work.
+    pub fn succeeded(&self, pod: &str) {
+        if self.knows(27) {
+            let pod = format!("pod/{pod}");
+            self.kubectl(&["wait", "--for=jsonpath={.status.phase}=Succeeded", &pod, "--timeout=60s"]);
+        } else {
+            self.until(&["get", "pod", pod, "-o", "jsonpath={.status.phase}"], "Succeeded");
+        }
+    }
+
     /// A file with this text.
     pub fn file(&self, name: &str, text: &str) -> String {
         let path = self.cluster.dir().join(format!("{}-{name}", self.namespace));
