@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Child;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use kontiki_proto::cluster::{CreateTokenRequest, Role};
@@ -43,6 +45,9 @@ impl Started {
     }
 }
 
+/// How long the port of a killed process may stay in use.
+const LINGER: Duration = Duration::from_secs(2);
+
 /// The shared address must be this cluster's own: two clusters that share it would mix their clients.
 pub(super) fn check_front(dir: &Path, plan: &Plan) -> anyhow::Result<()> {
     if plan.controllers.iter().any(|planned| process::running(dir, &planned.name).is_some()) {
@@ -51,8 +56,21 @@ pub(super) fn check_front(dir: &Path, plan: &Plan) -> anyhow::Result<()> {
     check_free(plan, &Planned { name: "the cluster".into(), zone: String::new(), address: plan.front })
 }
 
+/// Waits for a port that is in use: a process that was killed just now holds it until the kernel has taken it apart.
+fn freed(address: SocketAddr) -> std::io::Result<()> {
+    let started = Instant::now();
+    loop {
+        match super::plan::is_free(address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && started.elapsed() < LINGER => {
+                std::thread::sleep(LINGER / 100);
+            }
+            known => return known,
+        }
+    }
+}
+
 fn check_free(plan: &Plan, planned: &Planned) -> anyhow::Result<()> {
-    let Err(error) = super::plan::is_free(planned.address) else { return Ok(()) };
+    let Err(error) = freed(planned.address) else { return Ok(()) };
     let port = planned.address.port();
     match error.kind() {
         ErrorKind::AddrInUse if planned.address == plan.front => bail!(
