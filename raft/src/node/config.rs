@@ -22,13 +22,13 @@ pub struct Timings {
 }
 
 impl Default for Timings {
-    /// For a local network: a leader whose process dies is replaced at once, one that hangs or vanishes in about 0.6 s, which is
+    /// For a local network: a leader whose process dies is replaced at once, one that hangs or vanishes in about 0.75 s, which is
     /// the longest timeout as its lease and a random one after it. On a busy machine followers must be more patient than the
     /// scheduler is slow. openraft's clock ticks five times per heartbeat: shorter ones cost an idle controller several percent of
     /// a core.
     fn default() -> Self {
         let ms = Duration::from_millis;
-        Timings { heartbeat: ms(75), election_min: ms(150), election_max: ms(300) }
+        Timings { heartbeat: ms(100), election_min: ms(200), election_max: ms(400) }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::controller::{self, ControllerConfig};
 const PORT: u16 = 6443;
 /// A controller that dies is noticed at once, by its broken connections. This is for those that hang or vanish; it must be longer
 /// than a busy machine lets a process wait, or elections begin by themselves.
-const ELECTION_TIMEOUT_MS: u64 = 150;
+const ELECTION_TIMEOUT_MS: u64 = 200;
 const NODE_GRACE_MS: u64 = 3000;
 /// It computes on its actors' threads; these serve connections.
 const THREADS: usize = 2;
@@ -78,7 +78,7 @@ pub(crate) struct ControllerSettings {
     /// Take over the name of a controller that is lost for good.
     #[arg(long, env = "KONTIKI_REPLACE", num_args = 0..=1, default_missing_value = "true")]
     replace: Option<bool>,
-    /// The shortest election timeout in milliseconds; the longest is twice that, the heartbeat half of it [default: 150].
+    /// The shortest election timeout in milliseconds; the longest is twice that, the heartbeat half of it [default: 200].
     #[arg(long, env = "KONTIKI_ELECTION_TIMEOUT_MS", value_name = "MS")]
     election_timeout_ms: Option<u64>,
     /// A worker that is silent for so long is given up and its pods are replaced [default: 3000].
