@@ -60,6 +60,11 @@ impl Space {
         *self.room.borrow()
     }
 
+    /// To be told when it changes.
+    pub(crate) fn watch(&self) -> watch::Receiver<Room> {
+        self.room.subscribe()
+    }
+
     /// Reads the free space and tells who watches. A little more than the reserve is needed to leave `Low`, so that the
     /// state does not flutter.
     pub(crate) fn refresh(&self) -> Room {

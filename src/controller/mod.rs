@@ -15,6 +15,7 @@ mod backend;
 mod bootstrap;
 pub(crate) mod cluster;
 mod crew;
+mod front;
 mod leadership;
 mod metrics;
 mod peers;
@@ -42,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crew::{Pulse, Room, Spawner, Threads, start};
+use front::Front;
 use leadership::Crew;
 use sessions::{LivenessTimings, SessionService, Sessions};
 use stage::{Consensus, Live, Stage};
@@ -111,11 +113,8 @@ pub(crate) async fn run(
     let config = Arc::new(config);
     let listener = kontiki_pki::bind(config.listen, false)
         .with_context(|| format!("cannot listen on {}: is another process using the port?", config.listen))?;
-    let shared = match config.shared_listen {
-        Some(address) => Some(
-            kontiki_pki::bind(address, true)
-                .with_context(|| format!("cannot listen on the shared address {address}"))?,
-        ),
+    let front = match config.shared_listen {
+        Some(address) => Some(Front::open(address)?),
         None => None,
     };
     let replica = Replica::new(Arc::new(Feed::new(0, FEED)));
@@ -151,14 +150,15 @@ pub(crate) async fn run(
     };
     let service = service(&handles, session_service);
     tracing::info!(name = config.name, id = config.node_id, listen = %config.listen, "controller");
-    let serving: Vec<_> = std::iter::once(listener)
-        .chain(shared)
-        .map(|listener| {
-            let (tls, service, shutdown) = (identity.server_config(ALPN), service.clone(), shutdown.clone());
-            let cluster = identity.cluster_id().to_string();
-            tokio::spawn(async move { kontiki_pki::serve(listener, tls, &cluster, service, shutdown).await })
-        })
-        .collect();
+    let serve = {
+        let (tls, cluster) = (identity.server_config(ALPN), identity.cluster_id().to_string());
+        move |listener, until| {
+            let (tls, cluster, service) = (tls.clone(), cluster.clone(), service.clone());
+            async move { kontiki_pki::serve(listener, tls, &cluster, service, until).await }
+        }
+    };
+    let mut serving = vec![tokio::spawn(serve(listener, shutdown.clone()))];
+    serving.extend(front.map(|front| tokio::spawn(front.run(node.room(), serve, shutdown.clone()))));
     let failure = tokio::select! {
         () = shutdown.cancelled() => {
             hand_over(&node).await;

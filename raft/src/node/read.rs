@@ -6,6 +6,7 @@ use openraft::ReadPolicy;
 use tokio::time::{Instant, timeout_at};
 
 use super::Node;
+use crate::space::Room;
 
 /// A read position is found within this time, whoever leads meanwhile.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -24,10 +25,16 @@ pub enum ReadError {
 
 /// The state did not get as far in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the state of this controller did not reach entry {index} in time")]
-pub struct WaitError {
-    /// What was waited for.
-    pub index: u64,
+pub enum WaitError {
+    /// It may get there later.
+    #[error("the state of this controller did not reach entry {index} in time")]
+    Late {
+        /// What was waited for.
+        index: u64,
+    },
+    /// It does not get there before space is freed, so nobody need wait.
+    #[error("the disk of this controller is full: it does not follow the others before space is freed")]
+    NoRoom,
 }
 
 impl Node {
@@ -88,10 +95,13 @@ impl Node {
     /// Waits until the state here holds everything up to `index`.
     pub async fn wait_applied(&self, index: u64, deadline: Duration) -> Result<(), WaitError> {
         let mut applied = self.inner.progress.applied.subscribe();
+        let mut room = self.room();
         let reached = applied.wait_for(|last| last.is_some_and(|last| last.index >= index));
-        match tokio::time::timeout(deadline, reached).await {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(WaitError { index }),
+        tokio::select! {
+            biased;
+            reached = reached => reached.map(drop).map_err(|_| WaitError::Late { index }),
+            _ = room.wait_for(|room| *room == Room::None) => Err(WaitError::NoRoom),
+            () = tokio::time::sleep(deadline) => Err(WaitError::Late { index }),
         }
     }
 }

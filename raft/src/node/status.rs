@@ -139,6 +139,11 @@ impl Node {
         }
     }
 
+    /// Whether its disk has room, and to be told when that changes.
+    pub fn room(&self) -> tokio::sync::watch::Receiver<Room> {
+        self.inner.space.watch()
+    }
+
     /// What people should know about the choice of members; empty if all is well.
     pub fn advice(&self) -> Vec<String> {
         let members = self.members(&self.metrics());
