@@ -1,0 +1,147 @@
+//! The list of planted defects. Adding one: a line here, and the wrong code beside the right one behind [`crate::planted`].
+
+#[cfg(feature = "active")]
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! defects {
+    ($($(#[doc = $doc:literal])* $variant:ident = $name:literal,)*) => {
+        /// A known bug that can be planted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Defect {
+            $($(#[doc = $doc])* $variant,)*
+        }
+
+        impl Defect {
+            /// All of them.
+            pub const ALL: &'static [Defect] = &[$(Defect::$variant,)*];
+
+            /// As the command line and reports call it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Defect::$variant => $name,)* }
+            }
+
+            /// What is wrong with it, for people.
+            pub const fn about(self) -> &'static str {
+                match self { $(Defect::$variant => concat!($($doc,)*),)* }
+            }
+        }
+    };
+}
+
+defects! {
+    /// A write is acknowledged before the log has it on disk.
+    AckBeforeFsync = "ack-before-fsync",
+    /// A vote is answered before it is on disk.
+    VoteNotSynced = "vote-not-synced",
+    /// A read does not ask a majority whether the leader still leads.
+    ReadWithoutQuorum = "read-without-quorum",
+    /// The leader answers a write before it is committed.
+    AnswerBeforeCommit = "answer-before-commit",
+    /// An entry that was decided in another term than it was committed in is folded.
+    FoldForeignTerm = "fold-foreign-term",
+    /// A snapshot leaves one table out.
+    SnapshotWithoutTable = "snapshot-without-table",
+    /// A snapshot forgets the revision.
+    SnapshotWithoutRevision = "snapshot-without-revision",
+    /// Purging the log does not wait for the state on disk.
+    PurgeAheadOfFlush = "purge-ahead-of-flush",
+    /// A failed fsync is ignored.
+    FsyncErrorIgnored = "fsync-error-ignored",
+    /// A checksum is not compared when an entry is read.
+    ChecksumIgnored = "checksum-ignored",
+    /// Truncating the log keeps the last conflicting entry.
+    TruncateOffByOne = "truncate-off-by-one",
+    /// A watch that begins while entries are folded misses one.
+    WatchGap = "watch-gap",
+    /// A watch that resumes sees its last event again.
+    WatchDuplicate = "watch-duplicate",
+    /// A bookmark names a revision whose events were not delivered.
+    BookmarkTooEarly = "bookmark-too-early",
+    /// A watch does not tell of deletions.
+    WatchLosesDelete = "watch-loses-delete",
+    /// A watch from a future revision delivers older events.
+    WatchFutureDeliversOld = "watch-future-delivers-old",
+    /// A watcher that is too slow is not cut but skips events.
+    SlowWatcherSkips = "slow-watcher-skips",
+    /// A retried request is done again.
+    RetryDoneAgain = "retry-done-again",
+    /// An update does not compare the revision it was given.
+    RevisionNotCompared = "revision-not-compared",
+    /// A worker obeys a leader of an older term.
+    TermNotChecked = "term-not-checked",
+    /// A worker forgets the highest term when it restarts.
+    TermNotPersisted = "term-not-persisted",
+    /// The scheduler forgets one resource of the pods already placed.
+    CapacityForgotten = "capacity-forgotten",
+    /// The scheduler ignores taints.
+    TaintsIgnored = "taints-ignored",
+    /// The scheduler chooses by the order of a hash map.
+    PlacementByHash = "placement-by-hash",
+    /// A ReplicaSet creates one pod too many when it is told of a failure twice.
+    ReplicaLeak = "replica-leak",
+    /// A rollout takes down one more than maxUnavailable.
+    RolloutTooFast = "rollout-too-fast",
+    /// A rollout goes one above maxSurge.
+    RolloutSurge = "rollout-surge",
+    /// A node that was lost stays condemned after it came back.
+    NodeStaysLost = "node-stays-lost",
+    /// A new leader condemns the nodes that have not yet called.
+    NewLeaderCondemns = "new-leader-condemns",
+    /// All nodes silent at once are all condemned.
+    MassCondemnation = "mass-condemnation",
+    /// The garbage collector deletes dependents of a living owner.
+    GarbageOfTheLiving = "garbage-of-the-living",
+    /// The garbage collector leaves dependents of a deleted owner.
+    GarbageLeft = "garbage-left",
+    /// An object with finalizers is removed at once.
+    FinalizerIgnored = "finalizer-ignored",
+    /// The decision reads the wall clock, not the turn's.
+    ClockInTurn = "clock-in-turn",
+    /// A dry run is done.
+    DryRunDone = "dry-run-done",
+    /// A worker that reconnects starts its pods again.
+    ResyncRestarts = "resync-restarts",
+    /// A worker does not stop pods that were deleted while it was away.
+    ResyncKeepsDeleted = "resync-keeps-deleted",
+    /// A list reads its pages at different revisions.
+    ListTorn = "list-torn",
+}
+
+#[cfg(feature = "active")]
+static PLANTED: AtomicU64 = AtomicU64::new(0);
+
+#[cfg(feature = "active")]
+const fn bit(defect: Defect) -> u64 {
+    assert!(Defect::ALL.len() <= 64);
+    1 << defect as u64
+}
+
+#[cfg(feature = "active")]
+pub(crate) fn is_planted(defect: Defect) -> bool {
+    PLANTED.load(Ordering::Relaxed) & bit(defect) != 0
+}
+
+/// Plants a defect in this process.
+#[cfg(feature = "active")]
+pub fn plant(defect: Defect) {
+    PLANTED.fetch_or(bit(defect), Ordering::Relaxed);
+}
+
+/// Takes it out again.
+#[cfg(feature = "active")]
+pub fn unplant(defect: Defect) {
+    PLANTED.fetch_and(!bit(defect), Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<&str> = Defect::ALL.iter().map(|defect| defect.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Defect::ALL.len());
+    }
+}
