@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod history;
+pub mod names;
 pub mod plan;
 
 pub use check::{Check, Verdict};

@@ -26,6 +26,8 @@ pub struct Shape {
     pub election_ms: u64,
     /// How many revisions a controller's watch history holds.
     pub watch_history: u64,
+    /// Its faults may destroy more than a quorum survives: only safety is asked for, not that it settles.
+    pub beyond_budget: bool,
 }
 
 impl Default for Shape {
@@ -41,6 +43,7 @@ impl Default for Shape {
             node_grace_ms: 3000,
             election_ms: 200,
             watch_history: 10_000,
+            beyond_budget: false,
         }
     }
 }
