@@ -248,4 +248,43 @@ impl FaultKind {
             FaultKind::Stranger => 36,
         }
     }
+
+    /// Its name, as plans write it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            FaultKind::Crash => "crash",
+            FaultKind::PowerCut => "power-cut",
+            FaultKind::Pause => "pause",
+            FaultKind::Isolate { .. } => "isolate",
+            FaultKind::Cut { .. } => "cut",
+            FaultKind::Delay { .. } => "delay",
+            FaultKind::Loss { .. } => "loss",
+            FaultKind::Corrupt { .. } => "corrupt",
+            FaultKind::Bandwidth { .. } => "bandwidth",
+            FaultKind::Reset => "reset",
+            FaultKind::Flap { .. } => "flap",
+            FaultKind::ClockJump { .. } => "clock-jump",
+            FaultKind::ClockRate { .. } => "clock-rate",
+            FaultKind::DiskFull => "disk-full",
+            FaultKind::DiskError => "disk-error",
+            FaultKind::DiskSlow { .. } => "disk-slow",
+            FaultKind::DiskStuck => "disk-stuck",
+            FaultKind::BitRot { .. } => "bit-rot",
+            FaultKind::DiskLost => "disk-lost",
+            FaultKind::MemoryLimit { .. } => "memory-limit",
+            FaultKind::CpuLimit { .. } => "cpu-limit",
+            FaultKind::FileLimit { .. } => "file-limit",
+            FaultKind::BadInput { .. } => "bad-input",
+            FaultKind::EvilWorker => "evil-worker",
+            FaultKind::Overload { .. } => "overload",
+            FaultKind::MemberReplaced => "member-replaced",
+            FaultKind::LeaderTransfer => "leader-transfer",
+            FaultKind::SnapshotWhileAway => "snapshot-while-away",
+            FaultKind::AgentCrash => "agent-crash",
+            FaultKind::RuntimeHangs => "runtime-hangs",
+            FaultKind::ContainersExit { .. } => "containers-exit",
+            FaultKind::NodeReboot => "node-reboot",
+            FaultKind::Stranger => "stranger",
+        }
+    }
 }

@@ -3,6 +3,7 @@
 
 mod event;
 mod file;
+pub mod generate;
 mod shape;
 
 pub use event::{Client, Event, Fault, FaultKind, Op, Side, Target, What};
