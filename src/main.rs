@@ -1,8 +1,5 @@
 //! The `kontiki` binary: every role of the cluster and the command line, in one file to copy to a machine.
 
-mod cli;
-mod controller;
-
 use std::process::ExitCode;
 
 /// Rust and RocksDB share one allocator, so that neither holds memory the other could use.
@@ -25,5 +22,5 @@ fn main() -> ExitCode {
     if args.nth(1).as_deref() == Some("shim") {
         return kontiki_worker::shim::main(args);
     }
-    cli::main()
+    kontiki::main()
 }

@@ -20,7 +20,7 @@ mod leadership;
 mod metrics;
 mod peers;
 mod replica;
-mod sessions;
+pub mod sessions;
 mod stage;
 mod submit;
 pub(crate) mod telemetry;

@@ -18,7 +18,7 @@ use kontiki_actors::{
 
 /// When silence means what.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LivenessTimings {
+pub struct LivenessTimings {
     /// Silence after which nothing new is placed there.
     pub suspect: Duration,
     /// Silence after which a node's pods are replaced.
@@ -29,7 +29,7 @@ pub(crate) struct LivenessTimings {
 
 impl LivenessTimings {
     /// From the grace that a silent node gets.
-    pub(crate) fn of_grace(grace: Duration) -> LivenessTimings {
+    pub fn of_grace(grace: Duration) -> LivenessTimings {
         LivenessTimings { suspect: grace / 2, down: grace, all_silent: grace * 10 }
     }
 }
@@ -42,7 +42,7 @@ const STOOD_STILL: Duration = Duration::from_secs(1);
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 
 /// The signs of life of one term of leadership.
-pub(crate) struct Liveness {
+pub struct Liveness {
     timings: LivenessTimings,
     since: Instant,
     looked: Instant,
@@ -52,12 +52,12 @@ pub(crate) struct Liveness {
 
 impl Liveness {
     /// A leader begins to listen.
-    pub(crate) fn new(timings: LivenessTimings, now: Instant) -> Liveness {
+    pub fn new(timings: LivenessTimings, now: Instant) -> Liveness {
         Liveness { timings, since: now, looked: now, heard: BTreeMap::new(), submitted: BTreeMap::new() }
     }
 
     /// A node was heard.
-    pub(crate) fn heard(&mut self, node: &str, now: Instant) {
+    pub fn heard(&mut self, node: &str, now: Instant) {
         match self.heard.get_mut(node) {
             Some(at) => *at = now,
             None => {
@@ -80,7 +80,7 @@ impl Liveness {
     }
 
     /// What changes in the verdicts on the state's nodes. To be asked regularly.
-    pub(crate) fn verdicts(&mut self, state: &State, now: Instant) -> Vec<Verdict> {
+    pub fn verdicts(&mut self, state: &State, now: Instant) -> Vec<Verdict> {
         self.look(now);
         let mut silent = Vec::new();
         let (mut nodes, mut heard) = (0, 0);

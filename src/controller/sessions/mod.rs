@@ -9,7 +9,7 @@
 //! A session is derived from the state: losing one loses nothing, the worker resyncs by digest.
 
 mod assignment;
-mod liveness;
+pub mod liveness;
 mod router;
 mod service;
 mod session;
