@@ -41,6 +41,27 @@ pub struct Run {
     pub trace_hash: u64,
 }
 
+impl Run {
+    /// A run in which nothing has happened yet.
+    pub fn new(plan: Plan, layer: Layer) -> Run {
+        Run {
+            plan,
+            layer,
+            ops: Vec::new(),
+            watches: Vec::new(),
+            log: Vec::new(),
+            instances: Vec::new(),
+            reigns: Vec::new(),
+            hashes: Vec::new(),
+            faults: Vec::new(),
+            reached: BTreeMap::new(),
+            settled: Settled::default(),
+            broken: Vec::new(),
+            trace_hash: 0,
+        }
+    }
+}
+
 /// One thing a client did.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OpRecord {

@@ -32,7 +32,12 @@ impl<'a> Aim<'a> {
             let victim = *self.victims.get(rng.random_range(0..self.victims.len().max(1)))?;
             return controllers.then_some(Target::Controller(victim));
         }
-        if controllers && workers && kind.many && self.shape.zones > 1 && (kind.name == "flap" || rng.random_bool(0.15)) {
+        if controllers
+            && workers
+            && kind.many
+            && self.shape.zones > 1
+            && (kind.name == "flap" || rng.random_bool(0.15))
+        {
             return Some(Target::Zone(rng.random_range(0..self.shape.zones)));
         }
         match (controllers, workers) {

@@ -14,7 +14,13 @@ use crate::plan::{Event, Fault, FaultKind, Shape, Side, Target, What};
 /// Nothing breaks in the first and in the last part of a plan: it begins with a cluster that works, and ends with one that may.
 const CALM: u64 = 20;
 
-pub(super) fn draw(rng: &mut StdRng, seed: u64, options: &Options, shape: &Shape, quiet: &Quiet) -> Vec<Event> {
+pub(super) fn draw(
+    rng: &mut StdRng,
+    seed: u64,
+    options: &Options,
+    shape: &Shape,
+    quiet: &Quiet,
+) -> Vec<Event> {
     let aim = Aim::new(rng, options, shape);
     let mut scenes = Scenes { rng, options, shape, aim, events: Vec::new(), swarm: Vec::new() };
     scenes.draw(seed, quiet);

@@ -129,9 +129,9 @@ pub(super) fn draw(name: &str, other: Target, rng: &mut StdRng) -> FaultKind {
         "bandwidth" => FaultKind::Bandwidth { kib_per_s: pick(rng, &[16, 64, 256, 1024]) },
         "reset" => FaultKind::Reset,
         "flap" => FaultKind::Flap { times: rng.random_range(2..=8) },
-        "clock-jump" => {
-            FaultKind::ClockJump { by_ms: pick(rng, &[-3_600_000, -30_000, -2_000, 2_000, 30_000, 3_600_000]) }
-        }
+        "clock-jump" => FaultKind::ClockJump {
+            by_ms: pick(rng, &[-3_600_000, -30_000, -2_000, 2_000, 30_000, 3_600_000]),
+        },
         "clock-rate" => FaultKind::ClockRate { per_mille: pick(rng, &[500, 900, 950, 1050, 1100, 2000]) },
         "disk-full" => FaultKind::DiskFull,
         "disk-error" => FaultKind::DiskError,

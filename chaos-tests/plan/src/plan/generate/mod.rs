@@ -98,7 +98,8 @@ type Quiet = Vec<(u64, u64)>;
 /// Makes the plan of a seed.
 pub fn generate(seed: u64, options: &Options) -> Plan {
     // One source for each part, so that more operations do not mean other faults.
-    let source = |part: u64| StdRng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(part));
+    let source =
+        |part: u64| StdRng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(part));
     let shape = shape::draw(&mut source(1), options);
     let quiet = quiet(&mut source(2), options.duration_ms);
     let mut events = ops::draw(&mut source(3), options, &shape, &quiet);
@@ -165,7 +166,8 @@ mod tests {
                 }
             }
         }
-        let missing: Vec<_> = core_pairs(&CORE_KINDS).into_iter().filter(|pair| !seen.contains(pair)).collect();
+        let missing: Vec<_> =
+            core_pairs(&CORE_KINDS).into_iter().filter(|pair| !seen.contains(pair)).collect();
         assert!(missing.is_empty(), "{missing:?}");
     }
 
@@ -175,7 +177,8 @@ mod tests {
         for seed in 0..200 {
             seen.extend(faults(&generate(seed, &Options::default())).map(|(_, _, fault)| fault.kind.name()));
         }
-        let missing: Vec<_> = ALL_KINDS.iter().map(|kind| kind.name).filter(|name| !seen.contains(name)).collect();
+        let missing: Vec<_> =
+            ALL_KINDS.iter().map(|kind| kind.name).filter(|name| !seen.contains(name)).collect();
         assert!(missing.is_empty(), "{missing:?}");
     }
 
@@ -186,11 +189,14 @@ mod tests {
             let plan = generate(seed, &options);
             let mut victims = BTreeSet::new();
             for (_, _, fault) in faults(&plan) {
-                if matches!(fault.kind, FaultKind::BitRot { .. } | FaultKind::DiskLost | FaultKind::MemberReplaced) {
+                if matches!(
+                    fault.kind,
+                    FaultKind::BitRot { .. } | FaultKind::DiskLost | FaultKind::MemberReplaced
+                ) {
                     match fault.on {
                         Target::Controller(n) => {
                             victims.insert(n);
-                        },
+                        }
                         Target::Worker(_) => {}
                         other => panic!("{other:?} may be several controllers one after the other"),
                     }

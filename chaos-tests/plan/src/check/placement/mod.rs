@@ -1,0 +1,27 @@
+//! Placement, on the states that the log goes through.
+
+pub(super) mod capacity;
+
+use kontiki_actors::{Change, Kind, Object, ObjectKey};
+
+use super::Moment;
+
+/// The pods that a turn put, as they were and are.
+fn pods_put<'a>(moment: &'a Moment<'_>) -> impl Iterator<Item = (Option<&'a Object>, &'a Object)> {
+    let puts = moment.turn.turned.changes.iter().filter_map(|change| match change {
+        Change::Put { key, .. } if key.kind == Kind::POD => Some(key),
+        _ => None,
+    });
+    puts.filter_map(|key: &ObjectKey| {
+        Some((moment.before.get(key).map(|object| &**object), &**moment.after.get(key)?))
+    })
+}
+
+/// The pods that a turn placed, and where.
+fn placed<'a>(moment: &'a Moment<'_>) -> impl Iterator<Item = (&'a Object, &'a str)> {
+    pods_put(moment).filter_map(|(old, new)| {
+        let node = new.pod()?.node.as_deref()?;
+        let had = old.filter(|old| old.meta.uid == new.meta.uid).and_then(|old| old.pod()?.node.clone());
+        had.is_none().then_some((new, node))
+    })
+}
