@@ -76,6 +76,8 @@ enum ControllerCommand {
 enum WorkerCommand {
     /// Run a worker in the foreground until SIGTERM. Its pods go on running without it.
     Run(run::worker::WorkerArgs),
+    /// Play many workers from one process, for tests of size: real sessions, no containers.
+    Simulate(run::simulate::SimulateArgs),
 }
 
 /// How an answer is printed.
@@ -98,6 +100,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Status(args) => status::status(&args),
         Command::Controller(ControllerCommand::Run(args)) => run::controller::run(args),
         Command::Worker(WorkerCommand::Run(args)) => run::worker::run(args),
+        Command::Worker(WorkerCommand::Simulate(args)) => run::simulate::run(args),
         Command::Token(command) => token::token(command),
         Command::Members(command) => members::members(command),
         Command::Image(command) => image::image(command),

@@ -31,15 +31,25 @@ const EVENTS_MAX: usize = 1024;
 pub struct Simulation {
     /// The images that it holds, by their names as people write them.
     pub images: Vec<String>,
+    /// It holds whatever image is asked for.
+    pub any_image: bool,
     /// How long the start of a container takes.
     pub start_delay: Duration,
+    /// Of a thousand starts so many fail; which ones, is settled by the pod and the attempt.
+    pub start_failures: u32,
     /// The wall clock at the runtime's birth, in milliseconds since 1970; it goes on by tokio's clock.
     pub epoch_ms: i64,
 }
 
 impl Default for Simulation {
     fn default() -> Self {
-        Self { images: Vec::new(), start_delay: Duration::ZERO, epoch_ms: 0 }
+        Self {
+            images: Vec::new(),
+            any_image: false,
+            start_delay: Duration::ZERO,
+            start_failures: 0,
+            epoch_ms: 0,
+        }
     }
 }
 
@@ -112,6 +122,13 @@ impl SimulatedRuntime {
         self.end(pod_uid, container, None, code, None);
     }
 
+    /// How many containers run.
+    pub fn running(&self) -> usize {
+        let world = self.lock();
+        let containers = world.pods.values().filter(|pod| pod.alive).flat_map(|pod| pod.containers.values());
+        containers.filter(|played| played.state.phase == ContainerPhase::Running).count()
+    }
+
     /// From now on probes of this container (exec and connect) succeed or fail.
     pub fn set_healthy(&self, pod_uid: &str, container: &str, healthy: bool) {
         let mut world = self.lock();
@@ -167,6 +184,16 @@ fn simulated_image(name: &str) -> ImageRef {
     ImageRef { name, digest: format!("sha256:{digest}"), size_bytes: 1 << 20 }
 }
 
+/// Whether this start is one of those that fail.
+fn fails(pod_uid: &str, attempt: u32, per_mille: u32) -> bool {
+    use sha2::{Digest, Sha256};
+    if per_mille == 0 {
+        return false;
+    }
+    let hash = Sha256::new().chain_update(pod_uid).chain_update(attempt.to_le_bytes()).finalize();
+    u32::from(u16::from_le_bytes([hash[0], hash[1]])) % 1000 < per_mille
+}
+
 fn exit_of(state: &ContainerState, code: i32, signal: Option<i32>, finished_at_ms: i64) -> Exit {
     let started_at_ms = state.started.started_at_ms;
     Exit { code, signal, oom_killed: false, started_at_ms, finished_at_ms, message: String::new() }
@@ -202,6 +229,9 @@ impl Runtime for SimulatedRuntime {
     }
 
     fn resolve_image(&self, name: &str) -> Option<ImageRef> {
+        if self.simulation.any_image {
+            return Some(simulated_image(name));
+        }
         let name = crate::image::normalise(name);
         self.lock().images.iter().find(|image| image.name == name || image.digest == name).cloned()
     }
@@ -225,9 +255,13 @@ impl Runtime for SimulatedRuntime {
         let act = Act::of(&spec);
         let now_ms = self.now_ms();
         let attempt = spec.attempt;
+        if fails(pod_uid, attempt, self.simulation.start_failures) {
+            return Err(RuntimeError::StartFailed("the simulation lets this start fail".to_owned()));
+        }
         let started = {
             let mut world = self.lock();
-            if !world.images.iter().any(|image| image.digest == spec.image.digest) {
+            let known = |image: &ImageRef| image.digest == spec.image.digest;
+            if !self.simulation.any_image && !world.images.iter().any(known) {
                 return Err(RuntimeError::ImageMissing(spec.image.name));
             }
             let pid = world.next_pid;
