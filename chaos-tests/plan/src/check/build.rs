@@ -325,3 +325,45 @@ pub(crate) fn deployment(key: &ObjectKey, replicas: u32, image: &str, strategy: 
 pub(crate) fn rolling(surge: u32, unavailable: u32) -> Value {
     json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}})
 }
+
+/// The change that edits an object's spec, whoever may do that.
+pub(crate) fn forge_spec(
+    object: &kontiki_actors::Object,
+    edit: impl FnOnce(&mut Value),
+) -> kontiki_actors::Change {
+    let mut spec = object.document.spec_value();
+    edit(&mut spec);
+    let document = object.document.with_spec(spec);
+    kontiki_actors::Change::between(object.key.clone(), Some(&object.document), &document).unwrap()
+}
+
+/// The change that edits an object's metadata, whoever may do that.
+pub(crate) fn forge_metadata(
+    object: &kontiki_actors::Object,
+    edit: impl FnOnce(&mut Value),
+) -> kontiki_actors::Change {
+    let mut metadata = object.document.metadata_value();
+    edit(&mut metadata);
+    let document = object.document.with_metadata(metadata);
+    kontiki_actors::Change::between(object.key.clone(), Some(&object.document), &document).unwrap()
+}
+
+/// A fault of the plan and its record, on this target from one time to another, in milliseconds.
+pub(crate) fn fault(run: &mut Run, kind: crate::plan::FaultKind, hit: &str, from_ms: u64, until_ms: u64) {
+    let number = kind.number();
+    let what = crate::plan::What::Fault(crate::plan::Fault {
+        on: crate::plan::Target::All,
+        for_ms: until_ms - from_ms,
+        kind,
+    });
+    run.plan.events.push(crate::plan::Event { at_ms: from_ms, what });
+    run.faults.push(crate::history::FaultRecord {
+        event: run.plan.events.len() - 1,
+        number,
+        hit: vec![hit.into()],
+        from_ns: from_ms * STEP_NS,
+        until_ns: until_ms * STEP_NS,
+        bit: true,
+        skipped: None,
+    });
+}

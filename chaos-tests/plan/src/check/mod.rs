@@ -4,7 +4,11 @@ mod broken;
 #[cfg(test)]
 #[allow(dead_code, reason = "tests to come use the rest")]
 pub(crate) mod build;
+mod causes;
+mod condemned;
 mod evidence;
+mod finalizers;
+mod hits;
 mod leaders;
 mod linearizable;
 mod log;
@@ -15,7 +19,7 @@ mod wgl;
 
 use serde::{Deserialize, Serialize};
 
-use self::placement::capacity;
+use self::placement::{assigned, capacity, replicas, rollout, rules, spread};
 pub use self::{
     evidence::Evidence,
     log::{Log, Step, Turn, Version},
@@ -117,6 +121,14 @@ pub fn all() -> &'static [&'static dyn Check] {
         &linearizable::Linearizable,
         &wgl::Wgl,
         &capacity::Capacity,
+        &assigned::Assigned,
+        &rules::Rules,
+        &spread::Spread,
+        &rollout::Rollout,
+        &replicas::Replicas,
+        &causes::Causes,
+        &condemned::Condemned,
+        &finalizers::Finalizers,
         &settled::Settled,
     ]
 }

@@ -1,6 +1,13 @@
 //! Placement, on the states that the log goes through.
 
+pub(super) mod assigned;
 pub(super) mod capacity;
+pub(super) mod replicas;
+pub(super) mod rollout;
+pub(super) mod rules;
+pub(super) mod spread;
+
+use std::collections::BTreeSet;
 
 use kontiki_actors::{Change, Kind, Object, ObjectKey};
 
@@ -12,9 +19,10 @@ fn pods_put<'a>(moment: &'a Moment<'_>) -> impl Iterator<Item = (Option<&'a Obje
         Change::Put { key, .. } if key.kind == Kind::POD => Some(key),
         _ => None,
     });
-    puts.filter_map(|key: &ObjectKey| {
-        Some((moment.before.get(key).map(|object| &**object), &**moment.after.get(key)?))
-    })
+    // A turn may put a pod several times.
+    let puts: BTreeSet<&ObjectKey> = puts.collect();
+    puts.into_iter()
+        .filter_map(|key| Some((moment.before.get(key).map(|object| &**object), &**moment.after.get(key)?)))
 }
 
 /// The pods that a turn placed, and where.

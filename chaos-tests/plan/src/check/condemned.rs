@@ -1,0 +1,153 @@
+//! No node is given up while nothing keeps it from its leader, and not all nodes at once when it is the controllers that hear nobody.
+
+use kontiki_actors::{Input, Kind, Object, State, input::Life};
+
+use super::{Check, Evidence, Moment, Observer, Verdict, hits, observer};
+use crate::{Run, plan::FaultKind};
+
+/// E12.
+pub(crate) struct Condemned;
+
+/// After a fault ended, silence that it caused may still be noticed for this long besides the grace.
+const SLACK_NS: u64 = 5_000_000_000;
+/// Below so many nodes, all of them is not a mass.
+const MASS: usize = 3;
+
+impl Check for Condemned {
+    fn name(&self) -> &'static str {
+        "condemned"
+    }
+
+    fn invariants(&self) -> &'static [&'static str] {
+        &["E12"]
+    }
+
+    fn judge(&self, evidence: &Evidence<'_>) -> Verdict {
+        observer::judge(evidence, Box::new(Look::default()))
+    }
+
+    fn observer(&self) -> Option<Box<dyn Observer>> {
+        Some(Box::new(Look::default()))
+    }
+}
+
+#[derive(Default)]
+struct Look {
+    examined: u64,
+}
+
+impl Observer for Look {
+    fn turn(&mut self, moment: &Moment<'_>) -> Result<(), Verdict> {
+        let Input::Verdicts(verdicts) = &moment.turn.turned.input else { return Ok(()) };
+        let at = moment.turn.committed_ns;
+        let down: Vec<&str> = verdicts
+            .iter()
+            .filter(|verdict| verdict.life == Life::Down)
+            .map(|verdict| &*verdict.node)
+            .collect();
+        if down.is_empty() || at == 0 {
+            return Ok(());
+        }
+        self.examined += down.len() as u64;
+        let grace = moment.run.plan.shape.node_grace_ms * 1_000_000;
+        let from = at.saturating_sub(grace * 2 + SLACK_NS);
+        // Whatever hits a controller may keep it from all its workers.
+        let controllers =
+            hits::on(moment.run, |name| name.starts_with("controller-"), from, at).next().is_some();
+        for node in &down {
+            let excused =
+                controllers || hits::on(moment.run, |name| name == *node, from, at).next().is_some();
+            if !excused {
+                return Err(moment.violated("E12", format!("{node} was given up, and nothing had hit it")));
+            }
+        }
+        let nodes = moment.after.list(Kind::NODE, None);
+        let (lost, held): (Vec<&Object>, Vec<&Object>) =
+            nodes.map(|node| &**node).partition(|node| given_up(node));
+        if held.is_empty() && lost.len() >= MASS {
+            let dead =
+                |node: &&Object| hits::on(moment.run, |name| name == node.key.name, from, at).any(kills);
+            if let Some(alive) = lost.iter().find(|node| !dead(node)) {
+                let words = format!(
+                    "all {} nodes are given up at once; {} for one was only not heard",
+                    lost.len(),
+                    alive.key.name
+                );
+                return Err(moment.violated("E12", words));
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, _run: &Run, _last: &State) -> Result<u64, Verdict> {
+        Ok(self.examined)
+    }
+}
+
+fn given_up(node: &Object) -> bool {
+    node.node().is_some_and(|node| {
+        node.taints
+            .iter()
+            .any(|taint| taint.key == "node.kubernetes.io/unreachable" && taint.effect == "NoExecute")
+    })
+}
+
+/// Whether a worker stands still or is dead under this fault.
+fn kills(kind: &FaultKind) -> bool {
+    matches!(
+        kind,
+        FaultKind::Crash
+            | FaultKind::PowerCut
+            | FaultKind::Pause
+            | FaultKind::AgentCrash
+            | FaultKind::NodeReboot
+            | FaultKind::MemoryLimit { .. }
+            | FaultKind::CpuLimit { .. }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        check::build::{Build, fault},
+        plan::Side,
+    };
+
+    fn found(build: &Build) -> bool {
+        matches!(Condemned.check(&build.run), Verdict::Violated { invariant, .. } if invariant == "E12")
+    }
+
+    #[test]
+    fn a_node_that_nothing_had_hit_is_found() {
+        let mut build = Build::new();
+        build.nodes(3, 9);
+        build.wait_ms(60_000);
+        build.verdict(1, Life::Suspect);
+        assert!(Condemned.check(&build.run).passed());
+        build.verdict(1, Life::Down);
+        assert!(found(&build));
+        fault(&mut build.run, FaultKind::Crash, "worker-2", 50_000, 70_000);
+        assert!(found(&build), "another one was hit");
+        fault(&mut build.run, FaultKind::Crash, "worker-1", 1_000, 2_000);
+        assert!(found(&build), "long before");
+        fault(&mut build.run, FaultKind::Crash, "worker-1", 50_000, 70_000);
+        assert_eq!(Condemned.check(&build.run), Verdict::Pass { examined: 1 });
+    }
+
+    #[test]
+    fn mass_condemnation_is_found() {
+        let build = |kind: FaultKind| {
+            let mut build = Build::new();
+            build.nodes(3, 9);
+            build.wait_ms(60_000);
+            for n in 0..3 {
+                fault(&mut build.run, kind.clone(), &crate::names::worker(n), 50_000, 70_000);
+                build.verdict(n, Life::Down);
+            }
+            build
+        };
+        assert!(found(&build(FaultKind::Isolate { side: Side::Both })), "they were only not heard");
+        assert!(!found(&build(FaultKind::PowerCut)), "they were dead");
+    }
+}
