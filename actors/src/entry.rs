@@ -1,6 +1,7 @@
 //! The entry: what one Raft log entry carries. The inputs of one or more turns, with the leader's clock and seed, and
 //! the changes they decided. Folding needs the changes only; the inputs can be decided again by another build.
 
+use kontiki_hooks::{Defect, planted};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -38,6 +39,12 @@ pub struct Turned {
 }
 
 impl Entry {
+    /// Whether it counts, committed in this term. One that was decided in another was decided on a state that is not the
+    /// log's, and changes nothing.
+    pub fn counts_in(&self, committed_term: u64) -> bool {
+        self.term == committed_term || planted(Defect::FoldForeignTerm)
+    }
+
     /// As bytes for the log.
     pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
         codec::encode(self)

@@ -1,0 +1,462 @@
+//! The plan's events: operations are handed to clients, faults are done and undone.
+
+use std::collections::BTreeMap;
+
+use kontiki_chaos_plan::{
+    history::FaultRecord,
+    plan::{Fault, FaultKind, Side, Target, What},
+};
+
+use crate::{
+    net::{Cut, Host, Slow},
+    time::{MICRO, MS, SECOND},
+    world::{Happening, World},
+};
+
+/// The faults of a run.
+#[derive(Default)]
+pub(crate) struct Faults {
+    /// What would have happened on hosts that stand still.
+    pub(crate) frozen: BTreeMap<Host, Vec<Happening>>,
+    /// What is to be undone, by event.
+    undo: BTreeMap<usize, Vec<Undo>>,
+    /// Where a fault's record is.
+    records: BTreeMap<usize, usize>,
+    /// Events that are not the plan's.
+    extra: usize,
+    /// Workers that lie, by event.
+    lying: BTreeMap<usize, Vec<usize>>,
+}
+
+#[derive(Debug)]
+enum Undo {
+    Start(Host),
+    Resume(Host),
+    Network,
+    Clock(usize),
+    Disk(usize, u64),
+    Runtime(usize),
+    Truth(usize),
+}
+
+/// Numbers of events that are not the plan's begin here.
+const EXTRA: usize = 1 << 32;
+
+impl Faults {
+    /// A crash that the harness itself does: the number under which it is undone.
+    pub(crate) fn extra(&mut self, controller: usize) -> usize {
+        self.extra += 1;
+        let event = EXTRA + self.extra;
+        self.undo.insert(event, vec![Undo::Start(controller)]);
+        event
+    }
+}
+
+impl World {
+    pub(crate) fn plan_event(&mut self, number: usize) {
+        match self.plan.events[number].what.clone() {
+            What::Op { client, via, op } => self.operate(client, via, &op),
+            What::Fault(fault) => self.fault(number, &fault),
+        }
+    }
+
+    /// Does a fault, or says why not.
+    fn fault(&mut self, number: usize, fault: &Fault) {
+        let hosts = self.targets(fault.on);
+        let result = self.do_fault(number, fault, &hosts);
+        let until_ns = self.now + fault.for_ms * MS;
+        let (bit, skipped) = match result {
+            Ok(bit) => (bit, None),
+            Err(why) => (false, Some(why.to_owned())),
+        };
+        self.faults.records.insert(number, self.notes.faults.len());
+        self.notes.faults.push(FaultRecord {
+            event: number,
+            number: fault.kind.number(),
+            hit: hosts.iter().map(|host| self.host_name(*host)).collect(),
+            from_ns: self.now,
+            until_ns,
+            bit,
+            skipped,
+        });
+        self.agenda.enter(until_ns, Happening::FaultEnds(number));
+    }
+
+    fn host_name(&self, host: Host) -> String {
+        match host.checked_sub(self.controllers.len()) {
+            None => kontiki_chaos_plan::names::controller(host as u32),
+            Some(worker) => self.workers[worker].name.clone(),
+        }
+    }
+
+    fn targets(&mut self, target: Target) -> Vec<Host> {
+        let (controllers, all) = (self.controllers.len(), self.controllers.len() + self.workers.len());
+        let leader = self.raft.lead.map(|(leader, _)| leader);
+        match target {
+            Target::Controller(n) => vec![n as usize % controllers],
+            Target::Leader => vec![leader.unwrap_or(0)],
+            Target::Follower => {
+                let others: Vec<usize> = (0..controllers).filter(|c| Some(*c) != leader).collect();
+                self.rng.pick(&others).copied().into_iter().collect()
+            }
+            Target::Worker(n) if all > controllers => vec![controllers + n as usize % (all - controllers)],
+            Target::Worker(_) => Vec::new(),
+            Target::Zone(zone) => {
+                let zone = zone % self.shape().zones.max(1);
+                let number = |host: usize| host.checked_sub(controllers).unwrap_or(host) as u32;
+                (0..all).filter(|host| self.shape().zone_of(number(*host)) == zone).collect()
+            }
+            Target::Controllers => (0..controllers).collect(),
+            Target::Workers => (controllers..all).collect(),
+            Target::All => (0..all).collect(),
+        }
+    }
+
+    fn mask(&self, hosts: &[Host]) -> Vec<bool> {
+        let mut mask = vec![false; self.controllers.len() + self.workers.len()];
+        for host in hosts {
+            mask[*host] = true;
+        }
+        mask
+    }
+
+    /// True: it had its effect at once; others show theirs while they last.
+    fn do_fault(&mut self, number: usize, fault: &Fault, hosts: &[Host]) -> Result<bool, &'static str> {
+        let controllers = self.controllers.len();
+        let worker = |host: &Host| host.checked_sub(controllers);
+        let these = self.mask(hosts);
+        let others: Vec<bool> = these.iter().map(|hit| !hit).collect();
+        let mut undo = Vec::new();
+        let bit = match &fault.kind {
+            FaultKind::Crash | FaultKind::PowerCut | FaultKind::NodeReboot | FaultKind::AgentCrash => {
+                let machine = matches!(fault.kind, FaultKind::PowerCut | FaultKind::NodeReboot);
+                for host in hosts {
+                    match worker(host) {
+                        None => self.crash_controller(*host),
+                        Some(worker) => self.crash_worker(worker, machine),
+                    }
+                    undo.push(Undo::Start(*host));
+                }
+                !hosts.is_empty()
+            }
+            FaultKind::Pause => {
+                for host in hosts {
+                    self.pause(*host);
+                    undo.push(Undo::Resume(*host));
+                }
+                !hosts.is_empty()
+            }
+            FaultKind::Isolate { side } => {
+                self.cut(number, these, others, *side);
+                undo.push(Undo::Network);
+                false
+            }
+            FaultKind::Cut { other, side } => {
+                let other = self.targets(*other);
+                let those = self.mask(&other);
+                self.cut(number, these, those, *side);
+                undo.push(Undo::Network);
+                false
+            }
+            FaultKind::Flap { times } => {
+                let step = fault.for_ms * MS / u64::from((*times).max(1) * 2);
+                for n in 0..u64::from(*times) * 2 {
+                    self.after(step * n, Happening::Flap { event: number, cut: n % 2 == 0 });
+                }
+                undo.push(Undo::Network);
+                false
+            }
+            FaultKind::Delay { ms, jitter_ms } => {
+                let slow = Slow { these, delay: ms * MS, jitter: jitter_ms * MS, lost_per_mille: 0 };
+                self.net.slow(number, slow);
+                undo.push(Undo::Network);
+                false
+            }
+            FaultKind::Loss { per_mille, .. } => {
+                // Doubled and overtaken packets are put right by the streams; lost ones come late.
+                let lost_per_mille = u64::from(*per_mille);
+                self.net.slow(number, Slow { these, delay: 0, jitter: 500 * MICRO, lost_per_mille });
+                undo.push(Undo::Network);
+                false
+            }
+            FaultKind::Reset => {
+                for host in hosts {
+                    self.reset(*host);
+                }
+                true
+            }
+            FaultKind::ClockJump { by_ms } => {
+                for host in hosts.iter().filter(|host| **host < controllers) {
+                    self.controllers[*host].clock.jump(*by_ms);
+                }
+                hosts.iter().any(|host| *host < controllers)
+            }
+            FaultKind::ClockRate { per_mille } => {
+                let now = self.now;
+                for host in hosts.iter().filter(|host| **host < controllers) {
+                    self.controllers[*host].clock.rate(i64::from(*per_mille), now);
+                    undo.push(Undo::Clock(*host));
+                }
+                !undo.is_empty()
+            }
+            FaultKind::DiskSlow { ms } => {
+                for host in hosts.iter().filter(|host| **host < controllers) {
+                    self.controllers[*host].disk += ms * MS;
+                    undo.push(Undo::Disk(*host, ms * MS));
+                }
+                !undo.is_empty()
+            }
+            FaultKind::EvilWorker => {
+                let liars: Vec<usize> = hosts.iter().filter_map(worker).collect();
+                if liars.is_empty() {
+                    return Err("it is not aimed at a worker");
+                }
+                for worker in &liars {
+                    self.after(0, Happening::Lie { worker: *worker, event: number });
+                    undo.push(Undo::Truth(*worker));
+                }
+                self.faults.lying.insert(number, liars);
+                true
+            }
+            FaultKind::Overload { requests } => {
+                for n in 0..*requests {
+                    let op = kontiki_chaos_plan::plan::Op::Put { key: 900 + n % 16 };
+                    self.operate(100_000 + n % 64, n, &op);
+                }
+                *requests > 0
+            }
+            FaultKind::LeaderTransfer => {
+                let leader = self.raft.lead.map(|(leader, _)| leader);
+                let others: Vec<usize> = (0..controllers).filter(|c| Some(*c) != leader).collect();
+                let wanted = self.rng.pick(&others).copied();
+                wanted.is_some() && self.elect(wanted)
+            }
+            FaultKind::MemberReplaced | FaultKind::DiskLost => {
+                let host = hosts.iter().find(|host| **host < controllers).copied();
+                let host = host.ok_or("it is not aimed at a controller")?;
+                self.replace_member(host);
+                undo.push(Undo::Start(host));
+                true
+            }
+            FaultKind::SnapshotWhileAway => {
+                self.cut(number, these, others, Side::Both);
+                undo.push(Undo::Network);
+                false
+            }
+            FaultKind::ContainersExit { count } => {
+                let mut exited = 0;
+                for worker in hosts.iter().filter_map(worker) {
+                    exited += self.exit_containers(worker, *count);
+                }
+                exited > 0
+            }
+            FaultKind::RuntimeHangs => {
+                for worker in hosts.iter().filter_map(worker) {
+                    self.workers[worker].hanging += 1;
+                    undo.push(Undo::Runtime(worker));
+                }
+                !undo.is_empty()
+            }
+            FaultKind::Corrupt { .. } | FaultKind::Bandwidth { .. } => {
+                return Err("there are no bytes on a wire in the model");
+            }
+            FaultKind::DiskFull | FaultKind::DiskError | FaultKind::DiskStuck | FaultKind::BitRot { .. } => {
+                return Err("there are no disks in the model");
+            }
+            FaultKind::MemoryLimit { .. } | FaultKind::CpuLimit { .. } | FaultKind::FileLimit { .. } => {
+                return Err("there are no processes in the model");
+            }
+            FaultKind::BadInput { .. } | FaultKind::Stranger => {
+                return Err("there is no HTTP and no TLS in the model");
+            }
+        };
+        self.faults.undo.insert(number, undo);
+        Ok(bit)
+    }
+
+    fn cut(&mut self, number: usize, these: Vec<bool>, those: Vec<bool>, side: Side) {
+        let (out, into) = match side {
+            Side::Both => (true, true),
+            Side::Out => (true, false),
+            Side::In => (false, true),
+        };
+        self.change(|world| world.net.cut(number, Cut { these, those, out, into }));
+    }
+
+    pub(crate) fn flap(&mut self, event: usize, cut: bool) {
+        let What::Fault(fault) = self.plan.events[event].what.clone() else { return };
+        if !self.faults.undo.contains_key(&event) {
+            return;
+        }
+        if cut {
+            let hosts = self.targets(fault.on);
+            let these = self.mask(&hosts);
+            let others = these.iter().map(|hit| !hit).collect();
+            self.cut(event, these, others, Side::Both);
+        } else {
+            self.change(|world| world.net.heal(event));
+        }
+    }
+
+    /// A fault is over: what it left dead comes back.
+    pub(crate) fn fault_ends(&mut self, number: usize) {
+        for undo in self.faults.undo.remove(&number).unwrap_or_default() {
+            match undo {
+                Undo::Start(host) => self.start(host),
+                Undo::Resume(host) => self.resume(host),
+                Undo::Network => self.change(|world| world.net.heal(number)),
+                Undo::Clock(at) => {
+                    let now = self.now;
+                    self.controllers[at].clock.rate(1000, now);
+                }
+                Undo::Disk(at, slower) => self.controllers[at].disk -= slower,
+                Undo::Runtime(worker) => self.runtime_goes_on(worker),
+                Undo::Truth(worker) => self.tell_the_truth(worker, number),
+            }
+        }
+        let bitten = self.net.bitten.remove(&number).unwrap_or(0) > 0;
+        if let Some(record) = self.faults.records.get(&number) {
+            self.notes.faults[*record].bit |= bitten;
+            self.notes.faults[*record].until_ns = self.now;
+        }
+    }
+
+    /// Everything is whole again.
+    pub(crate) fn heal_all(&mut self) {
+        for number in self.faults.undo.keys().copied().collect::<Vec<_>>() {
+            self.fault_ends(number);
+        }
+    }
+
+    pub(crate) fn crash_controller(&mut self, at: usize) {
+        if self.controllers[at].down > 0 {
+            self.controllers[at].down += 1;
+            return;
+        }
+        self.change(|world| {
+            world.controllers[at].down = 1;
+            world.controllers[at].late = None;
+            world.faults.frozen.remove(&at);
+            world.raft.sending[at] = false;
+            world.raft.learning[at] = false;
+            world.vanish(at);
+            world.connections_break(at);
+            world.watches_break(at);
+        });
+    }
+
+    fn replace_member(&mut self, at: usize) {
+        self.crash_controller(at);
+        // It comes back with nothing, under another id, and learns everything from the others.
+        let fresh = crate::controller::Replica::default();
+        self.controllers[at].feed.reset(0);
+        self.controllers[at].replica = fresh;
+        self.raft.held[at] = 0;
+        self.notes.reached("member-replaced");
+    }
+
+    fn crash_worker(&mut self, worker: usize, machine: bool) {
+        let host = self.host(worker);
+        if machine {
+            self.all_containers_die(worker);
+        }
+        if self.workers[worker].down > 0 {
+            self.workers[worker].down += 1;
+            return;
+        }
+        self.change(|world| {
+            world.workers[worker].down = 1;
+            world.faults.frozen.remove(&host);
+            world.agent_dies(worker);
+        });
+    }
+
+    fn start(&mut self, host: Host) {
+        match host.checked_sub(self.controllers.len()) {
+            None => {
+                self.controllers[host].down -= 1;
+                if self.controllers[host].down == 0 {
+                    self.controllers[host].clock.restart();
+                    self.restart_replica(host);
+                    self.change(|_| {});
+                }
+            }
+            Some(worker) => {
+                self.workers[worker].down -= 1;
+                if self.workers[worker].down == 0 {
+                    self.change(|_| {});
+                    self.agent_returns(worker);
+                }
+            }
+        }
+    }
+
+    fn pause(&mut self, host: Host) {
+        self.change(|world| match host.checked_sub(world.controllers.len()) {
+            None => world.controllers[host].paused += 1,
+            Some(worker) => world.workers[worker].paused += 1,
+        });
+    }
+
+    fn resume(&mut self, host: Host) {
+        self.change(|world| match host.checked_sub(world.controllers.len()) {
+            None => world.controllers[host].paused -= 1,
+            Some(worker) => world.workers[worker].paused -= 1,
+        });
+        if self.awake(host) {
+            for what in self.faults.frozen.remove(&host).unwrap_or_default() {
+                self.after(10 * MICRO, what);
+            }
+        }
+    }
+
+    /// All connections of a host are reset.
+    fn reset(&mut self, host: Host) {
+        let of = |at: usize, worker: usize| at == host || self.host(worker) == host;
+        let hit = self.sessions.values().filter(|s| of(s.at, s.worker)).map(|s| s.worker);
+        for worker in hit.collect::<Vec<_>>() {
+            self.hang_up(worker);
+            self.dial_soon(worker, 10 * MS);
+        }
+        if host < self.controllers.len() {
+            self.connections_break(host);
+            self.watches_break(host);
+        }
+    }
+
+    fn exit_containers(&mut self, worker: usize, count: u32) -> usize {
+        let running = self.workers[worker].pods.iter().filter(|(_, pod)| pod.runs.is_some());
+        let running: Vec<_> = running.map(|(uid, _)| uid.clone()).take(count as usize).collect();
+        for uid in &running {
+            self.container_exits(worker, uid);
+        }
+        running.len()
+    }
+
+    fn runtime_goes_on(&mut self, worker: usize) {
+        self.workers[worker].hanging -= 1;
+        if self.workers[worker].hanging == 0 {
+            for what in std::mem::take(&mut self.workers[worker].hung) {
+                self.after(MS, what);
+            }
+        }
+    }
+
+    fn tell_the_truth(&mut self, worker: usize, event: usize) {
+        self.faults.lying.remove(&event);
+        if self.workers[worker].down == 0 {
+            self.agent_dies(worker);
+            self.agent_returns(worker);
+        }
+    }
+
+    /// Whether a worker lies because of this event.
+    pub(crate) fn lies(&self, worker: usize, event: usize) -> bool {
+        self.faults.lying.get(&event).is_some_and(|liars| liars.contains(&worker))
+    }
+
+    /// How long a run may take to settle.
+    pub(crate) fn settle_limit(&self) -> u64 {
+        (120 * SECOND).max(self.shape().node_grace_ms * 20 * MS)
+    }
+}
