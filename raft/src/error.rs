@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::disk::{DiskError, DiskErrorKind};
+
 /// Why a node could not be opened. The process must not go on with this data directory.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -79,18 +81,15 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Reads what RocksDB says about a directory that it did not open.
-    pub(crate) fn database(directory: &Path, error: &rocksdb::Error) -> OpenError {
-        let (directory, detail) = (directory.to_path_buf(), error.to_string());
-        match error.kind() {
-            rocksdb::ErrorKind::Corruption => OpenError::Corrupt { directory, detail },
-            rocksdb::ErrorKind::IOError if detail.contains("lock") => OpenError::InUse { directory, detail },
-            // A file that the manifest names and that is gone.
-            rocksdb::ErrorKind::IOError if detail.contains("No such file") => {
-                OpenError::Corrupt { directory, detail }
-            }
-            rocksdb::ErrorKind::NotSupported => OpenError::NewerFormat { directory, detail },
-            _ => OpenError::Io { action: "opening", directory, detail },
+    /// Reads what the database says about a directory that it did not open.
+    pub(crate) fn database(directory: &Path, error: &(impl Into<DiskError> + Clone)) -> OpenError {
+        let error: DiskError = error.clone().into();
+        let (directory, detail) = (directory.to_path_buf(), error.detail);
+        match error.kind {
+            DiskErrorKind::Corrupt => OpenError::Corrupt { directory, detail },
+            DiskErrorKind::InUse => OpenError::InUse { directory, detail },
+            DiskErrorKind::Newer => OpenError::NewerFormat { directory, detail },
+            DiskErrorKind::Failed => OpenError::Io { action: "opening", directory, detail },
         }
     }
 
@@ -112,13 +111,4 @@ impl OpenError {
             _ => OpenError::Io { action, directory, detail },
         }
     }
-}
-
-/// Dresses a database's error for openraft, which only knows I/O errors.
-pub(crate) fn database_io(error: rocksdb::Error) -> io::Error {
-    let kind = match error.kind() {
-        rocksdb::ErrorKind::Corruption => io::ErrorKind::InvalidData,
-        _ => io::ErrorKind::Other,
-    };
-    io::Error::new(kind, error)
 }

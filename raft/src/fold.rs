@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::disk::Batch;
+
 /// What the log is folded into.
 ///
 /// The implementor keeps the state in memory as it likes and gives the records that an entry changes; this crate
@@ -60,29 +62,18 @@ pub struct Record {
 /// The records that a fold changes, in order: the last write of a key counts.
 #[derive(Debug, Default)]
 pub struct Writes {
-    pub(crate) operations: Vec<Operation>,
-    pub(crate) bytes: usize,
-}
-
-#[derive(Debug)]
-pub(crate) enum Operation {
-    Put(Record),
-    Delete(Table, Vec<u8>),
+    pub(crate) batch: Batch,
 }
 
 impl Writes {
     /// Stores a record, replacing the one of the same key.
     pub fn put(&mut self, table: Table, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
-        let record = Record { table, key: key.into(), value: value.into() };
-        self.bytes += record.key.len() + record.value.len();
-        self.operations.push(Operation::Put(record));
+        self.batch.put(table.0, key, value);
     }
 
     /// Forgets a record.
     pub fn delete(&mut self, table: Table, key: impl Into<Vec<u8>>) {
-        let key = key.into();
-        self.bytes += key.len();
-        self.operations.push(Operation::Delete(table, key));
+        self.batch.delete(table.0, key);
     }
 }
 

@@ -8,21 +8,29 @@
 //! show through it.
 
 mod begun;
+mod disk;
 mod envelope;
 mod error;
 mod fold;
 mod log;
 mod node;
+mod runtime;
+mod scope;
 mod space;
 mod state;
 mod types;
 mod wire;
 
+pub use disk::{
+    Batch, Change, Database, Disk, DiskError, DiskErrorKind, Durability, Form, Job, Local, Pair,
+    Purpose as DatabasePurpose, Scan,
+};
 pub use error::OpenError;
 pub use fold::{CommittedEntry, Fold, FoldError, LogPosition, Record, StoreError, Table, Writes};
 pub use node::{
     ChangeError, Leadership, Limits, Member, Node, Options, Proposal, ProposeError, ReadError, Role, Status,
     Timings, WaitError, Work,
 };
+pub use scope::{Scope, spawn};
 pub use space::{Probe, Room, free_bytes};
 pub use wire::{Caller, CallerOf, MemberInfo, PeerDialer, Purpose, RaftService};

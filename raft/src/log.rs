@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use parking_lot::RwLock;
-use rocksdb::DB;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::disk::{Database, Disk, Form};
 use crate::envelope::IdentityV1;
 use crate::error::OpenError;
 use crate::space::Space;
@@ -48,7 +48,8 @@ pub(crate) struct Counters {
 
 /// What the handle, the readers and the writer share.
 pub(crate) struct Shared {
-    db: DB,
+    disk: Arc<dyn Disk>,
+    db: Arc<dyn Database>,
     tail: RwLock<Tail>,
     vote: RwLock<Option<Vote>>,
     committed: RwLock<Option<LogId>>,
@@ -63,6 +64,11 @@ pub(crate) type OpenToken = mpsc::Sender<()>;
 /// Up to which index the folded state is durable; the log must keep everything after it.
 pub(crate) type DurableState = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 
+/// What the log's database is.
+pub(crate) fn form(limits: LogLimits) -> Form {
+    database::form(limits)
+}
+
 /// The log as openraft drives it.
 #[derive(Clone)]
 pub(crate) struct LogStore {
@@ -74,6 +80,7 @@ pub(crate) struct LogStore {
 impl LogStore {
     /// Opens the log of this identity, or creates it unless it has `begun`; verifies every entry.
     pub(crate) fn open(
+        disk: Arc<dyn Disk>,
         directory: &Path,
         identity: &IdentityV1,
         begun: bool,
@@ -81,10 +88,12 @@ impl LogStore {
         space: Arc<Space>,
         open: OpenToken,
     ) -> Result<LogStore, OpenError> {
-        let db = database::open(directory, limits)?;
-        database::check_identity(&db, directory, identity, begun)?;
-        let stored = database::load(&db, directory, limits.tail_bytes)?;
+        let db = disk.open(directory, &database::form(limits));
+        let db = db.map_err(|error| OpenError::database(directory, &error))?;
+        database::check_identity(&*db, directory, identity, begun)?;
+        let stored = database::load(&*db, directory, limits.tail_bytes)?;
         let shared = Arc::new(Shared {
+            disk,
             db,
             tail: RwLock::new(stored.tail),
             vote: RwLock::new(stored.vote),

@@ -16,10 +16,11 @@ use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::begun;
+use crate::disk::{Disk, Local, aside};
 use crate::envelope::IdentityV1;
 use crate::error::OpenError;
 use crate::fold::Fold;
-use crate::log::{Counters, LogLimits, LogStore};
+use crate::log::{self, Counters, LogLimits, LogStore};
 use crate::space::{Probe, Space};
 use crate::state::{Progress, StateLimits, StateMachine};
 use crate::types::Raft;
@@ -86,10 +87,19 @@ impl Node {
     /// Opens or creates the data directory, folds what is committed, and takes part in the consensus. A new node waits: the first one
     /// for [`Node::initialize`], any other until the leader calls it.
     pub async fn open(options: Options, fold: Arc<dyn Fold>) -> Result<Node, OpenError> {
+        Node::open_on(Arc::new(Local), options, fold).await
+    }
+
+    /// The same on another disk: a seam for simulations. All tasks of the node are spawned in the scope of the caller, if it has one.
+    pub async fn open_on(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        fold: Arc<dyn Fold>,
+    ) -> Result<Node, OpenError> {
         let config = config::consensus(&options)?;
         let Options { data_dir, cluster_id, member, timings, limits, tables, dialer, caller_of, probe } =
             options;
-        std::fs::create_dir_all(&data_dir).map_err(|error| OpenError::io("creating", &data_dir, &error))?;
+        disk.create_dir(&data_dir).map_err(|error| OpenError::io("creating", &data_dir, &error))?;
         let space = Space::new(&data_dir, limits.reserve_bytes, probe);
         let (open, closed) = mpsc::channel(1);
 
@@ -101,15 +111,15 @@ impl Node {
             write_buffer_bytes: limits.write_buffer_bytes,
             cache_bytes: limits.cache_bytes,
         };
-        let (root, room, token) = (data_dir.clone(), space.clone(), open.clone());
-        let stores = tokio::task::spawn_blocking(move || {
+        let (root, room, token, on) = (data_dir.clone(), space.clone(), open.clone(), disk.clone());
+        let stores = aside(&disk, move || {
             let path = root.join("raft.db");
-            let begun = begun::check(&root, &path)?;
-            let log = LogStore::open(&path, &identity, begun, log_limits, room.clone(), token)?;
+            let begun = begun::check(&*on, &root, &path, &log::form(log_limits))?;
+            let log = LogStore::open(on.clone(), &path, &identity, begun, log_limits, room.clone(), token)?;
             if !begun {
-                begun::note(&root)?;
+                begun::note(&*on, &root)?;
             }
-            let state = StateMachine::open(&root.join("state"), state_limits, room, fold, open)?;
+            let state = StateMachine::open(on, &root.join("state"), state_limits, room, fold, open)?;
             Ok::<_, OpenError>((log, state))
         });
         let failed = |detail: String| OpenError::Start { directory: data_dir.clone(), detail };
@@ -156,7 +166,7 @@ impl Node {
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.inner.stop.clone();
-        tokio::spawn(async move { stop.run_until_cancelled(task).await });
+        crate::scope::spawn(async move { stop.run_until_cancelled(task).await });
     }
 
     /// Makes this pristine node the first and only member of its cluster. Refused once there is any history.

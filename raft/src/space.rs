@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::disk::Disk;
+
 /// How often the free space is read.
 const INTERVAL: Duration = Duration::from_millis(250);
 /// How often a stopped writer looks again.
@@ -106,10 +108,10 @@ impl Space {
         }
     }
 
-    /// Blocks the thread until something may be written, or `stop` says that waiting is pointless.
-    pub(crate) fn block_until_room(&self, stop: impl Fn() -> bool) {
+    /// For the thread that writes: waits until something may be written, or `stop` says that waiting is pointless.
+    pub(crate) async fn room_or(&self, disk: &dyn Disk, stop: impl Fn() -> bool) {
         while self.room() == Room::None && self.refresh() == Room::None && !stop() {
-            std::thread::sleep(RETRY);
+            disk.pause(RETRY).await;
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! state/CURRENT             which directory counts: replaced by an atomic rename
-//! state/state-<n>/          the tables (RocksDB without a WAL: what is lost since its last flush is folded again from the log)
+//! state/state-<n>/          the tables (a database that is not written ahead: what is lost since its last flush is folded again from the log)
 //! state/incoming-<n>/       a snapshot on its way in
 //! state/snapshots/<...>/    the last checkpoint: what a follower that fell behind is sent
 //! ```
@@ -24,6 +24,7 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, Raf
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::disk::{Disk, aside};
 use crate::error::OpenError;
 use crate::fold::{CommittedEntry, Fold, LogPosition, Writes};
 use crate::log::OpenToken;
@@ -34,7 +35,7 @@ pub(crate) use database::StateLimits;
 pub(crate) use directory::StateDirectory;
 pub(crate) use image::Image;
 pub(crate) use install::{Incoming, Received};
-pub(crate) use transfer::{CHUNK_FORMAT, Chunk, TableNames, chunks, decode_meta, encode_meta};
+pub(crate) use transfer::{CHUNK_FORMAT, Chunk, Chunks, TableNames, decode_meta, encode_meta};
 
 /// A batch of folded entries is written when it has this many bytes ...
 const BATCH_BYTES: usize = 4 << 20;
@@ -77,6 +78,7 @@ impl Progress {
 
 /// The state as openraft drives it.
 pub(crate) struct StateMachine {
+    disk: Arc<dyn Disk>,
     directory: Arc<StateDirectory>,
     database: Arc<StateDb>,
     fold: Arc<dyn Fold>,
@@ -95,15 +97,16 @@ fn position(id: &LogId) -> LogPosition {
 impl StateMachine {
     /// Opens or creates the state and loads the fold from it.
     pub(crate) fn open(
+        disk: Arc<dyn Disk>,
         root: &Path,
         limits: StateLimits,
         space: Arc<Space>,
         fold: Arc<dyn Fold>,
         open: OpenToken,
     ) -> Result<StateMachine, OpenError> {
-        let directory = Arc::new(StateDirectory::open(root, limits)?);
+        let directory = Arc::new(StateDirectory::open(disk.clone(), root, limits)?);
         let current = directory.current()?;
-        let database = Arc::new(StateDb::open(&current, limits)?);
+        let database = Arc::new(StateDb::open(&*disk, &current, limits)?);
         let (applied, membership) = database.applied()?;
         let loaded = fold.load(&mut database.records());
         loaded.map_err(|error| OpenError::Corrupt { directory: current, detail: error.to_string() })?;
@@ -114,7 +117,17 @@ impl StateMachine {
             image: Mutex::new(image.map(Arc::new)),
         };
         let progress = Arc::new(progress);
-        Ok(StateMachine { directory, database, fold, space, applied, membership, progress, _open: open })
+        Ok(StateMachine {
+            disk,
+            directory,
+            database,
+            fold,
+            space,
+            applied,
+            membership,
+            progress,
+            _open: open,
+        })
     }
 
     pub(crate) fn progress(&self) -> Arc<Progress> {
@@ -189,7 +202,7 @@ impl RaftStateMachine<Types> for StateMachine {
             batch.last = Some(id);
             batch.entries += 1;
             batch.responders.extend(responder);
-            if batch.entries >= BATCH_ENTRIES || batch.writes.bytes >= BATCH_BYTES {
+            if batch.entries >= BATCH_ENTRIES || batch.writes.batch.bytes() >= BATCH_BYTES {
                 self.write(&mut batch).await?;
             }
         }
@@ -204,8 +217,8 @@ impl RaftStateMachine<Types> for StateMachine {
     async fn get_snapshot_builder(&mut self) -> Builder {
         let meta = SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() };
         let (database, directory, taken) = (self.database.clone(), self.directory.clone(), meta.clone());
-        let checkpoint = tokio::task::spawn_blocking(move || Image::take(&database, &directory, taken)).await;
-        let image = checkpoint.map_err(io::Error::other).and_then(|image| image).map(Arc::new);
+        let checkpoint = aside(&self.disk, move || Image::take(&database, &directory, taken)).await;
+        let image = checkpoint.and_then(|image| image).map(Arc::new);
         if image.is_ok() {
             // A checkpoint starts with a flush.
             self.progress.made_durable(self.applied.as_ref());
@@ -216,7 +229,7 @@ impl RaftStateMachine<Types> for StateMachine {
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
         let (directory, wanted) = (self.directory.clone(), meta.clone());
         let install = move || install::install(&directory, &wanted, snapshot);
-        let (database, image) = tokio::task::spawn_blocking(install).await.map_err(io::Error::other)??;
+        let (database, image) = aside(&self.disk, install).await??;
         let database = Arc::new(database);
         let old = std::mem::replace(&mut self.database, database.clone());
         (self.applied, self.membership) = (meta.last_log_id, meta.last_membership.clone());
@@ -228,7 +241,7 @@ impl RaftStateMachine<Types> for StateMachine {
             old.discard(&directory);
             fold.load(&mut database.records())
         };
-        tokio::task::spawn_blocking(load).await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        aside(&self.disk, load).await?.map_err(io::Error::other)?;
         if let Some(last) = &meta.last_log_id {
             self.fold.folded(position(last));
         }

@@ -10,6 +10,7 @@ use openraft::entry::RaftEntry;
 use openraft::storage::RaftLogReader;
 
 use super::{Shared, database};
+use crate::disk::aside;
 use crate::types::{Entry, Types, Vote};
 
 /// A replication request carries no more than this, unless one entry alone is larger.
@@ -62,9 +63,8 @@ impl LogReader {
         }
         let shared = self.shared.clone();
         let wanted = stored.clone();
-        let mut entries = tokio::task::spawn_blocking(move || database::read(&shared.db, wanted, budget))
-            .await
-            .map_err(io::Error::other)??;
+        let disk = shared.disk.clone();
+        let mut entries = aside(&disk, move || database::read(&*shared.db, wanted, budget)).await??;
         let complete = entries.last().is_some_and(|entry| entry.index() + 1 == stored.end);
         if entries.is_empty() {
             // It was purged or truncated meanwhile; anything else is a hole.

@@ -8,6 +8,7 @@ use openraft::storage::{RaftLogReader, RaftLogStorageExt};
 use tempfile::TempDir;
 
 use super::*;
+use crate::disk::Durability;
 use crate::types::{EntryPayload, Payload, log_id};
 
 pub(crate) const LIMITS: LogLimits = LogLimits { tail_bytes: 1 << 10, write_buffer_bytes: 1 << 20 };
@@ -24,7 +25,15 @@ struct Opened {
 
 fn try_open(directory: &Path, identity: &IdentityV1) -> Result<Opened, OpenError> {
     let (open, closed) = mpsc::channel(1);
-    let log = LogStore::open(directory, identity, false, LIMITS, Space::endless(), open)?;
+    let log = LogStore::open(
+        Arc::new(crate::disk::Local),
+        directory,
+        identity,
+        false,
+        LIMITS,
+        Space::endless(),
+        open,
+    )?;
     Ok(Opened { log, closed })
 }
 
@@ -43,6 +52,12 @@ fn entry(term: u64, index: u64) -> Entry {
         log_id(term, index),
         EntryPayload::Normal(Payload(format!("{term}-{index}").into_bytes().into())),
     )
+}
+
+fn put(opened: &Opened, table: u8, key: &[u8], value: Vec<u8>) {
+    let mut batch = crate::disk::Batch::default();
+    batch.put(table, key, value);
+    opened.log.shared.db.write(batch, Durability::Synced).unwrap();
 }
 
 async fn append(log: &mut LogStore, term: u64, indexes: std::ops::Range<u64>) {
@@ -134,11 +149,10 @@ async fn an_entry_that_does_not_verify_refuses() {
     let place = TempDir::new().unwrap();
     let mut opened = open(place.path());
     append(&mut opened.log, 1, 0..5).await;
-    let family = database::log_family(&opened.log.shared.db);
     let mut sealed = crate::envelope::seal_entry(&entry(1, 3));
     let last = sealed.len() - 1;
     sealed[last] ^= 1;
-    opened.log.shared.db.put_cf(family, database::key(3), sealed).unwrap();
+    put(&opened, database::LOG, &database::key(3), sealed);
     close(opened).await;
     let error = try_open(place.path(), &identity(1)).err().unwrap().to_string();
     assert!(error.contains("log entry 3") && error.contains("checksum"), "{error}");
@@ -149,8 +163,9 @@ async fn a_hole_refuses() {
     let place = TempDir::new().unwrap();
     let mut opened = open(place.path());
     append(&mut opened.log, 1, 0..5).await;
-    let family = database::log_family(&opened.log.shared.db);
-    opened.log.shared.db.delete_cf(family, database::key(2)).unwrap();
+    let mut batch = crate::disk::Batch::default();
+    batch.delete(database::LOG, database::key(2));
+    opened.log.shared.db.write(batch, Durability::Synced).unwrap();
     close(opened).await;
     let error = try_open(place.path(), &identity(1)).err().unwrap().to_string();
     assert!(error.contains("entry 2 is missing"), "{error}");
@@ -216,10 +231,9 @@ async fn a_directory_serves_its_owner_only() {
 async fn a_newer_format_is_left_alone() {
     let place = TempDir::new().unwrap();
     let opened = open(place.path());
-    let shared = &opened.log.shared;
     let mut newer = crate::envelope::seal_identity(&identity(1));
     newer[2] = crate::envelope::FORMAT + 1;
-    shared.db.put_cf(database::meta_family(&shared.db), b"identity", newer).unwrap();
+    put(&opened, database::META, b"identity", newer);
     close(opened).await;
     let error = try_open(place.path(), &identity(1)).err().unwrap();
     assert!(matches!(error, OpenError::NewerFormat { .. }), "{error}");

@@ -4,13 +4,13 @@
 use std::io;
 use std::sync::Arc;
 
+use kontiki_hooks::{Defect, planted};
 use openraft::storage::IOFlushed;
-use rocksdb::{WriteBatch, WriteOptions};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Shared, database};
+use crate::disk::{self, Database, Durability, here};
 use crate::envelope;
-use crate::error::database_io;
 use crate::space::Space;
 use crate::types::{Entry, LogId, Types, Vote};
 
@@ -46,7 +46,7 @@ enum Waiting {
 
 #[derive(Default)]
 struct Batch {
-    operations: WriteBatch,
+    operations: disk::Batch,
     waiting: Vec<Waiting>,
     entries: u64,
     tasks: usize,
@@ -54,39 +54,40 @@ struct Batch {
 }
 
 impl Batch {
-    fn add(&mut self, shared: &Shared, task: Task) {
-        let (log, meta) = (database::log_family(&shared.db), database::meta_family(&shared.db));
+    fn add(&mut self, task: Task) {
+        let (log, meta) = (database::LOG, database::META);
         self.tasks += 1;
         match task {
             Task::Append { entries, sequence, callback } => {
                 for entry in &entries {
                     let index = openraft::entry::RaftEntry::index(entry);
-                    self.operations.put_cf(log, database::key(index), envelope::seal_entry(entry));
+                    self.operations.put(log, database::key(index), envelope::seal_entry(entry));
                 }
                 self.entries += entries.len() as u64;
                 self.waiting.push(Waiting::Append(sequence, callback));
             }
             Task::Vote(vote, done) => {
-                self.operations.put_cf(meta, database::VOTE, envelope::seal_vote(&vote));
+                self.operations.put(meta, database::VOTE, envelope::seal_vote(&vote));
                 self.waiting.push(Waiting::Vote(done));
             }
             Task::Committed(id) => {
-                self.operations.put_cf(meta, database::COMMITTED, envelope::seal_position(&id));
+                self.operations.put(meta, database::COMMITTED, envelope::seal_position(&id));
             }
             Task::Truncate { from } => {
-                self.operations.delete_range_cf(log, database::key(from), database::key(u64::MAX));
+                let from = from + u64::from(planted(Defect::TruncateOffByOne));
+                self.operations.delete_range(log, database::key(from), database::key(u64::MAX));
             }
             Task::Purge { from, upto } => {
                 // The position first: a log that starts later than it says would be a hole.
-                self.operations.put_cf(meta, database::PURGED, envelope::seal_position(&upto));
-                self.operations.delete_range_cf(log, database::key(from), database::key(upto.index + 1));
+                self.operations.put(meta, database::PURGED, envelope::seal_position(&upto));
+                self.operations.delete_range(log, database::key(from), database::key(upto.index + 1));
                 self.purged = Some((self.purged.map_or(from, |(first, _)| first), upto.index + 1));
             }
         }
     }
 
     fn is_full(&self) -> bool {
-        self.tasks >= BATCH_TASKS || self.operations.size_in_bytes() >= BATCH_BYTES
+        self.tasks >= BATCH_TASKS || self.operations.bytes() >= BATCH_BYTES
     }
 }
 
@@ -95,38 +96,44 @@ pub(super) fn start(
     mut tasks: mpsc::Receiver<Task>,
     space: Arc<Space>,
 ) -> io::Result<()> {
-    let run = move || {
-        while let Some(task) = tasks.blocking_recv() {
+    let disk = shared.disk.clone();
+    let run = async move {
+        while let Some(task) = tasks.recv().await {
             let mut batch = Batch::default();
-            batch.add(&shared, task);
+            batch.add(task);
             while !batch.is_full() {
                 match tasks.try_recv() {
-                    Ok(task) => batch.add(&shared, task),
+                    Ok(task) => batch.add(task),
                     Err(_) => break,
                 }
             }
             if batch.entries > 0 {
-                space.block_until_room(|| tasks.is_closed());
+                space.room_or(&*shared.disk, || tasks.is_closed()).await;
             }
-            if !write(&shared, batch) {
+            if !write(&shared, batch).await {
                 break;
             }
         }
     };
     // It ends when the last handle of the log is gone and all is written.
-    std::thread::Builder::new().name("raft-log".into()).spawn(run).map(drop)
+    disk.start("raft-log", Box::pin(run))
 }
 
 /// Writes the batch and answers. False when the log cannot be trusted any more.
-fn write(shared: &Shared, batch: Batch) -> bool {
+async fn write(shared: &Arc<Shared>, batch: Batch) -> bool {
     let Batch { operations, waiting, entries, purged, .. } = batch;
-    let bytes = operations.size_in_bytes() as u64;
-    let synced = !waiting.is_empty();
-    let mut options = WriteOptions::default();
-    options.set_sync(synced);
-    let result = shared.db.write_opt(operations, &options);
-    let failed = result.as_ref().err().map(ToString::to_string);
-    if let Err(error) = &result {
+    let bytes = operations.bytes() as u64;
+    let synced = waiting.iter().any(needs_sync);
+    let how = if synced { Durability::Synced } else { Durability::Logged };
+    let db = shared.db.clone();
+    let result = here(&shared.disk, move || db.write(operations, how)).await;
+    let failed = match result {
+        Some(Ok(())) => None,
+        Some(Err(error)) => Some(error.to_string()),
+        None => Some("it was cut short".into()),
+    };
+    let failed = failed.filter(|_| !planted(Defect::FsyncErrorIgnored));
+    if let Some(error) = &failed {
         tracing::error!(%error, "writing the log failed: this controller stops; nothing that was acknowledged is lost");
     }
     shared.count(entries, bytes, synced);
@@ -150,16 +157,23 @@ fn write(shared: &Shared, batch: Batch) -> bool {
     if failed.is_none()
         && let Some((from, end)) = purged
     {
-        drop_files(shared, from, end);
+        let db = shared.db.clone();
+        here(&shared.disk, move || drop_files(&*db, from, end)).await;
     }
     failed.is_none()
 }
 
+/// Whether it is answered only when it is on the disk: all of them.
+fn needs_sync(waiting: &Waiting) -> bool {
+    match waiting {
+        Waiting::Append(..) => !planted(Defect::AckBeforeFsync),
+        Waiting::Vote(..) => !planted(Defect::VoteNotSynced),
+    }
+}
+
 /// Gives whole files of purged entries back at once; the rest goes with the next compaction.
-fn drop_files(shared: &Shared, from: u64, end: u64) {
-    let family = database::log_family(&shared.db);
-    if let Err(error) = shared.db.delete_file_in_range_cf(family, database::key(from), database::key(end)) {
-        let error = database_io(error);
+fn drop_files(db: &dyn Database, from: u64, end: u64) {
+    if let Err(error) = db.reclaim(database::LOG, &database::key(from), &database::key(end)) {
         tracing::warn!(%error, "dropping the files of purged log entries failed; compaction will do it");
     }
 }

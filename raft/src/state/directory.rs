@@ -1,13 +1,14 @@
 //! The directories under `state/`, and the one pointer that says which of them counts. A crash at any moment leaves the old state
 //! or the new one, never half of one.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::database::StateLimits;
 use super::image::Image;
+use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::types::{LogId, SnapshotMeta};
 
@@ -18,26 +19,27 @@ const SNAPSHOTS: &str = "snapshots";
 
 /// Where states, snapshots and what is on its way in are kept.
 pub(crate) struct StateDirectory {
+    disk: Arc<dyn Disk>,
     root: PathBuf,
     limits: StateLimits,
     counter: AtomicU64,
 }
 
-fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
 impl StateDirectory {
     /// Opens it and removes what a crash left half done.
-    pub(crate) fn open(root: &Path, limits: StateLimits) -> Result<StateDirectory, OpenError> {
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        root: &Path,
+        limits: StateLimits,
+    ) -> Result<StateDirectory, OpenError> {
         let failed = |action| move |error: io::Error| OpenError::io(action, root, &error);
-        fs::create_dir_all(root.join(SNAPSHOTS)).map_err(failed("creating"))?;
-        let directory = StateDirectory { root: root.into(), limits, counter: AtomicU64::new(0) };
+        disk.create_dir(&root.join(SNAPSHOTS)).map_err(failed("creating"))?;
+        let directory = StateDirectory { disk, root: root.into(), limits, counter: AtomicU64::new(0) };
         match directory.pointer().map_err(failed("reading the pointer of"))? {
             None => directory.point_to(1).map_err(failed("writing the pointer of"))?,
             Some(current) => {
                 let path = directory.numbered(current);
-                if current > 1 && !path.is_dir() {
+                if current > 1 && !directory.disk.exists(&path).map_err(failed("reading"))? {
                     let detail = format!("the current state {} is missing", path.display());
                     return Err(OpenError::Corrupt { directory: root.into(), detail });
                 }
@@ -45,6 +47,10 @@ impl StateDirectory {
         }
         directory.clean().map_err(failed("cleaning"))?;
         Ok(directory)
+    }
+
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
     }
 
     pub(crate) fn limits(&self) -> StateLimits {
@@ -56,11 +62,7 @@ impl StateDirectory {
     }
 
     fn pointer(&self) -> io::Result<Option<u64>> {
-        let text = match fs::read_to_string(self.root.join(POINTER)) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some(text) = self.disk.read(&self.root.join(POINTER))? else { return Ok(None) };
         let number = text.trim().strip_prefix(STATE).and_then(|number| number.parse().ok());
         match number {
             Some(number) => Ok(Some(number)),
@@ -69,12 +71,7 @@ impl StateDirectory {
     }
 
     fn point_to(&self, number: u64) -> io::Result<()> {
-        let temporary = self.root.join("CURRENT.new");
-        let mut file = File::create(&temporary)?;
-        writeln!(file, "{STATE}{number}")?;
-        file.sync_all()?;
-        fs::rename(&temporary, self.root.join(POINTER))?;
-        sync_directory(&self.root)
+        self.disk.replace(&self.root.join(POINTER), &format!("{STATE}{number}\n"))
     }
 
     /// The state that counts.
@@ -86,13 +83,12 @@ impl StateDirectory {
 
     fn clean(&self) -> io::Result<()> {
         let current = self.numbered(self.pointer()?.unwrap_or(1));
-        for entry in fs::read_dir(&self.root)? {
-            let path = entry?.path();
+        for path in self.disk.list(&self.root)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let stale = name.starts_with(INCOMING) || (name.starts_with(STATE) && path != current);
-            if stale && path.is_dir() {
+            if stale {
                 tracing::info!(path = %path.display(), "removing what an interrupted snapshot left");
-                fs::remove_dir_all(&path)?;
+                self.disk.remove_dir(&path)?;
             }
         }
         Ok(())
@@ -107,17 +103,21 @@ impl StateDirectory {
     /// A name for a checkpoint of this position.
     pub(crate) fn new_snapshot(&self, meta: &SnapshotMeta) -> PathBuf {
         let index = meta.last_log_id.as_ref().map_or(0, |id| id.index);
-        let number = self.counter.fetch_add(1, Ordering::Relaxed);
-        self.root.join(SNAPSHOTS).join(format!("{index:020}-{number}-{}", std::process::id()))
+        loop {
+            let number = self.counter.fetch_add(1, Ordering::Relaxed);
+            let path = self.root.join(SNAPSHOTS).join(format!("{index:020}-{number}"));
+            // An earlier run may have taken one at the same position.
+            if !self.disk.exists(&path).unwrap_or(false) {
+                return path;
+            }
+        }
     }
 
     /// Makes a complete, closed and synced directory the current state.
     pub(crate) fn adopt(&self, incoming: &Path) -> io::Result<PathBuf> {
         let next = self.pointer()?.unwrap_or(1) + 1;
         let path = self.numbered(next);
-        sync_directory(incoming)?;
-        fs::rename(incoming, &path)?;
-        sync_directory(&self.root)?;
+        self.disk.rename_dir(incoming, &path)?;
         self.point_to(next)?;
         Ok(path)
     }
@@ -125,16 +125,13 @@ impl StateDirectory {
     /// The newest usable snapshot that does not run ahead of the state; the others are removed.
     pub(crate) fn last_image(&self, applied: Option<&LogId>) -> Result<Option<Image>, OpenError> {
         let failed = |error: io::Error| OpenError::io("listing the snapshots of", &self.root, &error);
-        let mut paths = Vec::new();
-        for entry in fs::read_dir(self.root.join(SNAPSHOTS)).map_err(failed)? {
-            paths.push(entry.map_err(failed)?.path());
-        }
+        let mut paths = self.disk.list(&self.root.join(SNAPSHOTS)).map_err(failed)?;
         paths.sort();
         let mut found: Option<Image> = None;
         while let Some(path) = paths.pop() {
             let usable = match &found {
                 Some(_) => None,
-                None => Image::open(&path, self.limits).ok(),
+                None => Image::open(&self.disk, &path, self.limits).ok(),
             };
             match usable {
                 Some(image) if image.meta().last_log_id.as_ref() <= applied => found = Some(image),
@@ -147,7 +144,7 @@ impl StateDirectory {
 
     /// Deletes a directory; a failure costs space, nothing else.
     pub(crate) fn remove(&self, path: &Path) {
-        if let Err(error) = fs::remove_dir_all(path) {
+        if let Err(error) = self.disk.remove_dir(path) {
             tracing::warn!(path = %path.display(), %error, "removing an old state failed; it is removed at the next start");
         }
     }

@@ -1,17 +1,20 @@
-//! A checkpoint: an immutable picture of the state at one position, hard-linked beside it.
+//! A checkpoint: an immutable picture of the state at one position, beside it.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::database::{StateDb, StateLimits};
 use super::directory::StateDirectory;
+use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::types::SnapshotMeta;
 
 /// A picture of the state. Its files go when nobody holds it any more, unless it is the current one, which also serves after a
 /// restart.
 pub(crate) struct Image {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     limits: StateLimits,
     meta: SnapshotMeta,
@@ -28,14 +31,16 @@ impl Image {
         let path = directory.new_snapshot(&meta);
         database.write_position(meta.last_log_id.as_ref(), &meta.last_membership)?;
         database.checkpoint(&path)?;
-        Ok(Image { path, limits: directory.limits(), meta, current: AtomicBool::new(false) })
+        let (disk, limits) = (directory.disk().clone(), directory.limits());
+        Ok(Image { disk, path, limits, meta, current: AtomicBool::new(false) })
     }
 
     /// Opens one that an earlier run took.
-    pub(crate) fn open(path: &Path, limits: StateLimits) -> Result<Image, OpenError> {
-        let (last_log_id, last_membership) = StateDb::open_read_only(path, limits)?.applied()?;
+    pub(crate) fn open(disk: &Arc<dyn Disk>, path: &Path, limits: StateLimits) -> Result<Image, OpenError> {
+        let (last_log_id, last_membership) = StateDb::open_read_only(&**disk, path, limits)?.applied()?;
         let meta = SnapshotMeta { last_log_id, last_membership };
-        Ok(Image { path: path.into(), limits, meta, current: AtomicBool::new(true) })
+        let disk = disk.clone();
+        Ok(Image { disk, path: path.into(), limits, meta, current: AtomicBool::new(true) })
     }
 
     pub(crate) fn meta(&self) -> &SnapshotMeta {
@@ -47,9 +52,14 @@ impl Image {
         self.limits.tables.iter().map(ToString::to_string).collect()
     }
 
+    /// Where it is.
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
     /// Opens its tables for reading.
     pub(crate) fn read(&self) -> io::Result<StateDb> {
-        StateDb::open_read_only(&self.path, self.limits).map_err(io::Error::other)
+        StateDb::open_read_only(&*self.disk, &self.path, self.limits).map_err(io::Error::other)
     }
 
     /// Whether its files stay when nobody holds it.
@@ -61,7 +71,7 @@ impl Image {
 impl Drop for Image {
     fn drop(&mut self) {
         if !self.current.load(Ordering::Acquire) {
-            let _ = std::fs::remove_dir_all(&self.path);
+            let _ = self.disk.remove_dir(&self.path);
         }
     }
 }

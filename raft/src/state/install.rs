@@ -25,7 +25,7 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if !self.adopted && self.path.exists() {
+        if !self.adopted && self.directory.disk().exists(&self.path).unwrap_or(true) {
             self.directory.remove(&self.path);
         }
     }
@@ -53,10 +53,11 @@ impl Incoming {
     pub(crate) fn begin(directory: &Arc<StateDirectory>) -> io::Result<Incoming> {
         let path = directory.new_incoming();
         let place = Place { path, directory: directory.clone(), adopted: false };
-        if place.path.exists() {
-            std::fs::remove_dir_all(&place.path)?;
+        let disk = &**directory.disk();
+        if disk.exists(&place.path)? {
+            disk.remove_dir(&place.path)?;
         }
-        let database = StateDb::open(&place.path, directory.limits()).map_err(io::Error::other)?;
+        let database = StateDb::open(disk, &place.path, directory.limits()).map_err(io::Error::other)?;
         Ok(Incoming { database, place, chunks: 0, records: 0 })
     }
 
@@ -116,7 +117,7 @@ pub(super) fn install(
     };
     let path = directory.adopt(&received.place.path)?;
     received.place.adopted = true;
-    let database = StateDb::open(&path, directory.limits()).map_err(io::Error::other)?;
+    let database = StateDb::open(&**directory.disk(), &path, directory.limits()).map_err(io::Error::other)?;
     let (applied, _) = database.applied().map_err(io::Error::other)?;
     if applied != meta.last_log_id {
         let text = format!("the snapshot is at {applied:?}, announced was {:?}", meta.last_log_id);

@@ -61,7 +61,8 @@ impl Memory {
 fn try_open(root: &Path) -> Result<(StateMachine, Arc<Memory>), OpenError> {
     let (open, _) = mpsc::channel(1);
     let fold = Arc::new(Memory::default());
-    let state = StateMachine::open(root, LIMITS, Space::endless(), fold.clone(), open)?;
+    let state =
+        StateMachine::open(Arc::new(crate::disk::Local), root, LIMITS, Space::endless(), fold.clone(), open)?;
     Ok((state, fold))
 }
 
@@ -98,9 +99,16 @@ impl StoreBuilder<Types, LogStore, StateMachine, TempDir> for Builder {
         let (open, _) = mpsc::channel(1);
         let identity = crate::envelope::IdentityV1 { cluster_id: "suite".into(), node_id: 1 };
         let limits = LogLimits { tail_bytes: 1 << 20, write_buffer_bytes: 1 << 20 };
-        let log =
-            LogStore::open(&place.path().join("raft.db"), &identity, false, limits, Space::endless(), open)
-                .unwrap();
+        let log = LogStore::open(
+            Arc::new(crate::disk::Local),
+            &place.path().join("raft.db"),
+            &identity,
+            false,
+            limits,
+            Space::endless(),
+            open,
+        )
+        .unwrap();
         let (state, _) = super::tests::open(&place.path().join("state"));
         Ok((place, log, state))
     }
@@ -149,8 +157,11 @@ async fn send(from: &mut StateMachine, to: &mut StateMachine) {
     let SnapshotData::Stored(image) = snapshot.snapshot else { panic!("one of our own") };
     let names = TableNames::resolve(&image.table_names(), LIMITS.tables).unwrap();
     let mut incoming = Incoming::begin(&to.directory()).unwrap();
-    let (count, records) = chunks(&image, |chunk| incoming.chunk(&chunk, &names)).unwrap();
-    let received = incoming.finish(count, records, &snapshot.meta).unwrap();
+    let mut chunks = Chunks::of(image.clone()).unwrap();
+    while let Some(chunk) = chunks.next().unwrap() {
+        incoming.chunk(&chunk, &names).unwrap();
+    }
+    let received = incoming.finish(chunks.chunks, chunks.records, &snapshot.meta).unwrap();
     to.install_snapshot(&snapshot.meta, SnapshotData::Received(received)).await.unwrap();
 }
 
@@ -213,12 +224,8 @@ async fn a_damaged_or_incomplete_snapshot_is_refused() {
     apply(&mut leader, [(1, "a=1")]).await;
     let snapshot = leader.get_snapshot_builder().await.build_snapshot().await.unwrap();
     let SnapshotData::Stored(image) = snapshot.snapshot else { panic!("one of our own") };
-    let mut sent = Vec::new();
-    let keep = |chunk| {
-        sent.push(chunk);
-        Ok(())
-    };
-    chunks(&image, keep).unwrap();
+    let mut chunks = Chunks::of(image.clone()).unwrap();
+    let sent = [chunks.next().unwrap().unwrap()];
     let (follower, _) = open(&place.path().join("follower"));
     let names = TableNames::resolve(&image.table_names(), LIMITS.tables).unwrap();
 
@@ -241,7 +248,10 @@ async fn a_state_of_a_newer_build_is_left_alone() {
     let newer = StateLimits { tables: &["objects", "index", "leases"], ..LIMITS };
     let (open, _) = mpsc::channel(1);
     let fold = Arc::new(Memory::default());
-    drop(StateMachine::open(place.path(), newer, Space::endless(), fold, open).unwrap());
+    drop(
+        StateMachine::open(Arc::new(crate::disk::Local), place.path(), newer, Space::endless(), fold, open)
+            .unwrap(),
+    );
     let error = try_open(place.path()).err().unwrap();
     assert!(matches!(error, OpenError::NewerFormat { .. }), "{error}");
     assert!(error.to_string().contains("leases"), "{error}");

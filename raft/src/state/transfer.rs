@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes};
 
+use super::database::StateDb;
 use super::image::Image;
 use crate::envelope;
 use crate::fold::{Record, Table};
@@ -102,32 +103,48 @@ impl Chunk {
     }
 }
 
-/// Reads an image piece by piece and hands each chunk over; tells how many chunks and records there were. Blocks.
-pub(crate) fn chunks(
-    image: &Arc<Image>,
-    mut emit: impl FnMut(Chunk) -> io::Result<()>,
-) -> io::Result<(u64, u64)> {
-    let source = image.read()?;
-    let mut raw = Vec::with_capacity(CHUNK_BYTES + (CHUNK_BYTES >> 2));
-    let (mut sequence, mut count) = (0, 0);
-    for record in source.records() {
-        let Record { table, key, value } = record.map_err(io::Error::other)?;
-        let size = RECORD_HEAD + key.len() + value.len();
-        if !raw.is_empty() && raw.len() + size > CHUNK_BYTES {
-            emit(Chunk::seal(sequence, &raw)?)?;
-            sequence += 1;
-            raw.clear();
+/// Reads an image piece by piece.
+pub(crate) struct Chunks {
+    source: StateDb,
+    // Its files stay while it is read.
+    _image: Arc<Image>,
+    last: Option<(Table, Vec<u8>)>,
+    /// Chunks so far.
+    pub(crate) chunks: u64,
+    /// Records in them.
+    pub(crate) records: u64,
+}
+
+impl Chunks {
+    /// Opens the image. Blocks.
+    pub(crate) fn of(image: Arc<Image>) -> io::Result<Chunks> {
+        Ok(Chunks { source: image.read()?, _image: image, last: None, chunks: 0, records: 0 })
+    }
+
+    /// The next piece, none at the end. Blocks.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Chunk>> {
+        let mut raw = Vec::with_capacity(CHUNK_BYTES + (CHUNK_BYTES >> 2));
+        let mut last = None;
+        for record in self.source.records_after(self.last.take()) {
+            let Record { table, key, value } = record.map_err(io::Error::other)?;
+            let size = RECORD_HEAD + key.len() + value.len();
+            if !raw.is_empty() && raw.len() + size > CHUNK_BYTES {
+                break;
+            }
+            raw.put_u8(table.0);
+            raw.put_u32_le(key.len() as u32);
+            raw.put_u32_le(value.len() as u32);
+            raw.put_slice(&key);
+            raw.put_slice(&value);
+            self.records += 1;
+            last = Some((table, key));
         }
-        raw.put_u8(table.0);
-        raw.put_u32_le(key.len() as u32);
-        raw.put_u32_le(value.len() as u32);
-        raw.put_slice(&key);
-        raw.put_slice(&value);
-        count += 1;
+        if raw.is_empty() {
+            return Ok(None);
+        }
+        self.last = last;
+        let chunk = Chunk::seal(self.chunks, &raw)?;
+        self.chunks += 1;
+        Ok(Some(chunk))
     }
-    if !raw.is_empty() {
-        emit(Chunk::seal(sequence, &raw)?)?;
-        sequence += 1;
-    }
-    Ok((sequence, count))
 }

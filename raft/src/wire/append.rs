@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 use kontiki_proto::raft as proto;
 use kontiki_proto::raft::raft_client::RaftClient;
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
@@ -49,7 +50,7 @@ impl Answers {
             let overdue = self.outstanding.overdue_at(self.ttl);
             // Nothing awaited now: look again when something may be.
             let until = overdue.unwrap_or_else(|| Instant::now() + self.ttl);
-            match tokio::time::timeout_at(until.into(), self.inbound.next()).await {
+            match tokio::time::timeout_at(until, self.inbound.next()).await {
                 Ok(Some(Ok(answer))) => {
                     self.outstanding.answered();
                     let answer = form::appended_in(answer);

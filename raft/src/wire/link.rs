@@ -84,7 +84,7 @@ impl Link {
         let mut client = self.peers.client(&self.peer, Purpose::Heartbeat);
         let message = form::append_out(&request, Some(self.peers.route(self.peer.id)));
         let ttl = self.peers.local.heartbeat_ttl;
-        let call = tokio::spawn(async move {
+        let call = crate::scope::spawn(async move {
             let _permit = permit;
             let mut request = Request::new(message);
             request.set_timeout(ttl);

@@ -7,13 +7,14 @@
 //! noticed by the missing heartbeats, as in plain Raft.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use kontiki_proto::raft as proto;
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use tonic::{Code, Request, Status, Streaming};
 
 use super::{MemberInfo, Peers, Purpose, form};

@@ -12,6 +12,7 @@ use tonic::{Status, Streaming};
 
 use super::form;
 use super::service::{Service, stopped};
+use crate::disk::aside;
 use crate::state::{
     CHUNK_FORMAT, Chunk, Incoming, Received, SnapshotData, StateDirectory, TableNames, decode_meta,
 };
@@ -30,18 +31,26 @@ fn garbled(error: io::Error) -> Status {
     }
 }
 
-/// Stores what comes over the channel. Blocks.
-fn store(
-    directory: &Arc<StateDirectory>,
-    names: &TableNames,
-    meta: &SnapshotMeta,
+/// Stores what comes over the channel.
+async fn store(
+    directory: Arc<StateDirectory>,
+    names: TableNames,
+    meta: SnapshotMeta,
     mut steps: mpsc::Receiver<Step>,
 ) -> io::Result<Received> {
-    let mut incoming = Incoming::begin(directory)?;
-    while let Some(step) = steps.blocking_recv() {
+    let disk = directory.disk().clone();
+    let names = Arc::new(names);
+    let mut incoming = aside(&disk, move || Incoming::begin(&directory)).await??;
+    while let Some(step) = steps.recv().await {
         match step {
-            Step::Chunk(chunk) => incoming.chunk(&chunk, names)?,
-            Step::End { chunks, records } => return incoming.finish(chunks, records, meta),
+            Step::Chunk(chunk) => {
+                let names = names.clone();
+                let stored = move || incoming.chunk(&chunk, &names).map(|()| incoming);
+                incoming = aside(&disk, stored).await??;
+            }
+            Step::End { chunks, records } => {
+                return aside(&disk, move || incoming.finish(chunks, records, &meta)).await?;
+            }
         }
     }
     Err(io::Error::new(io::ErrorKind::InvalidData, "the snapshot ended before its end"))
@@ -83,7 +92,7 @@ pub(super) async fn snapshot(
 
     let (steps, received) = mpsc::channel(2);
     let wanted = meta.clone();
-    let mut storing = tokio::task::spawn_blocking(move || store(&directory, &names, &wanted, received));
+    let mut storing = service.spawn(store(directory, names, wanted, received));
     let feeding = async {
         loop {
             let step = match next(&mut parts, stall).await? {

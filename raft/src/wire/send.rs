@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{MemberInfo, Peers, Purpose, form};
-use crate::state::{CHUNK_FORMAT, SnapshotData, chunks, encode_meta};
+use crate::disk::aside;
+use crate::state::{CHUNK_FORMAT, Chunk, Chunks, SnapshotData, encode_meta};
 use crate::types::{Snapshot, Types, Vote};
 
 type Failure = StreamingError<Types>;
@@ -44,16 +45,20 @@ pub(super) async fn snapshot(
     parts.try_send(part(header)).map_err(|_| network("the snapshot's stream is closed".into()))?;
 
     let (progress, mut progressed) = mpsc::unbounded_channel();
-    let reading = tokio::task::spawn_blocking(move || -> io::Result<()> {
-        let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "the receiver is gone");
-        let (chunks, records) = chunks(&image, |chunk| {
-            let chunk =
-                proto::SnapshotChunk { sequence: chunk.sequence, crc32c: chunk.crc32c, data: chunk.data };
-            parts.blocking_send(part(Part::Chunk(chunk))).map_err(|_| gone())?;
+    let reading = crate::scope::spawn(async move {
+        let disk = image.disk().clone();
+        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the receiver is gone");
+        let mut chunks = aside(&disk, move || Chunks::of(image)).await??;
+        loop {
+            let (chunk, rest) = aside(&disk, move || (chunks.next(), chunks)).await?;
+            chunks = rest;
+            let Some(Chunk { sequence, crc32c, data }) = chunk? else { break };
+            let chunk = proto::SnapshotChunk { sequence, crc32c, data };
+            parts.send(part(Part::Chunk(chunk))).await.map_err(gone)?;
             let _ = progress.send(());
-            Ok(())
-        })?;
-        parts.blocking_send(part(Part::End(proto::SnapshotEnd { chunks, records }))).map_err(|_| gone())
+        }
+        let end = proto::SnapshotEnd { chunks: chunks.chunks, records: chunks.records };
+        parts.send(part(Part::End(end))).await.map_err(gone)
     });
     let mut client = peers.client(peer, Purpose::Snapshot);
     let call = client.install_snapshot(ReceiverStream::new(outbound));

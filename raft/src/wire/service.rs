@@ -1,9 +1,10 @@
 //! What the other controllers call here. Each call first shows who calls whom in which cluster.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use kontiki_proto::raft as proto;
@@ -12,12 +13,14 @@ use openraft::ReadPolicy;
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::presence::{self, LostLeader};
 use super::{CallerOf, Local, form, receive};
 use crate::node::LeadershipWatch;
+use crate::scope::Scope;
 use crate::state::StateDirectory;
 use crate::types::Raft;
 
@@ -39,6 +42,8 @@ pub struct Service {
     pub(super) receiving: Arc<Semaphore>,
     leadership: LeadershipWatch,
     caller_of: CallerOf,
+    /// Requests come in on tasks of the server, which are in no scope.
+    scope: Option<Scope>,
     refusals: Arc<Mutex<HashMap<u64, Instant>>>,
 }
 
@@ -58,7 +63,19 @@ impl Service {
         caller_of: CallerOf,
     ) -> Service {
         let receiving = Arc::new(Semaphore::new(1));
-        Service { raft, local, directory, lost, receiving, leadership, caller_of, refusals: Arc::default() }
+        let (scope, refusals) = (Scope::current(), Arc::default());
+        Service { raft, local, directory, lost, receiving, leadership, caller_of, scope, refusals }
+    }
+
+    /// Spawns a task where the node's tasks are.
+    pub(super) fn spawn<F>(&self, task: F) -> tokio::task::JoinHandle<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        match &self.scope {
+            Some(scope) => scope.spawn(task),
+            None => tokio::spawn(task),
+        }
     }
 
     /// Refuses whoever is not the controller that it says it is, or means another one than this.
@@ -136,7 +153,7 @@ impl raft_server::Raft for Service {
         let (decoded, requests) = mpsc::channel(APPEND_QUEUE);
         decoded.try_send(form::append_in(first)?).map_err(stopped)?;
         let (failed, failure) = tokio::sync::oneshot::channel();
-        tokio::spawn(async move {
+        self.spawn(async move {
             loop {
                 let request = tokio::select! {
                     // The answers are not read any more: so are the requests.

@@ -38,6 +38,10 @@ fn a_full_leader_hands_over_and_loses_nothing() {
 
         // Space returns.
         cluster.nodes[&full].free.store(u64::MAX, Ordering::Relaxed);
+        // Before it noticed, waiting for it would be refused.
+        while cluster.node(full).status().room == Room::None {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         cluster.settled(missed).await;
         assert!(before < missed);
         let member = cluster.node(leader).transfer_leader(Some(full)).await.unwrap();
