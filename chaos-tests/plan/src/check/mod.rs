@@ -6,15 +6,24 @@ mod broken;
 pub(crate) mod build;
 mod causes;
 mod condemned;
+pub mod coverage;
+mod dry_run;
 mod evidence;
 mod finalizers;
+mod hashes;
 mod hits;
 mod leaders;
 mod linearizable;
+mod lists;
 mod log;
 mod observer;
 mod placement;
+mod replay;
+mod restarts;
+mod running;
 mod settled;
+mod stale;
+mod watch;
 mod wgl;
 
 use serde::{Deserialize, Serialize};
@@ -120,6 +129,13 @@ pub fn all() -> &'static [&'static dyn Check] {
         &log::Committed,
         &linearizable::Linearizable,
         &wgl::Wgl,
+        &stale::Stale,
+        &lists::Lists,
+        &dry_run::DryRun,
+        &watch::Events,
+        &watch::Lists,
+        &watch::Bookmarks,
+        &hashes::Hashes,
         &capacity::Capacity,
         &assigned::Assigned,
         &rules::Rules,
@@ -127,8 +143,43 @@ pub fn all() -> &'static [&'static dyn Check] {
         &rollout::Rollout,
         &replicas::Replicas,
         &causes::Causes,
+        &replay::Replay,
         &condemned::Condemned,
         &finalizers::Finalizers,
+        &running::Running,
+        &restarts::Restarts,
         &settled::Settled,
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{build::Build, *};
+
+    #[test]
+    fn names_are_unique_and_all_checks_pass_on_what_is_right() {
+        let names: BTreeSet<&str> = all().iter().map(|check| check.name()).collect();
+        assert_eq!(names.len(), all().len());
+        let mut build = Build::new();
+        build.nodes(3, 9);
+        build.put("a", 1, "one");
+        build.get(1, false);
+        build.deploy(0, 3, build::rolling(1, 0));
+        build.converge();
+        let settled = &mut build.run.settled;
+        (settled.leader_ns, settled.replicas_ns) = (Some(1), Some(1));
+        (settled.workload_ns, settled.served_ns) = (Some(1), Some(1));
+        let judgements = judge_all(&build.run);
+        assert_eq!(first_failure(&judgements), None);
+        assert_eq!(judgements.len(), all().len());
+        // Together they find what each finds alone.
+        build.run.log.truncate(3);
+        let judgements = judge_all(&build.run);
+        for (check, judgement) in all().iter().zip(&judgements) {
+            assert_eq!(judgement.verdict, check.check(&build.run), "{}", check.name());
+        }
+        assert!(first_failure(&judgements).is_some());
+    }
 }

@@ -4,6 +4,7 @@
 
 mod place;
 
+pub(super) use self::place::intervals;
 use self::place::{Place, place};
 use super::{Check, Evidence, Log, Verdict};
 use crate::{

@@ -26,7 +26,7 @@ fn pods_put<'a>(moment: &'a Moment<'_>) -> impl Iterator<Item = (Option<&'a Obje
 }
 
 /// The pods that a turn placed, and where.
-fn placed<'a>(moment: &'a Moment<'_>) -> impl Iterator<Item = (&'a Object, &'a str)> {
+pub(super) fn placed<'a>(moment: &'a Moment<'_>) -> impl Iterator<Item = (&'a Object, &'a str)> {
     pods_put(moment).filter_map(|(old, new)| {
         let node = new.pod()?.node.as_deref()?;
         let had = old.filter(|old| old.meta.uid == new.meta.uid).and_then(|old| old.pod()?.node.clone());
