@@ -47,6 +47,8 @@ pub(crate) struct Raft {
 
 /// A position that is never committed: a deposed leader's proposal.
 pub(crate) const NEVER: u64 = u64::MAX;
+/// Stands for the term of the next leader when a leader without a majority steps down by itself.
+pub(crate) const STEPS_DOWN: u64 = u64::MAX;
 
 impl Raft {
     pub(crate) fn new(controllers: usize) -> Raft {
@@ -306,8 +308,10 @@ impl World {
 
     pub(crate) fn deposed(&mut self, at: usize, term: u64) {
         let old = self.controllers[at].lead.as_ref().is_some_and(|lead| lead.term < term);
-        if old {
+        let by_itself = term == STEPS_DOWN;
+        if old && !(by_itself && self.has_majority(at)) {
             self.depose(at);
+            self.check_leadership();
         }
     }
 }

@@ -182,7 +182,7 @@ impl World {
     fn step_down_some_time(&mut self, at: usize) {
         if !self.has_majority(at) && self.rng.chance(500) {
             let delay = self.rng.between(self.shape().election_ms, self.shape().election_ms * 4) * MS;
-            let term = u64::MAX;
+            let term = crate::raft::STEPS_DOWN;
             self.after(delay, Happening::Deposed { at, term });
         }
     }

@@ -65,16 +65,21 @@ impl World {
         if !self.clients_done() {
             return false;
         }
-        for (at, read) in probes.iter_mut().filter(|(_, read)| read.is_none()) {
-            let key = 1_000_000 + *at as u32;
-            *read = Some(self.probe(*at, Intent::Get { key, stale: false }));
-        }
-        let well = |(at, read): &(usize, Option<usize>)| {
+        let mut well = true;
+        for (at, read) in probes {
+            let (number, key) = (1_000_000 + *at as u32, names::text(&World::probe_key(*at)));
             let answer = read.and_then(|read| self.notes.ops.get(read)).map(|op| &op.answer);
-            let key = names::text(&World::probe_key(*at));
-            matches!(answer, Some(Answer::Value { value: Some(_) })) && self.watched(1_000_000 + *at as u32, &key)
-        };
-        probes.iter().all(well)
+            if !matches!(answer, Some(Answer::Value { value: Some(_) })) {
+                if read.is_some() {
+                    // Refused for the moment: once more.
+                    self.probe(*at, Intent::Put { key: number, value: String::new(), create: true });
+                }
+                *read = Some(self.probe(*at, Intent::Get { key: number, stale: false }));
+                well = false;
+            }
+            well &= self.watched(number, &key);
+        }
+        well
     }
 
     /// What is desired and is not so.
