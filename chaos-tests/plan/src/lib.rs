@@ -4,8 +4,11 @@
 
 pub mod check;
 pub mod history;
+pub mod ledger;
 pub mod names;
 pub mod plan;
+pub mod regressions;
+pub mod shrink;
 
 pub use check::{Check, Verdict};
 pub use history::Run;
