@@ -12,12 +12,14 @@ mod disk;
 mod envelope;
 mod error;
 mod fold;
+mod inspect;
 mod log;
 mod node;
 mod runtime;
 mod scope;
 mod space;
 mod state;
+mod stored;
 mod types;
 mod wire;
 
@@ -27,10 +29,12 @@ pub use disk::{
 };
 pub use error::OpenError;
 pub use fold::{CommittedEntry, Fold, FoldError, LogPosition, Record, StoreError, Table, Writes};
+pub use inspect::{StoredEntry, StoredLog, StoredState, stored_log, stored_state};
 pub use node::{
     ChangeError, Leadership, Limits, Member, Node, Options, Proposal, ProposeError, ReadError, Role, Status,
     Timings, WaitError, Work,
 };
 pub use scope::{Scope, spawn};
 pub use space::{Probe, Room, free_bytes};
+pub use stored::{entry_position, stored_position};
 pub use wire::{Caller, CallerOf, MemberInfo, PeerDialer, Purpose, RaftService};

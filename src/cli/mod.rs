@@ -4,6 +4,7 @@
 mod access;
 mod completion;
 mod image;
+mod inspect;
 mod logging;
 mod members;
 mod run;
@@ -70,6 +71,8 @@ enum Command {
 enum ControllerCommand {
     /// Run a controller in the foreground until SIGTERM.
     Run(run::controller::ControllerArgs),
+    /// Print what a stopped controller has on its disk, as lines of JSON.
+    Inspect(inspect::InspectArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -99,6 +102,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Down(args) => up::down(&args),
         Command::Status(args) => status::status(&args),
         Command::Controller(ControllerCommand::Run(args)) => run::controller::run(args),
+        Command::Controller(ControllerCommand::Inspect(args)) => inspect::inspect(&args),
         Command::Worker(WorkerCommand::Run(args)) => run::worker::run(args),
         Command::Worker(WorkerCommand::Simulate(args)) => run::simulate::run(args),
         Command::Token(command) => token::token(command),

@@ -1,0 +1,120 @@
+//! The player of real clusters, from the command line.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use kontiki_chaos_plan::{Plan, Play, check};
+use kontiki_chaos_real::{Cluster, Real, Setup, ground, truth};
+
+/// Plays plans with real processes. Needs root; gives back everything that it takes of the machine.
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Play a plan and judge it.
+    Play {
+        /// The plan's file.
+        plan: PathBuf,
+        /// Keep the whole history here, as JSON.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        what: What,
+    },
+    /// Start a cluster and leave it running until SIGINT or SIGTERM.
+    Hold {
+        #[command(flatten)]
+        what: What,
+        /// How many controllers.
+        #[arg(long, default_value_t = 3)]
+        controllers: u32,
+        /// How many workers.
+        #[arg(long, default_value_t = 3)]
+        workers: u32,
+    },
+    /// Remove what runs left whose harness was killed.
+    Sweep,
+    /// What runs in a container: tells the harness that it runs.
+    #[command(hide = true)]
+    Container,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct What {
+    /// The built binary.
+    #[arg(long, default_value = "target/release/kontiki")]
+    binary: PathBuf,
+    /// The archive of the image that pods name.
+    #[arg(long, env = "KONTIKI_TEST_IMAGE")]
+    image: Option<PathBuf>,
+}
+
+impl What {
+    fn setup(&self) -> anyhow::Result<Setup> {
+        let binary = self.binary.canonicalize().with_context(|| self.binary.display().to_string())?;
+        let image = match &self.image {
+            Some(image) => image.clone(),
+            None => kontiki_chaos_tests::example_image()?,
+        };
+        Ok(Setup { binary, image: Some(image), clocks: false })
+    }
+}
+
+fn main() -> ExitCode {
+    kontiki_pki::install_crypto();
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kontiki-chaos-real: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Play { plan, out, what } => {
+            let plan = Plan::read(&plan)?;
+            let mut real = Real { setup: what.setup()?, program: std::env::current_exe()?, tell: true };
+            let run = real.play(&plan)?;
+            if let Some(out) = out {
+                std::fs::write(&out, serde_json::to_vec(&run)?)?;
+            }
+            for fault in &run.faults {
+                let what = fault.skipped.as_deref().unwrap_or(if fault.bit { "bit" } else { "did not bite" });
+                println!(
+                    "   fault {} (kind {}) on {}: {what}",
+                    fault.event,
+                    fault.number,
+                    fault.hit.join(", ")
+                );
+            }
+            let judgements = check::judge_all(&run);
+            for judgement in &judgements {
+                println!("   {}: {:?}", judgement.check, judgement.verdict);
+            }
+            anyhow::ensure!(check::first_failure(&judgements).is_none(), "the run failed");
+            Ok(())
+        }
+        Command::Hold { what, controllers, workers } => {
+            let shape = kontiki_chaos_plan::plan::Shape { controllers, workers, ..Default::default() };
+            let cluster = Cluster::start(what.setup()?, &shape, 0)?;
+            println!("ready {}", cluster.id());
+            loop {
+                std::thread::park();
+            }
+        }
+        Command::Sweep => {
+            for id in ground::sweep()? {
+                println!("removed run {id}");
+            }
+            Ok(())
+        }
+        Command::Container => truth::tell(),
+    }
+}

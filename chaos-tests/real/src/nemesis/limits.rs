@@ -1,0 +1,72 @@
+//! Little of everything: processor, memory, file descriptors.
+
+use std::fs;
+
+use anyhow::bail;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+use super::{Bit, Doing};
+
+impl Doing<'_> {
+    /// Proof: the kernel counts how often it denied the processor.
+    pub(super) fn cpu_limit(&self, per_mille: u32) -> Bit {
+        let throttled = || self.hosts.iter().map(|host| host.cgroup().throttled()).sum::<u64>();
+        let before = throttled();
+        for host in &self.hosts {
+            host.cgroup().limit_cpu(Some(per_mille))?;
+        }
+        self.wait();
+        for host in &self.hosts {
+            host.cgroup().limit_cpu(None)?;
+        }
+        Ok(throttled() > before)
+    }
+
+    /// Proof: the kernel counts how often the limit was hit.
+    pub(super) fn memory_limit(&self, bytes: u64) -> Bit {
+        let squeezed = || self.hosts.iter().map(|host| host.cgroup().squeezed()).sum::<u64>();
+        let before = squeezed();
+        let mut refused = None;
+        for host in &self.hosts {
+            // Below what cannot be reclaimed it is refused at once.
+            refused = host.cgroup().limit_memory(Some(bytes)).err().or(refused);
+        }
+        self.wait();
+        for host in &self.hosts {
+            host.cgroup().limit_memory(None)?;
+        }
+        match refused {
+            Some(error) if squeezed() == before => Err(error),
+            _ => Ok(squeezed() > before),
+        }
+    }
+
+    /// Proof: a process has as many open as it may, so that the next one fails.
+    pub(super) fn file_limit(&self, files: u32) -> Bit {
+        let mut before = Vec::new();
+        for pid in self.hosts.iter().filter_map(|host| host.pid()) {
+            let id = Pid::from_raw(i32::try_from(pid)?);
+            let limit = Rlimit { current: Some(u64::from(files)), maximum: None };
+            if let Ok(old) = prlimit(id, Resource::Nofile, limit) {
+                before.push((pid, id, old));
+            }
+        }
+        if before.is_empty() {
+            bail!("no process is there");
+        }
+        let mut bit = false;
+        for _ in 0..10 {
+            self.field.wait(self.lasts / 10);
+            bit |= before.iter().any(|(pid, ..)| open(*pid) >= files as usize);
+        }
+        for (_, id, old) in before {
+            // It may be another process by now, or none.
+            let _ = prlimit(id, Resource::Nofile, old);
+        }
+        Ok(bit)
+    }
+}
+
+fn open(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}

@@ -1,0 +1,217 @@
+//! After everything is healed: the cluster comes back, and how long that takes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use futures_util::StreamExt;
+use http::Method;
+use http_body_util::BodyExt;
+use kontiki_chaos_plan::history::Settled;
+use serde_json::{Value, json};
+
+use super::tend::tend;
+use crate::{
+    client::{Rest, Sent},
+    nemesis::Field,
+};
+
+/// A cluster of processes on a busy machine is whole again by then, or it is stuck.
+const LIMIT: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(200);
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+/// What one controller says of itself.
+#[derive(Debug, Default)]
+struct Said {
+    leads: bool,
+    applied: u64,
+    committed: u64,
+    last: u64,
+}
+
+/// Waits until everything is as it should be, or the limit is reached.
+pub(super) fn settle(field: &Field) -> anyhow::Result<Settled> {
+    let begun = Instant::now();
+    let limit_ns = u64::try_from(LIMIT.as_nanos())?;
+    let mut settled = Settled { healed_ns: field.clock.now_ns(), limit_ns, ..Settled::default() };
+    while begun.elapsed() < LIMIT {
+        tend(field)?;
+        settled.missing = look(field, &mut settled, begun);
+        if settled.missing.is_empty() {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(settled)
+}
+
+/// Looks once. What is as it should be for the first time gets its time.
+fn look(field: &Field, settled: &mut Settled, begun: Instant) -> Vec<String> {
+    let now = || u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let said = field.runtime.block_on(metrics(field));
+    if said.iter().flatten().filter(|said| said.leads).count() != 1 {
+        return vec![format!("not one leader: {said:?}")];
+    }
+    settled.leader_ns.get_or_insert_with(now);
+    let mut missing = Vec::new();
+    match replicas(field, &said) {
+        None => drop(settled.replicas_ns.get_or_insert_with(now)),
+        Some(words) => missing.push(words),
+    }
+    match workload(field) {
+        None => drop(settled.workload_ns.get_or_insert_with(now)),
+        Some(words) => missing.push(words),
+    }
+    match field.runtime.block_on(served(field)) {
+        None => drop(settled.served_ns.get_or_insert_with(now)),
+        Some(words) => missing.push(words),
+    }
+    missing
+}
+
+/// Every controller's own numbers; none from one that does not answer.
+async fn metrics(field: &Field) -> Vec<Option<Said>> {
+    let Ok(identity) = field.cluster.identity() else { return Vec::new() };
+    let mut asked = Vec::new();
+    for host in field.cluster.controllers() {
+        let (identity, address) = (identity.clone(), host.address.clone());
+        asked.push(tokio::spawn(async move {
+            let rest = Rest::connect(&identity, &address).await.ok()?;
+            let asking = rest.open(Method::GET, "/metrics", None);
+            let response = tokio::time::timeout(Duration::from_secs(2), asking).await.ok()?.ok()?;
+            let bytes = response.into_body().collect().await.ok()?.to_bytes();
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let number = |name: &str| -> u64 {
+                let line = text.lines().find_map(|line| line.strip_prefix(&format!("kontiki_raft_{name} ")));
+                line.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+            };
+            Some(Said {
+                leads: number("leader") == 1,
+                applied: number("applied_index"),
+                committed: number("committed_index"),
+                last: number("last_log_index"),
+            })
+        }));
+    }
+    let mut said = Vec::new();
+    for asked in asked {
+        said.push(asked.await.ok().flatten());
+    }
+    said
+}
+
+/// F2. While heartbeats of workers change nothing, all stand at the same entry.
+fn replicas(field: &Field, said: &[Option<Said>]) -> Option<String> {
+    let places: BTreeSet<_> =
+        said.iter().map(|said| said.as_ref().map(|s| (s.applied, s.committed, s.last))).collect();
+    if places.len() != 1 || places.contains(&None) {
+        return Some(format!("the replicas differ: {said:?}"));
+    }
+    let members = match field.cluster.members() {
+        Ok(members) => members,
+        Err(error) => return Some(format!("the members: {error:#}")),
+    };
+    let voters: Vec<_> = members.iter().filter(|member| member["voter"] == true).collect();
+    let wanted = field.cluster.shape.controllers as usize;
+    (voters.len() != wanted || members.len() != wanted).then(|| format!("the members are {members:?}"))
+}
+
+/// F3: what is desired, what the API says, and what runs in truth are the same.
+fn workload(field: &Field) -> Option<String> {
+    let asking = field.runtime.block_on(async {
+        let (identity, controllers) = (field.cluster.identity()?, field.cluster.controllers());
+        let address = controllers.map(|host| host.address.clone()).next().unwrap_or_default();
+        tokio::spawn(async move {
+            let rest = Rest::connect(&identity, &address).await?;
+            let mut lists = Vec::new();
+            for path in ["/apis/apps/v1/deployments", "/api/v1/pods", "/api/v1/nodes"] {
+                match rest.send(Method::GET, path, None).await {
+                    Sent::Answered(reply) if reply.code == 200 => {
+                        lists.push(reply.body["items"].as_array().cloned().unwrap_or_default());
+                    }
+                    other => anyhow::bail!("{path}: {other:?}"),
+                }
+            }
+            Ok(lists)
+        })
+        .await?
+    });
+    let lists: Vec<Vec<Value>> = match asking {
+        Ok(lists) => lists,
+        Err(error) => return Some(format!("the workload cannot be read: {error:#}")),
+    };
+    let (deployments, pods, nodes) = (&lists[0], &lists[1], &lists[2]);
+    for deployment in deployments {
+        let (wanted, status) = (&deployment["spec"]["replicas"], &deployment["status"]);
+        let is = |name: &str| status[name].as_u64().unwrap_or(0) == wanted.as_u64().unwrap_or(1);
+        if !(is("replicas") && is("readyReplicas") && is("updatedReplicas")) && fits(nodes) {
+            return Some(format!("deployment {}: wanted {wanted}, {status}", deployment["metadata"]["name"]));
+        }
+    }
+    let ready = |node: &&Value| {
+        let conditions = node["status"]["conditions"].as_array();
+        conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True")
+    };
+    if nodes.iter().filter(ready).count() != field.cluster.shape.workers as usize {
+        return Some("not all nodes are ready".into());
+    }
+    let place = |uid: &str, node: &str| format!("{uid} on {node}");
+    let running = pods.iter().filter(|pod| pod["status"]["phase"] == "Running");
+    let said: BTreeMap<String, &Value> = running
+        .map(|pod| {
+            let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
+            (place(uid, pod["spec"]["nodeName"].as_str().unwrap_or_default()), &pod["metadata"]["name"])
+        })
+        .collect();
+    let truth = field.truth.running();
+    let runs: BTreeSet<String> = truth.values().map(|event| place(&event.pod_uid, &event.node)).collect();
+    let said: BTreeSet<String> = said.into_keys().collect();
+    (runs != said || truth.len() != runs.len()).then(|| {
+        let (more, less): (Vec<_>, Vec<_>) =
+            (runs.difference(&said).collect(), said.difference(&runs).collect());
+        format!("{} containers run; not in the API: {more:?}; only there: {less:?}", truth.len())
+    })
+}
+
+/// Whether there is a node that takes pods: plans may drain or taint all of them, and then nothing can be ready.
+fn fits(nodes: &[Value]) -> bool {
+    nodes.iter().any(|node| node["spec"]["unschedulable"] != true && node["spec"]["taints"].is_null())
+}
+
+/// F4: a write, a read and a watch through each controller.
+async fn served(field: &Field) -> Option<String> {
+    let identity = field.cluster.identity().ok()?;
+    for host in field.cluster.controllers() {
+        let (identity, address) = (identity.clone(), host.address.clone());
+        let asked = tokio::spawn(async move { serve(&identity, &address).await });
+        if let Err(error) = asked.await.map_err(anyhow::Error::from).and_then(|served| served) {
+            return Some(format!("{} does not serve: {error:#}", host.name));
+        }
+    }
+    None
+}
+
+async fn serve(identity: &kontiki_pki::Identity, address: &str) -> anyhow::Result<()> {
+    let rest = Rest::connect(identity, address).await?;
+    let name = format!("settled-{:08x}", rand::random::<u32>());
+    let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
+    let Sent::Answered(reply) = rest.send(Method::POST, MAPS, Some(&body)).await else {
+        anyhow::bail!("no answer to a write")
+    };
+    anyhow::ensure!(reply.code == 201, "a write: {} {}", reply.code, reply.body["message"]);
+    let path = format!("{MAPS}/{name}");
+    let Sent::Answered(read) = rest.send(Method::GET, &path, None).await else {
+        anyhow::bail!("no answer to a read")
+    };
+    anyhow::ensure!(read.code == 200, "a read: {} {}", read.code, read.body["message"]);
+    let revision = reply.body["metadata"]["resourceVersion"].as_str().unwrap_or_default().parse::<u64>()?;
+    let watch = format!("{MAPS}?watch=true&resourceVersion={}", revision - 1);
+    let response = rest.open(Method::GET, &watch, None).await?;
+    let mut stream = response.into_body().into_data_stream();
+    let first = tokio::time::timeout(Duration::from_secs(5), stream.next()).await?;
+    anyhow::ensure!(matches!(first, Some(Ok(_))), "a watch delivers nothing");
+    let _ = rest.send(Method::DELETE, &path, None).await;
+    Ok(())
+}
