@@ -152,3 +152,26 @@ fn a_priority_class_gives_its_pods_their_priority() {
     let spec = cluster.active()[0].document.spec_value();
     assert_eq!((&spec["priority"], &spec["preemptionPolicy"]), (&json!(1000), &json!("Never")));
 }
+
+#[test]
+fn a_large_set_gathers_news_of_its_pods_but_replaces_at_once() {
+    let mut cluster = Cluster::new(3);
+    cluster.create(Kind::REPLICA_SET, replica_set("web", 600));
+    cluster.settle();
+    assert_eq!(cluster.active().len(), 600);
+    // Each pod tells of itself, all within a moment: the set is written once, when the moment is over.
+    let before = cluster.get(Kind::REPLICA_SET, "web").revision;
+    for pod in cluster.active() {
+        cluster.report_ready(&[pod], true);
+    }
+    assert_eq!(cluster.get(Kind::REPLICA_SET, "web").revision, before);
+    cluster.advance(1);
+    assert_eq!(cluster.status(Kind::REPLICA_SET, "web")["readyReplicas"], 600);
+    assert_eq!(cluster.state.wake_of(&key(Kind::REPLICA_SET, "web")), None);
+    // A loss is made up for in the turn that tells of it, and so is what the set itself is told.
+    let lost = cluster.active()[0].clone();
+    cluster.report(&[lost], |_| (json!({"phase": "Failed"}), false));
+    assert_eq!(cluster.active().len(), 600);
+    cluster.set_replicas(Kind::REPLICA_SET, "web", 610);
+    assert_eq!(cluster.active().len(), 610);
+}

@@ -68,6 +68,11 @@ impl Object {
         if let Digest::Pod(digest) = &self.digest { Some(digest) } else { None }
     }
 
+    /// Whether it is a pod that counts for its owner: not ended, not leaving.
+    pub fn is_active_pod(&self) -> bool {
+        !self.meta.deleting() && self.pod().is_some_and(|pod| !pod.terminal())
+    }
+
     /// The node digest, if it is a node.
     pub fn node(&self) -> Option<&NodeDigest> {
         if let Digest::Node(digest) = &self.digest { Some(digest) } else { None }

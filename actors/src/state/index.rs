@@ -1,4 +1,4 @@
-//! The indexes, kept by each change: uids, dependents by owner, pods by node with what they take, pods by label, pods
+//! The indexes, kept by each change: uids, dependents by owner, active pods by owner, pods by node with what they take, pods by label, pods
 //! without a place.
 
 use compact_str::CompactString;
@@ -87,6 +87,23 @@ impl State {
                     usage.requested = usage.requested.plus(taken);
                     usage.running += 1;
                 }
+            }
+        }
+        let counts_for = |o: &Object| {
+            o.is_active_pod().then(|| o.meta.controller().map(|owner| owner.uid.clone())).flatten()
+        };
+        let (before, after) = (old.and_then(counts_for), new.and_then(counts_for));
+        if before != after {
+            if let Some(owner) = before
+                && let Some(count) = self.active_pods.get_mut(&owner)
+            {
+                *count -= 1;
+                if *count == 0 {
+                    self.active_pods.remove(&owner);
+                }
+            }
+            if let Some(owner) = after {
+                *self.active_pods.entry(owner).or_default() += 1;
             }
         }
         let waits = |o: &Object| {

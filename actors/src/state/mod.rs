@@ -31,6 +31,7 @@ pub struct State {
     objects: OrdMap<ObjectKey, Arc<Object>>,
     by_uid: OrdMap<Uid, ObjectKey>,
     dependents: OrdMap<Uid, OrdSet<ObjectKey>>,
+    active_pods: OrdMap<Uid, usize>,
     usage: OrdMap<compact_str::CompactString, NodeUsage>,
     labelled: OrdMap<index::Label, OrdSet<ObjectKey>>,
     unplaced: OrdSet<ObjectKey>,
@@ -87,6 +88,11 @@ impl State {
     /// Objects that name this uid as an owner.
     pub fn dependents(&self, owner: &str) -> impl Iterator<Item = &Arc<Object>> {
         self.dependents.get(owner).into_iter().flatten().filter_map(|key| self.objects.get(key))
+    }
+
+    /// How many pods a managing owner has that count: not ended, not leaving.
+    pub fn active_pods(&self, owner: &str) -> usize {
+        self.active_pods.get(owner).copied().unwrap_or(0)
     }
 
     /// What a node carries.

@@ -73,6 +73,7 @@ pub struct Turn {
     bytes: usize,
     queue: BTreeSet<ObjectKey>,
     unplaced: BTreeSet<ObjectKey>,
+    woken: BTreeSet<ObjectKey>,
     capacity_changed: bool,
     reactions: usize,
 }
@@ -86,6 +87,7 @@ impl Turn {
             bytes: 0,
             queue: BTreeSet::new(),
             unplaced: BTreeSet::new(),
+            woken: BTreeSet::new(),
             capacity_changed: false,
             reactions: 0,
         }
@@ -128,6 +130,11 @@ impl Turn {
         if self.state.wake_of(key) != at_ms {
             self.change(Change::Wake { key: key.clone(), at_ms });
         }
+    }
+
+    /// Whether an actor's wake-up came in this turn.
+    pub fn woken(&self, key: &ObjectKey) -> bool {
+        self.woken.contains(key)
     }
 
     /// Wakes an actor no later than that: an earlier wake-up stays.
@@ -359,6 +366,7 @@ impl Turn {
                 for key in keys {
                     if self.state.wake_of(key).is_some_and(|at| at <= self.context.now_ms) {
                         self.wake(key, None);
+                        self.woken.insert(key.clone());
                         self.collect(key);
                         self.finish_deletion(key);
                         if self.state.is_unplaced(key) {

@@ -6,14 +6,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
-    kind::Kind,
     object::{Object, ObjectKey, ReplicaSetDigest},
     turn::Turn,
 };
-
-fn is_active(pod: &Object) -> bool {
-    !pod.meta.deleting() && pod.pod().is_some_and(|p| !p.terminal())
-}
 
 fn owned_by(object: &Object, owner: &Object) -> bool {
     object.meta.controller().is_some_and(|r| r.uid == owner.meta.uid)
@@ -22,7 +17,7 @@ fn owned_by(object: &Object, owner: &Object) -> bool {
 /// The set's pods that count: not ended, not leaving.
 pub(super) fn active(turn: &Turn, me: &Object) -> Vec<Arc<Object>> {
     let dependents = turn.state().dependents(&me.meta.uid);
-    dependents.filter(|o| o.key.kind == Kind::POD && owned_by(o, me) && is_active(o)).cloned().collect()
+    dependents.filter(|o| owned_by(o, me) && o.is_active_pod()).cloned().collect()
 }
 
 /// The same, after adopting and letting go.
@@ -40,7 +35,7 @@ pub(super) fn pods(turn: &mut Turn, me: &Object, spec: &ReplicaSetDigest) -> Vec
             let orphans: Vec<ObjectKey> = turn
                 .state()
                 .pods_matching(&me.key.namespace, &spec.selector)
-                .filter(|pod| pod.meta.controller().is_none() && is_active(pod))
+                .filter(|pod| pod.meta.controller().is_none() && pod.is_active_pod())
                 .map(|pod| pod.key.clone())
                 .collect();
             for key in orphans {

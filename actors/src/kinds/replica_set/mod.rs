@@ -9,7 +9,12 @@ use std::sync::Arc;
 pub(in crate::kinds) use self::claim::{adopt, release};
 use self::status::Failure;
 use super::{deployment, namespace, pod};
-use crate::{input::DeleteOptions, kind::Kind, object::Object, turn::Turn};
+use crate::{
+    input::DeleteOptions,
+    kind::Kind,
+    object::{Object, ReplicaSetDigest},
+    turn::Turn,
+};
 
 /// Who events are from.
 const COMPONENT: &str = "replicaset-controller";
@@ -18,6 +23,11 @@ const COMPONENT: &str = "replicaset-controller";
 const BURST: usize = 250;
 /// Events about pods in one reaction: more of the same tell people nothing new.
 const EVENTS: usize = 10;
+/// A set with more pods than this, and as many as it shall have, gathers news of them for a while before it looks at all of them:
+/// looking at each of n pods for each of n reports would take n² steps while a large set starts ...
+const LARGE: usize = 500;
+/// ... for so long.
+const GATHER_MS: i64 = 100;
 /// When a refused pod is tried again.
 const RETRY_MS: i64 = 10_000;
 
@@ -25,6 +35,9 @@ const RETRY_MS: i64 = 10_000;
 pub fn reconcile(turn: &mut Turn, me: &Object) {
     let Some(spec) = me.replica_set() else { return };
     deployment::offer(turn, me);
+    if gathers(turn, me, spec) {
+        return;
+    }
     let pods = claim::pods(turn, me, spec);
     let ending = me.meta.deleting() || namespace::terminating(turn.state(), &me.key.namespace);
     let mut failure = Failure::Unchanged;
@@ -45,6 +58,18 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
     if pods.is_empty() {
         deployment::drained(turn, me);
     }
+}
+
+/// Whether this reaction is left to one a moment later, which is then asked for. What the set itself is told, it does at once.
+fn gathers(turn: &mut Turn, me: &Object, spec: &ReplicaSetDigest) -> bool {
+    let told = me.meta.deleting() || spec.status.observed_generation != me.meta.generation;
+    let active = turn.state().active_pods(&me.meta.uid);
+    if told || turn.woken(&me.key) || active <= LARGE || i64::try_from(active) != Ok(spec.replicas) {
+        return false;
+    }
+    let soon = turn.now_ms() + GATHER_MS;
+    turn.wake_by(&me.key, soon);
+    true
 }
 
 fn create(turn: &mut Turn, me: &Object, missing: usize) -> Failure {
