@@ -90,8 +90,7 @@ async fn play(args: SimulateArgs) -> anyhow::Result<()> {
     }
     let ca =
         Ca::open(&args.ca).with_context(|| format!("the cluster's authority in {}", args.ca.display()))?;
-    let home =
-        tempfile::Builder::new().prefix("kontiki-simulate-").tempdir().context("a folder for their files")?;
+    let home = home().context("a folder for their files")?;
     let shutdown = shutdown_signals()?;
     let begun = Arc::new(AtomicUsize::new(0));
     let mut runtimes = Vec::with_capacity(args.nodes);
@@ -115,6 +114,14 @@ async fn play(args: SimulateArgs) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Where their files lie: in memory if that can be had. Each worker of its own has a disk of its own, but thousands that wait for one
+/// disk are nothing but slow.
+fn home() -> std::io::Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.prefix("kontiki-simulate-");
+    builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir())
 }
 
 /// One of them, before its first word.
