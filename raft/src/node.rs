@@ -177,6 +177,12 @@ impl Node {
         done.map_err(|error| ChangeError::Refused(format!("initializing the cluster: {error}")))
     }
 
+    /// Whether there is any history: a log or a vote. Known from the start, other than the members, which are folded.
+    pub async fn has_begun(&self) -> bool {
+        // A consensus that has failed has begun.
+        self.inner.raft.is_initialized().await.unwrap_or(true)
+    }
+
     /// The service to mount on this process's port, for the other controllers.
     pub fn service(&self) -> RaftService {
         RaftService::new(self.inner.service.clone())

@@ -119,7 +119,7 @@ pub(crate) async fn run(
     };
     let replica = Replica::new(Arc::new(Feed::new(0, FEED)));
     let node = Node::open(options(&config, &identity), replica.clone()).await?;
-    if config.bootstrap && node.status().members.is_empty() {
+    if config.bootstrap && !node.has_begun().await {
         node.initialize().await.context("beginning a new cluster")?;
     }
     let spawner: Arc<dyn Spawner> = Arc::new(Threads::start()?);
