@@ -1,11 +1,15 @@
 //! The player of real clusters, from the command line.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use kontiki_chaos_plan::{Plan, Play, check};
-use kontiki_chaos_real::{Cluster, Real, Setup, ground, truth};
+use kontiki_chaos_plan::{Plan, Play, check, plan::generate::generate};
+use kontiki_chaos_real::{Cluster, Real, Setup, ground, play::options, truth};
 
 /// Plays plans with real processes. Needs root; gives back everything that it takes of the machine.
 #[derive(Debug, Parser)]
@@ -23,6 +27,23 @@ enum Command {
         /// Keep the whole history here, as JSON.
         #[arg(long)]
         out: Option<PathBuf>,
+        #[command(flatten)]
+        what: What,
+    },
+    /// Make plans from seeds, one after the other, play and judge them.
+    Seeds {
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// How many.
+        #[arg(long, default_value_t = 1)]
+        count: u64,
+        /// Begin no further one after so many minutes.
+        #[arg(long)]
+        minutes: Option<u64>,
+        /// Keep plans and histories of runs that failed here.
+        #[arg(long, default_value = "target/chaos")]
+        out: PathBuf,
         #[command(flatten)]
         what: What,
     },
@@ -80,25 +101,32 @@ fn run() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Play { plan, out, what } => {
             let plan = Plan::read(&plan)?;
-            let mut real = Real { setup: what.setup()?, program: std::env::current_exe()?, tell: true };
-            let run = real.play(&plan)?;
-            if let Some(out) = out {
-                std::fs::write(&out, serde_json::to_vec(&run)?)?;
+            anyhow::ensure!(play(&plan, &what, out.as_deref())?, "the run failed");
+            Ok(())
+        }
+        Command::Seeds { from, count, minutes, out, what } => {
+            let end = minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
+            std::fs::create_dir_all(&out)?;
+            let (mut played, mut failed) = (0, Vec::new());
+            for seed in from..from + count {
+                if end.is_some_and(|end| Instant::now() > end) {
+                    break;
+                }
+                let plan = generate(seed, &options(seed));
+                let (file, history) =
+                    (out.join(format!("l3-{seed}.plan")), out.join(format!("l3-{seed}.json")));
+                std::fs::write(&file, plan.to_lines())?;
+                println!("seed {seed}");
+                played += 1;
+                if play(&plan, &what, Some(&history))? {
+                    std::fs::remove_file(&history)?;
+                } else {
+                    println!("   replay: kontiki-chaos-real play {}", file.display());
+                    failed.push(seed);
+                }
             }
-            for fault in &run.faults {
-                let what = fault.skipped.as_deref().unwrap_or(if fault.bit { "bit" } else { "did not bite" });
-                println!(
-                    "   fault {} (kind {}) on {}: {what}",
-                    fault.event,
-                    fault.number,
-                    fault.hit.join(", ")
-                );
-            }
-            let judgements = check::judge_all(&run);
-            for judgement in &judgements {
-                println!("   {}: {:?}", judgement.check, judgement.verdict);
-            }
-            anyhow::ensure!(check::first_failure(&judgements).is_none(), "the run failed");
+            println!("{played} seeds, {} failed: {failed:?}", failed.len());
+            anyhow::ensure!(failed.is_empty(), "runs failed");
             Ok(())
         }
         Command::Hold { what, controllers, workers } => {
@@ -117,4 +145,24 @@ fn run() -> anyhow::Result<()> {
         }
         Command::Container => truth::tell(),
     }
+}
+
+/// Plays a plan, judges the run and says both. Answers whether it passed.
+fn play(plan: &Plan, what: &What, out: Option<&Path>) -> anyhow::Result<bool> {
+    let mut real = Real { setup: what.setup()?, program: std::env::current_exe()?, tell: true };
+    let run = real.play(plan)?;
+    if let Some(out) = out {
+        std::fs::write(out, serde_json::to_vec(&run)?)?;
+    }
+    for fault in &run.faults {
+        let what = fault.skipped.as_deref().unwrap_or(if fault.bit { "bit" } else { "did not bite" });
+        println!("   fault {} (kind {}) on {}: {what}", fault.event, fault.number, fault.hit.join(", "));
+    }
+    let judgements = check::judge_all(&run);
+    for judgement in judgements.iter().filter(|judgement| !judgement.verdict.passed()) {
+        println!("   {}: {:?}", judgement.check, judgement.verdict);
+    }
+    let failed = check::first_failure(&judgements).is_some();
+    println!("   {} checks: {}", judgements.len(), if failed { "FAILED" } else { "passed" });
+    Ok(!failed)
 }

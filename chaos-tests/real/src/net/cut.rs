@@ -23,9 +23,8 @@ impl Cut {
                 0x0200_0000_0000_u64 + u64::from(*to)
             ));
         }
-        let script = format!(
-            "table ip {table} {{ chain out {{ type filter hook output priority 0; policy accept;\n{rules}}} }}\n"
-        );
+        let hook = "type filter hook output priority 0; policy accept;";
+        let script = format!("table ip {table} {{\nchain out {{\n{hook}\n{rules}}}\n}}\n");
         let [nsenter, net] = command::inside(netns);
         command::feed(&[&nsenter, &net, "nft", "-f", "-"], &script)?;
         Ok(Cut { netns: netns.to_owned(), table })

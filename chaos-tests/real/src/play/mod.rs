@@ -2,6 +2,7 @@
 
 mod collect;
 mod reigns;
+mod scenario;
 mod settle;
 mod tend;
 
@@ -17,6 +18,7 @@ use kontiki_chaos_plan::{
 };
 
 pub use reigns::Reigns;
+pub use scenario::options;
 
 use crate::{
     client::{Book, Clients, Task, runtime},
