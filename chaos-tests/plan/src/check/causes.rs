@@ -97,7 +97,15 @@ fn node_lost(moment: &Moment<'_>, old: &Object) -> bool {
 fn too_many(moment: &Moment<'_>, old: &Object) -> bool {
     let Some(owner) = old.meta.controller() else { return false };
     let Some(set) = moment.after.by_uid(&owner.uid) else { return true };
-    let wanted = set.replica_set().map_or(0, |digest| digest.replicas);
+    // A set may be scaled several times in one turn: down in proportion, then up by the rollout.
+    let scaled = moment.turn.turned.changes.iter().filter_map(|change| match change {
+        Change::Put { key, spec: Some(spec), .. } if *key == set.key => {
+            serde_json::from_slice::<serde_json::Value>(spec).ok()?["replicas"].as_i64()
+        }
+        _ => None,
+    });
+    let last = set.replica_set().map_or(0, |digest| digest.replicas);
+    let wanted = scaled.fold(last, i64::min);
     let live = |o: &&std::sync::Arc<Object>| {
         o.meta.controller().is_some_and(|r| r.uid == owner.uid)
             && !o.meta.deleting()
