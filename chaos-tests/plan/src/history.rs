@@ -81,6 +81,33 @@ pub struct OpRecord {
     pub answer: Answer,
 }
 
+impl std::fmt::Display for OpRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "client {} at controller {}: ", self.client, self.server)?;
+        match &self.call {
+            Call::Create { key, value } => write!(f, "create {key} = {value}")?,
+            Call::Update { key, value, revision: Some(at) } => {
+                write!(f, "update {key} of revision {at} = {value}")?
+            }
+            Call::Update { key, value, revision: None } => write!(f, "update {key} = {value}")?,
+            Call::Delete { key } => write!(f, "delete {key}")?,
+            Call::Get { key, stale: false } => write!(f, "read {key}")?,
+            Call::Get { key, stale: true } => write!(f, "read {key}, which may be old")?,
+            Call::List { prefix } => write!(f, "list {prefix}")?,
+            Call::DryRun { key, value } => write!(f, "pretend {key} = {value}")?,
+            Call::Other { what } => write!(f, "{what}")?,
+        }
+        match &self.answer {
+            Answer::Done { revision } => write!(f, ": done at revision {revision}"),
+            Answer::Value { value: Some((value, revision)) } => write!(f, ": {value} of revision {revision}"),
+            Answer::Value { value: None } => write!(f, ": absent"),
+            Answer::Listed { revision, items } => write!(f, ": {} items at revision {revision}", items.len()),
+            Answer::Refused { code } => write!(f, ": refused ({code})"),
+            Answer::Unknown => write!(f, ": no answer"),
+        }
+    }
+}
+
 /// What was asked. Keys are `kind/namespace/name`. Values are unique in a run: two writes never write the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -94,6 +94,22 @@ impl Campaign {
         }
     }
 
+    /// Adds what another part of the same campaign has counted.
+    pub fn merge(&mut self, part: &Campaign) {
+        self.runs += part.runs;
+        self.simulated_ms += part.simulated_ms;
+        self.ops += part.ops;
+        self.watch_events += part.watch_events;
+        self.faults += part.faults;
+        self.bit += part.bit;
+        self.passed += part.passed;
+        self.unknown += part.unknown;
+        for (invariant, count) in &part.violated {
+            *self.violated.entry(invariant.clone()).or_default() += count;
+        }
+        self.failed_seeds.extend(&part.failed_seeds);
+    }
+
     /// Appends it to a ledger.
     pub fn append(&self, path: &Path) -> anyhow::Result<()> {
         let mut line = serde_json::to_string(self)?;

@@ -8,6 +8,7 @@ pub mod ledger;
 pub mod names;
 pub mod plan;
 pub mod regressions;
+pub mod report;
 pub mod shrink;
 
 pub use check::{Check, Verdict};

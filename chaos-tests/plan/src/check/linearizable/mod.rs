@@ -151,19 +151,12 @@ fn by(ops: &[OpRecord], n: Option<usize>) -> String {
     n.map(|n| format!(", by {}", describe(&ops[n]))).unwrap_or_default()
 }
 
-/// An operation in a line.
+/// An operation in a line, with its times.
 pub(super) fn describe(op: &OpRecord) -> String {
-    let ms = |ns: u64| format!("{}.{:03} ms", ns / 1_000_000, ns / 1000 % 1000);
-    let until = op.returned_ns.map(ms).unwrap_or_else(|| "never".into());
-    let request = op.request.as_deref().map(|id| format!(" [{id}]")).unwrap_or_default();
-    format!(
-        "client {} at controller {}, {} to {until}: {:?}{request} -> {:?}",
-        op.client,
-        op.server,
-        ms(op.invoked_ns),
-        op.call,
-        op.answer
-    )
+    let seconds = |ns: u64| format!("{}.{:06} s", ns / 1_000_000_000, ns / 1000 % 1_000_000);
+    let until = op.returned_ns.map(|at| format!(" to {}", seconds(at))).unwrap_or_default();
+    let request = op.request.as_deref().map(|id| format!(" [request {id}]")).unwrap_or_default();
+    format!("{op} ({}{until}){request}", seconds(op.invoked_ns))
 }
 
 #[cfg(test)]

@@ -1,0 +1,57 @@
+//! What each invariant says, in a sentence.
+
+/// The sentence; empty for an unknown number.
+pub(super) fn sentence(number: &str) -> &'static str {
+    match number {
+        "A1" => "There is one leader in each term.",
+        "A2" => "Two logs that agree on an entry agree on everything before it.",
+        "A3" => "A leader has every entry that was committed before.",
+        "A4" => "Replicas that have folded the same entries have the same state.",
+        "A5" => "What is committed is on the disks of a majority.",
+        "A6" => "A committed entry never changes.",
+        "A7" => "Purged, snapshot, applied, committed and last entry stand in this order.",
+        "A8" => "Term, vote, commit and applied never go back, not even after a power cut.",
+        "B1" => "Equal entries give equal hashes on all replicas.",
+        "B2" => "Replaying the whole log gives the live state.",
+        "B4" => "Deciding the same input again gives the same changes.",
+        "B5" => "Folding never fails.",
+        "B6" => "An acknowledged write survives crashes and power cuts.",
+        "B7" => "Corrupt bytes are noticed before they are used.",
+        "C1" => "There is one order of all operations that respects real time (linearizability).",
+        "C2" => "Revisions only go up, and are the same everywhere.",
+        "C3" => "Of several updates of one revision at most one succeeds.",
+        "C4" => "No acknowledged write is lost, and no value comes from nowhere.",
+        "C5" => "An old read is old, not wrong, and does not go back.",
+        "C6" => "A list is what was there at one revision, over all its pages.",
+        "C7" => "A write without an answer was done once or not at all.",
+        "C8" => {
+            "Nothing goes before its finalizers and dependents, nothing stays that should have gone, and nothing living is garbage."
+        }
+        "C9" => "A dry run changes nothing.",
+        "D1" => "A watch delivers events in order.",
+        "D2" => "A watch delivers an event once.",
+        "D3" => "What one entry did is seen at once.",
+        "D4" => "A watch delivers every event.",
+        "D5" => "A watch goes on from where it was, on any controller.",
+        "D6" => "A bookmark comes after everything that it covers.",
+        "D7" => "A list and the watch from there leave no gap.",
+        "D8" => "A watch from a later revision delivers nothing from before it.",
+        "D9" => "A watch that is too slow is cut with an error, not left with a hole.",
+        "E1" => "What is placed on a node fits it.",
+        "E2" => "A pod runs in one place only.",
+        "E4" => "What runs on a node is what is assigned to it.",
+        "E5" => "An older command never overrides a newer one.",
+        "E6" => "A worker refuses leaders of older terms.",
+        "E7" => "No pod is taken down without a cause.",
+        "E8" => "A rolling update keeps its bounds.",
+        "E9" => "Taints, affinity and hard spread hold when a pod is placed.",
+        "E10" => "There is one live pod for each desired replica.",
+        "E12" => "No node is given up that is alive and within reach.",
+        "F1" => "Someone leads again.",
+        "F2" => "All replicas come to the same entry.",
+        "F3" => "What is desired runs.",
+        "F4" => "Every controller serves writes, reads and watches.",
+        "F8" => "A fault costs two changes of the leader at most.",
+        _ => "",
+    }
+}
