@@ -19,11 +19,16 @@ fn main() {
             }
         }
     }
-    let number = |n: usize, default: u64| arguments.get(n).and_then(|text| text.parse().ok()).unwrap_or(default);
+    let number =
+        |n: usize, default: u64| arguments.get(n).and_then(|text| text.parse().ok()).unwrap_or(default);
     let (first, count) = (number(0, 1), number(1, 1));
     let logged = tracing_subscriber::EnvFilter::try_from_default_env();
     if let Ok(filter) = logged {
-        let _ = tracing_subscriber::fmt().with_env_filter(filter).without_time().with_writer(std::io::stderr).try_init();
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .without_time()
+            .with_writer(std::io::stderr)
+            .try_init();
     }
     let begun = Instant::now();
     let (mut simulated, mut failures) = (Duration::ZERO, 0);
@@ -34,7 +39,12 @@ fn main() {
         let faults: u64 = outcome.faults.values().sum();
         println!(
             "seed {seed} trace {hash:016x} events {events} simulated {:.3} s writes {} reads {} reigns {} faults {faults} deaths {} violations {}",
-            outcome.simulated.as_secs_f64(), outcome.done.0, outcome.done.1, outcome.reigns, outcome.deaths, outcome.broken.len()
+            outcome.simulated.as_secs_f64(),
+            outcome.done.0,
+            outcome.done.1,
+            outcome.reigns,
+            outcome.deaths,
+            outcome.broken.len()
         );
         for broken in &outcome.broken {
             println!("  {} at {:.3} s: {}", broken.invariant, broken.at_ns as f64 / 1e9, broken.words);
@@ -44,6 +54,9 @@ fn main() {
         simulated += outcome.simulated;
     }
     let speed = simulated.as_secs_f64() / begun.elapsed().as_secs_f64();
-    eprintln!("{count} seeds, {:.3} simulated hours at {speed:.0} times real time, {failures} with violations", simulated.as_secs_f64() / 3600.0);
+    eprintln!(
+        "{count} seeds, {:.3} simulated hours at {speed:.0} times real time, {failures} with violations",
+        simulated.as_secs_f64() / 3600.0
+    );
     std::process::exit(i32::from(failures > 0));
 }

@@ -52,7 +52,8 @@ impl Clients {
         while Instant::now() < until {
             // First the one that was named, if it believes that it leads: it may be wrong.
             let named = asked.take().and_then(|slot| self.leading(slot));
-            let Some((node, term)) = named.or_else(|| leader(&self.handles).map(|found| (found.2, found.3))) else {
+            let Some((node, term)) = named.or_else(|| leader(&self.handles).map(|found| (found.2, found.3)))
+            else {
                 sleep(AGAIN).await;
                 continue;
             };

@@ -53,8 +53,11 @@ pub struct Cluster {
 /// How nodes are set for these timings and thresholds.
 pub fn setup(election_ms: u64, snapshot_entries: u64) -> Setup {
     let ms = Duration::from_millis;
-    let timings =
-        Timings { heartbeat: ms(election_ms / 2), election_min: ms(election_ms), election_max: ms(2 * election_ms) };
+    let timings = Timings {
+        heartbeat: ms(election_ms / 2),
+        election_min: ms(election_ms),
+        election_max: ms(2 * election_ms),
+    };
     let limits = Limits {
         snapshot_entries,
         kept_entries: snapshot_entries / 2,
@@ -98,7 +101,10 @@ impl Cluster {
         first.initialize().await.map_err(|error| error.to_string())?;
         let mut leadership = first.leadership();
         let leads = leadership.wait_for(|now| now.leading);
-        timeout(Duration::from_secs(10), leads).await.map_err(|_| "nobody leads")?.map_err(|e| e.to_string())?;
+        timeout(Duration::from_secs(10), leads)
+            .await
+            .map_err(|_| "nobody leads")?
+            .map_err(|e| e.to_string())?;
         for slot in 1..self.slots.len() {
             let info = self.slots[slot].member.info();
             first.add_learner(info.clone()).await.map_err(|error| error.to_string())?;
@@ -156,7 +162,13 @@ impl Cluster {
     fn did_not_start(&mut self, n: usize, error: &OpenError) {
         let slot = &mut self.slots[n];
         slot.not_before = Instant::now() + RESTART;
-        let damaged = matches!(error, OpenError::Corrupt { .. } | OpenError::Lost { .. } | OpenError::NewerFormat { .. } | OpenError::ForeignIdentity { .. });
+        let damaged = matches!(
+            error,
+            OpenError::Corrupt { .. }
+                | OpenError::Lost { .. }
+                | OpenError::NewerFormat { .. }
+                | OpenError::ForeignIdentity { .. }
+        );
         if !damaged {
             return;
         }
@@ -174,7 +186,11 @@ impl Cluster {
     pub fn stop(&mut self, n: usize, power: bool) {
         self.handles.lock()[n] = None;
         let slot = &mut self.slots[n];
-        if power { slot.member.power_cut() } else { slot.member.crash() }
+        if power {
+            slot.member.power_cut()
+        } else {
+            slot.member.crash()
+        }
         slot.not_before = Instant::now();
     }
 
@@ -210,7 +226,13 @@ impl Cluster {
             };
             match timeout(Duration::from_secs(20), tries).await {
                 Ok(Ok(())) => Some(new.id),
-                Ok(Err(ChangeError::Refused(_) | ChangeError::NotLeader { .. } | ChangeError::InProgress | ChangeError::Unknown(_))) | Err(_) => {
+                Ok(Err(
+                    ChangeError::Refused(_)
+                    | ChangeError::NotLeader { .. }
+                    | ChangeError::InProgress
+                    | ChangeError::Unknown(_),
+                ))
+                | Err(_) => {
                     sleep(AGAIN).await;
                     None
                 }
@@ -232,7 +254,8 @@ impl Cluster {
     /// Starts what should run, and ends what cannot go on.
     pub async fn supervise(&mut self, force: &InForce) {
         for n in 0..self.slots.len() {
-            let failed = self.slots[n].member.running.as_ref().and_then(|running| running.node.status().failure);
+            let failed =
+                self.slots[n].member.running.as_ref().and_then(|running| running.node.status().failure);
             if failed.is_some() {
                 self.deaths += 1;
                 self.stop(n, false);

@@ -17,7 +17,7 @@ use crate::trace::Trace;
 const KEPT: usize = 20;
 
 /// A slot's disk, and whether it holds a voter.
-pub type Voters = Vec<(u64, SimDisk)>;
+type Voters = Vec<(u64, SimDisk)>;
 
 #[derive(Default)]
 struct Known {
@@ -101,7 +101,9 @@ impl Observer {
                     known.acknowledged.get(&index).copied().filter(|acknowledged| *acknowledged != write)
                 };
                 if let Some(acknowledged) = wrong {
-                    let words = format!("entry {index} was acknowledged as {acknowledged:?}, node {node} folds {write:?}");
+                    let words = format!(
+                        "entry {index} was acknowledged as {acknowledged:?}, node {node} folds {write:?}"
+                    );
                     self.broken("B6", words);
                 }
             }
@@ -112,7 +114,8 @@ impl Observer {
                 self.broken("A4", words);
             }
             Some((_, _, hash)) if hash != held.hash => {
-                let words = format!("after entry {index} node {node} has hash {:x}, others {hash:x}", held.hash);
+                let words =
+                    format!("after entry {index} node {node} has hash {:x}, others {hash:x}", held.hash);
                 self.broken("B1", words);
             }
             Some(_) => {}
@@ -187,7 +190,10 @@ impl Observer {
             self.broken("C1", words);
         }
         if !real {
-            self.broken("C4", format!("a read at node {node} saw {value} in register {register}, never written there"));
+            self.broken(
+                "C4",
+                format!("a read at node {node} saw {value} in register {register}, never written there"),
+            );
         }
     }
 
@@ -211,10 +217,12 @@ impl Observer {
         for (index, (_, write, _)) in &known.log {
             expected.insert(write.register, (write.value, *index));
         }
-        let missing = known.acknowledged.iter().find(|(index, write)| {
-            known.log.get(index).is_none_or(|(_, folded, _)| folded != *write)
-        });
-        let missing = missing.map(|(index, write)| format!("{write:?} was acknowledged as entry {index} and is gone"));
+        let missing = known
+            .acknowledged
+            .iter()
+            .find(|(index, write)| known.log.get(index).is_none_or(|(_, folded, _)| folded != *write));
+        let missing =
+            missing.map(|(index, write)| format!("{write:?} was acknowledged as entry {index} and is gone"));
         let differs = held.registers != expected;
         let words = format!("node {node} ends with {:?}, the log gives {expected:?}", held.registers);
         drop(known);

@@ -10,10 +10,10 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::Observer;
 use super::clients::{Clients, leader};
 use super::cluster::{Cluster, setup};
 use super::faults::{Active, InForce};
-use super::{Member, Observer};
 use crate::network::{Conditions, SimNet};
 use crate::trace::Trace;
 
@@ -122,7 +122,8 @@ impl Player {
                     if let FaultKind::Flap { times } = fault.kind {
                         let half = (fault.for_ms / u64::from(2 * times.max(1))).max(1);
                         for turn in 1..u64::from(2 * times) {
-                            steps.insert((event.at_ms + turn * half, 4 * n + 1), Step::Flap(n, turn % 2 == 1));
+                            steps
+                                .insert((event.at_ms + turn * half, 4 * n + 1), Step::Flap(n, turn % 2 == 1));
                         }
                     }
                     steps.insert((event.ends_ms(), 4 * n + 2), Step::End(n));
@@ -181,8 +182,8 @@ impl Player {
     /// A7, of what a node says of itself.
     fn examine(&self, status: kontiki_raft::Status) {
         let kontiki_raft::Status { id, purged, durable, applied, committed, last_log, .. } = status;
-        // Read one after the other while it goes on: only what cannot be overtaken is compared.
-        if purged > durable || durable > applied || committed > last_log {
+        // A snapshot that is being installed is durable before it is applied.
+        if purged > durable || applied > committed || committed > last_log {
             let words = format!(
                 "node {id}: purged {purged:?}, durable {durable:?}, applied {applied:?}, committed {committed:?}, last {last_log:?}"
             );
@@ -345,7 +346,9 @@ impl Player {
                 Err(still) => missing = still,
             }
         }
-        self.cluster.observer.broken("F2", format!("{} s after everything was healed: {missing}", SETTLE.as_secs()));
+        self.cluster
+            .observer
+            .broken("F2", format!("{} s after everything was healed: {missing}", SETTLE.as_secs()));
     }
 
     async fn whole(&mut self) -> Result<(), String> {
@@ -374,7 +377,11 @@ impl Player {
         for slot in &self.cluster.slots {
             let Some(running) = &slot.member.running else { return Err("a node ended".into()) };
             if running.node.wait_applied(last, Duration::from_secs(2)).await.is_err() {
-                return Err(format!("node {} does not reach entry {last}: {:?}", slot.member.id, running.node.status()));
+                return Err(format!(
+                    "node {} does not reach entry {last}: {:?}",
+                    slot.member.id,
+                    running.node.status()
+                ));
             }
             let status = running.node.status();
             let voters: Vec<u64> =
@@ -382,7 +389,10 @@ impl Player {
             let mut expected: Vec<u64> = self.cluster.slots.iter().map(|slot| slot.member.id).collect();
             expected.sort_unstable();
             if voters != expected {
-                return Err(format!("node {} knows the voters {voters:?}, there are {expected:?}", slot.member.id));
+                return Err(format!(
+                    "node {} knows the voters {voters:?}, there are {expected:?}",
+                    slot.member.id
+                ));
             }
         }
         Ok(())
@@ -395,9 +405,4 @@ impl Player {
             }
         }
     }
-}
-
-/// Where a member keeps its log; for those who look at its disk.
-pub fn log_path() -> std::path::PathBuf {
-    Member::log_path()
 }
