@@ -3,7 +3,7 @@
 use kontiki_actors::{Input, Kind, Object, State, input::Life};
 
 use super::{Check, Evidence, Moment, Observer, Verdict, hits, observer};
-use crate::{Run, plan::FaultKind};
+use crate::{Run, history::FaultRecord, plan::FaultKind};
 
 /// E12.
 pub(crate) struct Condemned;
@@ -61,6 +61,14 @@ impl Observer for Look {
                 return Err(moment.violated("E12", format!("{node} was given up, and nothing had hit it")));
             }
         }
+        if !controllers
+            && let Some(node) = down.iter().find(|node| in_mass_silence(moment.run, node, at, grace))
+        {
+            let words = format!(
+                "{node} was given up although all workers had been out of contact at once, and had no time to come back"
+            );
+            return Err(moment.violated("E12", words));
+        }
         let nodes = moment.after.list(Kind::NODE, None);
         let (lost, held): (Vec<&Object>, Vec<&Object>) =
             nodes.map(|node| &**node).partition(|node| given_up(node));
@@ -82,6 +90,28 @@ impl Observer for Look {
     fn end(&mut self, _run: &Run, _last: &State) -> Result<u64, Verdict> {
         Ok(self.examined)
     }
+}
+
+/// Whether all workers together are out of contact at this time, or were within the grace before, and nothing else had hit this one.
+fn in_mass_silence(run: &Run, node: &str, at_ns: u64, grace_ns: u64) -> bool {
+    let workers = run.plan.shape.workers as usize;
+    let cut_off = |record: &FaultRecord| {
+        let all = record.hit.iter().filter(|name| name.starts_with("worker-")).count() >= workers.max(MASS);
+        all && matches!(hits::kind(run, record), Some(FaultKind::Isolate { .. }))
+    };
+    let mass = |record: &&FaultRecord| {
+        cut_off(record) && (record.from_ns..=record.until_ns.saturating_add(grace_ns)).contains(&at_ns)
+    };
+    let Some(mass) = run.faults.iter().find(mass) else { return false };
+    let from = mass.from_ns.saturating_sub(grace_ns * 2 + SLACK_NS);
+    let other = |record: &&FaultRecord| {
+        *record != mass
+            && hits::kind(run, record).is_some()
+            && record.hit.iter().any(|name| name == node)
+            && record.from_ns <= at_ns
+            && record.until_ns >= from
+    };
+    !run.faults.iter().any(|record| other(&record))
 }
 
 fn given_up(node: &Object) -> bool {
@@ -133,6 +163,26 @@ mod tests {
         assert!(found(&build), "long before");
         fault(&mut build.run, FaultKind::Crash, "worker-1", 50_000, 70_000);
         assert_eq!(Condemned.check(&build.run), Verdict::Pass { examined: 1 });
+    }
+
+    #[test]
+    fn workers_that_were_all_cut_off_get_time_to_come_back() {
+        let silence = |condemned_at_ms: u64| {
+            let mut build = Build::new();
+            build.run.plan.shape.workers = 3;
+            build.nodes(3, 9);
+            fault(&mut build.run, FaultKind::Isolate { side: Side::Both }, "worker-0", 20_000, 60_000);
+            build.run.faults[0].hit.extend(["worker-1".into(), "worker-2".into()]);
+            build.wait_ms(condemned_at_ms);
+            build.verdict(1, Life::Down);
+            build
+        };
+        assert!(found(&silence(50_000)), "in the middle of it");
+        assert!(found(&silence(60_500)), "another one was heard a moment before");
+        assert!(!found(&silence(65_000)), "it had its time");
+        let mut build = silence(60_500);
+        fault(&mut build.run, FaultKind::PowerCut, "worker-1", 30_000, 70_000);
+        assert!(!found(&build), "it was dead besides");
     }
 
     #[test]
