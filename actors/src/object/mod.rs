@@ -38,6 +38,14 @@ impl Object {
         Object { key, revision, document, meta, digest }
     }
 
+    /// The same, made from what the object was before: what its unchanged segments say is not read again.
+    pub fn after(old: &Object, revision: u64, document: Document) -> Object {
+        let same = old.document.metadata == document.metadata;
+        let meta = if same { old.meta.clone() } else { Meta::of(&document.metadata) };
+        let digest = Digest::after(old, &document);
+        Object { key: old.key.clone(), revision, document, meta, digest }
+    }
+
     /// The whole object as JSON bytes, with apiVersion, kind and resourceVersion.
     pub fn to_json(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.document.len() + 128);

@@ -7,6 +7,8 @@ use std::{
     rc::Rc,
 };
 
+use kontiki_hooks::{Defect, planted};
+
 use super::{
     filter::{self, Shape},
     group::Group,
@@ -166,6 +168,10 @@ impl<'a> Picker<'a> {
             let mut counters = self.narrow.iter();
             counters.all(|counter| filter::spread::allows(counter, counter.topology.domain(candidate.2)))
         };
+        if planted(Defect::PlacementByHash) {
+            let candidates: std::collections::HashSet<Candidate> = cell.candidates.iter().copied().collect();
+            return candidates.into_iter().next();
+        }
         match self.narrow.as_slice() {
             // Candidates come in the order of the only counter: when it forbids the first, it forbids all.
             [_] => cell.candidates.first().filter(allowed),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use compact_str::CompactString;
+use kontiki_hooks::{Defect, planted};
 
 use super::{filter::Shape, topology::Topology};
 use crate::{
@@ -48,8 +49,11 @@ impl<'a> NodeView<'a> {
     /// A node as the state has it; none if the object is no node.
     pub(super) fn new(state: &State, object: &'a Object) -> Option<NodeView<'a>> {
         let digest = object.node()?;
-        let (requested, running) =
+        let (mut requested, running) =
             state.usage(&object.key.name).map(|u| (u.requested, u.running)).unwrap_or_default();
+        if planted(Defect::CapacityForgotten) {
+            requested.cpu_milli = 0;
+        }
         let free = digest.allocatable.minus(requested);
         Some(NodeView { object, digest, free, free_pods: digest.max_pods.saturating_sub(running) })
     }

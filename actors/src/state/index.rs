@@ -3,6 +3,7 @@
 
 use compact_str::CompactString;
 use imbl::OrdSet;
+use kontiki_hooks::{Defect, planted};
 
 use super::State;
 use crate::object::{Object, ObjectKey, Resources, Selector};
@@ -74,7 +75,7 @@ impl State {
                 usage.pods.remove(&old.key);
                 if let Some(taken) = taken {
                     usage.requested = usage.requested.minus(taken);
-                    usage.running -= 1;
+                    usage.running -= i64::from(new.is_some() || !planted(Defect::UsageDrift));
                 }
                 if usage.pods.is_empty() {
                     self.usage.remove(&node);

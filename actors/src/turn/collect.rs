@@ -1,5 +1,6 @@
 //! Garbage collection: what becomes of objects whose owners are gone. By the index of dependents, never by scanning.
 
+use kontiki_hooks::{Defect, planted};
 use serde_json::Value;
 
 use super::Turn;
@@ -14,7 +15,10 @@ impl Turn {
     pub(super) fn owner_gone(&mut self, owner: &Object) {
         let dependents: Vec<ObjectKey> =
             self.state.dependents(&owner.meta.uid).map(|d| d.key.clone()).collect();
-        for key in dependents {
+        if planted(Defect::GarbageOfTheLiving) && owner.pod().is_some_and(|p| p.restarts > 0) {
+            self.delete_siblings(owner);
+        }
+        for key in dependents.into_iter().skip(usize::from(planted(Defect::GarbageLeft))) {
             if self.full() {
                 // Derived again from the state when it is woken: its owner is gone.
                 let now = self.now_ms();
@@ -22,6 +26,15 @@ impl Turn {
             } else {
                 self.collect(&key);
             }
+        }
+    }
+
+    /// The planted mistake: who else names the same owner is taken for its dependent.
+    fn delete_siblings(&mut self, one: &Object) {
+        let above = one.meta.controller().map(|owner| owner.uid.clone()).unwrap_or_default();
+        let siblings: Vec<ObjectKey> = self.state.dependents(&above).map(|d| d.key.clone()).collect();
+        for key in siblings {
+            let _ = self.delete(&key, &DeleteOptions::default());
         }
     }
 

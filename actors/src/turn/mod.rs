@@ -18,6 +18,7 @@ mod report;
 use std::{collections::BTreeSet, sync::Arc};
 
 pub use context::Context;
+use kontiki_hooks::{Defect, planted};
 use serde_json::Value;
 
 use crate::{
@@ -59,6 +60,7 @@ pub fn decide(state: &State, input: &Input, context: Context) -> Decision {
     let outcome = turn.refresh(outcome);
     if let Input::Api(request) = input
         && request.dry_run()
+        && !planted(Defect::DryRunDone)
     {
         return Decision { changes: Vec::new(), outcome, state: state.clone() };
     }
@@ -100,6 +102,10 @@ impl Turn {
 
     /// The turn's time, Unix milliseconds.
     pub fn now_ms(&self) -> i64 {
+        if planted(Defect::ClockInTurn) {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            return now.map_or(0, |now| now.as_millis() as i64);
+        }
         self.context.now_ms
     }
 
@@ -250,7 +256,7 @@ impl Turn {
         if key.kind == Kind::POD {
             // Whoever ends or leaves frees capacity.
             let takes = |o: &Object| o.pod().is_some_and(|p| p.node.is_some() && !p.terminal());
-            if old.is_some_and(takes) && !new.is_some_and(takes) {
+            if old.is_some_and(takes) && !new.is_some_and(takes) && !planted(Defect::CapacityNotFreed) {
                 self.capacity_changed = true;
             }
             if new.is_some() && self.state.is_unplaced(key) {

@@ -105,6 +105,18 @@ defects! {
     ResyncKeepsDeleted = "resync-keeps-deleted",
     /// A list reads its pages at different revisions.
     ListTorn = "list-torn",
+    /// A worker's report on a pod that is not its own is listened to.
+    ReportOfAnother = "report-of-another",
+    /// A ReplicaSet keeps the last pod that is too many.
+    SurplusKept = "surplus-kept",
+    /// Pods that wait for room are not tried again when a pod leaves.
+    CapacityNotFreed = "capacity-not-freed",
+    /// The scheduler ignores that a node is cordoned.
+    CordonIgnored = "cordon-ignored",
+    /// A namespace goes while something is still in it.
+    NamespaceForgets = "namespace-forgets",
+    /// The count of a node's pods does not go down when one is removed.
+    UsageDrift = "usage-drift",
 }
 
 #[cfg(feature = "active")]

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use kontiki_actors::{Entry, Event, Object, Outcome, RequestId, State, codec};
+use kontiki_actors::{
+    Entry, Event, Object, Outcome, RequestId, State, codec, state::ANSWERED_LIMIT,
+};
 use kontiki_api::feed::{Feed, FeedLimits};
 
 use crate::{desk::Desk, liveness::Liveness, notes, time::Clock};
@@ -79,13 +81,25 @@ impl Replica {
         self.index += 1;
         let Some(entry) = entry else { return Vec::new() };
         let folded = self.state.fold(entry, bytes);
-        for (request, outcome) in folded.answered {
-            self.answers.push_back((request, outcome));
-        }
-        for _ in folded.forgotten {
-            self.answers.pop_front();
-        }
+        self.note_answers(entry);
         folded.events
+    }
+
+    /// Takes over what another replica has folded the next entry into.
+    pub(crate) fn follow(&mut self, state: State, entry: &Entry) {
+        self.index += 1;
+        self.state = state;
+        self.note_answers(entry);
+    }
+
+    fn note_answers(&mut self, entry: &Entry) {
+        for turned in &entry.turns {
+            if let Some(request) = &turned.request {
+                self.answers.push_back((request.clone(), turned.outcome.abridged()));
+            }
+        }
+        let surplus = self.answers.len().saturating_sub(ANSWERED_LIMIT);
+        self.answers.drain(..surplus);
     }
 
     /// What another controller makes of this replica's snapshot, or this one of what is on its disk: the documents, through

@@ -163,7 +163,6 @@ impl World {
                 desk.ringing = false;
             }
             if let Some(outcome) = next.request.as_ref().and_then(|request| desk.state.answered(request))
-                && !kontiki_hooks::planted(kontiki_hooks::Defect::RetryDoneAgain)
             {
                 self.notes.reached("retry-answered-from-memory");
                 replies.extend(next.replies.into_iter().map(|reply| (reply, outcome.clone())));

@@ -5,7 +5,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
-use kontiki_actors::Entry;
+use kontiki_actors::{Entry, Event, State};
 
 use crate::{
     rng::Rng,
@@ -22,6 +22,8 @@ pub(crate) struct Logged {
     pub(crate) entry: Option<Arc<Entry>>,
     pub(crate) bytes: Bytes,
     pub(crate) at: u64,
+    /// What folding it gave, for the replicas that do not fold it themselves.
+    pub(crate) after: Option<Arc<(State, Vec<Event>)>>,
 }
 
 /// The log and its leader.
@@ -43,6 +45,8 @@ pub(crate) struct Raft {
     pub(crate) learning: Vec<bool>,
     election: bool,
     epoch: u64,
+    /// Up to here nobody needs what folding gave any more.
+    pub(crate) dropped: usize,
 }
 
 /// A position that is never committed: a deposed leader's proposal.
@@ -63,6 +67,7 @@ impl Raft {
             learning: vec![false; controllers],
             election: false,
             epoch: 0,
+            dropped: 0,
         }
     }
 
@@ -98,7 +103,7 @@ impl World {
         if self.raft.lead != Some((at, term)) {
             return NEVER;
         }
-        self.raft.tail.push_back(Logged { term, entry, bytes, at: 0 });
+        self.raft.tail.push_back(Logged { term, entry, bytes, at: 0, after: None });
         let end = self.raft.end();
         self.raft.held[at] = end;
         let delay = disk(&mut self.rng) + self.controllers[at].disk;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kontiki_actors::{Kind, ObjectKey, Uid};
+use kontiki_actors::{Kind, Object, ObjectKey, Uid};
 use kontiki_chaos_plan::{
     history::{Answer, ReplicaHash, Settled},
     names,
@@ -30,7 +30,7 @@ impl World {
             let end = self.raft.log.len() as u64;
             let level = self.raft.tail.is_empty() && self.controllers.iter().all(|c| c.replica.index == end);
             note(&mut settled.replicas_ns, level, passed, "replicas are not at the same entry", &mut missing);
-            let wrong = self.workload();
+            let wrong = if leads && level { self.workload() } else { vec!["nobody can tell what runs".to_owned()] };
             let well = leads && self.clients_done() && wrong.is_empty();
             note(&mut settled.workload_ns, well, passed, "", &mut missing);
             missing.extend(wrong);
@@ -166,6 +166,17 @@ impl World {
                 say(format!("{name} is in contact and not ready"));
             }
         }
+        for node in state.list(Kind::NODE, None).filter_map(|node| Some((&node.key.name, node.node()?))) {
+            let condemned = node.1.taints.iter().find(|t| t.key == "node.kubernetes.io/unreachable");
+            if let Some(taint) = condemned {
+                say(format!("{} still has the taint {taint:?}", node.0));
+            }
+        }
+        for object in state.iter().filter(|object| !object.key.namespace.is_empty()) {
+            if state.get(&ObjectKey::new(Kind::NAMESPACE, "", &object.key.namespace)).is_none() {
+                say(format!("{} outlives its namespace", object.key));
+            }
+        }
         for worker in self.workers.iter().filter(|worker| !worker.welcomed) {
             say(format!("{} has no session", worker.name));
         }
@@ -193,6 +204,14 @@ impl World {
         let differs = |c: &&crate::controller::Controller| c.replica.index == index && c.replica.hash() != hash;
         if self.controllers.iter().any(|c| differs(&c)) {
             self.notes.broken(self.now, "B2", "a replay of the log gives another state".into());
+        }
+        let stale = |object: &&std::sync::Arc<Object>| {
+            let fresh = Object::new(object.key.clone(), object.revision, object.document.clone());
+            format!("{fresh:?}") != format!("{object:?}")
+        };
+        if let Some(object) = replay.state.iter().find(stale) {
+            let words = format!("{} is taken for something else than its document says", object.key);
+            self.notes.broken(self.now, "B2", words);
         }
         match replay.restored() {
             Ok(restored) if restored.hash() == hash => {}

@@ -1,6 +1,8 @@
 //! One step of a rollout. Each says whether it changed a set: then the set reacts first, and the deployment again after
 //! it.
 
+use kontiki_hooks::{Defect, planted};
+
 use super::{
     amount,
     claim::{Sets, digest, pods_run, replicas},
@@ -18,7 +20,7 @@ pub(super) fn newest_size(spec: &DeploymentDigest, sets: &Sets) -> i64 {
         return spec.replicas;
     }
     let total: i64 = sets.all().map(|set| replicas(set)).sum();
-    let room = spec.replicas + amount::surge(spec) - total;
+    let room = spec.replicas + amount::surge(spec) - total + i64::from(planted(Defect::RolloutSurge));
     if room <= 0 { own } else { own + room.min(spec.replicas - own) }
 }
 
@@ -35,7 +37,7 @@ pub(super) fn lower_old(turn: &mut Turn, me: &Object, spec: &DeploymentDigest, s
     if old.is_empty() {
         return false;
     }
-    let least = spec.replicas - amount::unavailable(spec);
+    let least = spec.replicas - amount::unavailable(spec) - i64::from(planted(Defect::RolloutTooFast));
     let total: i64 = sets.all().map(|set| replicas(set)).sum();
     let newest_missing =
         sets.newest.as_ref().map_or(0, |set| replicas(set) - digest(set).status.available_replicas);

@@ -1,5 +1,6 @@
 //! What the leader holds of a node's life, as conditions and taints.
 
+use kontiki_hooks::{Defect, planted};
 use serde_json::Value;
 
 use super::{COMPONENT, say, taint};
@@ -45,6 +46,9 @@ pub(super) fn ready(status: &mut Value, now: &str) {
 
 /// Takes away the taints of a node that was not in contact.
 pub(super) fn clear_taints(spec: &mut Value, now: &str) {
+    if planted(Defect::NodeStaysLost) {
+        return;
+    }
     for key in [UNREACHABLE, NOT_READY] {
         for effect in ["NoSchedule", "NoExecute"] {
             taint::set(spec, key, effect, false, now);

@@ -6,6 +6,8 @@ mod status;
 
 use std::sync::Arc;
 
+use kontiki_hooks::{Defect, planted};
+
 pub(in crate::kinds) use self::claim::{adopt, release};
 use self::status::Failure;
 use super::{deployment, namespace, pod};
@@ -44,9 +46,13 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
     // A wake-up at this very time was asked for in this turn: the rest is a next turn's.
     let later = turn.state().wake_of(&me.key) == Some(turn.now_ms());
     if !ending && !later && !status::waits_to_retry(turn, me, spec) {
-        let want = usize::try_from(spec.replicas.max(0)).unwrap_or(usize::MAX);
+        let mut want = usize::try_from(spec.replicas.max(0)).unwrap_or(usize::MAX);
+        if planted(Defect::ReplicaLeak) && pods.iter().any(|o| o.pod().is_some_and(|p| p.restarts > 1)) {
+            want += 1;
+        }
         failure = match pods.len() {
             have if have < want => create(turn, me, want - have),
+            have if have == want + 1 && planted(Defect::SurplusKept) => Failure::None,
             have if have > want => delete(turn, me, pods, have - want),
             _ => Failure::None,
         };

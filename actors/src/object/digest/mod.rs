@@ -13,7 +13,7 @@ pub use selector::{Requirement, Selector, SelectorTerm};
 use serde::Deserialize;
 pub use workload::{DeploymentDigest, DeploymentStatus, ReplicaSetDigest, ReplicaSetStatus};
 
-use super::Document;
+use super::{Document, Object};
 use crate::kind::Kind;
 
 /// The digest of an object, by kind.
@@ -42,6 +42,24 @@ impl Digest {
             _ => Digest::Passive,
         }
     }
+
+    /// The same, from the digest before: most changes leave the spec as it is.
+    pub(super) fn after(old: &Object, document: &Document) -> Digest {
+        if old.document.spec != document.spec {
+            return Digest::of(old.key.kind, document);
+        }
+        let mut digest = old.digest.clone();
+        if old.document.status != document.status {
+            match &mut digest {
+                Digest::Passive => {}
+                Digest::Pod(pod) => pod.set_status(&document.status),
+                Digest::Node(node) => **node = NodeDigest::of(document),
+                Digest::ReplicaSet(set) => set.status = read(&document.status),
+                Digest::Deployment(deployment) => deployment.status = read(&document.status),
+            }
+        }
+        digest
+    }
 }
 
 /// A condition of a status.
@@ -65,4 +83,39 @@ pub struct Condition {
 /// Reads one segment; a default when it is absent or not of this shape.
 fn read<T: serde::de::DeserializeOwned + Default>(segment: &[u8]) -> T {
     serde_json::from_slice(segment).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+    use crate::object::ObjectKey;
+
+    #[test]
+    fn what_did_not_change_need_not_be_read_again() {
+        let status = |n: i64| json!({"phase": "Running", "replicas": n, "availableReplicas": n, "observedGeneration": n,
+            "conditions": [{"type": "Ready", "status": if n > 1 { "True" } else { "False" },
+                "lastTransitionTime": "2026-01-01T00:00:00Z"},
+                {"type": "PodScheduled", "status": if n > 2 { "True" } else { "False" }, "reason": "Unschedulable"}],
+            "containerStatuses": [{"restartCount": n}], "allocatable": {"cpu": format!("{n}"), "pods": "9"}});
+        let spec = |n: i64| json!({"replicas": n, "nodeName": format!("n{n}"), "unschedulable": n > 1,
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"priority": n}},
+            "containers": [{"name": "c", "resources": {"requests": {"cpu": format!("{n}m")}}}]});
+        let document = |m: i64, s: i64, st: i64| {
+            Document::from_value(json!({"metadata": {"name": "x", "generation": m}, "spec": spec(s), "status": status(st)}))
+        };
+        for kind in [Kind::POD, Kind::NODE, Kind::REPLICA_SET, Kind::DEPLOYMENT, Kind::CONFIG_MAP] {
+            let mut object = Object::new(ObjectKey::new(kind, "d", "x"), 1, document(1, 1, 1));
+            for (m, s, st) in [(1, 1, 1), (2, 1, 1), (2, 1, 2), (2, 2, 2), (2, 2, 3), (3, 3, 4), (3, 3, 1)] {
+                object = Object::after(&object, 2, document(m, s, st));
+                let fresh = Object::new(object.key.clone(), 2, document(m, s, st));
+                assert_eq!(format!("{object:?}"), format!("{fresh:?}"), "{kind:?} {m} {s} {st}");
+            }
+            let empty = Object::after(&object, 3, Document { status: Default::default(), ..object.document.clone() });
+            let fresh = Object::new(object.key.clone(), 3, empty.document.clone());
+            assert_eq!(format!("{empty:?}"), format!("{fresh:?}"));
+        }
+    }
 }

@@ -246,7 +246,6 @@ impl PodDigest {
     /// Derives the digest.
     pub fn of(document: &Document) -> PodDigest {
         let spec: Spec = read(&document.spec);
-        let status: Status = read(&document.status);
         let sum = |containers: &[Container]| {
             containers
                 .iter()
@@ -267,17 +266,9 @@ impl PodDigest {
                 Some((p.protocol.clone().unwrap_or("TCP".into()), p.host_port.filter(|p| *p != 0)?))
             })
             .collect();
-        let ready = status.conditions.iter().find(|c| c.r#type == "Ready");
-        let scheduled = status.conditions.iter().find(|c| c.r#type == "PodScheduled" && c.status == "False");
         let affinity = spec.affinity.and_then(|a| a.node_affinity).unwrap_or_default();
-        PodDigest {
+        let mut digest = PodDigest {
             node: spec.node_name.filter(|n| !n.is_empty()),
-            phase: status.phase.unwrap_or("Pending".into()),
-            ready: ready.is_some_and(|c| c.status == "True"),
-            ready_since_ms: ready
-                .and_then(|c| c.last_transition_time.as_deref())
-                .and_then(parse_time_ms)
-                .unwrap_or(0),
             requests,
             host_ports,
             node_selector: spec.node_selector,
@@ -306,12 +297,26 @@ impl PodDigest {
             priority: spec.priority.unwrap_or(0),
             scheduler: spec.scheduler_name.unwrap_or("default-scheduler".into()),
             gated: !spec.scheduling_gates.is_empty(),
-            unscheduled_reason: scheduled.and_then(|c| c.reason.clone()),
-            unscheduled_message: scheduled.and_then(|c| c.message.clone()),
             restart_policy: spec.restart_policy.unwrap_or("Always".into()),
             grace_s: spec.termination_grace_period_seconds.unwrap_or(30),
-            restarts: status.container_statuses.iter().map(|c| c.restart_count).sum(),
-        }
+            ..PodDigest::default()
+        };
+        digest.set_status(&document.status);
+        digest
+    }
+
+    /// What the status says; the rest comes from the spec.
+    pub(super) fn set_status(&mut self, segment: &[u8]) {
+        let status: Status = read(segment);
+        let ready = status.conditions.iter().find(|c| c.r#type == "Ready");
+        let scheduled = status.conditions.iter().find(|c| c.r#type == "PodScheduled" && c.status == "False");
+        let since = ready.and_then(|c| c.last_transition_time.as_deref()).and_then(parse_time_ms);
+        self.phase = status.phase.unwrap_or("Pending".into());
+        self.ready = ready.is_some_and(|c| c.status == "True");
+        self.ready_since_ms = since.unwrap_or(0);
+        self.unscheduled_reason = scheduled.and_then(|c| c.reason.clone());
+        self.unscheduled_message = scheduled.and_then(|c| c.message.clone());
+        self.restarts = status.container_statuses.iter().map(|c| c.restart_count).sum();
     }
 
     /// Whether it has ended for good.

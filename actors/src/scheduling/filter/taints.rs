@@ -1,5 +1,7 @@
 //! Taints that keep pods away which do not bear them.
 
+use kontiki_hooks::{Defect, planted};
+
 use crate::{
     object::{PodDigest, Taint, Toleration},
     scheduling::{reasons::Reason, view::NodeView},
@@ -31,7 +33,7 @@ pub(super) fn refuses(pod: &PodDigest, node: &NodeView<'_>) -> Option<Reason> {
     let keeps_away = |taint: &&Taint| {
         (taint.effect == "NoSchedule" || taint.effect == "NoExecute") && !tolerated(&pod.tolerations, taint)
     };
-    let taint = node.digest.taints.iter().find(keeps_away)?;
+    let taint = node.digest.taints.iter().find(keeps_away).filter(|_| !planted(Defect::TaintsIgnored))?;
     Some(Reason::Taint { key: taint.key.clone(), value: taint.value.clone() })
 }
 

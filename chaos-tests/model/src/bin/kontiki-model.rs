@@ -32,6 +32,8 @@ fn main() -> anyhow::Result<()> {
     if workers >= 0.0 {
         options.workers = (workers as u32, workers as u32);
     }
+    let first = args.iter().any(|arg| arg == "first");
+    let traces = args.iter().any(|arg| arg == "traces");
     let judge = !args.iter().any(|arg| arg == "nojudge");
     if let Some(name) = args.iter().find_map(|arg| arg.strip_prefix("defect=")) {
         let all = kontiki_hooks::Defect::ALL.iter();
@@ -52,11 +54,22 @@ fn main() -> anyhow::Result<()> {
         let judgements = if judge { judge_all(&run) } else { Vec::new() };
         if let Some(failure) = first_failure(&judgements) {
             failed += 1;
+            if first {
+                println!("seed {seed}: {} {:?}", failure.check, failure.verdict);
+                std::process::exit(2);
+            }
             println!("seed {seed}: {} {:?}", failure.check, failure.verdict);
             if verbose {
                 println!("{:#?}\n{:?}", run.settled, run.broken);
                 print!("{}", plan.to_lines());
             }
+        }
+        let wanted = value("entry", 0.0) as u64;
+        for logged in run.log.iter().filter(|logged| logged.index == wanted && !logged.bytes.is_empty()) {
+            show(&kontiki_actors::Entry::decode(&logged.bytes)?);
+        }
+        if traces {
+            println!("{seed} {:016x}", run.trace_hash);
         }
         if verbose {
             println!("{seed} {:016x} {:?} {:?}", run.trace_hash, model.work, run.reached);
@@ -70,4 +83,26 @@ fn main() -> anyhow::Result<()> {
         happenings as f64 / played,
     );
     Ok(())
+}
+
+/// What an entry did, for people.
+fn show(entry: &kontiki_actors::Entry) {
+    use kontiki_actors::Change;
+    for turned in &entry.turns {
+        println!("at {} {:?} -> {:?}", turned.now_ms, turned.input, turned.outcome);
+        for change in &turned.changes {
+            match change {
+                Change::Put { key, metadata, spec, status, rest } => {
+                    print!("  put {key}");
+                    for (name, segment) in [("m", metadata), ("s", spec), ("st", status), ("r", rest)] {
+                        if let Some(segment) = segment {
+                            print!(" {name}={}", String::from_utf8_lossy(segment));
+                        }
+                    }
+                    println!();
+                }
+                other => println!("  {other:?}"),
+            }
+        }
+    }
 }
