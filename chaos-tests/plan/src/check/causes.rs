@@ -1,7 +1,7 @@
 //! No pod and no replica set goes without a cause: somebody asked for it, its owner goes or wants fewer, its namespace goes, or its
 //! node is lost, tainted or gone. What lives is no garbage.
 
-use kontiki_actors::{Change, Input, Kind, Object, ObjectKey, Request, State};
+use kontiki_actors::{Input, Kind, Object, ObjectKey, Request, State};
 
 use super::{Check, Evidence, Moment, Observer, Verdict, observer};
 use crate::Run;
@@ -34,15 +34,30 @@ struct Look {
 
 impl Observer for Look {
     fn turn(&mut self, moment: &Moment<'_>) -> Result<(), Verdict> {
-        let keys = moment.turn.turned.changes.iter().map(Change::key);
-        for key in keys.filter(|key| key.kind == Kind::POD || key.kind == Kind::REPLICA_SET) {
-            let Some(old) = moment.before.get(key).filter(|old| !old.meta.deleting()) else { continue };
-            let new = moment.after.get(key).filter(|new| new.meta.uid == old.meta.uid);
-            if new.is_some_and(|new| !new.meta.deleting()) {
+        let changes = &moment.turn.turned.changes;
+        let watched = |key: &ObjectKey| key.kind == Kind::POD || key.kind == Kind::REPLICA_SET;
+        let dooms = |key: &ObjectKey| {
+            let leaves = |object: &Object| object.meta.deleting();
+            watched(key)
+                && moment.after.get(key).is_none_or(|new| leaves(new))
+                && moment.before.get(key).is_none_or(|old| !leaves(old))
+        };
+        if !changes.iter().any(|change| dooms(change.key())) {
+            return Ok(());
+        }
+        // Step by step: a set may be scaled up and down again within one turn.
+        let mut state = moment.before.clone();
+        for change in changes {
+            let key = change.key();
+            let old = state.get(key).filter(|old| watched(key) && !old.meta.deleting()).cloned();
+            let before = old.is_some().then(|| state.clone());
+            state.apply(change);
+            let (Some(old), Some(before)) = (old, before) else { continue };
+            if state.get(key).is_some_and(|new| !new.meta.deleting()) {
                 continue;
             }
             self.examined += 1;
-            if !has_cause(moment, old) {
+            if !has_cause(moment, &before, &old) {
                 let invariant = if key.kind == Kind::POD { "E7" } else { "C8" };
                 return Err(moment.violated(invariant, format!("{key} was deleted without a cause")));
             }
@@ -55,12 +70,13 @@ impl Observer for Look {
     }
 }
 
-fn has_cause(moment: &Moment<'_>, old: &Object) -> bool {
+/// `now` is the state just before the object's deletion.
+fn has_cause(moment: &Moment<'_>, now: &State, old: &Object) -> bool {
+    let states = [moment.before, now, moment.after];
     asked_for(moment, &old.key)
-        || goes(moment, &ObjectKey::new(Kind::NAMESPACE, "", &old.key.namespace))
-        || owner_goes(moment, old)
-        || (old.key.kind == Kind::POD
-            && (node_lost(moment, old) || too_many(moment, old) || terminal(moment, old)))
+        || namespace_goes(states, old)
+        || owner_goes(states, old)
+        || (old.key.kind == Kind::POD && (node_lost(states, old) || too_many(now, old) || ended(old)))
         || (old.key.kind == Kind::REPLICA_SET && old.replica_set().is_some_and(|set| set.replicas == 0))
 }
 
@@ -68,60 +84,47 @@ fn asked_for(moment: &Moment<'_>, key: &ObjectKey) -> bool {
     matches!(&moment.turn.turned.input, Input::Api(Request::Delete { key: asked, .. }) if asked == key)
 }
 
-/// Whether it is gone or on its way out, before the turn or after it.
-fn goes(moment: &Moment<'_>, key: &ObjectKey) -> bool {
-    let gone = |state: &State| state.get(key).is_none_or(|object| object.meta.deleting());
-    gone(moment.before) || gone(moment.after)
+fn namespace_goes(states: [&State; 3], old: &Object) -> bool {
+    let key = ObjectKey::new(Kind::NAMESPACE, "", &old.key.namespace);
+    states.iter().any(|state| state.get(&key).is_none_or(|namespace| namespace.meta.deleting()))
 }
 
-fn owner_goes(moment: &Moment<'_>, old: &Object) -> bool {
-    let gone = |state: &State, uid: &str| state.by_uid(uid).is_none_or(|owner| owner.meta.deleting());
-    let owners = &old.meta.owners;
-    !owners.is_empty()
-        && owners.iter().any(|owner| gone(moment.before, &owner.uid) || gone(moment.after, &owner.uid))
+fn owner_goes(states: [&State; 3], old: &Object) -> bool {
+    let gone =
+        |uid: &str| states.iter().any(|state| state.by_uid(uid).is_none_or(|owner| owner.meta.deleting()));
+    old.meta.owners.iter().any(|owner| gone(&owner.uid))
 }
 
-fn node_lost(moment: &Moment<'_>, old: &Object) -> bool {
+fn node_lost(states: [&State; 3], old: &Object) -> bool {
     let Some(name) = old.pod().and_then(|pod| pod.node.as_deref()) else { return false };
     let key = ObjectKey::new(Kind::NODE, "", name);
-    let lost = |state: &State| {
-        state.get(&key).is_none_or(|node| {
-            node.meta.deleting()
-                || node.node().is_some_and(|node| node.taints.iter().any(|taint| taint.effect == "NoExecute"))
-        })
+    let tainted = |node: &Object| {
+        node.node().is_some_and(|node| node.taints.iter().any(|taint| taint.effect == "NoExecute"))
     };
-    lost(moment.before) || lost(moment.after)
+    states.iter().any(|state| state.get(&key).is_none_or(|node| node.meta.deleting() || tainted(node)))
 }
 
-/// Its set has more pods than it wants after the turn's scaling.
-fn too_many(moment: &Moment<'_>, old: &Object) -> bool {
+/// Its set has more pods than it wants at this moment.
+fn too_many(now: &State, old: &Object) -> bool {
     let Some(owner) = old.meta.controller() else { return false };
-    let Some(set) = moment.after.by_uid(&owner.uid) else { return true };
-    // A set may be scaled several times in one turn: down in proportion, then up by the rollout.
-    let scaled = moment.turn.turned.changes.iter().filter_map(|change| match change {
-        Change::Put { key, spec: Some(spec), .. } if *key == set.key => {
-            serde_json::from_slice::<serde_json::Value>(spec).ok()?["replicas"].as_i64()
-        }
-        _ => None,
-    });
-    let last = set.replica_set().map_or(0, |digest| digest.replicas);
-    let wanted = scaled.fold(last, i64::min);
+    let Some(set) = now.by_uid(&owner.uid) else { return true };
+    let wanted = set.replica_set().map_or(0, |digest| digest.replicas);
     let live = |o: &&std::sync::Arc<Object>| {
         o.meta.controller().is_some_and(|r| r.uid == owner.uid)
             && !o.meta.deleting()
             && o.pod().is_some_and(|pod| !pod.terminal())
     };
-    let before = moment.before.dependents(&owner.uid).filter(live).count() as i64;
-    before > wanted
+    now.dependents(&owner.uid).filter(live).count() as i64 > wanted
 }
 
-fn terminal(moment: &Moment<'_>, old: &Object) -> bool {
-    let ended = |object: &Object| object.pod().is_some_and(|pod| pod.terminal());
-    ended(old) || moment.after.get(&old.key).is_some_and(|new| ended(new))
+fn ended(old: &Object) -> bool {
+    old.pod().is_some_and(|pod| pod.terminal())
 }
 
 #[cfg(test)]
 mod tests {
+    use kontiki_actors::Change;
+
     use super::*;
     use crate::check::build::{Build, forge_metadata, rolling};
 
@@ -155,6 +158,32 @@ mod tests {
         build.verdict(worker, kontiki_actors::input::Life::Down);
         build.converge();
         assert!(matches!(Causes.check(&build.run), Verdict::Pass { examined } if examined >= 4));
+    }
+
+    #[test]
+    fn a_set_that_grows_and_shrinks_within_a_turn_has_a_cause() {
+        let mut build = running();
+        let set = build.state.list(Kind::REPLICA_SET, None).next().unwrap().clone();
+        let pod = build.state.list(Kind::POD, None).next().unwrap().clone();
+        let mut metadata = pod.document.metadata_value();
+        (metadata["name"], metadata["uid"]) = ("more".into(), "more".into());
+        let more = ObjectKey::new(Kind::POD, "default", "more");
+        let changes = |wanted: i64| {
+            vec![
+                crate::check::build::forge_spec(&set, |spec| spec["replicas"] = 4.into()),
+                Change::between(more.clone(), None, &pod.document.with_metadata(metadata.clone())).unwrap(),
+                crate::check::build::forge_spec(&set, |spec| {
+                    spec["replicas"] = wanted.into();
+                    spec["touched"] = true.into();
+                }),
+                Change::Delete { key: pod.key.clone() },
+            ]
+        };
+        build.forge(changes(3));
+        assert!(Causes.check(&build.run).passed());
+        let mut build = running();
+        build.forge(changes(4));
+        assert!(!Causes.check(&build.run).passed(), "it wanted all four");
     }
 
     #[test]

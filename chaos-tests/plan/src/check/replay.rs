@@ -3,7 +3,7 @@
 //! for certain (workers' reports carry events, the first objects come with what follows from them), a difference proves nothing and
 //! the turn is not counted.
 
-use kontiki_actors::{Change, Context, Document, Input, Kind, ObjectKey, Request, State, decide};
+use kontiki_actors::{Change, Context, Document, Input, Kind, ObjectKey, Outcome, Request, State, decide};
 
 use super::{Check, Evidence, Moment, Observer, Verdict, observer};
 use crate::Run;
@@ -37,6 +37,16 @@ struct Look {
 impl Observer for Look {
     fn turn(&mut self, moment: &Moment<'_>) -> Result<(), Verdict> {
         let turned = &moment.turn.turned;
+        if let Outcome::Object { key, revision, .. } = &turned.outcome {
+            let folded = moment.after.get(key).map(|object| object.revision);
+            if folded != Some(*revision) {
+                let words = format!(
+                    "its answer says that {key} is at revision {revision}, and folding gives {folded:?}: it was decided on a \
+                     state that never came true"
+                );
+                return Err(moment.violated("B4", words));
+            }
+        }
         // An actor failed on it: it was put off, not decided.
         let put_off = turned.seed == 0 && turned.changes.iter().all(|c| matches!(c, Change::Wake { .. }));
         let Some(input) = whole(moment).filter(|_| !put_off) else { return Ok(()) };
@@ -170,6 +180,16 @@ mod tests {
             Verdict::Pass { examined } => assert_eq!(examined, build.run.log.len() as u64 - 1),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_turn_that_was_decided_on_what_never_came_true_is_found() {
+        let mut build = busy();
+        // A turn that the next ones were decided on is not in the log.
+        let lost = build.run.log.len() - 12;
+        build.run.log.remove(lost);
+        build.put("z", 9, "last");
+        assert!(matches!(Replay.check(&build.run), Verdict::Violated { invariant, .. } if invariant == "B4"));
     }
 
     #[test]
