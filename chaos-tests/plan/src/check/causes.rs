@@ -1,9 +1,11 @@
 //! No pod and no replica set goes without a cause: somebody asked for it, its owner goes or wants fewer, its namespace goes, or its
 //! node is lost, tainted or gone. What lives is no garbage.
 
-use kontiki_actors::{Input, Kind, Object, ObjectKey, Request, State};
+use std::sync::Arc;
 
-use super::{Check, Evidence, Moment, Observer, Verdict, observer};
+use kontiki_actors::{Change, Input, Kind, Object, ObjectKey, Request, State, object::Meta};
+
+use super::{Check, Evidence, Finding, Moment, Observer, Verdict, observer};
 use crate::Run;
 
 /// C8 for the living, and E7 as far as deletions go.
@@ -30,36 +32,45 @@ impl Check for Causes {
 #[derive(Default)]
 struct Look {
     examined: u64,
+    /// What was deleted in this turn and has no cause in the state at its deletion.
+    doomed: Vec<Arc<Object>>,
 }
 
 impl Observer for Look {
-    fn turn(&mut self, moment: &Moment<'_>) -> Result<(), Verdict> {
-        let changes = &moment.turn.turned.changes;
-        let watched = |key: &ObjectKey| key.kind == Kind::POD || key.kind == Kind::REPLICA_SET;
-        let dooms = |key: &ObjectKey| {
-            let leaves = |object: &Object| object.meta.deleting();
-            watched(key)
-                && moment.after.get(key).is_none_or(|new| leaves(new))
-                && moment.before.get(key).is_none_or(|old| !leaves(old))
-        };
-        if !changes.iter().any(|change| dooms(change.key())) {
+    /// In the middle of the turn: a set may be scaled up and down again within one.
+    fn change(&mut self, now: &State, change: &Change) -> Result<(), Finding> {
+        let key = change.key();
+        if key.kind != Kind::POD && key.kind != Kind::REPLICA_SET {
             return Ok(());
         }
-        // Step by step: a set may be scaled up and down again within one turn.
-        let mut state = moment.before.clone();
-        for change in changes {
-            let key = change.key();
-            let old = state.get(key).filter(|old| watched(key) && !old.meta.deleting()).cloned();
-            let before = old.is_some().then(|| state.clone());
-            state.apply(change);
-            let (Some(old), Some(before)) = (old, before) else { continue };
-            if state.get(key).is_some_and(|new| !new.meta.deleting()) {
-                continue;
-            }
+        let Some(old) = now.get(key).filter(|old| !old.meta.deleting()) else { return Ok(()) };
+        let leaves = match change {
+            Change::Delete { .. } => true,
+            Change::Put { metadata: Some(metadata), .. } => Meta::of(metadata).deleting(),
+            _ => false,
+        };
+        if leaves {
             self.examined += 1;
-            if !has_cause(moment, &before, &old) {
-                let invariant = if key.kind == Kind::POD { "E7" } else { "C8" };
-                return Err(moment.violated(invariant, format!("{key} was deleted without a cause")));
+            let has_cause = goes_with_others(now, old)
+                || match key.kind {
+                    Kind::POD => too_many(now, old) || ended(old),
+                    _ => old.replica_set().is_some_and(|set| set.replicas == 0),
+                };
+            if !has_cause {
+                self.doomed.push(old.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, moment: &Moment<'_>) -> Result<(), Verdict> {
+        for old in std::mem::take(&mut self.doomed) {
+            let has_cause = asked_for(moment, &old.key)
+                || goes_with_others(moment.before, &old)
+                || goes_with_others(moment.after, &old);
+            if !has_cause {
+                let invariant = if old.key.kind == Kind::POD { "E7" } else { "C8" };
+                return Err(moment.violated(invariant, format!("{} was deleted without a cause", old.key)));
             }
         }
         Ok(())
@@ -70,38 +81,23 @@ impl Observer for Look {
     }
 }
 
-/// `now` is the state just before the object's deletion.
-fn has_cause(moment: &Moment<'_>, now: &State, old: &Object) -> bool {
-    let states = [moment.before, now, moment.after];
-    asked_for(moment, &old.key)
-        || namespace_goes(states, old)
-        || owner_goes(states, old)
-        || (old.key.kind == Kind::POD && (node_lost(states, old) || too_many(now, old) || ended(old)))
-        || (old.key.kind == Kind::REPLICA_SET && old.replica_set().is_some_and(|set| set.replicas == 0))
-}
-
 fn asked_for(moment: &Moment<'_>, key: &ObjectKey) -> bool {
     matches!(&moment.turn.turned.input, Input::Api(Request::Delete { key: asked, .. }) if asked == key)
 }
 
-fn namespace_goes(states: [&State; 3], old: &Object) -> bool {
-    let key = ObjectKey::new(Kind::NAMESPACE, "", &old.key.namespace);
-    states.iter().any(|state| state.get(&key).is_none_or(|namespace| namespace.meta.deleting()))
-}
-
-fn owner_goes(states: [&State; 3], old: &Object) -> bool {
-    let gone =
-        |uid: &str| states.iter().any(|state| state.by_uid(uid).is_none_or(|owner| owner.meta.deleting()));
-    old.meta.owners.iter().any(|owner| gone(&owner.uid))
-}
-
-fn node_lost(states: [&State; 3], old: &Object) -> bool {
+/// Its namespace, one of its owners or its node is gone or goes.
+fn goes_with_others(state: &State, old: &Object) -> bool {
+    let goes = |object: Option<&Arc<Object>>| object.is_none_or(|object| object.meta.deleting());
+    let namespace = ObjectKey::new(Kind::NAMESPACE, "", &old.key.namespace);
+    if goes(state.get(&namespace)) || old.meta.owners.iter().any(|owner| goes(state.by_uid(&owner.uid))) {
+        return true;
+    }
     let Some(name) = old.pod().and_then(|pod| pod.node.as_deref()) else { return false };
-    let key = ObjectKey::new(Kind::NODE, "", name);
-    let tainted = |node: &Object| {
+    let node = state.get(&ObjectKey::new(Kind::NODE, "", name));
+    let tainted = |node: &Arc<Object>| {
         node.node().is_some_and(|node| node.taints.iter().any(|taint| taint.effect == "NoExecute"))
     };
-    states.iter().any(|state| state.get(&key).is_none_or(|node| node.meta.deleting() || tainted(node)))
+    goes(node) || node.is_some_and(tainted)
 }
 
 /// Its set has more pods than it wants at this moment.
@@ -109,7 +105,7 @@ fn too_many(now: &State, old: &Object) -> bool {
     let Some(owner) = old.meta.controller() else { return false };
     let Some(set) = now.by_uid(&owner.uid) else { return true };
     let wanted = set.replica_set().map_or(0, |digest| digest.replicas);
-    let live = |o: &&std::sync::Arc<Object>| {
+    let live = |o: &&Arc<Object>| {
         o.meta.controller().is_some_and(|r| r.uid == owner.uid)
             && !o.meta.deleting()
             && o.pod().is_some_and(|pod| !pod.terminal())
@@ -123,8 +119,6 @@ fn ended(old: &Object) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use kontiki_actors::Change;
-
     use super::*;
     use crate::check::build::{Build, forge_metadata, rolling};
 

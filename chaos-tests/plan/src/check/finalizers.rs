@@ -3,7 +3,7 @@
 
 use kontiki_actors::{Change, Kind, State};
 
-use super::{Check, Evidence, Moment, Observer, Verdict, observer};
+use super::{Check, Evidence, Finding, Moment, Observer, Verdict, observer};
 use crate::Run;
 
 /// C8.
@@ -33,31 +33,25 @@ struct Look {
 }
 
 impl Observer for Look {
-    fn turn(&mut self, moment: &Moment<'_>) -> Result<(), Verdict> {
-        let changes = &moment.turn.turned.changes;
-        if !changes.iter().any(|change| matches!(change, Change::Delete { .. })) {
-            return Ok(());
+    /// In the middle of the turn: a finalizer may be taken away by the change before the deletion.
+    fn change(&mut self, now: &State, change: &Change) -> Result<(), Finding> {
+        let Change::Delete { key } = change else { return Ok(()) };
+        let Some(object) = now.get(key) else { return Ok(()) };
+        self.examined += 1;
+        if !object.meta.finalizers.is_empty() {
+            let words = format!("{key} went although it has the finalizers {:?}", object.meta.finalizers);
+            return Err(Finding { invariant: "C8", words });
         }
-        // Within the turn: a finalizer may be taken away by the change before the deletion.
-        let mut state = moment.before.clone();
-        for change in changes {
-            if let Change::Delete { key } = change
-                && let Some(object) = state.get(key)
-            {
-                self.examined += 1;
-                if !object.meta.finalizers.is_empty() {
-                    let words =
-                        format!("{key} went although it has the finalizers {:?}", object.meta.finalizers);
-                    return Err(moment.violated("C8", words));
-                }
-                if key.kind == Kind::NAMESPACE
-                    && let Some(left) = state.iter().find(|object| object.key.namespace == key.name)
-                {
-                    return Err(moment.violated("C8", format!("{key} went and {} is still in it", left.key)));
-                }
-            }
-            state.apply(change);
+        if key.kind == Kind::NAMESPACE
+            && let Some(left) = now.iter().find(|object| object.key.namespace == key.name)
+        {
+            let words = format!("{key} went and {} is still in it", left.key);
+            return Err(Finding { invariant: "C8", words });
         }
+        Ok(())
+    }
+
+    fn turn(&mut self, _moment: &Moment<'_>) -> Result<(), Verdict> {
         Ok(())
     }
 

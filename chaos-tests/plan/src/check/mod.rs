@@ -32,7 +32,7 @@ use self::placement::{assigned, capacity, replicas, rollout, rules, spread};
 pub use self::{
     evidence::Evidence,
     log::{Log, Step, Turn, Version},
-    observer::{Moment, Observer},
+    observer::{Finding, Moment, Observer},
 };
 use crate::Run;
 

@@ -1,7 +1,7 @@
 //! One pass through the states of the log, for all checks that look at them. The states are the product's own fold: what is judged
 //! here is what the turns decided, not how changes are kept.
 
-use kontiki_actors::State;
+use kontiki_actors::{Change, State};
 
 use super::{Check, Evidence, Log, Turn, Verdict};
 use crate::Run;
@@ -31,9 +31,22 @@ impl Moment<'_> {
     }
 }
 
+/// What is wrong with a change; the pass adds where it was.
+pub struct Finding {
+    /// The invariant's number.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub words: String,
+}
+
 /// Looks at each turn of the log.
 pub trait Observer {
-    /// Looks at a turn. The first violation ends its work.
+    /// Looks at a single change before it is made: `now` is the state in the middle of its turn.
+    fn change(&mut self, _now: &State, _change: &Change) -> Result<(), Finding> {
+        Ok(())
+    }
+
+    /// Looks at a turn, after its changes. The first violation ends its work.
     fn turn(&mut self, moment: &Moment<'_>) -> Result<(), Verdict>;
 
     /// The log has ended. How many things were looked at.
@@ -74,6 +87,12 @@ fn pass(run: &Run, log: &Log, observers: &mut [Option<Observed>]) {
         // Persistent maps: a clone is a few pointers.
         let before = state.clone();
         for change in &turn.turned.changes {
+            for (observer, found) in observers.iter_mut().flatten().filter(|(_, found)| found.is_none()) {
+                if let Err(finding) = observer.change(&state, change) {
+                    let moment = Moment { run, before: &before, turn, after: &state };
+                    *found = Some(moment.violated(finding.invariant, finding.words));
+                }
+            }
             state.apply(change);
         }
         if let Some(request) = &turn.turned.request {

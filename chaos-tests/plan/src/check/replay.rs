@@ -6,7 +6,10 @@
 use kontiki_actors::{Change, Context, Document, Input, Kind, ObjectKey, Outcome, Request, State, decide};
 
 use super::{Check, Evidence, Moment, Observer, Verdict, observer};
-use crate::Run;
+use crate::{Layer, Run};
+
+/// In the model, of which there are thousands of runs, one turn in so many is decided again: that is half of what judging costs.
+const SHARE: u64 = 4;
 
 /// B4 of the turns.
 pub(crate) struct Replay;
@@ -46,6 +49,9 @@ impl Observer for Look {
                 );
                 return Err(moment.violated("B4", words));
             }
+        }
+        if moment.run.layer == Layer::L0 && moment.turn.index % SHARE != moment.run.plan.seed % SHARE {
+            return Ok(());
         }
         // An actor failed on it: it was put off, not decided.
         let put_off = turned.seed == 0 && turned.changes.iter().all(|c| matches!(c, Change::Wake { .. }));
@@ -155,6 +161,7 @@ mod tests {
 
     fn busy() -> Build {
         let mut build = Build::new();
+        build.run.layer = Layer::L1;
         build.nodes(3, 9);
         build.put("a", 1, "one");
         let revision = build.state.revision();
