@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use kontiki_actors::Event;
+use kontiki_hooks::{Defect, planted, reached};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
@@ -150,7 +151,15 @@ impl Feed {
     /// The events after a revision, at most `max` of them.
     pub fn read(&self, after: u64, max: usize) -> Result<Batch, Expired> {
         let ring = self.ring.read();
+        let mut after = after;
+        if planted(Defect::SlowWatcherSkips) {
+            after = after.max(ring.floor);
+        }
+        if planted(Defect::WatchFutureDeliversOld) && after > ring.revision {
+            after = ring.revision;
+        }
         if after < ring.floor {
+            reached("feed-expired");
             return Err(Expired { wanted: after, oldest: ring.floor });
         }
         let from = ring.events.partition_point(|e| e.event.revision <= after);

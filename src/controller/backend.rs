@@ -3,11 +3,7 @@
 //! A write that comes to a follower is forwarded to the leader. While there is no leader it waits, and a write whose
 //! outcome got lost is sent again with the same request id, so that a failover costs a client time and nothing else.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::{Addr, prelude::SendError};
 use bytes::Bytes;
@@ -17,18 +13,19 @@ use kontiki_api::{
     backend::{Backend, Freshness, LogsError, LogsQuery, LogsStream, Unavailable},
     feed::Feed,
 };
-use kontiki_pki::{DialOptions, Dialer, Identity};
+use kontiki_hooks::reached;
 use kontiki_proto::{
     cluster::{SubmitRequest, cluster_client::ClusterClient},
     worker::{LogsRequest, node_client::NodeClient},
 };
 use kontiki_raft::{MemberInfo, Node};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 use tonic::transport::Channel;
 
 use super::{
     metrics,
+    peers::Dial,
     replica::Replica,
     stage::{Answer, Stage, StageError, Submit, now_ms},
 };
@@ -47,17 +44,15 @@ pub(crate) struct Local {
     node: Node,
     replica: Arc<Replica>,
     stage: Addr<Stage>,
-    dialer: Dialer,
-    identity: Identity,
+    dial: Arc<dyn Dial>,
     leaders: Mutex<BTreeMap<(u64, String), Channel>>,
     started: Instant,
 }
 
 impl Local {
     /// The door of a controller.
-    pub(crate) fn new(node: Node, replica: Arc<Replica>, stage: Addr<Stage>, identity: Identity) -> Local {
-        let dialer = Dialer::new(&identity);
-        Local { node, replica, stage, dialer, identity, leaders: Mutex::default(), started: Instant::now() }
+    pub(crate) fn new(node: Node, replica: Arc<Replica>, stage: Addr<Stage>, dial: Arc<dyn Dial>) -> Local {
+        Local { node, replica, stage, dial, leaders: Mutex::default(), started: Instant::now() }
     }
 
     /// Hands a write to this controller's stage, if it leads.
@@ -106,9 +101,7 @@ impl Local {
             return channel.clone();
         }
         leaders.retain(|(id, _), _| *id != member.id);
-        let name = self.identity.controller_server_name(Some(member.id));
-        let options = DialOptions { connect_timeout: Duration::from_millis(500), ..DialOptions::default() };
-        let channel = self.dialer.channel(&member.address, name, options);
+        let channel = self.dial.controller(member);
         leaders.insert(key, channel.clone());
         channel
     }
@@ -120,7 +113,7 @@ impl Local {
         trace: Option<String>,
     ) -> Result<Outcome, Unavailable> {
         let trace = trace.or_else(kontiki_proto::trace::current);
-        let until = tokio::time::Instant::now() + WRITE;
+        let until = Instant::now() + WRITE;
         let mut leadership = self.node.leadership();
         let mut unknown = false;
         loop {
@@ -161,14 +154,17 @@ impl Local {
                 Err(error @ StageError::Defect(_)) => {
                     return Err(Unavailable::Defect { reason: error.to_string() });
                 }
-                Err(StageError::Unknown) => unknown = true,
+                Err(StageError::Unknown) => {
+                    reached("write-sent-again");
+                    unknown = true;
+                }
                 Err(StageError::NotLeader) => {}
             }
             tokio::select! {
                 _ = leadership.changed() => {}
                 () = tokio::time::sleep(AGAIN) => {}
             }
-            if tokio::time::Instant::now() >= until {
+            if Instant::now() >= until {
                 return Err(out_of_time(unknown));
             }
         }
@@ -241,11 +237,8 @@ impl Backend for Local {
             let status = node.ok_or_else(unknown)?.document.status_value();
             let port = status["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64().ok_or_else(unknown)?;
             let host = status["addresses"][0]["address"].as_str().ok_or_else(unknown)?;
-            let name = self
-                .identity
-                .worker_server_name(&node_name)
-                .map_err(|e| LogsError::Unreachable(format!("node {node_name:?}: {e}")))?;
-            let channel = self.dialer.channel(&format!("{host}:{port}"), name, DialOptions::default());
+            let channel =
+                self.dial.worker(&node_name, &format!("{host}:{port}")).map_err(LogsError::Unreachable)?;
             let since = query.since_ms.or(query.since_s.map(|s| now_ms() - s.saturating_mul(1000)));
             let request = LogsRequest {
                 pod_uid: pod.meta.uid.to_string(),

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 /// Which thread an actor lives on: what must not wait for each other lives apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
+pub enum Room {
     /// The stage: it computes.
     Stage,
     /// Sessions, liveness: they answer quickly and must not wait for the stage.
@@ -15,13 +15,13 @@ pub(super) enum Room {
 }
 
 /// Starts actors.
-pub(super) trait Spawner: Send + Sync + 'static {
+pub trait Spawner: Send + Sync + 'static {
     /// Runs a function on the room's thread, within its actor system.
     fn spawn(&self, room: Room, start: Box<dyn FnOnce() + Send>);
 }
 
-/// Starts an actor in a room. Its mailbox is there at once; the actor is, too, when the function returns its address.
-pub(super) fn start<A>(
+/// Starts an actor in a room. It is there when its address is.
+pub(super) async fn start<A>(
     spawner: &dyn Spawner,
     room: Room,
     make: impl FnOnce(&mut Context<A>) -> A + Send + 'static,
@@ -29,7 +29,7 @@ pub(super) fn start<A>(
 where
     A: Actor<Context = Context<A>>,
 {
-    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    let (sender, receiver) = tokio::sync::oneshot::channel();
     spawner.spawn(
         room,
         Box::new(move || {
@@ -37,7 +37,7 @@ where
             let _ = sender.send(A::create(make));
         }),
     );
-    receiver.recv().expect("the room's thread runs as long as the process")
+    receiver.await.expect("the room's thread runs as long as the process")
 }
 
 /// The same from within a task: it must not hold up its thread until the room has time.
@@ -166,8 +166,8 @@ mod tests {
     async fn a_vital_actor_that_fails_is_noticed() {
         let (threads, mut pulse) = (Threads::start().unwrap(), Pulse::new());
         let (well, frail) = (pulse.vital("well"), pulse.vital("frail"));
-        let _well = start(&threads, Room::Sessions, move |_| Frail(well));
-        start(&threads, Room::Stage, move |_| Frail(frail)).do_send(Fail);
+        let _well = start(&threads, Room::Sessions, move |_| Frail(well)).await;
+        start(&threads, Room::Stage, move |_| Frail(frail)).await.do_send(Fail);
         assert_eq!(pulse.stopped().await, "frail");
     }
 }

@@ -11,6 +11,7 @@
 //! `stage`, `sessions` and each `session` are actix actors, thin, started by `crew`; `leadership` tells them when this
 //! controller leads and when no more. Everything they hold is derived from the replica.
 
+mod assembly;
 mod backend;
 mod bootstrap;
 pub(crate) mod cluster;
@@ -25,41 +26,32 @@ mod stage;
 mod submit;
 pub(crate) mod telemetry;
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
+pub use assembly::{Controller, Parts};
 pub(crate) use backend::Local;
-use kontiki_api::feed::{Feed, FeedLimits};
-use kontiki_pki::{ALPN, Ca, Dialer, Identity};
-use kontiki_proto::worker::sessions_server::SessionsServer;
+pub use crew::{Room, Spawner};
+use kontiki_api::{feed::Feed, rest};
+use kontiki_pki::{ALPN, Ca, Identity};
 use kontiki_raft::{Limits, MemberInfo, Node, Options, Timings};
-pub(crate) use replica::Replica;
+pub use peers::{Dial, caller_of};
+pub use replica::{Replica, TABLES};
+pub use stage::Nature;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
-use crew::{Pulse, Room, Spawner, Threads, start};
+use crew::Threads;
 use front::Front;
-use leadership::Crew;
-use sessions::{LivenessTimings, SessionService, Sessions};
-use stage::{Consensus, Live, Stage};
+use peers::Peers;
 
-/// The largest gRPC message that is taken.
-const MESSAGE_BYTES: usize = 16 << 20;
 /// A leader that ends waits this long for another one to take over.
 const TRANSFER: Duration = Duration::from_millis(500);
 /// How long a leader that stops tries to hand over. When all stop at once, nobody takes it.
 const HAND_OVER: Duration = Duration::from_millis(500);
-/// What the watch feed keeps: watches that resume later than this list anew.
-const FEED: FeedLimits = FeedLimits { events: 50_000, bytes: 64 << 20 };
 
 /// How one controller runs.
 #[derive(Clone, Debug)]
-pub(crate) struct ControllerConfig {
+pub struct ControllerConfig {
     /// Its name.
     pub name: String,
     /// Its consensus id.
@@ -93,12 +85,12 @@ pub(crate) struct Handles {
     pub local: Arc<Local>,
     /// The folded state.
     pub replica: Arc<Replica>,
-    /// Who this controller is.
-    pub identity: Identity,
+    /// The cluster that it belongs to.
+    pub cluster_id: String,
     /// The cluster's authority, to sign newcomers.
     pub ca: Option<Arc<Ca>>,
-    /// Dials controllers and workers.
-    pub dialer: Dialer,
+    /// Reaches controllers and workers.
+    pub dial: Arc<dyn Dial>,
     /// How it runs.
     pub config: Arc<ControllerConfig>,
 }
@@ -110,45 +102,31 @@ pub(crate) async fn run(
     ca: Option<Ca>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let config = Arc::new(config);
     let listener = kontiki_pki::bind(config.listen, false)
         .with_context(|| format!("cannot listen on {}: is another process using the port?", config.listen))?;
     let front = match config.shared_listen {
         Some(address) => Some(Front::open(address)?),
         None => None,
     };
-    let replica = Replica::new(Arc::new(Feed::new(0, FEED)));
+    let replica = Replica::new(Arc::new(Feed::new(0, assembly::FEED)));
     let node = Node::open(options(&config, &identity), replica.clone()).await?;
     if config.bootstrap && !node.has_begun().await {
         node.initialize().await.context("beginning a new cluster")?;
     }
-    let spawner: Arc<dyn Spawner> = Arc::new(Threads::start()?);
-    let grace = Duration::from_millis(config.node_grace_ms);
-    let mut pulse = Pulse::new();
-    let crew = start_crew(&*spawner, &node, &replica, grace, &pulse);
-    let leader_follows = leadership::follow(node.leadership(), crew.clone(), identity.ca_cert_pem().into());
-    let feeds = leadership::feed_sessions(replica.feed().clone(), crew.sessions.clone());
-    let background = [tokio::spawn(leader_follows), tokio::spawn(feeds)];
-    let handles = Handles {
-        local: Arc::new(Local::new(node.clone(), replica.clone(), crew.stage.clone(), identity.clone())),
-        dialer: Dialer::new(&identity),
-        node: node.clone(),
-        replica: replica.clone(),
-        ca: ca.map(Arc::new),
-        identity: identity.clone(),
+    let parts = Parts {
         config: config.clone(),
-    };
-    let session_service = SessionService {
         node: node.clone(),
         replica,
-        stage: crew.stage,
-        sessions: crew.sessions,
-        spawner,
-        heartbeat: grace / 6,
-        lease: grace,
-        next: AtomicU64::new(1),
+        cluster_id: identity.cluster_id().to_owned(),
+        ca_pem: identity.ca_cert_pem().to_owned(),
+        ca,
+        spawner: Arc::new(Threads::start()?),
+        dial: Arc::new(Peers::new(identity.clone())),
+        nature: Nature::default(),
+        api: rest::Options::default(),
     };
-    let service = service(&handles, session_service);
+    let mut controller = Controller::assemble(parts).await;
+    let service = controller.service();
     tracing::info!(name = config.name, id = config.node_id, listen = %config.listen, "controller");
     let serve = {
         let (tls, cluster) = (identity.server_config(ALPN), identity.cluster_id().to_string());
@@ -164,8 +142,7 @@ pub(crate) async fn run(
             hand_over(&node).await;
             None
         }
-        why = node.failed() => Some(format!("its consensus: {why}")),
-        name = pulse.stopped() => Some(format!("its {name} actor failed; the log says why")),
+        why = controller.failed() => Some(why),
     };
     give_leadership_away(&node).await;
     shutdown.cancel();
@@ -173,7 +150,7 @@ pub(crate) async fn run(
         let _ = task.await;
     }
     node.shutdown().await;
-    background.iter().for_each(tokio::task::JoinHandle::abort);
+    controller.end();
     match failure {
         None => Ok(()),
         Some(why) => anyhow::bail!("this controller cannot go on and must be started again: {why}"),
@@ -218,9 +195,9 @@ fn options(config: &ControllerConfig, identity: &Identity) -> Options {
         },
         timings: Timings { heartbeat: election / 2, election_min: election, election_max: election * 2 },
         limits: limits(config),
-        tables: replica::TABLES,
-        dialer: Arc::new(peers::Peers::new(identity.clone())),
-        caller_of: peers::caller_of(),
+        tables: TABLES,
+        dialer: Arc::new(Peers::new(identity.clone())),
+        caller_of: caller_of(),
         probe: Arc::new(kontiki_raft::free_bytes),
     }
 }
@@ -231,42 +208,4 @@ fn limits(config: &ControllerConfig) -> Limits {
         (limits.snapshot_entries, limits.kept_entries) = (entries.max(1), entries / 2);
     }
     limits
-}
-
-fn start_crew(
-    spawner: &dyn Spawner,
-    node: &Node,
-    replica: &Arc<Replica>,
-    grace: Duration,
-    pulse: &Pulse,
-) -> Crew {
-    let consensus: Arc<dyn Consensus> = Arc::new(Live::new(node.clone(), replica.clone()));
-    let (c, vital) = (consensus.clone(), pulse.vital("stage"));
-    let stage = start(spawner, Room::Stage, move |_| Stage::new(c, vital));
-    let (r, s, vital) = (replica.clone(), stage.clone(), pulse.vital("sessions"));
-    let timings = LivenessTimings::of_grace(grace);
-    let sessions = start(spawner, Room::Sessions, move |_| Sessions::new(r, s, consensus, timings, vital));
-    Crew { stage, sessions }
-}
-
-/// REST and gRPC on one port: told apart by the media type.
-fn service(handles: &Handles, sessions: SessionService) -> axum::Router {
-    let rest = kontiki_api::rest::router(handles.local.clone(), kontiki_api::rest::Options::default());
-    let sessions = SessionsServer::new(sessions).max_decoding_message_size(MESSAGE_BYTES);
-    let grpc = tonic::service::Routes::new(handles.node.service())
-        .add_service(sessions)
-        .add_service(cluster::service(handles.clone()).max_decoding_message_size(MESSAGE_BYTES))
-        .prepare()
-        .into_axum_router();
-    axum::Router::new().fallback(move |request: axum::extract::Request| {
-        let media = request.headers().get(http::header::CONTENT_TYPE).map(|v| v.as_bytes().to_vec());
-        let is_grpc = media.is_some_and(|m| m.starts_with(b"application/grpc"));
-        let router = if is_grpc { grpc.clone() } else { rest.clone() };
-        async move {
-            match router.oneshot(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            }
-        }
-    })
 }

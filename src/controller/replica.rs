@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 /// The tables of the stored state, in the order of their ids.
-pub(super) const TABLES: &[&str] = &["objects", "wakes", "answered", "position"];
+pub const TABLES: &[&str] = &["objects", "wakes", "answered", "position"];
 const OBJECTS: Table = Table(0);
 const WAKES: Table = Table(1);
 const ANSWERED: Table = Table(2);
@@ -19,7 +19,7 @@ const POSITION: Table = Table(3);
 const POSITION_KEY: &[u8] = b"position";
 
 /// The replicated state on this controller.
-pub(crate) struct Replica {
+pub struct Replica {
     working: Mutex<Working>,
     view: ArcSwap<State>,
     feed: Arc<Feed>,
@@ -53,17 +53,17 @@ struct Position {
 
 impl Replica {
     /// An empty replica that tells this feed.
-    pub(crate) fn new(feed: Arc<Feed>) -> Arc<Replica> {
+    pub fn new(feed: Arc<Feed>) -> Arc<Replica> {
         Arc::new(Replica { working: Mutex::default(), view: ArcSwap::default(), feed })
     }
 
     /// The state as it is folded now.
-    pub(crate) fn view(&self) -> Arc<State> {
+    pub fn view(&self) -> Arc<State> {
         self.view.load_full()
     }
 
     /// The feed of what is folded.
-    pub(crate) fn feed(&self) -> &Arc<Feed> {
+    pub fn feed(&self) -> &Arc<Feed> {
         &self.feed
     }
 
@@ -161,7 +161,7 @@ impl Fold for Replica {
             Ok(entry) => entry,
             Err(error) => stop(&format!("entry {}: {error}", committed.index)),
         };
-        if entry.term != committed.term {
+        if !entry.counts_in(committed.term) {
             // Decided by a leader of another term: its state was not what the log holds. The second lock.
             tracing::warn!(
                 index = committed.index,

@@ -121,10 +121,9 @@ async fn serve(
         api: api.clone(),
         user,
         method: parts.method,
+        id: (api.options.request_id)(&parts.headers),
         headers: parts.headers,
         query,
-        // Not the audit id: clients choose that, and a reused one must not answer a new write with an old answer.
-        id: Uuid::new_v4().to_string(),
         trace,
         body,
     };

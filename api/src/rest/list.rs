@@ -4,6 +4,7 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use kontiki_actors::{Object, ObjectKey};
+use kontiki_hooks::{Defect, planted};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -124,7 +125,7 @@ pub(crate) async fn page(call: &Call, selection: &Selection) -> Result<Page, Sta
             }
             let token = Token::decode(token)?;
             let after = ObjectKey::new(selection.kind, &token.ns, &token.name);
-            inconsistent = token.rv == 0;
+            inconsistent = token.rv == 0 || planted(Defect::ListTorn);
             let snapshot = if inconsistent {
                 Snapshot::now(backend, Freshness::Linearizable).await?
             } else {

@@ -58,7 +58,13 @@ pub struct Options {
     pub authorizer: Arc<dyn Authorizer>,
     /// `host:port` under which clients reach this API, told in discovery.
     pub advertised: String,
+    /// Names a request: no two get the same, or the second write would be answered like the first and not done. A simulation has
+    /// its own.
+    pub request_id: RequestIds,
 }
+
+/// Names requests, by their headers.
+pub type RequestIds = Arc<dyn Fn(&http::HeaderMap) -> String + Send + Sync>;
 
 impl Default for Options {
     fn default() -> Options {
@@ -71,6 +77,8 @@ impl Default for Options {
             watch_timeout: Duration::from_secs(30 * 60),
             authorizer: Arc::new(MastersAndNodes),
             advertised: "127.0.0.1:6443".into(),
+            // Not the audit id: clients choose that.
+            request_id: Arc::new(|_| uuid::Uuid::new_v4().to_string()),
         }
     }
 }

@@ -9,6 +9,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
 use kontiki_actors::{Object, ObjectKey};
+use kontiki_hooks::{Defect, planted};
 use serde_json::json;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
@@ -52,6 +53,10 @@ pub(crate) async fn watch(call: Call, target: Target) -> Answered {
     };
     let permit = call.api.streams.clone().try_acquire_owned().map_err(|_| overloaded())?;
     let (initial, after) = match start {
+        Start::After(revision) if planted(Defect::WatchGap) => {
+            (None, revision.max(call.api.backend.feed().revision()))
+        }
+        Start::After(revision) if planted(Defect::WatchDuplicate) => (None, revision.saturating_sub(1)),
         Start::After(revision) => (None, revision),
         Start::From(freshness) => {
             let snapshot = Snapshot::now(&*call.api.backend, freshness).await?;
@@ -254,6 +259,7 @@ impl Watch {
         // What a watch does not select does not exist for it.
         match (old, new) {
             (None, None) => {}
+            (Some(_), None) if planted(Defect::WatchLosesDelete) => {}
             (None, Some(object)) => {
                 self.write_object("ADDED", object, event.revision, Some(entry.new_json()), out)
             }
@@ -296,7 +302,8 @@ impl Watch {
     /// Tells that everything up to a revision was sent. Written in the order of the events, so it is true.
     fn write_bookmark(&mut self, list_end: bool, out: &mut Vec<u8>) {
         self.next_bookmark = Instant::now() + self.interval;
-        let mut metadata = json!({"resourceVersion": self.after.to_string(), "creationTimestamp": null});
+        let after = self.after + u64::from(planted(Defect::BookmarkTooEarly));
+        let mut metadata = json!({"resourceVersion": after.to_string(), "creationTimestamp": null});
         if list_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }

@@ -1,9 +1,8 @@
 //! Calls that need the leader, sent on to it. At most one hop: a forwarded call is marked and never forwarded again.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::Arc;
 
-use kontiki_pki::{DialOptions, Dialer, Identity};
 use kontiki_proto::cluster::cluster_client::ClusterClient;
 use kontiki_raft::MemberInfo;
 use parking_lot::Mutex;
@@ -12,11 +11,10 @@ use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 use super::Shared;
+use crate::controller::peers::Dial;
 
 /// Marks a call from one controller to another about which the receiver asks nobody else.
 const MARK: &str = "kontiki-forwarded";
-/// A controller that does not accept within this time counts as unreachable.
-const CONNECT: Duration = Duration::from_millis(500);
 
 /// Where a call is to be done.
 pub(super) enum Place {
@@ -61,14 +59,13 @@ pub(super) fn is_marked<T>(request: &Request<T>) -> bool {
 
 /// Connections to the other controllers, one each, made at their first use.
 pub(super) struct Links {
-    dialer: Dialer,
-    identity: Identity,
+    dial: Arc<dyn Dial>,
     channels: Mutex<BTreeMap<u64, (String, Channel)>>,
 }
 
 impl Links {
-    pub(super) fn new(dialer: Dialer, identity: Identity) -> Links {
-        Links { dialer, identity, channels: Mutex::default() }
+    pub(super) fn new(dial: Arc<dyn Dial>) -> Links {
+        Links { dial, channels: Mutex::default() }
     }
 
     /// A client of another controller.
@@ -78,9 +75,7 @@ impl Links {
         let channel = match known {
             Some((_, channel)) => channel.clone(),
             None => {
-                let options = DialOptions { connect_timeout: CONNECT, ..DialOptions::default() };
-                let name = self.identity.controller_server_name(Some(member.id));
-                let channel = self.dialer.channel(&member.address, name, options);
+                let channel = self.dial.controller(member);
                 channels.insert(member.id, (member.address.clone(), channel.clone()));
                 channel
             }

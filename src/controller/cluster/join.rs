@@ -60,7 +60,7 @@ async fn joined(shared: &Shared, request: JoinRequest) -> Result<JoinResponse, S
     })?;
     let known = members::list(&handles.node).members;
     let mut response = JoinResponse {
-        cluster_id: handles.identity.cluster_id().to_owned(),
+        cluster_id: handles.cluster_id.clone(),
         ca_cert_pem: ca.cert_pem().to_owned(),
         members: known.clone(),
         ..JoinResponse::default()

@@ -36,7 +36,7 @@ pub(crate) use workers::state_of;
 
 /// The service of a controller.
 pub(super) fn service(handles: Handles) -> ClusterServer<Service> {
-    let links = Links::new(handles.dialer.clone(), handles.identity.clone());
+    let links = Links::new(handles.dial.clone());
     ClusterServer::new(Service { shared: Arc::new(Shared { handles, links, joins: join::Limit::new() }) })
 }
 

@@ -17,7 +17,7 @@ const DEADLINE: Duration = Duration::from_millis(500);
 pub(super) async fn status(shared: &Shared, own_only: bool) -> StatusReply {
     let handles = &shared.handles;
     let own = handles.node.status();
-    let cluster_id = handles.identity.cluster_id().to_owned();
+    let cluster_id = handles.cluster_id.clone();
     let mut reply =
         StatusReply { cluster_id, leader_id: own.leader, answered_by: own.id, ..StatusReply::default() };
     if own_only {

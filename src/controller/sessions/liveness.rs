@@ -15,6 +15,7 @@ use kontiki_actors::{
     Kind, ObjectKey, State,
     input::{Life, Verdict},
 };
+use kontiki_hooks::{Defect, planted, reached};
 
 /// When silence means what.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +88,11 @@ impl Liveness {
         for node in state.list(Kind::NODE, None) {
             let (name, held) = (&node.key.name, life(node));
             nodes += 1;
-            let last = self.heard.get(name).copied().unwrap_or(self.since).max(self.since);
+            let since = match planted(Defect::NewLeaderCondemns) {
+                true => self.since.checked_sub(self.timings.down).unwrap_or(self.since),
+                false => self.since,
+            };
+            let last = self.heard.get(name).copied().unwrap_or(since).max(since);
             let silence = now.saturating_duration_since(last);
             if silence < self.timings.suspect {
                 // Only a real sign of life counts, not the benefit of the doubt of a new leader.
@@ -109,7 +114,10 @@ impl Liveness {
         let there = |name: &str| state.get(&ObjectKey::new(Kind::NODE, "", name)).is_some();
         self.heard.retain(|name, at| there(name) || now.saturating_duration_since(*at) < down);
         self.submitted.retain(|_, (_, at)| now.saturating_duration_since(*at) < SUBMITTED);
-        let doubt = heard == 0 && nodes > 1;
+        let doubt = heard == 0 && nodes > 1 && !planted(Defect::MassCondemnation);
+        if doubt {
+            reached("mass-silence-doubted");
+        }
         let mut verdicts = Vec::new();
         for (node, silence, _, life) in silent {
             if doubt && life == Life::Down && silence < self.timings.all_silent {

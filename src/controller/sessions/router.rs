@@ -3,13 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use compact_str::CompactString;
 use kontiki_actors::{Input, Kind, ObjectKey};
 use kontiki_api::feed::FeedEvent;
+use kontiki_hooks::reached;
 
 use super::{Liveness, LivenessTimings, session::Session};
 use crate::controller::{
@@ -20,6 +21,11 @@ use crate::controller::{
 
 /// How often silence is looked at.
 const TICK: Duration = Duration::from_millis(200);
+
+/// Now, by tokio's clock, which a simulation plays.
+fn now() -> std::time::Instant {
+    tokio::time::Instant::now().into_std()
+}
 
 /// The actor.
 pub(crate) struct Sessions {
@@ -118,7 +124,7 @@ impl Sessions {
     /// what it decided would come true when it no longer is.
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let Some(Term { term, liveness, .. }) = &mut self.leading else { return };
-        let verdicts = liveness.verdicts(&self.replica.view(), Instant::now());
+        let verdicts = liveness.verdicts(&self.replica.view(), now());
         if verdicts.is_empty() {
             return;
         }
@@ -126,6 +132,7 @@ impl Sessions {
         let confirmed = self.consensus.confirm(term).into_actor(self);
         ctx.spawn(confirmed.map(move |confirmed, sessions, _| {
             if confirmed.is_err() || sessions.leading.as_ref().is_none_or(|l| l.term != term) {
+                reached("leader-not-confirmed");
                 tracing::warn!(count = verdicts.len(), "no majority confirms this leader: it judges no worker");
                 return;
             }
@@ -174,7 +181,7 @@ impl Handler<Lead> for Sessions {
             term,
             sessions: BTreeMap::new(),
             interested: BTreeMap::new(),
-            liveness: Liveness::new(self.timings, Instant::now()),
+            liveness: Liveness::new(self.timings, now()),
         });
     }
 }
@@ -215,9 +222,10 @@ impl Handler<Register> for Sessions {
 
     fn handle(&mut self, register: Register, _: &mut Context<Self>) -> bool {
         let Some(term) = self.leading.as_mut().filter(|t| t.term == register.term) else { return false };
-        term.liveness.heard(&register.node, Instant::now());
+        term.liveness.heard(&register.node, now());
         let new = Registered { id: register.id, address: register.address };
         if let Some(old) = term.sessions.insert(register.node, new) {
+            reached("session-superseded");
             old.address.do_send(Tell::Over);
         }
         true
@@ -244,7 +252,7 @@ impl Handler<Heard> for Sessions {
 
     fn handle(&mut self, Heard(node): Heard, _: &mut Context<Self>) {
         if let Some(term) = &mut self.leading {
-            term.liveness.heard(&node, Instant::now());
+            term.liveness.heard(&node, now());
         }
     }
 }

@@ -1,11 +1,35 @@
 //! The leader's clock: it enters the state only in entries. It follows the machine's clock, but never goes back: while that
 //! one is behind, it goes on by the time that really passes, so that no wake-up waits for the hour that was taken back.
 
-use std::time::Instant;
+use std::{fmt, sync::Arc};
+
+use tokio::time::Instant;
 
 /// The machine's clock, Unix milliseconds.
 pub(crate) fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
+}
+
+/// What decisions take from the machine: the hour, and randomness. Both enter the state only in entries. A simulation hands in
+/// its own.
+#[derive(Clone)]
+pub struct Nature {
+    /// The hour, Unix milliseconds; it may jump.
+    pub wall_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
+    /// A random number.
+    pub random: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl Default for Nature {
+    fn default() -> Nature {
+        Nature { wall_ms: Arc::new(now_ms), random: Arc::new(rand::random) }
+    }
+}
+
+impl fmt::Debug for Nature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Nature")
+    }
 }
 
 /// The clock of one process.
@@ -16,8 +40,8 @@ pub(super) struct Clock {
 
 impl Clock {
     /// The time.
-    pub(super) fn read(&mut self) -> i64 {
-        self.tell(now_ms(), Instant::now())
+    pub(super) fn read(&mut self, nature: &Nature) -> i64 {
+        self.tell((nature.wall_ms)(), Instant::now())
     }
 
     fn tell(&mut self, machine_ms: i64, now: Instant) -> i64 {

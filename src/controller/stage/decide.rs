@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 
 use kontiki_actors::{Change, Context, Decision, Input, Outcome, RequestId, State, Turned};
 
-use super::StageError;
+use super::{StageError, clock::Nature};
 
 /// An actor that fails when it is woken is woken again so much later.
 const POSTPONED_MS: i64 = 60_000;
@@ -26,6 +26,7 @@ pub(super) struct Case<'a> {
     pub(super) request: Option<&'a RequestId>,
     pub(super) trace: Option<&'a str>,
     pub(super) now_ms: i64,
+    pub(super) nature: &'a Nature,
 }
 
 /// Decides a case. What the house itself brings (reports, verdicts, wake-ups) is a list: when an actor fails on it, each part
@@ -50,7 +51,7 @@ pub(super) fn settle(state: &mut State, case: &Case<'_>) -> Result<Decided, Stag
 }
 
 fn one(state: &mut State, case: &Case<'_>) -> Result<Decided, StageError> {
-    let seed = rand::random();
+    let seed = (case.nature.random)();
     let context = Context::new(case.now_ms, seed);
     let decision = std::panic::catch_unwind(AssertUnwindSafe(|| (case.actors)(state, case.input, context)));
     let decision = decision.map_err(|panic| {

@@ -1,20 +1,17 @@
 //! The desk: what waits, the state that is decided on, and what is on its way. A plain struct without a task of its own.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use kontiki_actors::{Entry, Input, RequestId, State};
+use kontiki_hooks::{Defect, planted, reached};
 use kontiki_raft::ProposeError;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 use tracing::Instrument;
 
 use super::{
     Answer, StageError, Submit, WAITING_MAX,
-    clock::Clock,
+    clock::{Clock, Nature},
     consensus::{Consensus, Settled},
     decide::{Actors, Case, settle},
     flight::{Flights, Kind, Replies, stage_error},
@@ -89,13 +86,14 @@ pub(super) struct Desk {
     waiting: VecDeque<Waiting>,
     flights: Flights,
     clock: Clock,
+    nature: Nature,
     /// A wake-up waits; no further one is due before that is decided.
     ringing: bool,
     rest_until: Option<Instant>,
 }
 
 impl Desk {
-    pub(super) fn new(consensus: Arc<dyn Consensus>, actors: Actors) -> Desk {
+    pub(super) fn new(consensus: Arc<dyn Consensus>, actors: Actors, nature: Nature) -> Desk {
         Desk {
             consensus,
             actors,
@@ -104,6 +102,7 @@ impl Desk {
             waiting: VecDeque::new(),
             flights: Flights::default(),
             clock: Clock::default(),
+            nature,
             ringing: false,
             rest_until: None,
         }
@@ -169,6 +168,7 @@ impl Desk {
             && failed == Some(term)
         {
             // What was decided on is not what is committed: begin again from that.
+            reached("stage-began-again");
             self.post = Post::Entering { term, asked: false };
         }
     }
@@ -227,7 +227,8 @@ impl Desk {
                 input: &next.input,
                 request: next.request.as_ref(),
                 trace: next.trace.as_deref(),
-                now_ms: self.clock.read(),
+                now_ms: self.clock.read(&self.nature),
+                nature: &self.nature,
             };
             match settle(state, &case) {
                 Ok(decided) => {
@@ -276,6 +277,11 @@ impl Desk {
             })
             .and_then(|bytes| self.consensus.propose(bytes, term));
         match proposed {
+            Ok(settled) if planted(Defect::AnswerBeforeCommit) => {
+                replies.into_iter().for_each(|(sender, outcome)| drop(sender.send(Ok(outcome))));
+                let id = self.flights.add(term, Kind::Entry, Vec::new());
+                Some(Task::Settles(id, settled))
+            }
             Ok(settled) => {
                 let id = self.flights.add(term, Kind::Entry, replies);
                 Some(Task::Settles(id, Box::pin(settled.instrument(telemetry::propose_span(&entry)))))
@@ -297,7 +303,7 @@ impl Desk {
     pub(super) fn next_ring(&mut self) -> Option<(i64, Duration)> {
         let Post::Leading { state, .. } = &self.post else { return None };
         let at = state.next_wake_ms().filter(|_| !self.ringing)?;
-        let delay = u64::try_from(at.saturating_sub(self.clock.read())).unwrap_or(0);
+        let delay = u64::try_from(at.saturating_sub(self.clock.read(&self.nature))).unwrap_or(0);
         let rest =
             self.rest_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
         Some((at, Duration::from_millis(delay).max(rest)))
@@ -306,7 +312,7 @@ impl Desk {
     /// Wake-ups are due.
     pub(super) fn ring(&mut self) {
         let Post::Leading { state, .. } = &self.post else { return };
-        let due = state.due(self.clock.read(), WAKES_MAX);
+        let due = state.due(self.clock.read(&self.nature), WAKES_MAX);
         if !due.is_empty() && !self.ringing {
             self.ringing = true;
             let input = Input::Wake(due);

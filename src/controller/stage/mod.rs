@@ -22,6 +22,7 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture, fut::ActorFutureExt};
+pub use clock::Nature;
 pub(super) use clock::now_ms;
 pub(super) use consensus::{Consensus, Live};
 use desk::{Desk, Task};
@@ -100,8 +101,8 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// A stage that does not lead yet.
-    pub(crate) fn new(consensus: Arc<dyn Consensus>, vital: Vital) -> Stage {
-        Stage { desk: Desk::new(consensus, kontiki_actors::decide), alarm: None, _vital: vital }
+    pub(crate) fn new(consensus: Arc<dyn Consensus>, nature: Nature, vital: Vital) -> Stage {
+        Stage { desk: Desk::new(consensus, kontiki_actors::decide, nature), alarm: None, _vital: vital }
     }
 
     /// Decides what waits, sees to what is on its way, and sets the clock.

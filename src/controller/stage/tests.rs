@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::{
-    Answer, StageError, Submit, WAITING_MAX,
+    Answer, Nature, StageError, Submit, WAITING_MAX,
     consensus::{Consensus, Settled},
     desk::{Desk, Task},
 };
@@ -96,7 +96,7 @@ impl Play {
         let namespace = Document::from_value(json!({"metadata": {"name": "default"}}));
         let namespace = Object::new(ObjectKey::new(Kind::NAMESPACE, "", "default"), 0, namespace);
         consensus.folded.lock().restore(namespace);
-        let desk = Desk::new(Arc::new(consensus.clone()), actors);
+        let desk = Desk::new(Arc::new(consensus.clone()), actors, Nature::default());
         let mut play = Play { consensus, desk, tasks: Vec::new() };
         play.enter(1);
         play

@@ -1,9 +1,10 @@
 //! The crew: the one task that owns the set of pods. It starts a driver for each, hands on what concerns it, and takes
 //! it off the list when it is over.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use kontiki_hooks::{Defect, planted};
 use kontiki_proto::worker::{Assignments, PodAssignment, PodDigest};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -61,7 +62,7 @@ struct Member {
 /// The set of pods.
 pub struct Crew {
     host: Arc<Host>,
-    members: HashMap<String, Member>,
+    members: BTreeMap<String, Member>,
     tasks: JoinSet<()>,
     names: HashMap<Id, String>,
     sender: mpsc::Sender<Command>,
@@ -86,7 +87,7 @@ impl Crew {
             machine: node::machine(config),
             layout,
         });
-        let (members, tasks, names) = (HashMap::new(), JoinSet::new(), HashMap::new());
+        let (members, tasks, names) = (BTreeMap::new(), JoinSet::new(), HashMap::new());
         let mut crew = Crew { host, members, tasks, names, sender, commands, events };
         let mut kept = Kept::load_all(&folder).map_err(AgentError::disk(folder))?;
         let known: BTreeSet<String> = kept.iter().map(|kept| kept.assignment.uid.clone()).collect();
@@ -160,7 +161,10 @@ impl Crew {
 
     fn assign(&mut self, assignments: Assignments) {
         let Assignments { complete, put, keep, remove } = assignments;
-        if complete {
+        if complete && planted(Defect::ResyncRestarts) {
+            self.kill_all(&keep);
+        }
+        if complete && !planted(Defect::ResyncKeepsDeleted) {
             let named: BTreeSet<&String> = keep.iter().chain(put.iter().map(|pod| &pod.uid)).collect();
             let rest: Vec<String> = self.members.keys().filter(|uid| !named.contains(uid)).cloned().collect();
             for uid in rest {
@@ -173,6 +177,16 @@ impl Crew {
         }
         for pod in put {
             self.put(pod);
+        }
+    }
+
+    /// A planted defect.
+    fn kill_all(&self, uids: &[String]) {
+        for (uid, member) in self.members.iter().filter(|(uid, _)| uids.contains(uid)) {
+            for container in member.subject.runs.borrow().keys().cloned().collect::<Vec<_>>() {
+                let (runtime, uid) = (self.host.runtime.clone(), uid.clone());
+                tokio::spawn(async move { runtime.signal(&uid, &container, 9).await });
+            }
         }
     }
 

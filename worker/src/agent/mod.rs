@@ -8,6 +8,7 @@
 //! It needs no controller to keep running what it was given, and pods need no agent to keep running: when it starts
 //! again it finds them as they are.
 
+pub(crate) mod aside;
 pub mod clock;
 pub mod config;
 pub mod crew;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use kontiki_proto::worker::{Hello, ImageInfo, NodeInfo};
 
+use super::clock::Clock;
 use super::config::AgentConfig;
 use crate::pod::env::Machine;
 use crate::runtime::Runtime;
@@ -43,13 +44,21 @@ fn info(config: &AgentConfig, runtime: &dyn Runtime) -> NodeInfo {
         names: vec![image.name],
         size_bytes: i64::try_from(image.size_bytes).unwrap_or(i64::MAX),
     });
+    let told = |path: &str| match config.clock {
+        Clock::Wall => text(path),
+        // A simulated machine is the same everywhere.
+        Clock::Simulated { .. } => String::new(),
+    };
     NodeInfo {
         cpu_milli: machine.cpu_milli,
         memory_bytes: machine.memory_bytes,
-        ephemeral_storage_bytes: storage_bytes(&config.data_dir),
+        ephemeral_storage_bytes: match config.clock {
+            Clock::Wall => storage_bytes(&config.data_dir),
+            Clock::Simulated { .. } => 64 << 30,
+        },
         max_pods: config.capacity.max_pods.unwrap_or(MAX_PODS),
-        os_image: os_image(&text("/etc/os-release")),
-        kernel_version: text("/proc/sys/kernel/osrelease"),
+        os_image: os_image(&told("/etc/os-release")),
+        kernel_version: told("/proc/sys/kernel/osrelease"),
         architecture: match std::env::consts::ARCH {
             "x86_64" => "amd64",
             "aarch64" => "arm64",
@@ -58,8 +67,8 @@ fn info(config: &AgentConfig, runtime: &dyn Runtime) -> NodeInfo {
         .to_owned(),
         operating_system: std::env::consts::OS.to_owned(),
         container_runtime: format!("kontiki://{}", config.version),
-        machine_id: text("/etc/machine-id"),
-        boot_id: text("/proc/sys/kernel/random/boot_id"),
+        machine_id: told("/etc/machine-id"),
+        boot_id: told("/proc/sys/kernel/random/boot_id"),
         images: images.collect(),
     }
 }

@@ -20,6 +20,7 @@ use super::observed::{Ending, MountFailure, Observed, State, Stopping};
 use super::probes::Probes;
 use super::status;
 use super::step::{Step, next};
+use crate::agent::aside::aside;
 use crate::agent::layout::Layout;
 use crate::runtime::{PodSandbox, RuntimeClass};
 use crate::volume;
@@ -175,7 +176,7 @@ impl Driver {
 
     async fn mount_volumes(&mut self, now_ms: i64) {
         let (pod, dependencies, host) = (self.pod.clone(), self.dependencies.clone(), self.host.clone());
-        let mounted = tokio::task::spawn_blocking(move || {
+        let mounted = aside(&self.host.clock, move || {
             let sources = Sources { pod: &pod, dependencies: &dependencies, machine: &host.machine };
             volume::mount(sources, &host.layout.volumes(&pod.metadata.uid))
         });

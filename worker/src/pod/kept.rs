@@ -160,8 +160,10 @@ impl Kept {
     /// All pods on disk. One that cannot be read is told in the log and left out: the leader sends it again.
     pub fn load_all(folder: &Path) -> io::Result<Vec<Kept>> {
         let mut all = Vec::new();
-        for entry in std::fs::read_dir(folder)? {
-            let path = entry?.path();
+        let entries = std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
+        let mut paths = entries.collect::<io::Result<Vec<_>>>()?;
+        paths.sort_unstable();
+        for path in paths {
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }

@@ -10,6 +10,7 @@ use super::observed::{Run, State};
 use super::quantity;
 use tracing::Instrument;
 
+use crate::agent::aside::aside;
 use crate::runtime::{ContainerSpec, Exit, ImageRef, RuntimeError};
 use crate::volume;
 
@@ -152,7 +153,7 @@ impl Driver {
         let (pod, owned, known) = (self.pod.clone(), container.clone(), env.clone());
         let volumes = self.host.layout.volumes(&self.pod.metadata.uid);
         let path = log_path.clone();
-        let prepared = tokio::task::spawn_blocking(move || {
+        let prepared = aside(&self.host.clock, move || {
             prepare_log(&path, attempt)?;
             volume::mounts(&pod, &owned, &known, &volumes)
         });

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 pub use error::RuntimeError;
 pub use shim_client::{ShimConfig, ShimRuntime};
-pub use simulated::{SimulatedRuntime, Simulation};
+pub use simulated::{SimulatedRuntime, Simulation, Witness};
 pub use spec::{
     AdoptedPod, ContainerPhase, ContainerSpec, ContainerState, ExecOutput, Exit, ImageRef, Mount, PodSandbox,
     RuntimeClass, RuntimeEvent, Started,

@@ -53,6 +53,9 @@ impl Default for Simulation {
     }
 }
 
+/// Is told of each container that begins (true) or ends: its pod, its name, its attempt.
+pub type Witness = Arc<dyn Fn(&PodSandbox, &str, u32, bool) + Send + Sync>;
+
 /// The simulated runtime. Clones share one world, so an agent that restarts finds its pods again by `adopt`.
 #[derive(Clone)]
 pub struct SimulatedRuntime {
@@ -67,6 +70,7 @@ struct World {
     next_pid: i32,
     subscriber: Option<mpsc::Sender<RuntimeEvent>>,
     untold: Vec<RuntimeEvent>,
+    witness: Option<Witness>,
 }
 
 struct Pod {
@@ -112,9 +116,40 @@ impl SimulatedRuntime {
     /// A worker without pods.
     pub fn new(simulation: Simulation) -> Self {
         let images = simulation.images.iter().map(|name| simulated_image(name)).collect();
-        let world =
-            World { pods: BTreeMap::new(), images, next_pid: 1000, subscriber: None, untold: Vec::new() };
+        let world = World {
+            pods: BTreeMap::new(),
+            images,
+            next_pid: 1000,
+            subscriber: None,
+            untold: Vec::new(),
+            witness: None,
+        };
         Self { world: Arc::new(Mutex::new(world)), birth: Instant::now(), simulation }
+    }
+
+    /// Tells a witness what containers do, as they do it.
+    pub fn witnessed(self, witness: Witness) -> Self {
+        self.lock().witness = Some(witness);
+        self
+    }
+
+    /// The machine is switched off: all pods are gone, and nobody is told.
+    pub fn power_off(&self) {
+        let mut world = self.lock();
+        world.untold.clear();
+        for uid in world.pods.keys().cloned().collect::<Vec<_>>() {
+            world.remove(&uid);
+        }
+    }
+
+    /// What runs: pod and container.
+    pub fn running_containers(&self) -> Vec<(String, String)> {
+        let world = self.lock();
+        let running = |uid: &String, pod: &Pod| {
+            let running = pod.running().map(|played| (uid.clone(), played.state.name.clone()));
+            running.collect::<Vec<_>>()
+        };
+        world.pods.iter().flat_map(|(uid, pod)| running(uid, pod)).collect()
     }
 
     /// Ends a container as if by itself, for tests of what the agent does then.
@@ -141,8 +176,10 @@ impl SimulatedRuntime {
     /// The pod's shim dies, and its containers with it.
     pub fn lose_pod(&self, pod_uid: &str) {
         let now_ms = self.now_ms();
-        let mut world = self.lock();
+        let mut guard = self.lock();
+        let world = &mut *guard;
         let Some(pod) = world.pods.get_mut(pod_uid).filter(|pod| pod.alive) else { return };
+        witness(&world.witness, pod);
         pod.alive = false;
         for played in
             pod.containers.values_mut().filter(|played| played.state.phase == ContainerPhase::Running)
@@ -172,6 +209,9 @@ impl SimulatedRuntime {
         let exit = exit_of(&played.state, code, signal, now_ms);
         played.state.phase = ContainerPhase::Exited(exit.clone());
         let attempt = played.state.attempt;
+        if let (Some(witness), Some(pod)) = (&world.witness, world.pods.get(pod_uid)) {
+            witness(&pod.sandbox, container, attempt, false);
+        }
         let (pod_uid, container) = (pod_uid.to_owned(), container.to_owned());
         world.tell(RuntimeEvent::Exited { pod_uid, container, attempt, exit });
     }
@@ -199,7 +239,28 @@ fn exit_of(state: &ContainerState, code: i32, signal: Option<i32>, finished_at_m
     Exit { code, signal, oom_killed: false, started_at_ms, finished_at_ms, message: String::new() }
 }
 
+impl Pod {
+    fn running(&self) -> impl Iterator<Item = &Played> {
+        let runs = |played: &&Played| played.state.phase == ContainerPhase::Running;
+        self.containers.values().filter(runs).filter(|_| self.alive)
+    }
+}
+
+/// All that runs in the pod ends now.
+fn witness(witness: &Option<Witness>, pod: &Pod) {
+    let Some(witness) = witness else { return };
+    for played in pod.running() {
+        witness(&pod.sandbox, &played.state.name, played.state.attempt, false);
+    }
+}
+
 impl World {
+    fn remove(&mut self, pod_uid: &str) {
+        if let Some(pod) = self.pods.remove(pod_uid) {
+            witness(&self.witness, &pod);
+        }
+    }
+
     fn running(&mut self, pod_uid: &str, container: &str) -> Option<&mut Played> {
         let pod = self.pods.get_mut(pod_uid)?;
         pod.containers
@@ -259,7 +320,8 @@ impl Runtime for SimulatedRuntime {
             return Err(RuntimeError::StartFailed("the simulation lets this start fail".to_owned()));
         }
         let started = {
-            let mut world = self.lock();
+            let mut guard = self.lock();
+            let world = &mut *guard;
             let known = |image: &ImageRef| image.digest == spec.image.digest;
             if !self.simulation.any_image && !world.images.iter().any(known) {
                 return Err(RuntimeError::ImageMissing(spec.image.name));
@@ -293,6 +355,9 @@ impl Runtime for SimulatedRuntime {
             pod.containers.retain(|(name, old), _| *name != spec.name || old.saturating_add(1) == attempt);
             let played = Played { state, ignores_term, probe_exit: 0, listens: true };
             pod.containers.insert((spec.name.clone(), attempt), played);
+            if let Some(witness) = &world.witness {
+                witness(&pod.sandbox, &spec.name, attempt, true);
+            }
             world.next_pid = pid.checked_add(1).unwrap_or(1000);
             started
         };
@@ -380,7 +445,7 @@ impl Runtime for SimulatedRuntime {
     }
 
     async fn remove_pod(&self, pod_uid: &str) -> Result<(), RuntimeError> {
-        self.lock().pods.remove(pod_uid);
+        self.lock().remove(pod_uid);
         Ok(())
     }
 

@@ -2,44 +2,54 @@
 
 use std::time::Duration;
 
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
 const FIRST: Duration = Duration::from_millis(50);
 const MOST: Duration = Duration::from_secs(2);
 const ELECTION_MOST: Duration = Duration::from_millis(250);
 
 /// The pauses while no leader is found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Backoff {
     rounds: u32,
     elections: u32,
+    /// Each worker has a sequence of its own, so that a thousand of them do not come at once.
+    jitter: StdRng,
 }
 
 impl Backoff {
+    /// Of this node.
+    pub(super) fn of(node: &str) -> Backoff {
+        let seed = node.bytes().fold(0_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
+        Backoff { rounds: 0, elections: 0, jitter: StdRng::seed_from_u64(seed) }
+    }
+
     /// A leader was found.
     pub(super) fn reset(&mut self) {
-        *self = Backoff::default();
+        (self.rounds, self.elections) = (0, 0);
     }
 
     /// After every controller was tried in vain.
     pub(super) fn round(&mut self) -> Duration {
         self.rounds = self.rounds.saturating_add(1);
-        jittered(doubled(self.rounds).min(MOST))
+        self.jittered(doubled(self.rounds).min(MOST))
     }
 
     /// After a controller said that nobody leads: never so long that the next leader would have to wait for its workers.
     pub(super) fn election(&mut self) -> Duration {
         self.rounds = 0;
         self.elections = self.elections.saturating_add(1);
-        jittered(doubled(self.elections).min(ELECTION_MOST))
+        self.jittered(doubled(self.elections).min(ELECTION_MOST))
+    }
+
+    /// Half of it to all of it.
+    fn jittered(&mut self, pause: Duration) -> Duration {
+        pause.mul_f64(self.jitter.random_range(0.5..=1.0))
     }
 }
 
 fn doubled(times: u32) -> Duration {
     FIRST.saturating_mul(1 << times.saturating_sub(1).min(10))
-}
-
-/// Half of it to all of it, so that a thousand workers do not come at once.
-fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(rand::random_range(0.5..=1.0))
 }
 
 #[cfg(test)]
@@ -48,7 +58,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_their_bounds() {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::of("w1");
         for expected in [50, 100, 200, 400, 800, 1600, 2000, 2000] {
             let pause = backoff.round().as_millis();
             assert!((expected / 2..=expected).contains(&pause), "{pause} of {expected}");

@@ -3,6 +3,8 @@
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
+use kontiki_hooks::{Defect, planted, reached};
+
 use crate::agent::disk::{self, Durability};
 
 /// The highest term that was accepted.
@@ -42,10 +44,16 @@ impl Fence {
     /// Judges a term. A newer one is on disk when this returns: before anything of it is done.
     pub(super) fn judge(&mut self, term: u64) -> io::Result<Verdict> {
         if term < self.term {
+            if planted(Defect::TermNotChecked) {
+                return Ok(Verdict::Accepted);
+            }
+            reached("older-term-refused");
             return Ok(Verdict::Older);
         }
         if term > self.term {
-            disk::write(&self.path, format!("{term}\n").as_bytes(), Durability::Machine)?;
+            if !planted(Defect::TermNotPersisted) {
+                disk::write(&self.path, format!("{term}\n").as_bytes(), Durability::Machine)?;
+            }
             self.term = term;
         }
         Ok(Verdict::Accepted)

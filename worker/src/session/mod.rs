@@ -94,7 +94,7 @@ impl Session {
     }
 
     async fn stay_in_touch(&mut self) {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::of(&self.hello.node);
         let mut hops = 0;
         let mut tried = 0;
         let mut hint: Option<String> = None;

@@ -1,0 +1,153 @@
+//! Putting a controller together: its live crew, its door for the API, and the service that answers on its port. Not for
+//! opening stores and ports: the binary and the simulation do that, each in its own way.
+
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use kontiki_api::{feed::FeedLimits, rest};
+use kontiki_pki::Ca;
+use kontiki_proto::worker::sessions_server::SessionsServer;
+use kontiki_raft::Node;
+use tokio::task::JoinHandle;
+use tower::ServiceExt;
+
+use super::{
+    ControllerConfig, Handles, Local, Replica, cluster,
+    crew::{Pulse, Room, Spawner, start},
+    leadership::{self, Crew},
+    peers::Dial,
+    sessions::{LivenessTimings, SessionService, Sessions},
+    stage::{Consensus, Live, Nature, Stage},
+};
+
+/// The largest gRPC message that is taken.
+const MESSAGE_BYTES: usize = 16 << 20;
+/// What the watch feed keeps: watches that resume later than this list anew.
+pub(super) const FEED: FeedLimits = FeedLimits { events: 50_000, bytes: 64 << 20 };
+
+/// What a controller is put together from.
+pub struct Parts {
+    /// How it runs.
+    pub config: ControllerConfig,
+    /// Its member of the consensus, which folds into `replica`.
+    pub node: Node,
+    /// Its copy of the cluster.
+    pub replica: Arc<Replica>,
+    /// The cluster that it belongs to.
+    pub cluster_id: String,
+    /// The certificate of the cluster's authority, which pods find in their namespaces.
+    pub ca_pem: String,
+    /// The authority itself, to sign newcomers.
+    pub ca: Option<Ca>,
+    /// Where its live actors run.
+    pub spawner: Arc<dyn Spawner>,
+    /// Reaches others.
+    pub dial: Arc<dyn Dial>,
+    /// The hour and the randomness that decisions get.
+    pub nature: Nature,
+    /// How the API is served.
+    pub api: rest::Options,
+}
+
+/// A controller that is put together: its crew waits for the leadership, its service for a port.
+pub struct Controller {
+    pub(super) handles: Handles,
+    service: axum::Router,
+    pulse: Pulse,
+    background: Vec<JoinHandle<()>>,
+}
+
+impl Controller {
+    /// Puts a controller together and lets it follow the leadership.
+    pub async fn assemble(parts: Parts) -> Controller {
+        let Parts { config, node, replica, cluster_id, ca_pem, ca, spawner, dial, nature, api } = parts;
+        let grace = Duration::from_millis(config.node_grace_ms);
+        let pulse = Pulse::new();
+        let crew = start_crew(&*spawner, &node, &replica, grace, nature, &pulse).await;
+        let leader_follows = leadership::follow(node.leadership(), crew.clone(), ca_pem.into());
+        let feeds = leadership::feed_sessions(replica.feed().clone(), crew.sessions.clone());
+        let background = vec![kontiki_raft::spawn(leader_follows), kontiki_raft::spawn(feeds)];
+        let handles = Handles {
+            local: Arc::new(Local::new(node.clone(), replica.clone(), crew.stage.clone(), dial.clone())),
+            dial,
+            node: node.clone(),
+            replica: replica.clone(),
+            ca: ca.map(Arc::new),
+            cluster_id,
+            config: Arc::new(config),
+        };
+        let sessions = SessionService {
+            node,
+            replica,
+            stage: crew.stage,
+            sessions: crew.sessions,
+            spawner,
+            heartbeat: grace / 6,
+            lease: grace,
+            next: AtomicU64::new(1),
+        };
+        let service = service(&handles, sessions, api);
+        Controller { handles, service, pulse, background }
+    }
+
+    /// What answers on its port: REST and gRPC. Callers' identities are in the requests' extensions.
+    pub fn service(&self) -> axum::Router {
+        self.service.clone()
+    }
+
+    /// Resolves when it cannot go on, with the reason.
+    pub async fn failed(&mut self) -> String {
+        let node = self.handles.node.clone();
+        tokio::select! {
+            why = node.failed() => format!("its consensus: {why}"),
+            name = self.pulse.stopped() => format!("its {name} actor failed; the log says why"),
+        }
+    }
+
+    /// Ends what runs for it, but for the crew.
+    pub(super) fn end(&self) {
+        self.background.iter().for_each(JoinHandle::abort);
+    }
+}
+
+async fn start_crew(
+    spawner: &dyn Spawner,
+    node: &Node,
+    replica: &Arc<Replica>,
+    grace: Duration,
+    nature: Nature,
+    pulse: &Pulse,
+) -> Crew {
+    let consensus: Arc<dyn Consensus> = Arc::new(Live::new(node.clone(), replica.clone()));
+    let (c, vital) = (consensus.clone(), pulse.vital("stage"));
+    let stage = start(spawner, Room::Stage, move |_| Stage::new(c, nature, vital)).await;
+    let (r, s, vital) = (replica.clone(), stage.clone(), pulse.vital("sessions"));
+    let timings = LivenessTimings::of_grace(grace);
+    let make = move |_: &mut actix::Context<Sessions>| Sessions::new(r, s, consensus, timings, vital);
+    let sessions = start(spawner, Room::Sessions, make).await;
+    Crew { stage, sessions }
+}
+
+/// REST and gRPC on one port: told apart by the media type.
+fn service(handles: &Handles, sessions: SessionService, api: rest::Options) -> axum::Router {
+    let rest = rest::router(handles.local.clone(), api);
+    let sessions = SessionsServer::new(sessions).max_decoding_message_size(MESSAGE_BYTES);
+    let grpc = tonic::service::Routes::new(handles.node.service())
+        .add_service(sessions)
+        .add_service(cluster::service(handles.clone()).max_decoding_message_size(MESSAGE_BYTES))
+        .prepare()
+        .into_axum_router();
+    axum::Router::new().fallback(move |request: axum::extract::Request| {
+        let media = request.headers().get(http::header::CONTENT_TYPE).map(|v| v.as_bytes().to_vec());
+        let is_grpc = media.is_some_and(|m| m.starts_with(b"application/grpc"));
+        let router = if is_grpc { grpc.clone() } else { rest.clone() };
+        async move {
+            match router.oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        }
+    })
+}
