@@ -15,13 +15,23 @@
 //! `kontiki_raft::spawn`, else its tasks outlive a crash and run on while the process stands still; its effects on disk and network
 //! are fenced in any case. See `consensus::node` for all of it in a few lines.
 
+#[cfg(feature = "whole")]
+pub mod client;
 pub mod consensus;
+#[cfg(feature = "whole")]
+pub mod controller;
 pub mod disk;
 pub mod machine;
 pub mod network;
+#[cfg(feature = "whole")]
+pub mod player;
 pub mod sim;
 pub mod trace;
+#[cfg(feature = "whole")]
+pub mod worker;
 
 pub use machine::{Machine, Process};
 pub use network::SimNet;
+#[cfg(feature = "whole")]
+pub use player::Player;
 pub use trace::Trace;

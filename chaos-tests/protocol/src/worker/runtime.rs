@@ -1,0 +1,92 @@
+//! The runtime of a simulated worker: containers in memory, which outlive the agent and not the machine. It writes down what they do, and
+//! can hang.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use kontiki_worker::runtime::{
+    AdoptedPod, ContainerSpec, ExecOutput, ImageRef, PodSandbox, PodStream, Runtime, RuntimeError,
+    RuntimeEvent, SimulatedRuntime, Started,
+};
+use tokio::sync::{mpsc, watch};
+
+/// A simulated runtime that can hang.
+pub(super) struct Hanging {
+    inner: SimulatedRuntime,
+    hangs: watch::Receiver<bool>,
+}
+
+impl Hanging {
+    /// Hangs while it is told so.
+    pub(super) fn new(inner: SimulatedRuntime, hangs: watch::Receiver<bool>) -> Arc<Hanging> {
+        Arc::new(Hanging { inner, hangs })
+    }
+
+    async fn answers(&self) {
+        let mut hangs = self.hangs.clone();
+        if hangs.wait_for(|hangs| !hangs).await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+#[async_trait]
+impl Runtime for Hanging {
+    fn images(&self) -> Vec<ImageRef> {
+        self.inner.images()
+    }
+
+    fn resolve_image(&self, name: &str) -> Option<ImageRef> {
+        self.inner.resolve_image(name)
+    }
+
+    async fn start_pod(&self, pod: PodSandbox) -> Result<(), RuntimeError> {
+        self.answers().await;
+        self.inner.start_pod(pod).await
+    }
+
+    async fn start_container(&self, pod_uid: &str, spec: ContainerSpec) -> Result<Started, RuntimeError> {
+        self.answers().await;
+        self.inner.start_container(pod_uid, spec).await
+    }
+
+    async fn signal(&self, pod_uid: &str, container: &str, signal: i32) -> Result<(), RuntimeError> {
+        self.answers().await;
+        self.inner.signal(pod_uid, container, signal).await
+    }
+
+    async fn exec(
+        &self,
+        pod_uid: &str,
+        container: &str,
+        command: Vec<String>,
+        timeout: Duration,
+    ) -> Result<ExecOutput, RuntimeError> {
+        self.answers().await;
+        self.inner.exec(pod_uid, container, command, timeout).await
+    }
+
+    async fn connect(
+        &self,
+        pod_uid: &str,
+        port: u16,
+        timeout: Duration,
+    ) -> Result<Box<dyn PodStream>, RuntimeError> {
+        self.answers().await;
+        self.inner.connect(pod_uid, port, timeout).await
+    }
+
+    async fn remove_pod(&self, pod_uid: &str) -> Result<(), RuntimeError> {
+        self.answers().await;
+        self.inner.remove_pod(pod_uid).await
+    }
+
+    async fn adopt(&self) -> Result<Vec<AdoptedPod>, RuntimeError> {
+        self.answers().await;
+        self.inner.adopt().await
+    }
+
+    fn events(&self) -> mpsc::Receiver<RuntimeEvent> {
+        self.inner.events()
+    }
+}
