@@ -16,6 +16,8 @@ pub struct Log {
     pub revision: u64,
     versions: BTreeMap<String, Vec<Version>>,
     requests: HashMap<String, Vec<usize>>,
+    /// By value: the keys that came to have it, and which of their versions did.
+    writes: HashMap<String, Vec<(String, usize)>>,
 }
 
 /// One turn at its place.
@@ -62,8 +64,13 @@ pub struct Version {
 impl Log {
     /// Decodes and replays. An error says which entry cannot be read.
     pub fn of(entries: &[LoggedEntry]) -> Result<Log, String> {
-        let mut log =
-            Log { turns: Vec::new(), revision: 0, versions: BTreeMap::new(), requests: HashMap::new() };
+        let mut log = Log {
+            turns: Vec::new(),
+            revision: 0,
+            versions: BTreeMap::new(),
+            requests: HashMap::new(),
+            writes: HashMap::new(),
+        };
         let mut values: HashMap<ObjectKey, String> = HashMap::new();
         for logged in entries.iter().filter(|entry| !entry.bytes.is_empty()) {
             let entry = Entry::decode(&logged.bytes).map_err(|e| format!("entry {}: {e}", logged.index))?;
@@ -108,7 +115,13 @@ impl Log {
             self.revision += 1;
             let key = names::text(change.key());
             let version = Version { revision: self.revision, value: value.clone(), turn: place };
-            self.versions.entry(key.clone()).or_default().push(version);
+            let versions = self.versions.entry(key.clone()).or_default();
+            if let Some(value) = value.as_ref().filter(|value| !value.is_empty())
+                && versions.last().and_then(|last| last.value.as_ref()) != Some(value)
+            {
+                self.writes.entry(value.clone()).or_default().push((key.clone(), versions.len()));
+            }
+            versions.push(version);
             steps.push(Step { revision: self.revision, key, value });
         }
         if let Some(request) = &turned.request {
@@ -129,6 +142,31 @@ impl Log {
     /// The versions of a key, the oldest first.
     pub fn versions(&self, key: &str) -> &[Version] {
         self.versions.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// The last version of a key that a turn made.
+    pub fn made_by(&self, key: &str, turn: usize) -> Option<&Version> {
+        let versions = self.versions(key);
+        let last = versions[..versions.partition_point(|version| version.turn <= turn)].last()?;
+        (last.turn == turn).then_some(last)
+    }
+
+    /// The versions with which a key came to have a value.
+    pub fn writes_of(&self, key: &str, value: &str) -> impl Iterator<Item = &Version> {
+        let writes = self.writes.get(value).into_iter().flatten().filter(move |(written, _)| written == key);
+        writes.filter_map(|(written, n)| self.versions(written).get(*n))
+    }
+
+    /// The first revision, not before this one, at which a key's version is such; before its first version it is not there.
+    pub fn first_at(&self, key: &str, from: u64, such: impl Fn(&Version) -> bool) -> Option<u64> {
+        let nothing = Version { revision: 0, value: None, turn: 0 };
+        let versions = self.versions(key);
+        let now = versions.partition_point(|version| version.revision <= from);
+        let present = now.checked_sub(1).map_or(&nothing, |n| &versions[n]);
+        if such(present) {
+            return Some(from);
+        }
+        versions[now..].iter().find(|version| such(version)).map(|version| version.revision)
     }
 
     /// The keys that begin so.

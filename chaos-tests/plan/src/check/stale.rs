@@ -4,10 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::{
-    Check, Evidence, Log, Verdict, hits,
-    linearizable::{describe, intervals},
-};
+use super::{Check, Evidence, Log, Verdict, Version, hits, linearizable::describe};
 use crate::{
     Run,
     history::{Answer, Call, OpRecord},
@@ -49,11 +46,9 @@ fn judge(run: &Run, log: &Log) -> Result<Verdict, Verdict> {
     reads.sort_by_key(|op| op.invoked_ns);
     for op in reads {
         let (Call::Get { key, stale }, Answer::Value { value }) = (&op.call, &op.answer) else { continue };
-        let fits = match value {
-            Some((value, revision)) => {
-                intervals(log, key, |v| v.revision == *revision && v.value.as_ref() == Some(value))
-            }
-            None => intervals(log, key, |version| version.value.is_none()),
+        let such = |version: &Version| match value {
+            Some((value, revision)) => version.revision == *revision && version.value.as_ref() == Some(value),
+            None => version.value.is_none(),
         };
         let returned = op.returned_ns.unwrap_or(u64::MAX);
         if *stale {
@@ -61,7 +56,7 @@ fn judge(run: &Run, log: &Log) -> Result<Verdict, Verdict> {
             let violated = |words: &str| {
                 Err(Verdict::violated("C5", op.returned_ns, format!("{}: {words}", describe(op))))
             };
-            if fits.is_empty() {
+            if log.first_at(key, 0, such).is_none() {
                 return violated("no committed state has that");
             }
             let early = |value: &str| asked.get(value).is_some_and(|asked| *asked > returned);
@@ -72,9 +67,9 @@ fn judge(run: &Run, log: &Log) -> Result<Verdict, Verdict> {
         let session = (op.client, op.server);
         let (floor, since) = reached.get(&session).copied().unwrap_or_default();
         let floor = if restarted(run, op.server, since, returned) { 0 } else { floor };
-        match fits.iter().find(|(_, end)| *end > floor) {
-            Some((from, _)) => {
-                reached.insert(session, (floor.max(*from), op.invoked_ns));
+        match log.first_at(key, floor, such) {
+            Some(revision) => {
+                reached.insert(session, (revision, op.invoked_ns));
             }
             None if *stale => {
                 let words = format!("{}: this server had reached revision {floor} before", describe(op));

@@ -4,7 +4,6 @@
 
 mod place;
 
-pub(super) use self::place::intervals;
 use self::place::{Place, place};
 use super::{Check, Evidence, Log, Verdict};
 use crate::{
@@ -111,18 +110,17 @@ fn real_time(log: &Log, ops: &[OpRecord]) -> Result<u64, Verdict> {
                 let floor = Floor { revision: least, set_by: setters[n] };
                 return Err(too_early(ops, n, revision, &floor));
             }
-            Place::At(revision) => revision,
-            Place::Within(intervals) => match intervals.iter().find(|(_, end)| *end > least) {
-                Some((from, _)) => least.max(*from),
-                None => {
-                    let words = format!(
-                        "{} does not fit any more: when it began, revision {least} was already reached{}",
-                        describe(op),
-                        by(ops, setters[n])
-                    );
-                    return Err(Verdict::violated("C1", Some(at_ns), words));
-                }
-            },
+            Place::At(revision) => Some(revision),
+            Place::On(revision) => Some(revision).filter(|revision| *revision >= least),
+            Place::Where(key, such) => log.first_at(key, least, such),
+        };
+        let Some(reached) = reached else {
+            let words = format!(
+                "{} does not fit any more: when it began, revision {least} was already reached{}",
+                describe(op),
+                by(ops, setters[n])
+            );
+            return Err(Verdict::violated("C1", Some(at_ns), words));
         };
         if reached > floor.revision {
             floor = Floor { revision: reached, set_by: Some(n) };

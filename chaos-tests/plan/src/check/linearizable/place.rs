@@ -7,16 +7,21 @@ use crate::{
 };
 
 /// Where.
-pub(super) enum Place {
+pub(super) enum Place<'a> {
     /// It says nothing about that.
     Anywhere,
     /// A write: at this revision.
     At(u64),
-    /// A read: within one of these, in order; each from a revision up to before another.
-    Within(Vec<(u64, u64)>),
+    /// A list: between this revision and the next.
+    On(u64),
+    /// A read of this key: where its version is such.
+    Where(&'a str, Such<'a>),
 }
 
-pub(super) fn place(log: &Log, op: &OpRecord) -> Result<Place, Verdict> {
+/// Whether a version is what a read saw.
+type Such<'a> = Box<dyn Fn(&Version) -> bool + 'a>;
+
+pub(super) fn place<'a>(log: &Log, op: &'a OpRecord) -> Result<Place<'a>, Verdict> {
     match (&op.call, &op.answer) {
         (Call::Create { key, .. } | Call::Update { key, .. } | Call::Delete { key }, answer) => {
             match answer {
@@ -34,7 +39,7 @@ pub(super) fn place(log: &Log, op: &OpRecord) -> Result<Place, Verdict> {
                 let words = format!("{}: the log ends at revision {}", describe(op), log.revision);
                 return Err(Verdict::violated("C2", op.returned_ns, words));
             }
-            Ok(Place::Within(vec![(*revision, revision + 1)]))
+            Ok(Place::On(*revision))
         }
         _ => Ok(Place::Anywhere),
     }
@@ -42,30 +47,25 @@ pub(super) fn place(log: &Log, op: &OpRecord) -> Result<Place, Verdict> {
 
 /// The turn of a write, and the version that it made: by the request's id, else by its value, which no other write has.
 fn find<'a>(log: &'a Log, op: &OpRecord, key: &str) -> Result<Option<(&'a Turn, &'a Version)>, Verdict> {
-    let versions = log.versions(key);
-    if let Some(request) = &op.request {
-        for place in log.turns_of(request) {
-            if let Some(version) = versions.iter().rfind(|version| version.turn == *place) {
-                return Ok(Some((&log.turns[*place], version)));
-            }
-        }
+    let turns = op.request.as_deref().map_or(&[][..], |request| log.turns_of(request));
+    if let Some(version) = turns.iter().find_map(|turn| log.made_by(key, *turn)) {
+        return Ok(Some((&log.turns[version.turn], version)));
     }
     let (Call::Create { value, .. } | Call::Update { value, .. }) = &op.call else { return Ok(None) };
-    let is = |version: &&Version| version.value.as_ref() == Some(value);
-    let Some(first) = versions.iter().position(|version| is(&version)) else { return Ok(None) };
-    let away = versions[first..].iter().position(|version| !is(&version)).map(|n| first + n);
-    if let Some(again) = away.and_then(|away| versions[away..].iter().find(is)) {
+    let mut writes = log.writes_of(key, value);
+    let first = writes.next();
+    if let Some(again) = writes.next() {
         let words = format!("{} was done again at revision {}", describe(op), again.revision);
         return Err(Verdict::violated("C7", op.returned_ns, words));
     }
-    Ok(Some((&log.turns[versions[first].turn], &versions[first])))
+    Ok(first.map(|version| (&log.turns[version.turn], version)))
 }
 
-fn done(log: &Log, op: &OpRecord, key: &str, answered: u64) -> Result<Place, Verdict> {
+fn done<'a>(log: &Log, op: &'a OpRecord, key: &'a str, answered: u64) -> Result<Place<'a>, Verdict> {
     let Some((turn, version)) = find(log, op, key)? else {
         // A deletion that nothing in the log can be told to be: it must have been gone at some time.
         if matches!(op.call, Call::Delete { .. }) {
-            return Ok(Place::Within(intervals(log, key, |version| version.value.is_none())));
+            return Ok(Place::Where(key, Box::new(|version| version.value.is_none())));
         }
         let words = format!("{} is not in the log: an acknowledged write is lost", describe(op));
         return Err(Verdict::violated("C4", op.returned_ns, words));
@@ -93,46 +93,40 @@ fn done(log: &Log, op: &OpRecord, key: &str, answered: u64) -> Result<Place, Ver
     Ok(Place::At(version.revision))
 }
 
-fn refused(log: &Log, op: &OpRecord, key: &str, code: u16) -> Result<Place, Verdict> {
+fn refused<'a>(log: &Log, op: &'a OpRecord, key: &'a str, code: u16) -> Result<Place<'a>, Verdict> {
     if let Some((turn, _)) = find(log, op, key)? {
         let words = format!("{} was refused, and entry {} did it", describe(op), turn.index);
         return Err(Verdict::violated("C7", op.returned_ns, words));
     }
-    let there = |version: &Version| version.value.is_some();
-    let within = match (&op.call, code) {
-        (Call::Create { .. }, 409) => intervals(log, key, there),
-        (Call::Update { .. } | Call::Delete { .. }, 404) => intervals(log, key, |version| !there(version)),
+    let such: Such<'a> = match (&op.call, code) {
+        (Call::Create { .. }, 409) => Box::new(|version| version.value.is_some()),
+        (Call::Update { .. } | Call::Delete { .. }, 404) => Box::new(|version| version.value.is_none()),
         (Call::Update { revision: Some(wanted), .. }, 409) => {
-            intervals(log, key, |version| there(version) && version.revision != *wanted)
+            Box::new(|version| version.value.is_some() && version.revision != *wanted)
         }
         _ => return Ok(Place::Anywhere),
     };
-    Ok(Place::Within(within))
+    Ok(Place::Where(key, such))
 }
 
-fn seen(log: &Log, op: &OpRecord, key: &str, value: Option<&(String, u64)>) -> Result<Place, Verdict> {
+fn seen<'a>(
+    log: &Log,
+    op: &'a OpRecord,
+    key: &'a str,
+    value: Option<&'a (String, u64)>,
+) -> Result<Place<'a>, Verdict> {
     let Some((value, revision)) = value else {
-        return Ok(Place::Within(intervals(log, key, |version| version.value.is_none())));
+        return Ok(Place::Where(key, Box::new(|version| version.value.is_none())));
     };
-    let within = intervals(log, key, |v| v.revision == *revision && v.value.as_ref() == Some(value));
-    if !within.is_empty() {
-        return Ok(Place::Within(within));
+    let there = log.at(key, *revision).filter(|v| v.revision == *revision && v.value.as_ref() == Some(value));
+    if there.is_some() {
+        return Ok(Place::Where(key, Box::new(move |version| version.revision == *revision)));
     }
-    let known = log.versions(key).iter().find(|version| version.value.as_ref() == Some(value));
-    let (invariant, words) = match known {
+    let (invariant, words) = match log.writes_of(key, value).next() {
         Some(version) => {
             ("C2", format!("{}: the log has that at revision {}", describe(op), version.revision))
         }
         None => ("C4", format!("{}: the log never had that", describe(op))),
     };
     Err(Verdict::violated(invariant, op.returned_ns, words))
-}
-
-/// The stretches of revisions in which the key's version is such. Before its first version it is not there.
-pub(in crate::check) fn intervals(log: &Log, key: &str, such: impl Fn(&Version) -> bool) -> Vec<(u64, u64)> {
-    let nothing = Version { revision: 0, value: None, turn: 0 };
-    let versions: Vec<&Version> = std::iter::once(&nothing).chain(log.versions(key)).collect();
-    let end = |n: usize| versions.get(n + 1).map_or(u64::MAX, |next| next.revision);
-    let chosen = versions.iter().enumerate().filter(|(_, version)| such(version));
-    chosen.map(|(n, version)| (version.revision, end(n))).collect()
 }

@@ -79,11 +79,7 @@ fn happened(log: &Log, op: &OpRecord, key: &str) -> Option<u64> {
     let wrote = |turn: &&usize| log.turns[**turn].steps.iter().any(|step| step.key == key);
     let by_value = || match &op.call {
         Call::Create { value, .. } | Call::Update { value, .. } => {
-            let versions = log.versions(key).iter();
-            versions
-                .filter(|version| version.value.as_ref() == Some(value))
-                .map(|version| version.turn)
-                .next()
+            log.writes_of(key, value).map(|version| version.turn).next()
         }
         _ => None,
     };

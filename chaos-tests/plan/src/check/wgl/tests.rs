@@ -140,4 +140,7 @@ fn long_histories_are_no_trouble() {
     let before = std::time::Instant::now();
     assert!(judge(&build.run.ops, &log).unwrap().passed());
     println!("20,000 operations in {:?}", before.elapsed());
+    let before = std::time::Instant::now();
+    assert!(Linearizable.check(&build.run).passed());
+    println!("by the log in {:?}, decoding included", before.elapsed());
 }
