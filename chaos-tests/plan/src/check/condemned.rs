@@ -39,15 +39,12 @@ struct Look {
 impl Observer for Look {
     fn turn(&mut self, moment: &Moment<'_>) -> Result<(), Verdict> {
         let Input::Verdicts(verdicts) = &moment.turn.turned.input else { return Ok(()) };
-        let at = moment.turn.committed_ns;
         let down: Vec<&str> = verdicts
             .iter()
             .filter(|verdict| verdict.life == Life::Down)
             .map(|verdict| &*verdict.node)
             .collect();
-        if down.is_empty() || at == 0 {
-            return Ok(());
-        }
+        let Some(at) = moment.at_ns().filter(|_| !down.is_empty()) else { return Ok(()) };
         self.examined += down.len() as u64;
         let grace = moment.run.plan.shape.node_grace_ms * 1_000_000;
         let from = at.saturating_sub(grace * 2 + SLACK_NS);

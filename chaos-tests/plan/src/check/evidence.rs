@@ -20,7 +20,11 @@ impl<'a> Evidence<'a> {
 
     /// The log, decoded and replayed; the verdict, if it cannot be.
     pub fn log(&self) -> Result<&Log, Verdict> {
-        let log = self.log.get_or_init(|| Log::of(&self.run.log));
+        let log = self.log.get_or_init(|| {
+            let mut log = Log::of(&self.run.log)?;
+            log.date(&self.run.ops);
+            Ok(log)
+        });
         log.as_ref().map_err(|words| Verdict::Unknown { words: words.clone() })
     }
 }

@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, HashMap};
 use kontiki_actors::{Change, Entry, ObjectKey, Turned};
 
 use super::{Check, Evidence, Verdict};
-use crate::{history::LoggedEntry, names};
+use crate::{
+    history::{Answer, Call, LoggedEntry, OpRecord},
+    names,
+};
 
 /// The log, replayed.
 pub struct Log {
@@ -26,6 +29,8 @@ pub struct Turn {
     pub index: u64,
     /// When the entry was known to be committed; 0: nobody looked.
     pub committed_ns: u64,
+    /// When it was decided, by the leader's clock, where that can be told (see [`Log::date`]).
+    pub decided_ns: Option<u64>,
     /// The revision before it.
     pub before: u64,
     /// The revision after it.
@@ -59,6 +64,13 @@ pub struct Version {
     pub value: Option<String>,
     /// The turn that made it.
     pub turn: usize,
+}
+
+impl Turn {
+    /// When it was known to be committed, or else decided; none if that cannot be told.
+    pub fn at_ns(&self) -> Option<u64> {
+        Some(self.committed_ns).filter(|at| *at > 0).or(self.decided_ns)
+    }
 }
 
 impl Log {
@@ -130,6 +142,7 @@ impl Log {
         self.turns.push(Turn {
             index: logged.index,
             committed_ns: logged.committed_ns,
+            decided_ns: None,
             before,
             after: self.revision,
             entry_after: self.revision,
@@ -137,6 +150,34 @@ impl Log {
             steps,
             turned,
         });
+    }
+
+    /// Dates the turns on the run's clock, for layers in which nobody sees commits: a turn was decided between the call and the return
+    /// of its operation. Clocks that jump leave no distance that fits all of them; then nothing is dated.
+    pub fn date(&mut self, ops: &[OpRecord]) {
+        let (mut least, mut most) = (i128::MIN, i128::MAX);
+        for op in ops {
+            let (Some(returned), Answer::Done { .. }) = (op.returned_ns, &op.answer) else { continue };
+            let by_request =
+                op.request.as_deref().and_then(|request| self.turns_of(request).first().copied());
+            let turn = by_request.or_else(|| match &op.call {
+                Call::Create { key, value } | Call::Update { key, value, .. } => {
+                    self.writes_of(key, value).next().map(|version| version.turn)
+                }
+                _ => None,
+            });
+            let Some(turn) = turn else { continue };
+            let decided = i128::from(self.turns[turn].turned.now_ms) * 1_000_000;
+            least = least.max(decided - i128::from(returned));
+            most = most.min(decided + 1_000_000 - i128::from(op.invoked_ns));
+        }
+        if least == i128::MIN || least > most {
+            return;
+        }
+        let distance = least.midpoint(most);
+        for turn in &mut self.turns {
+            turn.decided_ns = u64::try_from(i128::from(turn.turned.now_ms) * 1_000_000 - distance).ok();
+        }
     }
 
     /// The versions of a key, the oldest first.
@@ -279,6 +320,29 @@ mod tests {
         for run in [broken, build.run] {
             assert!(matches!(Committed.check(&run), Verdict::Violated { .. }));
         }
+    }
+
+    #[test]
+    fn turns_are_dated_by_the_operations_around_them() {
+        let mut build = Build::new();
+        for n in 0..20 {
+            build.wait_ms(700);
+            build.put(&format!("p{n}"), n, &format!("v{n}"));
+        }
+        let committed: Vec<u64> = build.run.log.iter().map(|logged| logged.committed_ns).collect();
+        build.run.log.iter_mut().for_each(|logged| logged.committed_ns = 0);
+        let dated = |run: &crate::Run| {
+            let mut log = Log::of(&run.log).unwrap();
+            log.date(&run.ops);
+            log.turns.iter().map(Turn::at_ns).collect::<Vec<_>>()
+        };
+        for (at, committed) in dated(&build.run).into_iter().zip(&committed) {
+            assert!(at.unwrap().abs_diff(*committed) < 5_000_000, "{at:?} for {committed}");
+        }
+        // A clock that jumped.
+        let last = build.run.ops.last_mut().unwrap();
+        (last.invoked_ns, last.returned_ns) = (1, Some(2));
+        assert!(dated(&build.run).iter().all(Option::is_none));
     }
 
     #[test]

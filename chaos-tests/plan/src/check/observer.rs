@@ -19,9 +19,9 @@ pub struct Moment<'a> {
 }
 
 impl Moment<'_> {
-    /// When the turn was known to be committed, if anybody looked.
+    /// When the turn was known to be committed or decided, if that can be told.
     pub fn at_ns(&self) -> Option<u64> {
-        Some(self.turn.committed_ns).filter(|at| *at > 0)
+        self.turn.at_ns()
     }
 
     /// A violation at this turn.
