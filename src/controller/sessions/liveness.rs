@@ -1,9 +1,10 @@
 //! Who is alive: signs of life in, verdicts out. Heartbeats stay here; only verdicts enter the log. A plain struct without
 //! a clock of its own.
 //!
-//! Mass silence is not mass death: while nobody at all is heard, the leader doubts itself first. A new leader condemns
-//! no node before it had time to reconnect. While the leader itself stood still (stopped, or its machine paused) nobody was
-//! silent: it was not listening.
+//! Mass silence is not mass death: while nobody at all is heard, the leader doubts itself and gives up no node, however long it
+//! lasts: there is no other node to replace anything on. When the first is heard again, the others get their time to call, too.
+//! A new leader condemns no node before it had time to reconnect. While the leader itself stood still (stopped, or its machine
+//! paused) nobody was silent: it was not listening.
 
 use std::{
     collections::BTreeMap,
@@ -24,14 +25,12 @@ pub struct LivenessTimings {
     pub suspect: Duration,
     /// Silence after which a node's pods are replaced.
     pub down: Duration,
-    /// The same while no node at all is heard.
-    pub all_silent: Duration,
 }
 
 impl LivenessTimings {
     /// From the grace that a silent node gets.
     pub fn of_grace(grace: Duration) -> LivenessTimings {
-        LivenessTimings { suspect: grace / 2, down: grace, all_silent: grace * 10 }
+        LivenessTimings { suspect: grace / 2, down: grace }
     }
 }
 
@@ -48,13 +47,22 @@ pub struct Liveness {
     since: Instant,
     looked: Instant,
     heard: BTreeMap<CompactString, Instant>,
+    /// When nobody at all was heard for the last time: until then silence was nobody's own.
+    doubted: Option<Instant>,
     submitted: BTreeMap<CompactString, (Life, Instant)>,
 }
 
 impl Liveness {
     /// A leader begins to listen.
     pub fn new(timings: LivenessTimings, now: Instant) -> Liveness {
-        Liveness { timings, since: now, looked: now, heard: BTreeMap::new(), submitted: BTreeMap::new() }
+        Liveness {
+            timings,
+            since: now,
+            looked: now,
+            heard: BTreeMap::new(),
+            doubted: None,
+            submitted: BTreeMap::new(),
+        }
     }
 
     /// A node was heard.
@@ -83,44 +91,41 @@ impl Liveness {
     /// What changes in the verdicts on the state's nodes. To be asked regularly.
     pub fn verdicts(&mut self, state: &State, now: Instant) -> Vec<Verdict> {
         self.look(now);
-        let mut silent = Vec::new();
-        let (mut nodes, mut heard) = (0, 0);
+        let (mut nodes, mut heard) = (Vec::new(), 0);
         for node in state.list(Kind::NODE, None) {
-            let (name, held) = (&node.key.name, life(node));
-            nodes += 1;
+            let name = &node.key.name;
             let since = match planted(Defect::NewLeaderCondemns) {
                 true => self.since.checked_sub(self.timings.down).unwrap_or(self.since),
                 false => self.since,
             };
             let last = self.heard.get(name).copied().unwrap_or(since).max(since);
-            let silence = now.saturating_duration_since(last);
-            if silence < self.timings.suspect {
-                // Only a real sign of life counts, not the benefit of the doubt of a new leader.
-                if self.heard.contains_key(name) {
-                    heard += 1;
-                    if held != Life::Ready {
-                        silent.push((name.clone(), silence, held, Life::Ready));
-                    }
-                }
-                continue;
-            }
-            let verdict = if silence >= self.timings.down { Life::Down } else { Life::Suspect };
-            if severity(verdict) > severity(held) {
-                silent.push((name.clone(), silence, held, verdict));
-            }
+            let quiet = now.saturating_duration_since(last) >= self.timings.suspect;
+            // Only a real sign of life counts, not the benefit of the doubt of a new leader.
+            let called = !quiet && self.heard.contains_key(name);
+            heard += usize::from(called);
+            nodes.push((name.clone(), life(node), last, quiet, called));
         }
         // A node that was heard a moment ago and is not there yet will be, and must not count as silent then.
         let down = self.timings.down;
         let there = |name: &str| state.get(&ObjectKey::new(Kind::NODE, "", name)).is_some();
         self.heard.retain(|name, at| there(name) || now.saturating_duration_since(*at) < down);
         self.submitted.retain(|_, (_, at)| now.saturating_duration_since(*at) < SUBMITTED);
-        let doubt = heard == 0 && nodes > 1 && !planted(Defect::MassCondemnation);
-        if doubt {
+        if heard == 0 && nodes.len() > 1 && !planted(Defect::MassCondemnation) {
             reached("mass-silence-doubted");
+            self.doubted = Some(now);
         }
+        let shared = self.doubted.filter(|_| !planted(Defect::NewLeaderCondemns));
         let mut verdicts = Vec::new();
-        for (node, silence, _, life) in silent {
-            if doubt && life == Life::Down && silence < self.timings.all_silent {
+        for (node, held, last, quiet, called) in nodes {
+            let silence = now.saturating_duration_since(last);
+            let own = now.saturating_duration_since(shared.map_or(last, |at| at.max(last)));
+            let life = match quiet {
+                false if called && held != Life::Ready => Life::Ready,
+                false => continue,
+                true if own >= down => Life::Down,
+                true => Life::Suspect,
+            };
+            if life != Life::Ready && severity(life) <= severity(held) {
                 continue;
             }
             if self.submitted.get(&node).is_some_and(|(l, _)| *l == life) {
@@ -229,10 +234,32 @@ mod tests {
     fn mass_silence_is_not_mass_death() {
         let (state, start) = (cluster(&["a", "b", "c"]), Instant::now());
         let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
-        let verdicts = watch(&mut liveness, &state, start, 0.0..29.0);
+        let verdicts = watch(&mut liveness, &state, start, 0.0..600.0);
         assert!(verdicts.iter().all(|v| v.life == Life::Suspect), "{verdicts:?}");
-        let verdicts = watch(&mut liveness, &state, start, 29.2..30.0);
-        assert_eq!(lives(&verdicts), [("a", Life::Down), ("b", Life::Down), ("c", Life::Down)]);
+    }
+
+    #[test]
+    fn after_a_mass_silence_everybody_gets_time_to_call() {
+        let (state, start) = (cluster(&["a", "b", "c"]), Instant::now());
+        let at = |s: f64| start + Duration::from_secs_f64(s);
+        let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
+        for node in ["a", "b", "c"] {
+            liveness.heard(node, at(0.1));
+        }
+        let _ = watch(&mut liveness, &state, start, 0.2..20.0);
+        // One is heard before the others: they are not given up for a silence that all shared.
+        liveness.heard("a", at(20.1));
+        let verdicts = watch(&mut liveness, &state, start, 20.2..21.5);
+        assert!(verdicts.iter().all(|v| v.life != Life::Down), "{verdicts:?}");
+        liveness.heard("b", at(21.5));
+        liveness.heard("a", at(21.5));
+        let _ = watch(&mut liveness, &state, start, 21.6..22.8);
+        for node in ["a", "b"] {
+            liveness.heard(node, at(22.9));
+        }
+        let verdicts = watch(&mut liveness, &state, start, 23.0..23.4);
+        let down: Vec<_> = verdicts.iter().filter(|v| v.life == Life::Down).map(|v| &*v.node).collect();
+        assert_eq!(down, ["c"], "who does not call in its time is given up");
     }
 
     #[test]
