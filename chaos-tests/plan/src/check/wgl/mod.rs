@@ -52,13 +52,16 @@ fn judge(ops: &[OpRecord], log: &Log) -> Result<Verdict, Verdict> {
     // By key: (when, whether it ends, which).
     let mut moments: BTreeMap<&str, Vec<(u64, bool, usize)>> = BTreeMap::new();
     let mut models: HashMap<usize, Model> = HashMap::new();
+    let later = acknowledged_later(ops, log);
     for (n, op) in ops.iter().enumerate() {
         let Some((key, model)) = values.model(op) else { continue };
         let mut ended = op.returned_ns;
         if op.answer == Answer::Unknown {
-            let Some(committed_ns) = happened(log, op, key) else { continue };
-            // It was in force when its entry was known to be committed, whoever asked.
-            ended = Some(committed_ns).filter(|at| *at >= op.invoked_ns);
+            let Some(turn) = turn_of(log, op, key) else { continue };
+            // It was in force when its entry was known to be committed, and when any later one was acknowledged.
+            let known =
+                [log.turns[turn].committed_ns, later[turn]].into_iter().filter(|at| *at >= op.invoked_ns);
+            ended = known.min().filter(|at| *at < u64::MAX);
         }
         let list = moments.entry(key).or_default();
         list.push((op.invoked_ns, false, n));
@@ -73,18 +76,35 @@ fn judge(ops: &[OpRecord], log: &Log) -> Result<Verdict, Verdict> {
     Ok(Verdict::Pass { examined })
 }
 
-/// When a write without an answer was committed; none: it never was.
-fn happened(log: &Log, op: &OpRecord, key: &str) -> Option<u64> {
+/// The turn that did a write; none: it never happened.
+fn turn_of(log: &Log, op: &OpRecord, key: &str) -> Option<usize> {
     let by_request = op.request.as_deref().map_or(&[][..], |request| log.turns_of(request));
-    let wrote = |turn: &&usize| log.turns[**turn].steps.iter().any(|step| step.key == key);
     let by_value = || match &op.call {
         Call::Create { value, .. } | Call::Update { value, .. } => {
             log.writes_of(key, value).map(|version| version.turn).next()
         }
         _ => None,
     };
-    let turn = by_request.iter().find(wrote).copied().or_else(by_value)?;
-    Some(log.turns[turn].committed_ns)
+    by_request.iter().find(|turn| log.made_by(key, **turn).is_some()).copied().or_else(by_value)
+}
+
+/// For each turn: when the first write that stands there or after it was acknowledged.
+fn acknowledged_later(ops: &[OpRecord], log: &Log) -> Vec<u64> {
+    let mut first = vec![u64::MAX; log.turns.len()];
+    for op in ops {
+        let (Call::Create { key, .. } | Call::Update { key, .. } | Call::Delete { key }) = &op.call else {
+            continue;
+        };
+        if let (Some(returned), Answer::Done { .. }) = (op.returned_ns, &op.answer)
+            && let Some(turn) = turn_of(log, op, key)
+        {
+            first[turn] = first[turn].min(returned);
+        }
+    }
+    for turn in (1..first.len()).rev() {
+        first[turn - 1] = first[turn - 1].min(first[turn]);
+    }
+    first
 }
 
 fn one_key(

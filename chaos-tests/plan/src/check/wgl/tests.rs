@@ -75,6 +75,24 @@ fn a_write_without_an_answer_counts_if_the_log_has_it() {
 }
 
 #[test]
+fn many_writes_without_an_answer_do_not_stop_the_search() {
+    let mut build = Build::new();
+    for n in 0..400 {
+        build.put(&format!("p{n}"), 0, &format!("v{n}"));
+        build.get(0, false);
+    }
+    // Nobody saw commits, and most writes were never answered.
+    build.run.log.iter_mut().for_each(|logged| logged.committed_ns = 0);
+    for (n, op) in build.run.ops.iter_mut().enumerate().filter(|(n, _)| n % 2 == 0 && n % 40 != 0) {
+        (op.answer, op.returned_ns) = (Answer::Unknown, None);
+        assert!(op.request.is_some(), "{n}");
+    }
+    assert_eq!(found(&build.run), None);
+    build.run.ops[799].answer = build.run.ops[1].answer.clone();
+    assert!(found(&build.run).is_some());
+}
+
+#[test]
 fn overlapping_operations_may_have_any_order() {
     let mut run = good().run;
     // The read of "two" is open all the time.
