@@ -31,8 +31,12 @@ impl Turn {
             && let Ok(status) = serde_json::from_slice::<Value>(&report.status)
             && status.is_object()
         {
-            let status = merge(&pod, status);
-            self.put_status(&pod, status);
+            // What has ended does not come back: its room may be another's by now.
+            let ended = pod.pod().is_some_and(|p| p.terminal());
+            if !ended || matches!(status["phase"].as_str(), Some("Succeeded" | "Failed")) {
+                let status = merge(&pod, status);
+                self.put_status(&pod, status);
+            }
         }
         if report.gone && pod.meta.deleting() {
             let pod = self.state.get(&key).cloned().unwrap_or(pod);

@@ -51,6 +51,8 @@ defects! {
     ChecksumIgnored = "checksum-ignored",
     /// Truncating the log keeps the last conflicting entry.
     TruncateOffByOne = "truncate-off-by-one",
+    /// A change of voters whose leader was lost between its two steps stays half done.
+    JointLeft = "joint-left",
     /// A watch that begins while entries are folded misses one.
     WatchGap = "watch-gap",
     /// A watch that resumes sees its last event again.
@@ -77,7 +79,7 @@ defects! {
     TaintsIgnored = "taints-ignored",
     /// The scheduler chooses by the order of a hash map.
     PlacementByHash = "placement-by-hash",
-    /// A ReplicaSet creates one pod too many when it is told of a failure twice.
+    /// A ReplicaSet keeps one pod too many once one of its pods has failed.
     ReplicaLeak = "replica-leak",
     /// A rollout takes down one more than maxUnavailable.
     RolloutTooFast = "rollout-too-fast",
@@ -111,8 +113,6 @@ defects! {
     SurplusKept = "surplus-kept",
     /// Pods that wait for room are not tried again when a pod leaves.
     CapacityNotFreed = "capacity-not-freed",
-    /// The scheduler ignores that a node is cordoned.
-    CordonIgnored = "cordon-ignored",
     /// A namespace goes while something is still in it.
     NamespaceForgets = "namespace-forgets",
     /// The count of a node's pods does not go down when one is removed.

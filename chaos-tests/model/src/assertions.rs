@@ -3,9 +3,7 @@
 use std::panic::AssertUnwindSafe;
 
 use kontiki_actors::{
-    Change, Decision, Entry, Kind, Object, ObjectKey, State,
-    object::Resources,
-    scheduling::tolerated,
+    Change, Decision, Entry, Kind, Object, ObjectKey, State, object::Resources, scheduling::tolerated,
 };
 
 /// Decides, and catches a panic.

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use kontiki_actors::{
-    Entry, Event, Object, Outcome, RequestId, State, codec, state::ANSWERED_LIMIT,
-};
+use kontiki_actors::{Entry, Event, Object, Outcome, RequestId, State, codec, state::ANSWERED_LIMIT};
 use kontiki_api::feed::{Feed, FeedLimits};
 
 use crate::{desk::Desk, liveness::Liveness, notes, time::Clock};

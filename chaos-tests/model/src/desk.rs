@@ -109,7 +109,13 @@ impl Desk {
 
 impl World {
     /// Hands something to a controller's stage.
-    pub(crate) fn submit(&mut self, at: usize, input: Input, request: Option<RequestId>, reply: Option<Reply>) {
+    pub(crate) fn submit(
+        &mut self,
+        at: usize,
+        input: Input,
+        request: Option<RequestId>,
+        reply: Option<Reply>,
+    ) {
         let full = match &mut self.controllers[at].lead {
             None => Some(NoOutcome::NotLeader),
             Some(lead) if lead.desk.waiting() >= WAITING_MAX => Some(NoOutcome::Overloaded),
@@ -162,8 +168,7 @@ impl World {
             if let Input::Wake(_) = next.input {
                 desk.ringing = false;
             }
-            if let Some(outcome) = next.request.as_ref().and_then(|request| desk.state.answered(request))
-            {
+            if let Some(outcome) = next.request.as_ref().and_then(|request| desk.state.answered(request)) {
                 self.notes.reached("retry-answered-from-memory");
                 replies.extend(next.replies.into_iter().map(|reply| (reply, outcome.clone())));
                 continue;
@@ -174,7 +179,11 @@ impl World {
             let decision = match assertions::no_panic(decide) {
                 Ok(decision) => decision,
                 Err(words) => {
-                    self.notes.broken(self.now, "B5", format!("an actor panics on {:?}: {words}", next.input));
+                    self.notes.broken(
+                        self.now,
+                        "B5",
+                        format!("an actor panics on {:?}: {words}", next.input),
+                    );
                     refused.extend(next.replies);
                     continue;
                 }
@@ -324,9 +333,7 @@ impl World {
     /// The entry that a controller decided in the moment in which it lost its leadership, and nobody took.
     pub(crate) fn decide_late(&mut self, at: usize) {
         let waits = self.controllers[at].lead.as_ref().is_some_and(|lead| lead.desk.waiting() > 0);
-        if waits
-            && let Some((entry, replies)) = self.decide_entry(at)
-        {
+        if waits && let Some((entry, replies)) = self.decide_entry(at) {
             if !entry.turns.is_empty() {
                 self.controllers[at].late = entry.encode().ok().map(Bytes::from);
             }

@@ -19,12 +19,14 @@ mod agenda;
 mod assertions;
 #[path = "../../../src/controller/bootstrap.rs"]
 mod bootstrap;
+mod calls;
 mod clients;
 mod controller;
 mod desk;
 mod documents;
 mod evil;
 mod faults;
+mod hosts;
 #[path = "../../../src/controller/sessions/liveness.rs"]
 #[allow(unreachable_pub, dead_code, reason = "the product's own file: it is used here as it is")]
 mod liveness;
@@ -37,6 +39,7 @@ mod requests;
 mod rng;
 mod sessions;
 mod settle;
+mod silence;
 mod time;
 mod watches;
 mod workers;

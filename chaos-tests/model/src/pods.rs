@@ -97,9 +97,7 @@ impl Pod {
             (_, true) => "Failed",
             _ => "Running",
         };
-        let condition = |kind: &str, status: &str| {
-            json!({"type": kind, "status": status, "lastProbeTime": null, "lastTransitionTime": changed})
-        };
+        let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "lastProbeTime": null, "lastTransitionTime": changed});
         let state = match (self.runs, self.starts) {
             (Some(_), _) => json!({"running": {"startedAt": changed}}),
             (None, 0) => json!({"waiting": {"reason": "ContainerCreating"}}),

@@ -145,7 +145,8 @@ impl World {
         }
         self.raft.held[to] = self.raft.held[to].max(upto.min(self.raft.end()));
         self.raft.sending[to] = true;
-        let delay = disk(&mut self.rng) + self.controllers[to].disk + self.net.delay(to, leader, &mut self.rng);
+        let delay =
+            disk(&mut self.rng) + self.controllers[to].disk + self.net.delay(to, leader, &mut self.rng);
         self.after(delay, Happening::Ack { at: leader, from: to, term, upto });
     }
 
@@ -222,9 +223,10 @@ impl World {
 
     /// Somebody stands for election when the leader does not lead any more.
     pub(crate) fn check_leadership(&mut self) {
-        let healthy = self.raft.lead.is_some_and(|(leader, term)| {
-            self.controllers[leader].leads(term) && self.has_majority(leader)
-        });
+        let healthy = self
+            .raft
+            .lead
+            .is_some_and(|(leader, term)| self.controllers[leader].leads(term) && self.has_majority(leader));
         if healthy {
             self.raft.epoch += 1;
             self.raft.election = false;

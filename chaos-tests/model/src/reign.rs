@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use kontiki_actors::{Entry, Event, Input};
-use kontiki_chaos_plan::history::{Reign, ReplicaHash};
+use kontiki_chaos_plan::{
+    history::{FaultRecord, Reign, ReplicaHash},
+    names,
+};
 
 use crate::{
     Moment, assertions, bootstrap,
@@ -221,6 +224,16 @@ impl World {
         {
             self.options.crash_at = None;
             self.notes.reached("crash-between-commands");
+            // No event of the plan: its number is the one after the last.
+            self.notes.faults.push(FaultRecord {
+                event: self.plan.events.len(),
+                number: 1,
+                hit: vec![names::controller(leader as u32)],
+                from_ns: self.now,
+                until_ns: self.now + SECOND,
+                bit: true,
+                skipped: None,
+            });
             self.crash_controller(leader);
             let event = self.faults.extra(leader);
             self.after(SECOND, Happening::FaultEnds(event));

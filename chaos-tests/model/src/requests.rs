@@ -52,9 +52,11 @@ pub(crate) fn registers(state: &State) -> Vec<(String, String, u64)> {
 impl Intent {
     /// What an operation of a plan wants, in order.
     pub(crate) fn of(op: &Op, client: Client, clients: &mut Clients) -> Vec<Intent> {
-        let edit = |key: ObjectKey, edit: Edit, number: u64| Intent::Edit { key, edit, number, otherwise: None };
-        let delete = |key: ObjectKey, propagation: Option<Propagation>| {
-            Intent::Delete { key, options: DeleteOptions { propagation, ..DeleteOptions::default() } }
+        let edit =
+            |key: ObjectKey, edit: Edit, number: u64| Intent::Edit { key, edit, number, otherwise: None };
+        let delete = |key: ObjectKey, propagation: Option<Propagation>| Intent::Delete {
+            key,
+            options: DeleteOptions { propagation, ..DeleteOptions::default() },
         };
         vec![match op {
             Op::Put { key } => Intent::Put { key: *key, value: String::new(), create: false },
@@ -149,7 +151,11 @@ impl Intent {
             }
             Intent::Cas { key, value, revision } => {
                 // One that never saw it says a revision that never was.
-                Call::Update { key: register(key), value: value.clone(), revision: Some(revision.unwrap_or(1)) }
+                Call::Update {
+                    key: register(key),
+                    value: value.clone(),
+                    revision: Some(revision.unwrap_or(1)),
+                }
             }
             Intent::Get { key, stale } => Call::Get { key: register(key), stale: *stale },
             Intent::List | Intent::ListForWatch { .. } => Call::List { prefix: names::REGISTERS.into() },

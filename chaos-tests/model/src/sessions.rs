@@ -4,20 +4,14 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use kontiki_actors::{
-    Event, Input, Kind, Object, Uid,
-    input::{Life, PodReport, Verdict},
-};
+use kontiki_actors::{Event, Input, Object, Uid, input::PodReport};
 
 use crate::{
     desk::Reply,
-    liveness,
-    time::{MS, SECOND},
+    time::SECOND,
     world::{Happening, World},
 };
 
-/// Between two looks at silence.
-const TICK: u64 = 200 * MS;
 /// A worker gives a silent leader up after this: three heartbeats, but a second at least.
 const SILENCE: u64 = SECOND;
 
@@ -25,7 +19,12 @@ const SILENCE: u64 = SECOND;
 #[derive(Clone, Debug)]
 pub(crate) enum Down {
     Welcome,
-    Assign { complete: bool, put: Vec<Arc<Object>>, keep: Vec<Uid>, remove: Vec<Uid> },
+    Assign {
+        complete: bool,
+        put: Vec<Arc<Object>>,
+        keep: Vec<Uid>,
+        remove: Vec<Uid>,
+    },
     ReportAck(u64),
     /// This controller leads no more; that one may.
     Over(Option<usize>),
@@ -283,79 +282,6 @@ impl World {
         }
         self.hang_up(worker);
         self.dial_soon(worker, 0);
-    }
-
-    /// Notes who is heard at this moment.
-    pub(crate) fn hear_all(&mut self, at: usize) {
-        let now = self.instant();
-        if !self.awake(at) || self.controllers[at].lead.is_none() {
-            return;
-        }
-        let heard: Vec<usize> = self.heard_by(at).collect();
-        let Some(lead) = &mut self.controllers[at].lead else { return };
-        for worker in heard {
-            lead.liveness.heard(&self.workers[worker].name, now);
-        }
-    }
-
-    fn heard_by(&self, at: usize) -> impl Iterator<Item = usize> {
-        let sessions = self.controllers[at].lead.iter().flat_map(|lead| lead.sessions.keys().copied());
-        sessions.filter(move |worker| {
-            let host = self.host(*worker);
-            self.awake(host) && self.net.open(host, at)
-        })
-    }
-
-    /// Silence is looked at as long as there is something to see.
-    pub(crate) fn watch_silence(&mut self, at: usize) {
-        if let Some(lead) = self.controllers[at].lead.as_mut().filter(|lead| !lead.ticking) {
-            lead.ticking = true;
-            let term = lead.term;
-            self.after(0, Happening::Tick { at, term });
-        }
-    }
-
-    pub(crate) fn tick(&mut self, at: usize, term: u64) {
-        if !self.controllers[at].leads(term) {
-            return;
-        }
-        self.hear_all(at);
-        let now = self.instant();
-        let controller = &mut self.controllers[at];
-        let Some(lead) = &mut controller.lead else { return };
-        let verdicts = lead.liveness.verdicts(&controller.replica.state, now);
-        if !verdicts.is_empty() {
-            let delay = self.rng.between(MS / 4, MS);
-            self.after(delay, Happening::Judge { at, term, verdicts });
-        }
-        let heard: Vec<&str> = self.heard_by(at).map(|worker| self.workers[worker].name.as_str()).collect();
-        let state = &self.controllers[at].replica.state;
-        let open = state.list(Kind::NODE, None).any(|node| {
-            let in_contact = heard.contains(&node.key.name.as_str());
-            liveness::life(node) != if in_contact { Life::Ready } else { Life::Down }
-        });
-        if let Some(lead) = &mut self.controllers[at].lead {
-            lead.ticking = open;
-        }
-        if open {
-            self.after(TICK, Happening::Tick { at, term });
-        }
-    }
-
-    /// A leader that a majority does not confirm judges nobody.
-    pub(crate) fn judge(&mut self, at: usize, term: u64, verdicts: Vec<Verdict>) {
-        if !self.confirms(at, term) {
-            self.notes.reached("unconfirmed-leader-judges-nobody");
-            return;
-        }
-        for verdict in &verdicts {
-            self.notes.reached(match verdict.life {
-                Life::Ready => "node-heard-again",
-                Life::Suspect => "node-suspected",
-                Life::Down => "node-given-up",
-            });
-        }
-        self.submit(at, Input::Verdicts(verdicts), None, None);
     }
 }
 

@@ -8,7 +8,9 @@ use kontiki_chaos_plan::{
     names,
 };
 
-use crate::{assertions, controller::Replica, controller::state_hash, requests::Intent, time::MS, world::World};
+use crate::{
+    assertions, controller::Replica, controller::state_hash, requests::Intent, time::MS, world::World,
+};
 
 /// Between two looks.
 const LOOK: u64 = 100 * MS;
@@ -30,7 +32,8 @@ impl World {
             let end = self.raft.log.len() as u64;
             let level = self.raft.tail.is_empty() && self.controllers.iter().all(|c| c.replica.index == end);
             note(&mut settled.replicas_ns, level, passed, "replicas are not at the same entry", &mut missing);
-            let wrong = if leads && level { self.workload() } else { vec!["nobody can tell what runs".to_owned()] };
+            let wrong =
+                if leads && level { self.workload() } else { vec!["nobody can tell what runs".to_owned()] };
             let well = leads && self.clients_done() && wrong.is_empty();
             note(&mut settled.workload_ns, well, passed, "", &mut missing);
             missing.extend(wrong);
@@ -109,7 +112,8 @@ impl World {
                 continue;
             }
             if waits(pod) {
-                let fits = |node: &&std::sync::Arc<kontiki_actors::Object>| assertions::would_fit(state, pod, node);
+                let fits =
+                    |node: &&std::sync::Arc<kontiki_actors::Object>| assertions::would_fit(state, pod, node);
                 if let Some(node) = state.list(Kind::NODE, None).find(fits) {
                     say(format!("{} waits for a place and would fit on {}", pod.key, node.key.name));
                 }
@@ -122,7 +126,10 @@ impl World {
                     say(format!("{} has ended and runs on {places:?}", pod.key));
                 }
             } else if places != [node] || !digest.ready {
-                say(format!("{} is to run on {node}, ready: {}, and runs on {places:?}", pod.key, digest.ready));
+                say(format!(
+                    "{} is to run on {node}, ready: {}, and runs on {places:?}",
+                    pod.key, digest.ready
+                ));
             }
         }
         for (uid, places) in running {
@@ -162,7 +169,8 @@ impl World {
         for node in state.list(Kind::NODE, None) {
             let name = &node.key.name;
             let contact = crate::workers::number(name).and_then(|n| self.workers.get(n));
-            if contact.is_some_and(|worker| worker.welcomed) && node.node().is_none_or(|n| n.ready != "True") {
+            if contact.is_some_and(|worker| worker.welcomed) && node.node().is_none_or(|n| n.ready != "True")
+            {
                 say(format!("{name} is in contact and not ready"));
             }
         }
@@ -201,13 +209,14 @@ impl World {
         }
         let (index, revision) = (replay.index, replay.state.revision());
         let hash = state_hash(&replay.state);
-        let differs = |c: &&crate::controller::Controller| c.replica.index == index && c.replica.hash() != hash;
+        let differs =
+            |c: &&crate::controller::Controller| c.replica.index == index && c.replica.hash() != hash;
         if self.controllers.iter().any(|c| differs(&c)) {
             self.notes.broken(self.now, "B2", "a replay of the log gives another state".into());
         }
         let stale = |object: &&std::sync::Arc<Object>| {
             let fresh = Object::new(object.key.clone(), object.revision, object.document.clone());
-            format!("{fresh:?}") != format!("{object:?}")
+            fresh.meta != object.meta || format!("{:?}", fresh.digest) != format!("{:?}", object.digest)
         };
         if let Some(object) = replay.state.iter().find(stale) {
             let words = format!("{} is taken for something else than its document says", object.key);

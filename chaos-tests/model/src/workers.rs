@@ -170,7 +170,7 @@ impl World {
         }
         self.workers[worker].tries += 1;
         let rounds = self.workers[worker].tries / self.controllers.len() as u32;
-        let pause = (50 * MS << rounds.min(6)).min(2 * SECOND);
+        let pause = ((50 * MS) << rounds.min(6)).min(2 * SECOND);
         let delay = self.rng.between(pause / 2, pause);
         self.after(delay, Happening::Dial { worker, epoch });
     }
@@ -221,7 +221,8 @@ impl World {
     ) {
         if complete {
             let named = |uid: &Uid| keep.contains(uid) || put.iter().any(|pod| pod.meta.uid == *uid);
-            let rest: Vec<Uid> = self.workers[worker].pods.keys().filter(|uid| !named(uid)).cloned().collect();
+            let rest: Vec<Uid> =
+                self.workers[worker].pods.keys().filter(|uid| !named(uid)).cloned().collect();
             for uid in rest {
                 self.remove_pod(worker, &uid);
             }
@@ -253,10 +254,8 @@ impl World {
         it.flushing = false;
         let Some(session) = it.session.filter(|_| it.welcomed) else { return };
         let uids: Vec<Uid> = it.due.iter().take(REPORT_PODS_MAX).cloned().collect();
-        let reports: Vec<_> = uids
-            .iter()
-            .filter_map(|uid| Some(it.pods.get_mut(uid)?.report(&it.name, uid)))
-            .collect();
+        let reports: Vec<_> =
+            uids.iter().filter_map(|uid| Some(it.pods.get_mut(uid)?.report(&it.name, uid))).collect();
         for uid in &uids {
             it.due.remove(uid);
         }

@@ -47,7 +47,7 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
     let later = turn.state().wake_of(&me.key) == Some(turn.now_ms());
     if !ending && !later && !status::waits_to_retry(turn, me, spec) {
         let mut want = usize::try_from(spec.replicas.max(0)).unwrap_or(usize::MAX);
-        if planted(Defect::ReplicaLeak) && pods.iter().any(|o| o.pod().is_some_and(|p| p.restarts > 1)) {
+        if planted(Defect::ReplicaLeak) && pods.iter().any(|o| o.pod().is_some_and(|p| p.restarts > 0)) {
             want += 1;
         }
         failure = match pods.len() {

@@ -95,16 +95,22 @@ mod tests {
 
     #[test]
     fn what_did_not_change_need_not_be_read_again() {
-        let status = |n: i64| json!({"phase": "Running", "replicas": n, "availableReplicas": n, "observedGeneration": n,
+        let status = |n: i64| {
+            json!({"phase": "Running", "replicas": n, "availableReplicas": n, "observedGeneration": n,
             "conditions": [{"type": "Ready", "status": if n > 1 { "True" } else { "False" },
                 "lastTransitionTime": "2026-01-01T00:00:00Z"},
                 {"type": "PodScheduled", "status": if n > 2 { "True" } else { "False" }, "reason": "Unschedulable"}],
-            "containerStatuses": [{"restartCount": n}], "allocatable": {"cpu": format!("{n}"), "pods": "9"}});
-        let spec = |n: i64| json!({"replicas": n, "nodeName": format!("n{n}"), "unschedulable": n > 1,
+            "containerStatuses": [{"restartCount": n}], "allocatable": {"cpu": format!("{n}"), "pods": "9"}})
+        };
+        let spec = |n: i64| {
+            json!({"replicas": n, "nodeName": format!("n{n}"), "unschedulable": n > 1,
             "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"priority": n}},
-            "containers": [{"name": "c", "resources": {"requests": {"cpu": format!("{n}m")}}}]});
+            "containers": [{"name": "c", "resources": {"requests": {"cpu": format!("{n}m")}}}]})
+        };
         let document = |m: i64, s: i64, st: i64| {
-            Document::from_value(json!({"metadata": {"name": "x", "generation": m}, "spec": spec(s), "status": status(st)}))
+            Document::from_value(
+                json!({"metadata": {"name": "x", "generation": m}, "spec": spec(s), "status": status(st)}),
+            )
         };
         for kind in [Kind::POD, Kind::NODE, Kind::REPLICA_SET, Kind::DEPLOYMENT, Kind::CONFIG_MAP] {
             let mut object = Object::new(ObjectKey::new(kind, "d", "x"), 1, document(1, 1, 1));
@@ -113,7 +119,8 @@ mod tests {
                 let fresh = Object::new(object.key.clone(), 2, document(m, s, st));
                 assert_eq!(format!("{object:?}"), format!("{fresh:?}"), "{kind:?} {m} {s} {st}");
             }
-            let empty = Object::after(&object, 3, Document { status: Default::default(), ..object.document.clone() });
+            let empty =
+                Object::after(&object, 3, Document { status: Default::default(), ..object.document.clone() });
             let fresh = Object::new(object.key.clone(), 3, empty.document.clone());
             assert_eq!(format!("{empty:?}"), format!("{fresh:?}"));
         }

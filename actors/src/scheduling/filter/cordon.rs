@@ -1,7 +1,5 @@
 //! Cordoned nodes take no new pods, unless a pod bears exactly that.
 
-use kontiki_hooks::{Defect, planted};
-
 use super::taints::tolerated;
 use crate::{
     object::{PodDigest, Taint},
@@ -15,7 +13,7 @@ pub(super) fn refuses(pod: &PodDigest, node: &NodeView<'_>) -> Option<Reason> {
     if node.object.meta.deleting() {
         return Some(Reason::Unschedulable);
     }
-    if !node.digest.unschedulable || planted(Defect::CordonIgnored) {
+    if !node.digest.unschedulable {
         return None;
     }
     let taint = Taint { key: UNSCHEDULABLE.into(), effect: "NoSchedule".into(), ..Taint::default() };

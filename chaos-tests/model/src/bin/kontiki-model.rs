@@ -17,7 +17,8 @@ fn main() -> anyhow::Result<()> {
         Some("workloads") => Profile::Workloads,
         _ => Profile::Mixed,
     };
-    let number = |n: usize, otherwise: u64| args.get(n).and_then(|text| text.parse().ok()).unwrap_or(otherwise);
+    let number =
+        |n: usize, otherwise: u64| args.get(n).and_then(|text| text.parse().ok()).unwrap_or(otherwise);
     let (from, count) = (number(1, 0), number(2, 10));
     let value = |name: &str, otherwise: f64| -> f64 {
         let found = args.iter().find_map(|arg| arg.strip_prefix(name)?.strip_prefix('=')?.parse().ok());
