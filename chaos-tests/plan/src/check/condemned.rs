@@ -3,7 +3,11 @@
 use kontiki_actors::{Input, Kind, Object, State, input::Life};
 
 use super::{Check, Evidence, Moment, Observer, Verdict, hits, observer};
-use crate::{Run, history::FaultRecord, plan::FaultKind};
+use crate::{
+    Run,
+    history::{FaultRecord, Reign},
+    plan::FaultKind,
+};
 
 /// E12.
 pub(crate) struct Condemned;
@@ -48,6 +52,14 @@ impl Observer for Look {
         self.examined += down.len() as u64;
         let grace = moment.run.plan.shape.node_grace_ms * 1_000_000;
         let from = at.saturating_sub(grace * 2 + SLACK_NS);
+        if let Some(since) = reign_began(moment.run, at)
+            && at - since < grace * 4 / 5
+        {
+            let led = (at - since) / 1_000_000;
+            let words =
+                format!("{} was given up by a leader that had led for {led} ms only", down.join(", "));
+            return Err(moment.violated("E12", words));
+        }
         // Whatever hits a controller may keep it from all its workers.
         let controllers =
             hits::on(moment.run, |name| name.starts_with("controller-"), from, at).next().is_some();
@@ -87,6 +99,13 @@ impl Observer for Look {
     fn end(&mut self, _run: &Run, _last: &State) -> Result<u64, Verdict> {
         Ok(self.examined)
     }
+}
+
+/// When the reign began in which this time lies, by whoever says so first.
+fn reign_began(run: &Run, at_ns: u64) -> Option<u64> {
+    let within = |reign: &&Reign| reign.from_ns <= at_ns && reign.until_ns.is_none_or(|until| until >= at_ns);
+    let term = run.reigns.iter().filter(within).map(|reign| reign.term).max()?;
+    run.reigns.iter().filter(|reign| reign.term == term).map(|reign| reign.from_ns).min()
 }
 
 /// Whether all workers together are out of contact at this time, or were within the grace before, and nothing else had hit this one.
@@ -160,6 +179,26 @@ mod tests {
         assert!(found(&build), "long before");
         fault(&mut build.run, FaultKind::Crash, "worker-1", 50_000, 70_000);
         assert_eq!(Condemned.check(&build.run), Verdict::Pass { examined: 1 });
+    }
+
+    #[test]
+    fn a_new_leader_that_gives_up_nodes_at_once_is_found() {
+        let mut build = Build::new();
+        build.nodes(3, 9);
+        fault(&mut build.run, FaultKind::Crash, "controller-0", 58_000, 70_000);
+        fault(&mut build.run, FaultKind::PowerCut, "worker-1", 50_000, 70_000);
+        build.wait_ms(60_000);
+        build.verdict(1, Life::Down);
+        let reign = |controller, term, from_ms: u64, until_ns| Reign {
+            controller,
+            term,
+            from_ns: from_ms * 1_000_000,
+            until_ns,
+        };
+        build.run.reigns = vec![reign(0, 1, 0, Some(58_000_000_000)), reign(1, 2, 59_000, None)];
+        assert!(found(&build), "even one that is dead gets its grace from every leader");
+        build.run.reigns[1].from_ns = 56_000_000_000;
+        assert!(!found(&build));
     }
 
     #[test]

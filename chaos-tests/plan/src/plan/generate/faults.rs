@@ -73,7 +73,7 @@ impl Scenes<'_> {
                 0..=2 => self.overlap(at, room),
                 3..=4 => self.in_recovery(at, room),
                 5 => self.swizzle(at, room),
-                6 if self.rng.random_bool(0.3) => self.mass_silence(at, room),
+                6 if self.rng.random_bool(0.5) => self.mass_silence(at, room),
                 _ => self.single(at, room),
             };
             opened = true;

@@ -8,6 +8,9 @@ use crate::plan::{Client, Event, Op, Shape, What};
 /// Clients stop in the last part of a plan, but for what puts the cluster in order.
 const TAIL: u64 = 20;
 
+/// No more pods than this, unless there are many workers.
+const PODS: u32 = 200;
+
 /// The kinds of operations and how often they come up: registers, workloads.
 const OPS: [(&str, u32, u32); 20] = [
     ("put", 10, 2),
@@ -96,8 +99,15 @@ impl Draw<'_> {
         self.cpu_m = pick(self.rng, &[0, 10, 100, 500]);
         let by_cpu = self.shape.node_cpu_m.checked_div(self.cpu_m).unwrap_or(u64::MAX);
         let per_node = by_cpu.min(u64::from(self.shape.node_pods)) as u32;
-        let room = left * per_node * 6 / 10;
-        self.deployments = self.rng.random_range(1..=8).min(room.max(1));
+        self.deployments = self.rng.random_range(1..=8);
+        // Some seeds fill the cluster, but for what rollouts and bare pods need besides.
+        let room = if self.rng.random_bool(0.25) {
+            (workers * per_node).saturating_sub(self.deployments * 3 + 8) * 9 / 10
+        } else {
+            left * per_node * 6 / 10
+        };
+        let room = room.min(PODS.max(workers * 20)).max(1);
+        self.deployments = self.deployments.min(room);
         self.replicas = (room / self.deployments).clamp(1, 500);
     }
 
