@@ -21,7 +21,7 @@ const BUDGETS: [(&str, &str, u32, &[&str]); 22] = [
     ("capacity-not-freed", "mixed", 80, &["workers=1", "faults=0"]),
     ("usage-drift", "workloads", 80, &[]),
     ("report-of-another", "workloads", 80, &[]),
-    ("clock-in-turn", "registers", 10, &[]),
+    ("clock-in-turn", "registers", 300, &[]),
     ("dry-run-done", "registers", 10, &[]),
     ("revision-not-compared", "registers", 80, &["ops=60"]),
     ("retry-done-again", "registers", 300, &["faults=40", "ops=60"]),
