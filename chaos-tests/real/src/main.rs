@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use kontiki_chaos_plan::{Plan, Play, check, plan::generate::generate};
+use kontiki_chaos_plan::{Plan, Play, Run, check, plan::generate::generate};
 use kontiki_chaos_real::{Cluster, Real, Setup, ground, play::options, truth};
 
 /// Plays plans with real processes. Needs root; gives back everything that it takes of the machine.
@@ -24,7 +24,7 @@ enum Command {
     Play {
         /// The plan's file.
         plan: PathBuf,
-        /// Keep the whole history here, as JSON.
+        /// Keep the whole history here, as JSON, and the processes' logs beside it.
         #[arg(long)]
         out: Option<PathBuf>,
         #[command(flatten)]
@@ -46,6 +46,17 @@ enum Command {
         out: PathBuf,
         #[command(flatten)]
         what: What,
+    },
+    /// Judge a history that was kept, again.
+    Judge {
+        /// The history.
+        history: PathBuf,
+        /// Print the entries of the log from this one ...
+        #[arg(long)]
+        first: Option<u64>,
+        /// ... to this one.
+        #[arg(long, default_value_t = u64::MAX)]
+        last: u64,
     },
     /// Start a cluster and leave it running until SIGINT or SIGTERM.
     Hold {
@@ -120,6 +131,7 @@ fn run() -> anyhow::Result<()> {
                 played += 1;
                 if play(&plan, &what, Some(&history))? {
                     std::fs::remove_file(&history)?;
+                    std::fs::remove_dir_all(history.with_extension("logs"))?;
                 } else {
                     println!("   replay: kontiki-chaos-real play {}", file.display());
                     failed.push(seed);
@@ -127,6 +139,17 @@ fn run() -> anyhow::Result<()> {
             }
             println!("{played} seeds, {} failed: {failed:?}", failed.len());
             anyhow::ensure!(failed.is_empty(), "runs failed");
+            Ok(())
+        }
+        Command::Judge { history, first, last } => {
+            let run: Run = serde_json::from_slice(&std::fs::read(&history)?)?;
+            for entry in
+                run.log.iter().filter(|entry| first.is_some_and(|n| (n..=last).contains(&entry.index)))
+            {
+                let decoded = kontiki_actors::Entry::decode(&entry.bytes);
+                println!("{} term {}: {decoded:#?}", entry.index, entry.term);
+            }
+            anyhow::ensure!(judge(&run), "the run failed");
             Ok(())
         }
         Command::Hold { what, controllers, workers } => {
@@ -149,7 +172,8 @@ fn run() -> anyhow::Result<()> {
 
 /// Plays a plan, judges the run and says both. Answers whether it passed.
 fn play(plan: &Plan, what: &What, out: Option<&Path>) -> anyhow::Result<bool> {
-    let mut real = Real { setup: what.setup()?, program: std::env::current_exe()?, tell: true };
+    let logs = out.map(|out| out.with_extension("logs"));
+    let mut real = Real { setup: what.setup()?, program: std::env::current_exe()?, tell: true, logs };
     let run = real.play(plan)?;
     if let Some(out) = out {
         std::fs::write(out, serde_json::to_vec(&run)?)?;
@@ -158,11 +182,16 @@ fn play(plan: &Plan, what: &What, out: Option<&Path>) -> anyhow::Result<bool> {
         let what = fault.skipped.as_deref().unwrap_or(if fault.bit { "bit" } else { "did not bite" });
         println!("   fault {} (kind {}) on {}: {what}", fault.event, fault.number, fault.hit.join(", "));
     }
-    let judgements = check::judge_all(&run);
+    Ok(judge(&run))
+}
+
+/// Says every verdict that is no pass. Answers whether there is none.
+fn judge(run: &Run) -> bool {
+    let judgements = check::judge_all(run);
     for judgement in judgements.iter().filter(|judgement| !judgement.verdict.passed()) {
         println!("   {}: {:?}", judgement.check, judgement.verdict);
     }
     let failed = check::first_failure(&judgements).is_some();
     println!("   {} checks: {}", judgements.len(), if failed { "FAILED" } else { "passed" });
-    Ok(!failed)
+    !failed
 }

@@ -261,6 +261,13 @@ impl Host {
         }
     }
 
+    /// Takes back all that a fault that failed half-way did to the process.
+    pub fn forgive(&self, hold: Hold) -> anyhow::Result<()> {
+        self.state.lock().claims.retain(|_, by| *by != hold);
+        self.let_go(hold);
+        self.let_up(hold)
+    }
+
     /// Its data is damaged from now on.
     pub fn rots(&self) {
         self.state.lock().rots = true;

@@ -18,8 +18,9 @@ use std::{
 };
 
 use kontiki_chaos_plan::{
+    Plan,
     history::{Broken, FaultRecord},
-    plan::{Fault, FaultKind, Target},
+    plan::{Fault, FaultKind, Target, What},
 };
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -46,6 +47,8 @@ pub struct Field {
     pub runtime: Handle,
     /// The plan's seed.
     pub seed: u64,
+    /// Whether a process may end by itself: something was planned that it must not survive.
+    pub may_end: bool,
     ended: AtomicBool,
     broken: Mutex<Vec<Broken>>,
 }
@@ -71,8 +74,13 @@ impl Field {
         reigns: Arc<Reigns>,
         clock: Clock,
         runtime: Handle,
-        seed: u64,
+        plan: &Plan,
     ) -> Field {
+        let seed = plan.seed;
+        let may_end = plan.events.iter().any(|event| match &event.what {
+            What::Fault(fault) => must_end(&fault.kind),
+            What::Op { .. } => false,
+        });
         Field {
             cluster,
             truth,
@@ -80,6 +88,7 @@ impl Field {
             clock,
             runtime,
             seed,
+            may_end,
             ended: AtomicBool::new(false),
             broken: Mutex::default(),
         }
@@ -149,11 +158,34 @@ impl Field {
         let doing = Doing { field: self, hosts, hold: event, lasts: Duration::from_millis(fault.for_ms) };
         let (bit, skipped) = match doing.play(&fault.kind) {
             Ok(bit) => (bit, None),
-            Err(error) => (false, Some(format!("{error:#}"))),
+            Err(error) => {
+                for host in &doing.hosts {
+                    if let Err(error) = host.forgive(event) {
+                        self.broken("harness", format!("{}: {error:#}", host.name));
+                    }
+                }
+                (false, Some(format!("{error:#}")))
+            }
         };
         let (until_ns, number) = (self.clock.now_ns(), fault.kind.number());
         FaultRecord { event, number, hit, from_ns, until_ns, bit, skipped }
     }
+}
+
+/// Whether a process that it hits has to end rather than go on: a failed fsync, damaged data, no memory. And one that was taken out
+/// of the cluster.
+fn must_end(kind: &FaultKind) -> bool {
+    use FaultKind::{BitRot, DiskError, DiskLost, FileLimit, MemberReplaced, MemoryLimit, PowerCut};
+    matches!(
+        kind,
+        BitRot { .. }
+            | DiskError
+            | DiskLost
+            | FileLimit { .. }
+            | MemberReplaced
+            | MemoryLimit { .. }
+            | PowerCut
+    )
 }
 
 impl Doing<'_> {

@@ -7,7 +7,7 @@ mod settle;
 mod tend;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -41,6 +41,8 @@ pub struct Real {
     pub program: PathBuf,
     /// Say what happens while it happens.
     pub tell: bool,
+    /// Keep the logs of all processes in this folder.
+    pub logs: Option<PathBuf>,
 }
 
 impl Play for Real {
@@ -60,8 +62,22 @@ impl Play for Real {
             plan.shape.workers,
             started.elapsed().as_secs_f64()
         ));
-        self.go(plan, &cluster)
+        let run = self.go(plan, &cluster);
+        if let Some(logs) = &self.logs {
+            keep(&cluster.dir().join("logs"), logs)?;
+        }
+        run
     }
+}
+
+/// Copies the files of a folder.
+fn keep(from: &Path, to: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
 }
 
 impl Real {
@@ -81,14 +97,8 @@ impl Real {
         let container = vec![self.program.to_string_lossy().into_owned(), "container".into()];
         let socket = socket.to_string_lossy().into_owned();
         let book = Arc::new(Book::new(clock, cluster.identity()?, addresses, container, socket));
-        let field = Field::new(
-            cluster.clone(),
-            truth.clone(),
-            reigns.clone(),
-            clock,
-            runtime.handle().clone(),
-            plan.seed,
-        );
+        let field =
+            Field::new(cluster.clone(), truth.clone(), reigns.clone(), clock, runtime.handle().clone(), plan);
         let mut clients = Clients::new(book.clone());
         let faults = std::thread::scope(|scope| {
             let mut doing = Vec::new();

@@ -11,6 +11,9 @@ pub(super) fn tend(field: &Field) -> anyhow::Result<()> {
         if words.contains("panicked") {
             field.broken("B5", format!("{} panicked: {words}", host.name));
         }
+        if !field.may_end {
+            field.broken("B5", format!("{} ended by itself: {words}", host.name));
+        }
         if host.take_rot() {
             eprintln!("      {} has damaged data and is replaced", host.name);
             host.crash(usize::MAX);
