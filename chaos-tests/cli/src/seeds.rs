@@ -1,0 +1,212 @@
+//! Many seeds, in several processes at once.
+
+use std::{
+    path::PathBuf,
+    process::Command,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use clap::Args;
+use kontiki_chaos_plan::{
+    Layer,
+    check::coverage::{Coverage, Required},
+    ledger::Campaign,
+    plan::generate::generate,
+};
+
+use crate::{
+    children::{self, Job},
+    layers,
+    outcome::Line,
+    say::Progress,
+};
+
+/// Seeds of one process.
+const BATCH: u64 = 8;
+/// So many failing seeds are told in full.
+const TOLD: usize = 10;
+
+/// Arguments of `seeds`.
+#[derive(Debug, Args)]
+pub(crate) struct SeedsArgs {
+    /// The layer.
+    #[arg(long, value_parser = layers::parse)]
+    layer: Layer,
+    /// The first seed [default: the time, so that each run tries others].
+    #[arg(long)]
+    from: Option<u64>,
+    /// How many; without it as many as the time allows.
+    #[arg(long)]
+    count: Option<u64>,
+    /// Begin none after so many minutes.
+    #[arg(long, default_value_t = 5.0)]
+    minutes: f64,
+    /// Processes at once [default: one per processor].
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Plans of runs that failed are kept here.
+    #[arg(long, default_value = "target/chaos")]
+    out: PathBuf,
+    /// Append a line to this ledger.
+    #[arg(long)]
+    ledger: Option<PathBuf>,
+    /// Every fault kind of the layer and every pair of the core kinds must have had an effect.
+    #[arg(long)]
+    coverage: bool,
+}
+
+/// What is known so far.
+struct Sum {
+    campaign: Campaign,
+    coverage: Coverage,
+    failures: Vec<u64>,
+    progress: Progress,
+    simulated_ms: u64,
+    runs: u64,
+}
+
+pub(crate) fn seeds(args: &SeedsArgs) -> anyhow::Result<bool> {
+    let begun = Instant::now();
+    let end = begun + Duration::from_secs_f64(args.minutes.max(0.0) * 60.0);
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let from = args.from.unwrap_or(seconds.saturating_mul(1000));
+    let last = args.count.map_or(u64::MAX, |count| from.saturating_add(count));
+    let jobs = args.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    std::fs::create_dir_all(&args.out)?;
+    let sum = Mutex::new(Sum {
+        campaign: Campaign::new(&commit(), &day(seconds), args.layer, from),
+        coverage: Coverage::default(),
+        failures: Vec::new(),
+        progress: Progress::new(),
+        simulated_ms: 0,
+        runs: 0,
+    });
+    let next = AtomicU64::new(from);
+    let work = || -> anyhow::Result<()> {
+        while Instant::now() < end {
+            let first = next.fetch_add(BATCH, Ordering::Relaxed);
+            if first >= last {
+                break;
+            }
+            let count = BATCH.min(last - first);
+            let job = Job { layer: args.layer, from: first, count, first: false, defect: None };
+            children::play(&job, |line| hear(&sum, args, begun, line))?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| -> anyhow::Result<()> {
+        let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(work)).collect();
+        for worker in workers {
+            worker.join().unwrap_or_else(|_| anyhow::bail!("a thread of the harness failed"))?;
+        }
+        Ok(())
+    })?;
+    let mut sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    sum.campaign.wall_ms = begun.elapsed().as_millis() as u64;
+    sum.campaign.failed_seeds.clone_from(&sum.failures);
+    if let Some(ledger) = &args.ledger {
+        sum.campaign.append(ledger)?;
+    }
+    let missing = if args.coverage {
+        sum.coverage.missing(&Required::of(&layers::faults(args.layer), &[]))
+    } else {
+        Vec::new()
+    };
+    missing.iter().for_each(|words| sum.progress.say(&format!("not exercised: {words}")));
+    let summary = summary(&sum, begun.elapsed());
+    sum.progress.say(&summary);
+    Ok(sum.failures.is_empty() && missing.is_empty() && sum.campaign.unknown == 0 && sum.runs > 0)
+}
+
+fn hear(sum: &Mutex<Sum>, args: &SeedsArgs, begun: Instant, line: Line) {
+    let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+    match line {
+        Line::Begins { .. } => {}
+        Line::Judged { seed, simulated_ms, failure } => {
+            sum.runs += 1;
+            sum.simulated_ms += simulated_ms;
+            if let Some(failure) = failure {
+                sum.failures.push(seed);
+                let file = args.out.join(format!("{}-{seed}.jsonl", layers::name(args.layer)));
+                let plan = generate(seed, &layers::options(args.layer, seed));
+                let kept = std::fs::write(&file, plan.to_lines());
+                if sum.failures.len() <= TOLD {
+                    let words = format!(
+                        "seed {seed}: {}: {:?}\n  replay: kontiki-chaos play --layer {} {}",
+                        failure.check,
+                        failure.verdict,
+                        layers::name(args.layer),
+                        kept.map_or_else(|_| seed.to_string(), |()| file.display().to_string()),
+                    );
+                    sum.progress.say(&words);
+                }
+            }
+            let words = summary(&sum, begun.elapsed());
+            sum.progress.now(&words);
+        }
+        Line::Over { campaign, coverage } => {
+            sum.campaign.merge(&campaign);
+            sum.coverage.merge(&coverage);
+        }
+    }
+}
+
+fn summary(sum: &Sum, wall: Duration) -> String {
+    let hours = sum.simulated_ms as f64 / 3.6e6;
+    let speed = sum.simulated_ms as f64 / 1000.0 / wall.as_secs_f64().max(0.001);
+    let campaign = &sum.campaign;
+    format!(
+        "{:?}: {} runs, {} failed; {hours:.2} cluster-hours in {:.0} s ({speed:.0}x); {} operations, {} watch events, {} faults \
+         of {} kinds that bit",
+        campaign.layer,
+        sum.runs,
+        sum.failures.len(),
+        wall.as_secs_f64(),
+        campaign.ops,
+        campaign.watch_events,
+        campaign.bit,
+        sum.coverage.kinds.len(),
+    )
+}
+
+/// The commit that is tested, as far as git knows.
+fn commit() -> String {
+    let output = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output();
+    let text = output
+        .ok()
+        .filter(|o| o.status.success())
+        .map(|o| String::from_utf8_lossy(&o.stdout).trim().to_string());
+    text.unwrap_or_else(|| "unknown".into())
+}
+
+/// The day of a Unix time (UTC), by the civil calendar.
+fn day(seconds: u64) -> String {
+    // Howard Hinnant's algorithm, days_from_civil inverted: https://howardhinnant.github.io/date_algorithms.html
+    let days = (seconds / 86_400) as i64 + 719_468;
+    let era = days.div_euclid(146_097);
+    let of_era = days.rem_euclid(146_097);
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        assert_eq!(day(0), "1970-01-01");
+        assert_eq!(day(951_782_400), "2000-02-29");
+        assert_eq!(day(1_795_219_200), "2026-11-21");
+    }
+}
