@@ -9,6 +9,7 @@ mod status;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
@@ -76,6 +77,8 @@ struct Inner {
     space: Arc<Space>,
     counters: Arc<Counters>,
     proposals: mpsc::Sender<propose::Request>,
+    /// Counts how often the proposers began again.
+    epoch: AtomicU64,
     service: Service,
     failure: watch::Sender<Option<String>>,
     stop: CancellationToken,
@@ -150,6 +153,7 @@ impl Node {
             space: space.clone(),
             counters: counters.clone(),
             proposals,
+            epoch: AtomicU64::new(0),
             service,
             failure: watch::Sender::new(None),
             stop: stop.clone(),

@@ -2,7 +2,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use openraft::errors::{ClientWriteError, ForwardToLeader};
@@ -14,9 +15,6 @@ use crate::fold::LogPosition;
 use crate::space::Room;
 use crate::types::{Answer, Payload, Raft, Types, leader_of_term, term_of};
 use crate::wire::MemberInfo;
-
-/// Proposals taken from the queue at once.
-const BATCH: usize = 256;
 
 /// Why a proposal has no position in the log. Only `Unknown` may still get one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +52,18 @@ pub enum ProposeError {
 pub(super) struct Request {
     payload: Bytes,
     term: u64,
-    done: oneshot::Sender<ClientWriteResult<Types>>,
+    /// How often the proposer had begun again, if it was decided on those before it.
+    epoch: Option<u64>,
+    done: oneshot::Sender<Handed>,
+}
+
+/// What the consensus said of a proposal when it looked at it.
+#[derive(Debug)]
+enum Handed {
+    /// Refused, or done already.
+    Settled(ClientWriteResult<Types>),
+    /// It is in the log; what becomes of it comes here.
+    Taken(oneshot::Receiver<ClientWriteResult<Types>>),
 }
 
 /// The outcome of a proposal. It goes on when this is dropped.
@@ -67,7 +76,8 @@ pub struct Proposal {
 #[derive(Debug)]
 enum State {
     Refused(Option<ProposeError>),
-    Pending(oneshot::Receiver<ClientWriteResult<Types>>),
+    Queued(oneshot::Receiver<Handed>),
+    Taken(oneshot::Receiver<ClientWriteResult<Types>>),
 }
 
 fn not_leader(forward: ForwardToLeader<Types>) -> ProposeError {
@@ -79,18 +89,31 @@ impl Future for Proposal {
     type Output = Result<LogPosition, ProposeError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let pending = match &mut self.state {
-            State::Refused(error) => return Poll::Ready(Err(error.take().unwrap_or(ProposeError::Unknown))),
-            State::Pending(pending) => pending,
-        };
-        Pin::new(pending).poll(context).map(|answer| match answer {
-            Ok(Ok(response)) => {
-                Ok(LogPosition { term: term_of(&response.log_id), index: response.log_id.index })
+        loop {
+            match &mut self.state {
+                State::Refused(error) => {
+                    return Poll::Ready(Err(error.take().unwrap_or(ProposeError::Unknown)));
+                }
+                State::Queued(queued) => match ready!(Pin::new(queued).poll(context)) {
+                    Ok(Handed::Settled(result)) => return Poll::Ready(outcome(result)),
+                    Ok(Handed::Taken(taken)) => self.state = State::Taken(taken),
+                    Err(_) => return Poll::Ready(Err(ProposeError::Unknown)),
+                },
+                State::Taken(taken) => {
+                    let answer = ready!(Pin::new(taken).poll(context));
+                    // Dropped without an answer: the consensus stopped with it in hand.
+                    return Poll::Ready(answer.map_or(Err(ProposeError::Unknown), outcome));
+                }
             }
-            Ok(Err(ClientWriteError::ForwardToLeader(forward))) => Err(not_leader(forward)),
-            // Dropped without an answer: the consensus stopped with it in hand.
-            Ok(Err(_)) | Err(_) => Err(ProposeError::Unknown),
-        })
+        }
+    }
+}
+
+fn outcome(result: ClientWriteResult<Types>) -> Result<LogPosition, ProposeError> {
+    match result {
+        Ok(response) => Ok(LogPosition { term: term_of(&response.log_id), index: response.log_id.index }),
+        Err(ClientWriteError::ForwardToLeader(forward)) => Err(not_leader(forward)),
+        Err(_) => Err(ProposeError::Unknown),
     }
 }
 
@@ -98,6 +121,17 @@ impl Node {
     /// Proposes a payload as the leader of `term`. Returns at once: proposals of one caller enter the log in the order of its calls.
     /// Refused unless this node still leads that very term when the log takes it. The future resolves when the payload is folded here.
     pub fn propose(&self, payload: Bytes, term: u64) -> Proposal {
+        self.queue(payload, term, None)
+    }
+
+    /// The same for a payload that was decided on those before it. Once one is refused, all later ones of that term are, too, until
+    /// [`Node::begin_again`]: a leader that loses its majority for a moment and stays the leader of its term would else take a
+    /// proposal without those on which it was decided.
+    pub fn propose_next(&self, payload: Bytes, term: u64) -> Proposal {
+        self.queue(payload, term, Some(self.inner.epoch.load(Ordering::Acquire)))
+    }
+
+    fn queue(&self, payload: Bytes, term: u64, epoch: Option<u64>) -> Proposal {
         let inner = &self.inner;
         let refused = |error| Proposal { state: State::Refused(Some(error)) };
         let (bytes, limit) = (payload.len(), inner.limits.payload_bytes);
@@ -108,25 +142,47 @@ impl Node {
             return refused(ProposeError::StorageFull);
         }
         let (done, pending) = oneshot::channel();
-        match inner.proposals.try_send(Request { payload, term, done }) {
-            Ok(()) => Proposal { state: State::Pending(pending) },
+        match inner.proposals.try_send(Request { payload, term, epoch, done }) {
+            Ok(()) => Proposal { state: State::Queued(pending) },
             Err(mpsc::error::TrySendError::Full(_)) => refused(ProposeError::Busy),
             Err(mpsc::error::TrySendError::Closed(_)) => refused(ProposeError::Shutdown),
         }
     }
+
+    /// The proposer knows what was refused and has nothing on its way: from now on its proposals are taken again.
+    pub fn begin_again(&self) {
+        self.inner.epoch.fetch_add(1, Ordering::AcqRel);
+    }
 }
 
-/// Takes the queued proposals to the consensus, in order.
+/// Takes the queued proposals to the consensus, in order. One that was decided on those before it goes only after the consensus has
+/// looked at them: it refuses while its lease has run out, and takes again in the same term when a majority answers.
 pub(super) async fn feed(raft: Raft, mut requests: mpsc::Receiver<Request>) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while requests.recv_many(&mut batch, BATCH).await > 0 {
-        for Request { payload, term, done } in batch.drain(..) {
-            let write =
-                raft.write(Payload(payload)).with_leader(leader_of_term(term)).responder(Answer(done));
-            if write.await.is_err() {
-                // The consensus stopped; whoever waits learns it from the dropped answer.
-                return;
-            }
+    let mut refused = None;
+    while let Some(Request { payload, term, epoch, done }) = requests.recv().await {
+        let chain = epoch.map(|epoch| (term, epoch));
+        if chain.is_some() && refused == chain {
+            let gap = ClientWriteError::ForwardToLeader(ForwardToLeader::empty());
+            let _ = done.send(Handed::Settled(Err(gap)));
+            continue;
         }
+        let (answer, mut result) = oneshot::channel();
+        let write = raft.write(Payload(payload)).with_leader(leader_of_term(term)).responder(Answer(answer));
+        // It answers in order: when it answers the second, it has looked at the first.
+        if write.await.is_err() || (chain.is_some() && raft.with_raft_state(|_| ()).await.is_err()) {
+            // The consensus stopped; whoever waits learns it from the dropped answer.
+            return;
+        }
+        let handed = match result.try_recv() {
+            Ok(result) => {
+                if result.is_err() {
+                    refused = chain;
+                }
+                Handed::Settled(result)
+            }
+            Err(_) => Handed::Taken(result),
+        };
+        // Nobody may be waiting any more.
+        let _ = done.send(handed);
     }
 }

@@ -7,4 +7,5 @@ mod full_disk;
 mod harness;
 mod identity;
 mod membership;
+mod order;
 mod snapshots;

@@ -23,7 +23,7 @@ pub(crate) trait Consensus: Send + Sync + 'static {
     fn view(&self) -> State;
 
     /// Proposes an entry as the leader of a term. An error: it was not taken and never will be. Entries that are taken enter the
-    /// log in the order of the calls.
+    /// log in the order of the calls, and after one that was not taken none is until `catch_up` has come true.
     fn propose(&self, entry: Vec<u8>, term: u64) -> Result<Settled, ProposeError>;
 
     /// Whether this controller leads that very term, which a majority says after this call.
@@ -52,7 +52,7 @@ impl Consensus for Live {
     }
 
     fn propose(&self, entry: Vec<u8>, term: u64) -> Result<Settled, ProposeError> {
-        let mut proposal = self.node.propose(entry.into(), term);
+        let mut proposal = self.node.propose_next(entry.into(), term);
         // What is refused is refused at once.
         match (&mut proposal).now_or_never() {
             Some(Err(error)) => Err(error),
@@ -79,7 +79,9 @@ impl Consensus for Live {
                 Ok(index) => node.wait_applied(index, CATCH_UP).await.is_ok(),
                 Err(_) => false,
             };
-            if !caught_up {
+            if caught_up {
+                node.begin_again();
+            } else {
                 tokio::time::sleep(PAUSE).await;
             }
             caught_up
