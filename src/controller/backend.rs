@@ -146,6 +146,8 @@ impl Local {
             };
             match answer {
                 Ok(outcome) => return Ok(outcome),
+                // An earlier attempt may have been done: a refusal of this one is none of the write.
+                Err(StageError::Overloaded | StageError::StorageFull(_)) if unknown => {}
                 Err(StageError::Overloaded) => return Err(Unavailable::Overloaded),
                 Err(error @ StageError::StorageFull(_)) => {
                     return Err(Unavailable::NoQuorum { reason: error.to_string() });
