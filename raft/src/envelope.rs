@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kontiki_hooks::{Defect, planted};
 use openraft::entry::RaftEntry;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -119,7 +120,7 @@ fn unseal(mut bytes: Bytes) -> Result<(Kind, Bytes), EnvelopeError> {
     if length > MAX_BODY || bytes.len() != length {
         return Err(EnvelopeError::Length { found: bytes.len(), expected: length });
     }
-    if checksum(kind, &bytes) != crc {
+    if checksum(kind, &bytes) != crc && !planted(Defect::ChecksumIgnored) {
         return Err(EnvelopeError::Checksum);
     }
     let kind = Kind::from_byte(kind).ok_or(EnvelopeError::Kind { found: kind, expected: "a known kind" })?;

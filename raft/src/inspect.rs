@@ -1,7 +1,7 @@
 //! What a stopped node has stored, for people and tests: read without opening it for writing, so that nothing changes.
 
-use std::{fs, io};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use openraft::entry::RaftEntry;
 use rocksdb::{DB, IteratorMode, Options};

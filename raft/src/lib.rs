@@ -36,5 +36,5 @@ pub use node::{
 };
 pub use scope::{Scope, spawn};
 pub use space::{Probe, Room, free_bytes};
-pub use stored::{entry_position, stored_position};
+pub use stored::{entry_payload, entry_position, stored_position, vote_term};
 pub use wire::{Caller, CallerOf, MemberInfo, PeerDialer, Purpose, RaftService};

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use kontiki_hooks::{Defect, planted};
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot};
@@ -166,12 +167,21 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> io::Result<()> {
-        self.shared.tail.write().truncate_after(last_log_id);
-        self.send(Task::Truncate { from: last_log_id.map_or(0, |id| id.index + 1) }).await
+        let last = {
+            let mut tail = self.shared.tail.write();
+            let last = tail.last();
+            tail.truncate_after(last_log_id);
+            last
+        };
+        let end = last.filter(|_| planted(Defect::TruncateOffByOne)).map_or(u64::MAX, |last| last.index);
+        self.send(Task::Truncate { from: last_log_id.map_or(0, |id| id.index + 1), end }).await
     }
 
     async fn purge(&mut self, log_id: LogId) -> io::Result<()> {
-        if let Some(durable) = &self.durable_state {
+        let committed = *self.shared.committed.read();
+        let ahead = committed.filter(|id| planted(Defect::PurgeAheadOfFlush) && *id > log_id);
+        let log_id = ahead.unwrap_or(log_id);
+        if let Some(durable) = self.durable_state.as_ref().filter(|_| ahead.is_none()) {
             let durable = durable();
             if durable < Some(log_id.index) {
                 let text = format!(

@@ -31,6 +31,7 @@ pub(super) enum Task {
     Committed(LogId),
     Truncate {
         from: u64,
+        end: u64,
     },
     Purge {
         from: u64,
@@ -73,9 +74,8 @@ impl Batch {
             Task::Committed(id) => {
                 self.operations.put(meta, database::COMMITTED, envelope::seal_position(&id));
             }
-            Task::Truncate { from } => {
-                let from = from + u64::from(planted(Defect::TruncateOffByOne));
-                self.operations.delete_range(log, database::key(from), database::key(u64::MAX));
+            Task::Truncate { from, end } => {
+                self.operations.delete_range(log, database::key(from), database::key(end));
             }
             Task::Purge { from, upto } => {
                 // The position first: a log that starts later than it says would be a hole.

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::Duration;
 
+use kontiki_hooks::{Defect, planted};
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{ChangeMembers, RaftMetrics, ServerState};
 use tokio::time::Instant;
 
+use super::status::is_joint;
 use super::{Member, Node};
 use crate::types::{Seat, Types};
 use crate::wire::MemberInfo;
@@ -105,7 +107,8 @@ impl Node {
             let Some(member) = members.iter().find(|member| member.info.id == id) else {
                 return refused(format!("there is no controller {id}: add it as a learner first"));
             };
-            if member.voter {
+            // A change that was cut short has given it its vote, but the old voters still have a say of their own.
+            if member.voter && (!is_joint(&metrics) || planted(Defect::JointLeft)) {
                 return Ok(());
             }
             if member.matched.is_some() && member.lag.is_some_and(|lag| lag <= CAUGHT_UP) {
@@ -193,6 +196,22 @@ impl Node {
             return Err(ChangeError::NotLeader { leader: self.inner.leadership.now().leader });
         }
         Ok(metrics)
+    }
+
+    /// Ends a change of voters whose leader was lost between its two steps: until then both the old and the new voters must have a
+    /// majority, so that the loss of one can stop the cluster.
+    pub(super) async fn finish_change(&self) {
+        let raft = self.inner.raft.clone();
+        let none = Change::AddVoterIds(BTreeSet::new());
+        // Those that lose their vote were removed, as only removing takes votes.
+        let finished =
+            bounded(async move { raft.change_membership(none, false).await.map(drop).map_err(failed) });
+        match finished.await {
+            Ok(()) => tracing::info!("ended a change of members that a lost leader had begun"),
+            Err(error) => {
+                tracing::warn!(%error, "a change of members that a lost leader had begun is not ended yet")
+            }
+        }
     }
 
     async fn change(&self, change: Change) -> Result<(), ChangeError> {

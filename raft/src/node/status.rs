@@ -93,6 +93,8 @@ pub struct Status {
     pub purged: Option<u64>,
     /// All members.
     pub members: Vec<Member>,
+    /// The voters are being changed: both the old and the new ones must agree to everything.
+    pub joint: bool,
     /// The leader hears a majority; on others: there is a leader.
     pub quorum_ok: bool,
     /// Whether its disk has room.
@@ -101,6 +103,11 @@ pub struct Status {
     pub work: Work,
     /// Why it died, if it did.
     pub failure: Option<String>,
+}
+
+/// Whether the voters are being changed.
+pub(super) fn is_joint(metrics: &RaftMetrics<Types>) -> bool {
+    metrics.membership_config.membership().get_joint_config().len() > 1
 }
 
 impl Node {
@@ -132,6 +139,7 @@ impl Node {
             snapshot: metrics.snapshot.map(|id| id.index),
             purged: metrics.purged.map(|id| id.index),
             members: self.members(&metrics),
+            joint: is_joint(&metrics),
             quorum_ok,
             room: inner.space.room(),
             work: Work::from(&*inner.counters),
