@@ -115,8 +115,10 @@ impl Cluster {
         Ok(())
     }
 
-    fn count_voters(&self) {
-        let voters = self.slots.iter().map(|slot| (slot.member.id, slot.member.machine.disk.clone()));
+    /// Tells the observer whose disks count.
+    pub fn count_voters(&self) {
+        let disk = |slot: &Slot| Some(slot.member.machine.disk.clone()).filter(|_| !slot.rotten);
+        let voters = self.slots.iter().map(|slot| (slot.member.id, disk(slot)));
         self.observer.set_voters(voters.collect());
     }
 
@@ -131,6 +133,9 @@ impl Cluster {
         match started {
             Ok(Ok(())) => {
                 self.handles.lock()[n] = slot.member.running.clone().map(|running| (id, running));
+                if slot.rotten {
+                    self.observer.opened(id, &slot.member.machine.disk);
+                }
                 self.follow(n);
             }
             Ok(Err(error)) => self.did_not_start(n, &error),

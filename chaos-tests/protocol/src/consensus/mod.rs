@@ -18,5 +18,5 @@ mod play;
 
 pub use generate::generate;
 pub use node::{Member, Running, Setup};
-pub use observer::Observer;
+pub use observer::{Observer, Voters};
 pub use play::{Outcome, play};

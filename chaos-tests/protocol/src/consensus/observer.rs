@@ -16,8 +16,8 @@ use crate::trace::Trace;
 /// No more violations than this are kept: the first one counts.
 const KEPT: usize = 20;
 
-/// A slot's disk, and whether it holds a voter.
-type Voters = Vec<(u64, SimDisk)>;
+/// Each voter's disk; none for one that was damaged on purpose, which had what it said.
+pub type Voters = Vec<(u64, Option<SimDisk>)>;
 
 #[derive(Default)]
 struct Known {
@@ -129,7 +129,8 @@ impl Observer {
         }
         let voters = self.voters.lock();
         let path = super::Member::log_path();
-        let holds = |disk: &SimDisk| {
+        let holds = |disk: &Option<SimDisk>| {
+            let Some(disk) = disk else { return true };
             let entry = disk.durable(&path, 0, &index.to_be_bytes());
             if let Some(entry) = entry {
                 return kontiki_raft::entry_position(entry) == Some(LogPosition { term, index });
@@ -197,8 +198,48 @@ impl Observer {
         }
     }
 
+    /// A disk whose bits were flipped was opened without complaint: whatever its log holds must be what was agreed on.
+    pub fn opened(&self, node: u64, disk: &SimDisk) {
+        let path = super::Member::log_path();
+        let known = self.known.lock();
+        let wrong = known.log.iter().find_map(|(index, (term, write, _))| {
+            let stored = disk.durable(&path, 0, &index.to_be_bytes())?;
+            let found = kontiki_raft::entry_payload(stored.clone()).and_then(|payload| Write::decode(&payload));
+            // An entry of another term is one that was never agreed on.
+            let same_term = kontiki_raft::entry_position(stored).is_none_or(|position| position.term == *term);
+            (same_term && found != Some(*write))
+                .then(|| format!("node {node} opened its damaged log, where entry {index} is {found:?} instead of {write:?}"))
+        });
+        drop(known);
+        if let Some(words) = wrong {
+            self.broken("B7", words);
+        }
+    }
+
+    /// A8: who voted for a leader has it on its disk.
+    fn voted_on_a_majority(&self, node: u64, term: u64) {
+        if self.changing.load(Ordering::Relaxed) {
+            return;
+        }
+        let path = super::Member::log_path();
+        let voted = |disk: &Option<SimDisk>| {
+            let Some(disk) = disk else { return true };
+            disk.durable(&path, 1, b"vote").and_then(kontiki_raft::vote_term) >= Some(term)
+        };
+        let voters = self.voters.lock();
+        let count = voters.iter().filter(|(_, disk)| voted(disk)).count();
+        let words =
+            format!("node {node} leads term {term}, but only {count} disks of {} know of it", voters.len());
+        let enough = count * 2 > voters.len();
+        drop(voters);
+        if !enough {
+            self.broken("A8", words);
+        }
+    }
+
     /// A node says that it leads.
     pub fn leads(&self, node: u64, term: u64) {
+        self.voted_on_a_majority(node, term);
         let other = *self.known.lock().leaders.entry(term).or_insert(node);
         if other != node {
             self.broken("A1", format!("nodes {other} and {node} both lead term {term}"));

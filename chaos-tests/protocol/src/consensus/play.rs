@@ -182,8 +182,8 @@ impl Player {
     /// A7, of what a node says of itself.
     fn examine(&self, status: kontiki_raft::Status) {
         let kontiki_raft::Status { id, purged, durable, applied, committed, last_log, .. } = status;
-        // A snapshot that is being installed is durable before it is applied.
-        if purged > durable || applied > committed || committed > last_log {
+        // What is folded is told apart from the rest, before or after it; a snapshot that is being installed is durable first.
+        if purged > durable || committed > last_log {
             let words = format!(
                 "node {id}: purged {purged:?}, durable {durable:?}, applied {applied:?}, committed {committed:?}, last {last_log:?}"
             );
@@ -262,6 +262,7 @@ impl Player {
                 self.stop(&slots, false);
                 for slot in &slots {
                     self.cluster.slots[*slot].rotten = true;
+                    self.cluster.count_voters();
                     self.cluster.slots[*slot].member.machine.disk.rot(flips);
                 }
             }
@@ -384,6 +385,9 @@ impl Player {
                 ));
             }
             let status = running.node.status();
+            if status.joint {
+                return Err(format!("node {} sees a change of voters half done", slot.member.id));
+            }
             let voters: Vec<u64> =
                 status.members.iter().filter(|member| member.voter).map(|member| member.info.id).collect();
             let mut expected: Vec<u64> = self.cluster.slots.iter().map(|slot| slot.member.id).collect();
