@@ -405,11 +405,12 @@ impl Cluster {
     }
 
     fn nonsense(&mut self, n: usize, controllers: &[u32], requests: u32) -> Back {
+        // Not where the clients' registers are: some of it may be understood, such as a DELETE of a whole collection.
         let paths = [
-            "/api/v1/namespaces/default/configmaps",
+            "/api/v1/namespaces/nonsense/configmaps",
             "/api/v1/namespaces/..%2f/pods?limit=-1&continue=%00",
             "/apis/apps/v1/namespaces/default/deployments/none/scale",
-            "/api/v1/namespaces/default/configmaps?watch=true&resourceVersion=minus",
+            "/api/v1/namespaces/nonsense/configmaps?watch=true&resourceVersion=minus",
             "/api/v1/pods?fieldSelector=a%3Db%3Dc&labelSelector=((",
         ];
         let bodies = [
