@@ -45,6 +45,7 @@ fn plans_that_found_bugs_pass() {
 /// Each of the consensus' defects, with the first seed and how many in which it must be found.
 const BUDGETS: &[(Defect, u32, u32)] = &[
     (Defect::AckBeforeFsync, 1, 10),
+    (Defect::VoteNotSynced, 1, 10),
     (Defect::ReadWithoutQuorum, 1, 20),
     (Defect::SnapshotWithoutTable, 1, 40),
     (Defect::PurgeAheadOfFlush, 1, 40),

@@ -154,6 +154,10 @@ impl Cluster {
         running.scope.spawn(async move {
             loop {
                 let now = leadership.borrow_and_update().clone();
+                // Before anything of its term is committed: that would sync the votes, too.
+                if now.leader.as_ref().is_some_and(|leader| leader.id == id) {
+                    observer.elected(id, now.term);
+                }
                 if now.leading {
                     observer.leads(id, now.term);
                 }

@@ -216,8 +216,8 @@ impl Observer {
         }
     }
 
-    /// A8: who voted for a leader has it on its disk.
-    fn voted_on_a_majority(&self, node: u64, term: u64) {
+    /// A8: a node was elected, and who voted for it has that on its disk.
+    pub fn elected(&self, node: u64, term: u64) {
         if self.changing.load(Ordering::Relaxed) {
             return;
         }
@@ -239,7 +239,6 @@ impl Observer {
 
     /// A node says that it leads.
     pub fn leads(&self, node: u64, term: u64) {
-        self.voted_on_a_majority(node, term);
         let other = *self.known.lock().leaders.entry(term).or_insert(node);
         if other != node {
             self.broken("A1", format!("nodes {other} and {node} both lead term {term}"));
