@@ -16,9 +16,11 @@ use crate::controller::{Replica, TABLES};
 
 /// Arguments of `kontiki controller inspect`.
 #[derive(Debug, Args)]
-#[command(after_help = "The controller must not run. Lines: `log` (what is purged, what is known to be committed), one `entry` \
+#[command(
+    after_help = "The controller must not run. Lines: `log` (what is purged, what is known to be committed), one `entry` \
                         for each entry of the log with its payload in base64, `state` (how far it is folded on the disk), and \
-                        one `object` for each object in it.")]
+                        one `object` for each object in it."
+)]
 pub(crate) struct InspectArgs {
     /// The stopped controller's data directory.
     #[arg(long, value_name = "DIR", env = "KONTIKI_DATA_DIR")]
@@ -40,7 +42,9 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     replica.load(&mut stored.records.into_iter().map(Ok)).context("the state")?;
     let state = replica.view();
     let chain: String = state.chain().iter().map(|byte| format!("{byte:02x}")).collect();
-    say(json!({"what": "state", "applied": index(stored.applied), "revision": state.revision(), "chain": chain}))?;
+    say(
+        json!({"what": "state", "applied": index(stored.applied), "revision": state.revision(), "chain": chain}),
+    )?;
     for object in state.iter() {
         let key = &object.key;
         let name = format!("{}/{}/{}", key.kind.info().plural, key.namespace, key.name);

@@ -19,7 +19,8 @@ use kontiki_chaos_plan::{
     report,
 };
 
-const USAGE: &str = "generate SEED [PROFILE [SECONDS]] | judge RUN.json [PAGE.html] | show RUN.json INDEX | ledger [FILE]";
+const USAGE: &str =
+    "generate SEED [PROFILE [SECONDS]] | judge RUN.json [PAGE.html] | show RUN.json INDEX | ledger [FILE]";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -76,7 +77,8 @@ fn judge(path: &Path, page: Option<&Path>) -> anyhow::Result<()> {
     let judgements = judge_all(&run);
     let replay = format!("the plan is in {}", path.display());
     if let Some(page) = page {
-        std::fs::write(page, report::html(&run, &judgements, &replay)).with_context(|| page.display().to_string())?;
+        std::fs::write(page, report::html(&run, &judgements, &replay))
+            .with_context(|| page.display().to_string())?;
     }
     print!("{}", report::text(&run, &judgements, &replay));
     if first_failure(&judgements).is_some() {

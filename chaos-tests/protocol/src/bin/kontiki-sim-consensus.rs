@@ -98,5 +98,5 @@ fn run(plan: &Plan) -> consensus::Outcome {
 /// Takes an option with its value, if it has one, out of the arguments; gives the last of its words.
 fn take(arguments: &mut Vec<String>, name: &str, words: usize) -> Option<String> {
     let at = arguments.iter().position(|argument| argument == name)?;
-    arguments.drain(at..(at + words).min(arguments.len())).last()
+    arguments.drain(at..(at + words).min(arguments.len())).next_back()
 }

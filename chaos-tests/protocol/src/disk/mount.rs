@@ -25,9 +25,12 @@ pub(super) struct Mount {
     pub(super) incarnation: u64,
 }
 
+/// A database, and the version of it that is to be on the disk.
+type Wanted = (Arc<Mutex<Stored>>, u64);
+
 std::thread_local! {
     /// The versions that the running work of a log's writer wants synced.
-    static WANTED: std::cell::RefCell<Option<Vec<(Arc<Mutex<Stored>>, u64)>>> = const { std::cell::RefCell::new(None) };
+    static WANTED: std::cell::RefCell<Option<Vec<Wanted>>> = const { std::cell::RefCell::new(None) };
 }
 
 fn failed(detail: impl Into<String>) -> DiskError {

@@ -287,10 +287,10 @@ impl Net {
                 false => link::RETRANSMIT,
             };
         }
-        if conditions.bytes_per_second > 0 {
-            // In whole kilobytes, so that a few bytes more or less do not change the order of events.
-            let kib = bytes.div_ceil(1024) as u64 * 1024;
-            delay += Duration::from_micros(kib * 1_000_000 / conditions.bytes_per_second);
+        // In whole kilobytes, so that a few bytes more or less do not change the order of events. 0: no bound.
+        let kib = bytes.div_ceil(1024) as u64 * 1024;
+        if let Some(micros) = (kib * 1_000_000).checked_div(conditions.bytes_per_second) {
+            delay += Duration::from_micros(micros);
         }
         Instant::now() + delay
     }

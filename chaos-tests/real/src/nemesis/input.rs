@@ -101,9 +101,9 @@ impl Doing<'_> {
         let sent = Arc::new(AtomicU64::new(0));
         let hold = self.hold;
         let mut tasks = Vec::new();
-        for address in addresses.iter().cloned() {
+        let each = requests as usize / addresses.len().max(1);
+        for address in addresses {
             let (identity, sent) = (identity.clone(), sent.clone());
-            let each = requests as usize / addresses.len().max(1);
             tasks.push(self.field.runtime.spawn(async move {
                 let Ok(rest) = Rest::connect(&identity, &address).await else { return };
                 let calls = (0..each).map(|n| {
