@@ -53,7 +53,7 @@ pub(crate) fn options(layer: Layer, seed: u64) -> Options {
         Layer::L0 if seed % 16 == 5 => {
             Options { duration_ms: 3_600_000, ops_per_s: 0.2, faults_per_minute: 0.5, ..options }
         }
-        Layer::L0 if seed % 16 == 10 => Options { workers: (100, 300), ..options },
+        Layer::L0 if seed % 16 == 10 => Options { workers: (40, 60), duration_ms: 30_000, ..options },
         Layer::L0 => Options { workers: (3, 30), ..options },
         Layer::L1 | Layer::L3 => options,
     }

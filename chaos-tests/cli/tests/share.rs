@@ -1,0 +1,27 @@
+//! The share of the chaos tests that every test run plays: the plans of bugs that were found, and the same seeds each time. Other
+//! seeds are for campaigns (`make chaos`).
+
+use std::process::Command;
+
+fn passes(args: &[&str]) {
+    let output = Command::new(env!("CARGO_BIN_EXE_kontiki-chaos"))
+        .args(args)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+        .output()
+        .expect("kontiki-chaos runs");
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{args:?}: {words}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(words.contains("replayed") || words.contains(" runs, 0 failed"), "{args:?}: {words}");
+}
+
+#[test]
+fn regressions_hold() {
+    passes(&["regressions"]);
+}
+
+#[test]
+fn seeds_pass() {
+    // One layer after the other: each takes all processors.
+    passes(&["seeds", "--layer", "l0", "--from", "1", "--count", "32", "--minutes", "60"]);
+    passes(&["seeds", "--layer", "l1", "--from", "1", "--count", "18", "--minutes", "60"]);
+}
