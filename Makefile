@@ -7,6 +7,10 @@ IMAGE   := $(TARGET)/web-image.tar
 # RocksDB is built once and linked by every selection of packages; see raft/build-rocksdb.sh.
 ROCKSDB := $(abspath $(TARGET))/rocksdb-$(shell sed -n '/name = "librocksdb-sys"/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
 LINKED  := ROCKSDB_LIB_DIR=$(ROCKSDB) ROCKSDB_STATIC=1
+# RUSTFLAGS in the environment would take the place of those in .cargo/config.toml.
+ifdef RUSTFLAGS
+export RUSTFLAGS := $(RUSTFLAGS) --cfg tokio_unstable
+endif
 # Passed on to `kontiki up`: make up UP="--controllers 5 --detach"
 UP      ?=
 
