@@ -159,9 +159,7 @@ impl SimulatedRuntime {
 
     /// How many containers run.
     pub fn running(&self) -> usize {
-        let world = self.lock();
-        let containers = world.pods.values().filter(|pod| pod.alive).flat_map(|pod| pod.containers.values());
-        containers.filter(|played| played.state.phase == ContainerPhase::Running).count()
+        self.lock().pods.values().map(|pod| pod.running().count()).sum()
     }
 
     /// From now on probes of this container (exec and connect) succeed or fail.
