@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kontiki_actors::{Change, Input, Kind, Object, ObjectKey, Request, State, object::Meta};
 
-use super::{Check, Evidence, Finding, Moment, Observer, Verdict, observer};
+use super::{Check, Finding, Moment, Observer, Verdict};
 use crate::Run;
 
 /// C8 for the living, and E7 as far as deletions go.
@@ -18,10 +18,6 @@ impl Check for Causes {
 
     fn invariants(&self) -> &'static [&'static str] {
         &["C8", "E7"]
-    }
-
-    fn judge(&self, evidence: &Evidence<'_>) -> Verdict {
-        observer::judge(evidence, Box::new(Look::default()))
     }
 
     fn observer(&self) -> Option<Box<dyn Observer>> {

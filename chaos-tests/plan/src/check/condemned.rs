@@ -2,7 +2,7 @@
 
 use kontiki_actors::{Input, Kind, Object, State, input::Life};
 
-use super::{Check, Evidence, Moment, Observer, Verdict, hits, observer};
+use super::{Check, Moment, Observer, Verdict, hits};
 use crate::{
     Run,
     history::{FaultRecord, Reign},
@@ -24,10 +24,6 @@ impl Check for Condemned {
 
     fn invariants(&self) -> &'static [&'static str] {
         &["E12"]
-    }
-
-    fn judge(&self, evidence: &Evidence<'_>) -> Verdict {
-        observer::judge(evidence, Box::new(Look::default()))
     }
 
     fn observer(&self) -> Option<Box<dyn Observer>> {

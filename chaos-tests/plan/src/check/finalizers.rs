@@ -3,7 +3,7 @@
 
 use kontiki_actors::{Change, Kind, State};
 
-use super::{Check, Evidence, Finding, Moment, Observer, Verdict, observer};
+use super::{Check, Finding, Moment, Observer, Verdict};
 use crate::Run;
 
 /// C8.
@@ -16,10 +16,6 @@ impl Check for Finalizers {
 
     fn invariants(&self) -> &'static [&'static str] {
         &["C8"]
-    }
-
-    fn judge(&self, evidence: &Evidence<'_>) -> Verdict {
-        observer::judge(evidence, Box::new(Look::default()))
     }
 
     fn observer(&self) -> Option<Box<dyn Observer>> {

@@ -81,8 +81,13 @@ pub trait Check: Sync {
     /// The invariants that it judges, by number.
     fn invariants(&self) -> &'static [&'static str];
 
-    /// Judges. Stops at the first violation: it is the one that is reported.
-    fn judge(&self, evidence: &Evidence<'_>) -> Verdict;
+    /// Judges. Stops at the first violation: it is the one that is reported. A check that only observes need not say more.
+    fn judge(&self, evidence: &Evidence<'_>) -> Verdict {
+        match self.observer() {
+            Some(observer) => observer::judge(evidence, observer),
+            None => Verdict::Unknown { words: "this check neither judges nor observes".into() },
+        }
+    }
 
     /// For properties of the states that the log goes through: who looks at each of them. All such checks share one pass.
     fn observer(&self) -> Option<Box<dyn Observer>> {

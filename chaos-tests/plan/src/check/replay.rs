@@ -5,7 +5,7 @@
 
 use kontiki_actors::{Change, Context, Document, Input, Kind, ObjectKey, Outcome, Request, State, decide};
 
-use super::{Check, Evidence, Moment, Observer, Verdict, observer};
+use super::{Check, Moment, Observer, Verdict};
 use crate::{Layer, Run};
 
 /// In the model, of which there are thousands of runs, one turn in so many is decided again: that is half of what judging costs.
@@ -21,10 +21,6 @@ impl Check for Replay {
 
     fn invariants(&self) -> &'static [&'static str] {
         &["B4"]
-    }
-
-    fn judge(&self, evidence: &Evidence<'_>) -> Verdict {
-        observer::judge(evidence, Box::new(Look::default()))
     }
 
     fn observer(&self) -> Option<Box<dyn Observer>> {

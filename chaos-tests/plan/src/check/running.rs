@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use kontiki_actors::{Kind, State};
 
-use super::{Check, Evidence, Moment, Observer, Verdict, observer, placement::placed};
+use super::{Check, Moment, Observer, Verdict, placement::placed};
 use crate::{Run, history::InstanceEvent};
 
 /// E2 and E4 on the nodes.
@@ -18,10 +18,6 @@ impl Check for Running {
 
     fn invariants(&self) -> &'static [&'static str] {
         &["E2", "E4"]
-    }
-
-    fn judge(&self, evidence: &Evidence<'_>) -> Verdict {
-        observer::judge(evidence, Box::new(Look::default()))
     }
 
     fn observer(&self) -> Option<Box<dyn Observer>> {

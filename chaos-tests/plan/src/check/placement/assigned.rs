@@ -6,7 +6,7 @@ use kontiki_actors::{Change, Kind, ObjectKey, State};
 
 use crate::{
     Run,
-    check::{Check, Evidence, Moment, Observer, Verdict, observer, placement::pods_put},
+    check::{Check, Moment, Observer, Verdict, placement::pods_put},
 };
 
 /// E2 in the log.
@@ -19,10 +19,6 @@ impl Check for Assigned {
 
     fn invariants(&self) -> &'static [&'static str] {
         &["E2"]
-    }
-
-    fn judge(&self, evidence: &Evidence<'_>) -> Verdict {
-        observer::judge(evidence, Box::new(Look::default()))
     }
 
     fn observer(&self) -> Option<Box<dyn Observer>> {

@@ -7,7 +7,7 @@ use kontiki_actors::{Kind, ObjectKey, State, object::Resources};
 
 use crate::{
     Run,
-    check::{Check, Evidence, Moment, Observer, Verdict, observer, placement::placed},
+    check::{Check, Moment, Observer, Verdict, placement::placed},
 };
 
 /// E1.
@@ -20,10 +20,6 @@ impl Check for Capacity {
 
     fn invariants(&self) -> &'static [&'static str] {
         &["E1"]
-    }
-
-    fn judge(&self, evidence: &Evidence<'_>) -> Verdict {
-        observer::judge(evidence, Box::new(Look::default()))
     }
 
     fn observer(&self) -> Option<Box<dyn Observer>> {

@@ -6,7 +6,7 @@ use kontiki_actors::{Kind, Object, State};
 
 use crate::{
     Run,
-    check::{Check, Evidence, Moment, Observer, Verdict, observer, placement::pods_put},
+    check::{Check, Moment, Observer, Verdict, placement::pods_put},
 };
 
 /// E10.
@@ -19,10 +19,6 @@ impl Check for Replicas {
 
     fn invariants(&self) -> &'static [&'static str] {
         &["E10"]
-    }
-
-    fn judge(&self, evidence: &Evidence<'_>) -> Verdict {
-        observer::judge(evidence, Box::new(Look::default()))
     }
 
     fn observer(&self) -> Option<Box<dyn Observer>> {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     Run,
-    check::{Check, Evidence, Moment, Observer, Verdict, observer},
+    check::{Check, Moment, Observer, Verdict},
 };
 
 /// E8.
@@ -21,10 +21,6 @@ impl Check for Rollout {
 
     fn invariants(&self) -> &'static [&'static str] {
         &["E8"]
-    }
-
-    fn judge(&self, evidence: &Evidence<'_>) -> Verdict {
-        observer::judge(evidence, Box::new(Look::default()))
     }
 
     fn observer(&self) -> Option<Box<dyn Observer>> {

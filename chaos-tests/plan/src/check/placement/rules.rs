@@ -8,7 +8,7 @@ use kontiki_actors::{
 
 use crate::{
     Run,
-    check::{Check, Evidence, Moment, Observer, Verdict, observer, placement::placed},
+    check::{Check, Moment, Observer, Verdict, placement::placed},
 };
 
 /// E9 without spread.
@@ -21,10 +21,6 @@ impl Check for Rules {
 
     fn invariants(&self) -> &'static [&'static str] {
         &["E9"]
-    }
-
-    fn judge(&self, evidence: &Evidence<'_>) -> Verdict {
-        observer::judge(evidence, Box::new(Look::default()))
     }
 
     fn observer(&self) -> Option<Box<dyn Observer>> {

@@ -11,7 +11,7 @@ use kontiki_actors::{
 use super::rules::{by_hand, suits};
 use crate::{
     Run,
-    check::{Check, Evidence, Moment, Observer, Verdict, observer, placement::placed},
+    check::{Check, Moment, Observer, Verdict, placement::placed},
 };
 
 /// E9 for spread.
@@ -24,10 +24,6 @@ impl Check for Spread {
 
     fn invariants(&self) -> &'static [&'static str] {
         &["E9"]
-    }
-
-    fn judge(&self, evidence: &Evidence<'_>) -> Verdict {
-        observer::judge(evidence, Box::new(Look::default()))
     }
 
     fn observer(&self) -> Option<Box<dyn Observer>> {
