@@ -26,6 +26,8 @@ pub struct Pages {
     pub watches: Vec<WatchRecord>,
     /// What was folded, by index.
     pub log: BTreeMap<u64, LoggedEntry>,
+    /// Up to which index it is complete.
+    pub folded: u64,
     /// What containers did.
     pub instances: Vec<InstanceEvent>,
     /// Who led.
@@ -122,13 +124,18 @@ impl Book {
         }
     }
 
-    /// A replica has everything up to here.
+    /// A replica has everything up to here. Entries without a payload (a leader's first, changes of members) are not folded one by
+    /// one: those without a page get one here, with the lowest term they can have.
     pub fn folded(&self, _controller: u32, last: LogPosition) {
-        let mut pages = self.pages.lock();
         let now = self.now_ns();
-        let LogPosition { term, index } = last;
-        let empty = LoggedEntry { index, term, committed_ns: now, bytes: Vec::new() };
-        pages.log.entry(index).or_insert(empty);
+        let mut pages = self.pages.lock();
+        let mut term = pages.log.get(&pages.folded).map_or(0, |entry| entry.term);
+        for index in pages.folded + 1..=last.index {
+            let lowest = if index == last.index { last.term } else { term };
+            let empty = LoggedEntry { index, term: lowest, committed_ns: now, bytes: Vec::new() };
+            term = pages.log.entry(index).or_insert(empty).term;
+        }
+        pages.folded = pages.folded.max(last.index);
     }
 
     /// A client did something.
