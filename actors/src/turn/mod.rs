@@ -340,12 +340,20 @@ impl Turn {
         self.queue.pop_first()
     }
 
-    /// The turn is full: whoever has not reacted is woken at once, in a next turn.
+    /// The turn is full: whoever has not reacted is woken at once, in a next turn; and so is every pod that was still to be placed,
+    /// or that waits for the capacity that came free. Nothing else would try them again.
     fn postpone(&mut self, key: ObjectKey) {
         let now = self.context.now_ms;
         self.wake_by(&key, now);
         while let Some(key) = self.queue.pop_first() {
             self.wake_by(&key, now);
+        }
+        let mut waiting = std::mem::take(&mut self.unplaced);
+        if std::mem::take(&mut self.capacity_changed) {
+            waiting.extend(self.state.unplaced().cloned());
+        }
+        for key in waiting {
+            self.try_later(&key);
         }
     }
 

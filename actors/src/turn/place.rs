@@ -29,10 +29,7 @@ impl Turn {
         };
         candidates.sort_by_cached_key(|key| (rank(&self.state, key), key.clone()));
         for later in candidates.split_off(candidates.len().min(PLACEMENTS_LIMIT)) {
-            // What was never tried goes on at once, what did not fit before a little later: none is forgotten.
-            let tried = self.state.get(&later).and_then(|o| o.pod()?.unscheduled_reason.clone()).is_some();
-            let at = self.now_ms() + if tried { RETRY_MS } else { 0 };
-            self.wake_by(&later, at);
+            self.try_later(&later);
         }
         for placement in scheduling::plan(&self.state, &candidates, self.context.now_ms) {
             let Some(pod) = self.state.get(&placement.pod).cloned() else { continue };
@@ -42,6 +39,17 @@ impl Turn {
             }
         }
         true
+    }
+
+    /// Leaves a pod that waits to a next turn: one that was never tried to the very next, one that did not fit before to one a little
+    /// later. None is forgotten.
+    pub(super) fn try_later(&mut self, key: &ObjectKey) {
+        if !self.state.is_unplaced(key) {
+            return;
+        }
+        let tried = self.state.get(key).and_then(|o| o.pod()?.unscheduled_reason.clone()).is_some();
+        let at = self.now_ms() + if tried { RETRY_MS } else { 0 };
+        self.wake_by(key, at);
     }
 
     /// Puts a pod on a node.
