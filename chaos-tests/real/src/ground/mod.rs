@@ -22,7 +22,7 @@ pub use sweep::{leftovers, remove, sweep};
 /// The variable that marks every process of a run.
 pub const MARK: &str = "KONTIKI_CHAOS";
 /// Runs keep their files in folders that begin so.
-const PREFIX: &str = "kontiki-chaos-";
+pub(crate) const RUNS: &str = "kontiki-chaos-";
 
 /// A run's place on the machine. Everything of it is gone when it is dropped, on a panic and on SIGINT or SIGTERM, too.
 pub struct Ground {
@@ -32,7 +32,7 @@ pub struct Ground {
 
 /// Where a run keeps its files.
 pub fn dir_of(id: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("{PREFIX}{id}"))
+    std::env::temp_dir().join(format!("{RUNS}{id}"))
 }
 
 /// A network namespace of a run.
@@ -42,13 +42,16 @@ pub fn netns_of(id: &str, host: &str) -> String {
 
 /// A run's cgroup below each hierarchy.
 pub fn cgroup_of(id: &str) -> String {
-    format!("{PREFIX}{id}")
+    format!("{RUNS}{id}")
 }
 
 impl Ground {
     /// Removes what dead runs left, and takes a place for a new one.
     pub fn take() -> anyhow::Result<Ground> {
-        sweep()?;
+        // Whoever else runs may still hold something of theirs; this run takes nothing of it.
+        if let Err(error) = sweep() {
+            eprintln!("{error:#}");
+        }
         let id = format!("{:08x}", rand::random::<u32>());
         let dir = dir_of(&id);
         fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;

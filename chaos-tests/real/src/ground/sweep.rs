@@ -12,10 +12,11 @@ use rustix::{
     process::{Pid, Signal, kill_process},
 };
 
-use super::{PREFIX, cgroup_of, command, dir_of, netns_of, processes::of_run};
+use super::{RUNS, cgroup_of, command, dir_of, netns_of, processes::of_run};
 
 /// A killed process is gone by then, unless the kernel itself hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(20);
 const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// Removes all runs whose harness is dead. Answers their ids.
@@ -23,7 +24,7 @@ pub fn sweep() -> anyhow::Result<Vec<String>> {
     let mut swept = Vec::new();
     for entry in fs::read_dir(std::env::temp_dir())?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(id) = name.strip_prefix(PREFIX) else { continue };
+        let Some(id) = name.strip_prefix(RUNS) else { continue };
         // A folder without its owner's name is younger than this sentence, or half removed already.
         let owner = fs::read_to_string(entry.path().join("owner")).unwrap_or_default();
         if super::alive(&owner) || (owner.is_empty() && is_young(&entry.path())) {
@@ -44,17 +45,38 @@ fn is_young(path: &Path) -> bool {
 /// Removes a run. What cannot be removed is an error that names it.
 pub fn remove(id: &str) -> anyhow::Result<()> {
     let dir = dir_of(id);
+    let end = Instant::now() + PATIENCE;
+    // More than once: the threads of a killed process hold its mounts and cgroups for a moment longer than there is a process.
+    let left = loop {
+        take_away(id, &dir);
+        let left = leftovers(id);
+        if left.is_empty() || Instant::now() > end {
+            break left;
+        }
+        std::thread::sleep(PAUSE);
+    };
+    if !left.is_empty() {
+        bail!("run {id} left {}", left.join(", "));
+    }
+    match fs::remove_dir_all(&dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => bail!("{}: {error}", dir.display()),
+        _ => Ok(()),
+    }
+}
+
+/// Takes away as much of a run as can be taken now.
+fn take_away(id: &str, dir: &Path) {
     // A process that writes to a frozen disk cannot even die.
-    for (point, _) in mounts(&dir) {
+    for (point, _) in mounts(dir) {
         let _ = command::run(&["fsfreeze", "-u", &point.to_string_lossy()]);
     }
-    kill(id, &dir);
-    for (point, _) in mounts(&dir).into_iter().rev() {
+    kill(id, dir);
+    for (point, _) in mounts(dir).into_iter().rev() {
         if unmount(&point, UnmountFlags::empty()).is_err() {
             let _ = unmount(&point, UnmountFlags::DETACH);
         }
     }
-    for device in loops(&dir) {
+    for device in loops(dir) {
         let _ = command::run(&["losetup", "-d", &device]);
     }
     for name in namespaces(id) {
@@ -62,14 +84,6 @@ pub fn remove(id: &str) -> anyhow::Result<()> {
     }
     for cgroup in cgroups(id) {
         let _ = fs::remove_dir(cgroup);
-    }
-    let left = leftovers(id);
-    if !left.is_empty() {
-        bail!("run {id} left {}", left.join(", "));
-    }
-    match fs::remove_dir_all(&dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => bail!("{}: {error}", dir.display()),
-        _ => Ok(()),
     }
 }
 

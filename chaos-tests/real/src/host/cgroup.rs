@@ -11,6 +11,10 @@ use crate::ground::cgroup_of;
 
 const ROOT: &str = "/sys/fs/cgroup";
 const PERIOD_US: u64 = 20_000;
+/// Less than the kernel takes at once for a process: the next time it is denied.
+const SLACK: u64 = 64 << 10;
+/// A process may take more between a look at its memory and the limit.
+const TRIES: u32 = 20;
 
 /// The cgroups of a host.
 pub struct Cgroup {
@@ -65,6 +69,19 @@ impl Cgroup {
     /// Limits the memory; none: no limit.
     pub fn limit_memory(&self, bytes: Option<u64>) -> anyhow::Result<()> {
         self.set("memory", "memory.limit_in_bytes", &bytes.map_or("-1".into(), |bytes| bytes.to_string()))
+    }
+
+    /// Limits the memory to what is in use now and hardly more: as tight as the kernel lets it be.
+    pub fn limit_memory_tightly(&self) -> anyhow::Result<()> {
+        let mut limited = Ok(());
+        for _ in 0..TRIES {
+            let used = self.count("memory", "memory.usage_in_bytes", "");
+            limited = self.limit_memory(Some(used + SLACK));
+            if limited.is_ok() {
+                break;
+            }
+        }
+        limited
     }
 
     /// How often memory was denied or had to be reclaimed for the limit.

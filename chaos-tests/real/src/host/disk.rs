@@ -13,8 +13,10 @@ use crate::ground::command;
 /// Sparse: it costs what is written. Controllers keep 64 MiB free.
 const BYTES: u64 = 384 << 20;
 /// `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`: what is not on the disk now never comes there. By Perl, which every
-/// Debian has, because there is no command for ext4.
-const SHUT_DOWN: &str = "open(my $d, '<', $ARGV[0]) or die $!; ioctl($d, 0x8004587d, pack('L', 2)) or die $!";
+/// Debian has, because there is no command for ext4. Its argument
+/// stands in a variable: Perl writes it back, and refuses to with a constant.
+const SHUT_DOWN: &str =
+    "open(my $d, '<', $ARGV[0]) or die $!; my $how = pack('L', 2); ioctl($d, 0x8004587d, $how) or die $!";
 
 /// A disk.
 pub struct Disk {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::{Bit, Doing};
@@ -28,8 +28,9 @@ impl Doing<'_> {
         let before = squeezed();
         let mut refused = None;
         for host in &self.hosts {
-            // Below what cannot be reclaimed it is refused at once.
-            refused = host.cgroup().limit_memory(Some(bytes)).err().or(refused);
+            // Below what cannot be reclaimed it is refused at once: then that is the limit.
+            let limited = host.cgroup().limit_memory(Some(bytes));
+            refused = limited.or_else(|_| host.cgroup().limit_memory_tightly()).err().or(refused);
         }
         self.wait();
         for host in &self.hosts {
@@ -43,16 +44,18 @@ impl Doing<'_> {
 
     /// Proof: a process has as many open as it may, so that the next one fails.
     pub(super) fn file_limit(&self, files: u32) -> Bit {
-        let mut before = Vec::new();
+        let (mut before, mut refused) = (Vec::new(), None);
         for pid in self.hosts.iter().filter_map(|host| host.pid()) {
             let id = Pid::from_raw(i32::try_from(pid)?);
-            let limit = Rlimit { current: Some(u64::from(files)), maximum: None };
-            if let Ok(old) = prlimit(id, Resource::Nofile, limit) {
-                before.push((pid, id, old));
+            // The hard limit stays: even root may not raise it beyond what the kernel allows.
+            let limit = Rlimit { current: Some(u64::from(files)), maximum: Some(hard_limit(pid)?) };
+            match prlimit(id, Resource::Nofile, limit) {
+                Ok(old) => before.push((pid, id, old)),
+                Err(error) => refused = Some(error),
             }
         }
         if before.is_empty() {
-            bail!("no process is there");
+            bail!("no process could be limited: {refused:?}");
         }
         let mut bit = false;
         for _ in 0..10 {
@@ -65,6 +68,13 @@ impl Doing<'_> {
         }
         Ok(bit)
     }
+}
+
+/// How many files a process may have open at most, whatever it asks for.
+fn hard_limit(pid: u32) -> anyhow::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/limits"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).context("it has no limit of open files")
 }
 
 fn open(pid: u32) -> usize {
