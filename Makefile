@@ -69,7 +69,8 @@ chaos: build image
 	$(CHAOS) regressions
 	$(CHAOS) seeds --layer l0 --minutes $$(($(MINUTES) / 4)) --coverage --ledger chaos-tests/ledger.jsonl
 	$(CHAOS) seeds --layer l1 --minutes $$(($(MINUTES) * 2 / 5)) --coverage --ledger chaos-tests/ledger.jsonl
-	KONTIKI_TEST_IMAGE=$(abspath $(IMAGE)) $(REAL) seeds --from $$(date +%s) --count 1000 --minutes $$(($(MINUTES) / 4))
+	KONTIKI_TEST_IMAGE=$(abspath $(IMAGE)) $(REAL) seeds --from $$(date +%s) --count 1000 \
+		--minutes $$(($(MINUTES) / 4)) --coverage --ledger chaos-tests/ledger.jsonl
 	$(CHAOS) ledger
 
 lint: rocksdb

@@ -10,10 +10,7 @@ use kontiki_chaos_plan::{
     plan::generate::generate,
 };
 
-use crate::{
-    defects, layers,
-    outcome::{Line, simulated_ms},
-};
+use crate::{defects, layers, outcome::Line};
 
 /// Arguments of a batch.
 #[derive(Debug, Args)]
@@ -45,7 +42,7 @@ pub(crate) fn batch(args: &BatchArgs) -> anyhow::Result<bool> {
         tell(&Line::Begins { seed })?;
         let run = player.play(&generate(seed, &layers::options(args.layer, seed)))?;
         let judgements = judge_all(&run);
-        let simulated_ms = simulated_ms(&run);
+        let simulated_ms = run.lasted_ms();
         campaign.add(&run, simulated_ms, &judgements);
         coverage.add(&run);
         let failure = first_failure(&judgements).cloned();

@@ -1,7 +1,6 @@
 //! What a batch tells about its seeds, a line of JSON each.
 
 use kontiki_chaos_plan::{
-    Run,
     check::{Judgement, coverage::Coverage},
     ledger::Campaign,
 };
@@ -32,12 +31,4 @@ pub(crate) enum Line {
         /// What it has exercised.
         coverage: Box<Coverage>,
     },
-}
-
-/// How long a run lasted in its own time.
-pub(crate) fn simulated_ms(run: &Run) -> u64 {
-    let settled = &run.settled;
-    let parts = [settled.leader_ns, settled.replicas_ns, settled.workload_ns, settled.served_ns];
-    let after = parts.iter().map(|part| part.unwrap_or(settled.limit_ns)).max().unwrap_or(0);
-    (settled.healed_ns + after) / 1_000_000
 }

@@ -60,6 +60,14 @@ impl Run {
             trace_hash: 0,
         }
     }
+
+    /// How long it lasted in its own time, milliseconds, until it had settled.
+    pub fn lasted_ms(&self) -> u64 {
+        let settled = &self.settled;
+        let parts = [settled.leader_ns, settled.replicas_ns, settled.workload_ns, settled.served_ns];
+        let after = parts.iter().map(|part| part.unwrap_or(settled.limit_ns)).max().unwrap_or(0);
+        (settled.healed_ns + after) / 1_000_000
+    }
 }
 
 /// One thing a client did.

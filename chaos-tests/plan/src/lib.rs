@@ -7,6 +7,7 @@ pub mod history;
 pub mod ledger;
 pub mod names;
 pub mod plan;
+pub mod provenance;
 pub mod regressions;
 pub mod report;
 pub mod shrink;

@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const WHOLE_LOG: &str = "100000000";
 
 /// What to run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Setup {
     /// The built binary.
     pub binary: PathBuf,
@@ -39,6 +39,8 @@ pub struct Setup {
     pub image: Option<PathBuf>,
     /// Start controllers so that their clocks can be changed.
     pub clocks: bool,
+    /// Let controllers take snapshots and purge their logs, all but the [`Cluster::witness`].
+    pub snapshots: bool,
 }
 
 /// A running cluster. All of it is gone when it is dropped.
@@ -142,7 +144,9 @@ impl Cluster {
                 say(&["controller", "run", "--listen", &host.address, "--advertise", &host.address]);
                 say(&["--election-timeout-ms", &self.shape.election_ms.to_string()]);
                 say(&["--node-grace-ms", &self.shape.node_grace_ms.to_string()]);
-                say(&["--snapshot-entries", WHOLE_LOG]);
+                let few = self.shape.snapshot_entries.to_string();
+                let purges = self.setup.snapshots && self.witness().as_deref() != Some(name);
+                say(&["--snapshot-entries", if purges { &few } else { WHOLE_LOG }]);
                 if let Some(library) = &self.clock_library {
                     environment = nemesis::clock::environment(library, &self.clock_file(name))?;
                 }
@@ -195,6 +199,11 @@ impl Cluster {
     /// The controllers.
     pub fn controllers(&self) -> impl Iterator<Item = &Arc<Host>> {
         self.hosts.iter().filter(|host| matches!(host.role, Role::Controller(_)))
+    }
+
+    /// The controller that keeps its whole log, whatever the others do: the last one.
+    pub fn witness(&self) -> Option<String> {
+        self.controllers().last().map(|host| host.name.clone())
     }
 
     /// The workers.

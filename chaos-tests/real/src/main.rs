@@ -1,15 +1,21 @@
 //! The player of real clusters, from the command line.
 
+mod campaign;
+
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
-    time::{Duration, Instant},
 };
 
 use anyhow::Context;
+use campaign::SeedsArgs;
 use clap::{Parser, Subcommand};
-use kontiki_chaos_plan::{Plan, Play, Run, check, plan::generate::generate};
-use kontiki_chaos_real::{Cluster, Real, Setup, ground, play::options, truth};
+use kontiki_chaos_plan::{
+    Plan, Play, Run,
+    check::{self, Judgement},
+};
+
+use kontiki_chaos_real::{Cluster, Real, Setup, ground, play::silence, truth};
 
 /// Plays plans with real processes. Needs root; gives back everything that it takes of the machine.
 #[derive(Debug, Parser)]
@@ -31,22 +37,7 @@ enum Command {
         what: What,
     },
     /// Make plans from seeds, one after the other, play and judge them.
-    Seeds {
-        /// The first seed.
-        #[arg(long, default_value_t = 1)]
-        from: u64,
-        /// How many.
-        #[arg(long, default_value_t = 1)]
-        count: u64,
-        /// Begin no further one after so many minutes.
-        #[arg(long)]
-        minutes: Option<u64>,
-        /// Keep plans and histories of runs that failed here.
-        #[arg(long, default_value = "target/chaos")]
-        out: PathBuf,
-        #[command(flatten)]
-        what: What,
-    },
+    Seeds(SeedsArgs),
     /// Judge a history that was kept, again.
     Judge {
         /// The history.
@@ -93,7 +84,7 @@ impl What {
             Some(image) => image.clone(),
             None => kontiki_chaos_tests::example_image()?,
         };
-        Ok(Setup { binary, image: Some(image), clocks: false })
+        Ok(Setup { binary, image: Some(image), ..Setup::default() })
     }
 }
 
@@ -112,33 +103,12 @@ fn run() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Play { plan, out, what } => {
             let plan = Plan::read(&plan)?;
-            anyhow::ensure!(play(&plan, &what, out.as_deref())?, "the run failed");
+            let (_, judgements) = play(&plan, &what, out.as_deref())?;
+            anyhow::ensure!(check::first_failure(&judgements).is_none(), "the run failed");
             Ok(())
         }
-        Command::Seeds { from, count, minutes, out, what } => {
-            let end = minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
-            std::fs::create_dir_all(&out)?;
-            let (mut played, mut failed) = (0, Vec::new());
-            for seed in from..from + count {
-                if end.is_some_and(|end| Instant::now() > end) {
-                    break;
-                }
-                let plan = generate(seed, &options(seed));
-                let (file, history) =
-                    (out.join(format!("l3-{seed}.plan")), out.join(format!("l3-{seed}.json")));
-                std::fs::write(&file, plan.to_lines())?;
-                println!("seed {seed}");
-                played += 1;
-                if play(&plan, &what, Some(&history))? {
-                    std::fs::remove_file(&history)?;
-                    std::fs::remove_dir_all(history.with_extension("logs"))?;
-                } else {
-                    println!("   replay: kontiki-chaos-real play {}", file.display());
-                    failed.push(seed);
-                }
-            }
-            println!("{played} seeds, {} failed: {failed:?}", failed.len());
-            anyhow::ensure!(failed.is_empty(), "runs failed");
+        Command::Seeds(args) => {
+            anyhow::ensure!(campaign::seeds(&args)?, "runs failed, or did not exercise what they had to");
             Ok(())
         }
         Command::Judge { history, first, last } => {
@@ -149,7 +119,7 @@ fn run() -> anyhow::Result<()> {
                 let decoded = kontiki_actors::Entry::decode(&entry.bytes);
                 println!("{} term {}: {decoded:#?}", entry.index, entry.term);
             }
-            anyhow::ensure!(judge(&run), "the run failed");
+            anyhow::ensure!(check::first_failure(&judge(&run)).is_none(), "the run failed");
             Ok(())
         }
         Command::Hold { what, controllers, workers } => {
@@ -170,8 +140,8 @@ fn run() -> anyhow::Result<()> {
     }
 }
 
-/// Plays a plan, judges the run and says both. Answers whether it passed.
-fn play(plan: &Plan, what: &What, out: Option<&Path>) -> anyhow::Result<bool> {
+/// Plays a plan, judges the run and says both.
+fn play(plan: &Plan, what: &What, out: Option<&Path>) -> anyhow::Result<(Run, Vec<Judgement>)> {
     let logs = out.map(|out| out.with_extension("logs"));
     let mut real = Real { setup: what.setup()?, program: std::env::current_exe()?, tell: true, logs };
     let run = real.play(plan)?;
@@ -182,16 +152,27 @@ fn play(plan: &Plan, what: &What, out: Option<&Path>) -> anyhow::Result<bool> {
         let what = fault.skipped.as_deref().unwrap_or(if fault.bit { "bit" } else { "did not bite" });
         println!("   fault {} (kind {}) on {}: {what}", fault.event, fault.number, fault.hit.join(", "));
     }
-    Ok(judge(&run))
+    let judgements = judge(&run);
+    Ok((run, judgements))
 }
 
-/// Says every verdict that is no pass. Answers whether there is none.
-fn judge(run: &Run) -> bool {
-    let judgements = check::judge_all(run);
+/// Judges a run by all checks, and says every verdict that is no pass.
+fn judge(run: &Run) -> Vec<Judgement> {
+    let mut judgements = check::judge_all(run);
+    if let Some(silence) = silence(run) {
+        println!(
+            "   all workers were silent for {} ms: of {} containers {} ended, {} began",
+            silence.lasted_ms,
+            silence.running,
+            silence.ended.len(),
+            silence.began.len()
+        );
+        judgements.push(Judgement { check: "silence".into(), verdict: silence.verdict(run) });
+    }
     for judgement in judgements.iter().filter(|judgement| !judgement.verdict.passed()) {
         println!("   {}: {:?}", judgement.check, judgement.verdict);
     }
     let failed = check::first_failure(&judgements).is_some();
     println!("   {} checks: {}", judgements.len(), if failed { "FAILED" } else { "passed" });
-    !failed
+    judgements
 }

@@ -21,7 +21,7 @@ fn play(plan: &Plan) -> Option<Run> {
         return None;
     }
     let image = Some(kontiki_chaos_tests::example_image().unwrap());
-    let setup = Setup { binary: binary(), image, clocks: false };
+    let setup = Setup { binary: binary(), image, ..Setup::default() };
     let program = env!("CARGO_BIN_EXE_kontiki-chaos-real").into();
     let run = Real { setup, program, tell: true, logs: None }.play(plan).unwrap();
     let judgements = check::judge_all(&run);
@@ -138,5 +138,14 @@ fn little_of_everything_and_too_much_of_the_rest() {
         fault(7100, Target::Controllers, 0, FaultKind::Stranger),
         fault(7200, Target::Leader, 0, FaultKind::Overload { requests: 1000 }),
         fault(9000, Target::Leader, 1500, FaultKind::MemoryLimit { mib: 24 }),
+    ]);
+}
+
+#[test]
+fn a_worker_lies_and_a_controller_comes_back_by_a_snapshot() {
+    let follower = Target::Controller(1);
+    all_bite(vec![
+        fault(2500, Target::Worker(1), 1500, FaultKind::EvilWorker),
+        fault(5000, follower, 2000, FaultKind::SnapshotWhileAway),
     ]);
 }

@@ -3,6 +3,7 @@
 
 mod answers;
 mod book;
+mod gauges;
 mod objects;
 mod ops;
 mod rest;
@@ -14,6 +15,7 @@ use kontiki_chaos_plan::plan::{Client, Op};
 use tokio::{runtime::Runtime, sync::mpsc, time::Instant};
 
 pub use book::Book;
+pub use gauges::{Gauges, gauges};
 pub use rest::{Reply, Rest, Sent};
 
 use crate::net::enter;

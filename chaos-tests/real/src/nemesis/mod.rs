@@ -1,7 +1,9 @@
 //! The nemesis: breaks what the plan says, heals it, and proves by something seen from outside that it bit.
 
+mod away;
 pub(crate) mod clock;
 mod disk;
+mod evil;
 mod input;
 mod limits;
 mod members;
@@ -99,6 +101,11 @@ impl Field {
         self.ended.store(true, Ordering::Relaxed);
     }
 
+    /// Whether they are.
+    pub(crate) fn ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
     /// Writes down that something is wrong that no checker sees.
     pub fn broken(&self, invariant: &str, words: String) {
         let at_ns = self.clock.now_ns();
@@ -113,7 +120,7 @@ impl Field {
     /// Waits, unless everything ends.
     pub(crate) fn wait(&self, lasts: Duration) {
         let end = Instant::now() + lasts;
-        while Instant::now() < end && !self.ended.load(Ordering::Relaxed) {
+        while Instant::now() < end && !self.ended() {
             std::thread::sleep(Duration::from_millis(10).min(end.saturating_duration_since(Instant::now())));
         }
     }
@@ -228,10 +235,8 @@ impl Doing<'_> {
             FaultKind::BadInput { requests } => self.bad_input(requests),
             FaultKind::Stranger => self.stranger(),
             FaultKind::Overload { requests } => self.overload(requests),
-            FaultKind::SnapshotWhileAway => {
-                anyhow::bail!("the whole log is kept, so that it can be read after the end: no snapshots")
-            }
-            FaultKind::EvilWorker => anyhow::bail!("not done with real processes yet"),
+            FaultKind::SnapshotWhileAway => self.snapshot_while_away(),
+            FaultKind::EvilWorker => self.lie(),
         }
     }
 

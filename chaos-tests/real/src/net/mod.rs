@@ -163,6 +163,12 @@ impl Net {
         &self.links
     }
 
+    /// All links to and from a host.
+    pub fn around(&self, port: Port) -> Vec<Link> {
+        let others = self.ports().filter(|other| *other != port);
+        others.flat_map(|other| [(port, other), (other, port)]).collect()
+    }
+
     /// Cuts links, each from one to another, until it is healed.
     pub fn cut(&self, links: &[Link]) -> anyhow::Result<Cut> {
         Cut::make(&self.netns(WIRE), links)

@@ -42,16 +42,32 @@ pub(super) fn collect(cluster: &Cluster) -> anyhow::Result<(Vec<LoggedEntry>, Ve
     for host in cluster.controllers() {
         all.push(read(cluster, host).with_context(|| host.name.clone())?);
     }
-    let committed = all.iter().map(|stored| stored.committed).max().unwrap_or(0);
-    let Some(whole) = all.iter().filter(|stored| stored.committed == committed).max_by_key(|s| s.log.len())
-    else {
-        bail!("there is no controller");
-    };
-    let log: Vec<LoggedEntry> = whole.log.range(..=committed).map(|(_, entry)| entry.clone()).collect();
+    let log = whole_log(&all)?;
     let mut hashes: Vec<ReplicaHash> = all.iter().map(|stored| stored.hash.clone()).collect();
     let indexes: Vec<u64> = hashes.iter().map(|hash| hash.index).collect();
     hashes.extend(replay(&log, &indexes)?);
     Ok((log, hashes))
+}
+
+/// The committed log from its first entry, put together: who came back by a snapshot has only the end of it.
+fn whole_log(all: &[Stored]) -> anyhow::Result<Vec<LoggedEntry>> {
+    let committed = all.iter().map(|stored| stored.committed).max().context("there is no controller")?;
+    // Those that know more of it to be committed last: theirs is what counts.
+    let mut order: Vec<&Stored> = all.iter().collect();
+    order.sort_by_key(|stored| stored.committed);
+    let mut log = BTreeMap::new();
+    for stored in order {
+        let known = stored.log.range(..=stored.committed);
+        log.extend(known.map(|(index, entry)| (*index, entry.clone())));
+    }
+    let first = log.keys().next().copied().unwrap_or(0);
+    if first > 1 || log.len() as u64 != committed - first + 1 {
+        bail!(
+            "evidence is lost: of {committed} committed entries only {} are left, from {first} on",
+            log.len()
+        );
+    }
+    Ok(log.into_values().collect())
 }
 
 fn read(cluster: &Cluster, host: &Host) -> anyhow::Result<Stored> {

@@ -4,6 +4,7 @@ mod collect;
 mod reigns;
 mod scenario;
 mod settle;
+mod silence;
 mod tend;
 
 use std::{
@@ -14,11 +15,12 @@ use std::{
 
 use kontiki_chaos_plan::{
     Layer, Plan, Play, Run,
-    plan::{Event, Fault, FaultKind, What},
+    plan::{Event, Fault, FaultKind, Shape, What},
 };
 
 pub use reigns::Reigns;
-pub use scenario::options;
+pub use scenario::{SNAPSHOT_ENTRIES, options};
+pub use silence::{Silence, silence};
 
 use crate::{
     client::{Book, Clients, Task, runtime},
@@ -54,7 +56,10 @@ impl Play for Real {
         let started = Instant::now();
         let mut setup = self.setup.clone();
         setup.clocks = plan.events.iter().any(|event| is_clock(&event.what));
-        let cluster = Arc::new(Cluster::start(setup, &plan.shape, plan.seed)?);
+        setup.snapshots = plan.events.iter().any(|event| purges(&event.what));
+        let snapshot_entries = plan.shape.snapshot_entries.max(SNAPSHOT_ENTRIES);
+        let shape = Shape { snapshot_entries, ..plan.shape.clone() };
+        let cluster = Arc::new(Cluster::start(setup, &shape, plan.seed)?);
         self.say(&format!(
             "run {}: {} controllers and {} workers are ready after {:.1} s",
             cluster.id(),
@@ -178,4 +183,8 @@ impl Real {
 
 fn is_clock(what: &What) -> bool {
     matches!(what, What::Fault(Fault { kind: FaultKind::ClockJump { .. } | FaultKind::ClockRate { .. }, .. }))
+}
+
+fn purges(what: &What) -> bool {
+    matches!(what, What::Fault(Fault { kind: FaultKind::SnapshotWhileAway, .. }))
 }

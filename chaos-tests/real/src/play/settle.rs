@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::tend::tend;
 use crate::{
-    client::{Rest, Sent},
+    client::{Gauges, Rest, Sent, gauges},
     nemesis::Field,
 };
 
@@ -21,15 +21,6 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(200);
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
-
-/// What one controller says of itself.
-#[derive(Debug, Default)]
-struct Said {
-    leads: bool,
-    applied: u64,
-    committed: u64,
-    last: u64,
-}
 
 /// Waits until everything is as it should be, or the limit is reached.
 pub(super) fn settle(field: &Field) -> anyhow::Result<Settled> {
@@ -50,7 +41,7 @@ pub(super) fn settle(field: &Field) -> anyhow::Result<Settled> {
 /// Looks once. What is as it should be for the first time gets its time.
 fn look(field: &Field, settled: &mut Settled, begun: Instant) -> Vec<String> {
     let now = || u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    let said = field.runtime.block_on(metrics(field));
+    let said = said(field);
     if said.iter().flatten().filter(|said| said.leads).count() != 1 {
         return vec![format!("not one leader: {said:?}")];
     }
@@ -72,38 +63,15 @@ fn look(field: &Field, settled: &mut Settled, begun: Instant) -> Vec<String> {
 }
 
 /// Every controller's own numbers; none from one that does not answer.
-async fn metrics(field: &Field) -> Vec<Option<Said>> {
+fn said(field: &Field) -> Vec<Option<Gauges>> {
     let Ok(identity) = field.cluster.identity() else { return Vec::new() };
-    let mut asked = Vec::new();
-    for host in field.cluster.controllers() {
-        let (identity, address) = (identity.clone(), host.address.clone());
-        asked.push(tokio::spawn(async move {
-            let rest = Rest::connect(&identity, &address).await.ok()?;
-            let asking = rest.open(Method::GET, "/metrics", None);
-            let response = tokio::time::timeout(Duration::from_secs(2), asking).await.ok()?.ok()?;
-            let bytes = response.into_body().collect().await.ok()?.to_bytes();
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            let number = |name: &str| -> u64 {
-                let line = text.lines().find_map(|line| line.strip_prefix(&format!("kontiki_raft_{name} ")));
-                line.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
-            };
-            Some(Said {
-                leads: number("leader") == 1,
-                applied: number("applied_index"),
-                committed: number("committed_index"),
-                last: number("last_log_index"),
-            })
-        }));
-    }
-    let mut said = Vec::new();
-    for asked in asked {
-        said.push(asked.await.ok().flatten());
-    }
-    said
+    let addresses: Vec<String> = field.cluster.controllers().map(|host| host.address.clone()).collect();
+    let asking = field.runtime.spawn(async move { gauges(&identity, &addresses).await });
+    field.runtime.block_on(asking).unwrap_or_default()
 }
 
 /// F2. While heartbeats of workers change nothing, all stand at the same entry.
-fn replicas(field: &Field, said: &[Option<Said>]) -> Option<String> {
+fn replicas(field: &Field, said: &[Option<Gauges>]) -> Option<String> {
     let places: BTreeSet<_> =
         said.iter().map(|said| said.as_ref().map(|s| (s.applied, s.committed, s.last))).collect();
     if places.len() != 1 || places.contains(&None) {
