@@ -41,6 +41,8 @@ pub struct Setup {
     pub clocks: bool,
     /// Let controllers take snapshots and purge their logs, all but the [`Cluster::witness`].
     pub snapshots: bool,
+    /// Play so many workers on each worker's host instead of one real one; 0: real ones.
+    pub crowd: u32,
 }
 
 /// A running cluster. All of it is gone when it is dropped.
@@ -121,13 +123,17 @@ impl Cluster {
         }
         let token = self.token("worker")?;
         for host in self.workers() {
-            self.becomes(host, &["--join", &token])?;
+            match self.setup.crowd {
+                0 => self.becomes(host, &["--join", &token])?,
+                nodes => self.becomes_crowd(host, nodes)?,
+            }
             host.start()?;
         }
+        let workers = self.workers().count() * self.setup.crowd.max(1) as usize;
         self.wait("all workers to be ready", || {
             let status = self.status().ok()?;
             let ready = status["workers"].as_array()?.iter().filter(|w| w["state"] == "Ready").count();
-            (ready == self.workers().count()).then_some(())
+            (ready == workers).then_some(())
         })
     }
 
@@ -231,7 +237,7 @@ impl Cluster {
         self.dir().join(format!("{name}.clock"))
     }
 
-    fn binary(&self) -> String {
+    pub(crate) fn binary(&self) -> String {
         self.setup.binary.to_string_lossy().into_owned()
     }
 

@@ -6,8 +6,10 @@
 pub mod client;
 pub mod clock;
 pub mod cluster;
+mod crowd;
 pub mod ground;
 pub mod host;
+pub mod measure;
 pub mod nemesis;
 pub mod net;
 pub mod play;

@@ -15,7 +15,12 @@ use kontiki_chaos_plan::{
     check::{self, Judgement},
 };
 
-use kontiki_chaos_real::{Cluster, Real, Setup, ground, play::silence, truth};
+use kontiki_chaos_real::{
+    Cluster, Real, Setup, ground,
+    measure::{Means, MeasureArgs, measure},
+    play::silence,
+    truth,
+};
 
 /// Plays plans with real processes. Needs root; gives back everything that it takes of the machine.
 #[derive(Debug, Parser)]
@@ -59,6 +64,13 @@ enum Command {
         /// How many workers.
         #[arg(long, default_value_t = 3)]
         workers: u32,
+    },
+    /// Measure what clients notice when a leader, a worker or a zone is lost.
+    Measure {
+        #[command(flatten)]
+        what: What,
+        #[command(flatten)]
+        args: MeasureArgs,
     },
     /// Remove what runs left whose harness was killed.
     Sweep,
@@ -129,6 +141,10 @@ fn run() -> anyhow::Result<()> {
             loop {
                 std::thread::park();
             }
+        }
+        Command::Measure { what, args } => {
+            let means = Means { setup: what.setup()?, program: std::env::current_exe()? };
+            measure(&args, &means)
         }
         Command::Sweep => {
             for id in ground::sweep()? {

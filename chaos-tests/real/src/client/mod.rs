@@ -4,7 +4,7 @@
 mod answers;
 mod book;
 mod gauges;
-mod objects;
+pub(crate) mod objects;
 mod ops;
 mod rest;
 mod watch;

@@ -42,7 +42,7 @@ pub(super) fn pod(book: &Book, n: u32, cpu_m: u64) -> Value {
 }
 
 /// A Deployment.
-pub(super) fn deployment(
+pub(crate) fn deployment(
     book: &Book,
     n: u32,
     replicas: u32,

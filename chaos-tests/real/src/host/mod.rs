@@ -172,6 +172,14 @@ impl Host {
         kill(&mut state)
     }
 
+    /// SIGKILL without waiting for the end, and holds it down. Answers whether there was a process. Its end is waited for by
+    /// [`Host::crash`].
+    pub fn strike(&self, hold: Hold) -> bool {
+        let mut state = self.state.lock();
+        state.down.insert(hold);
+        signal(&state, Signal::KILL)
+    }
+
     /// Kills everything that runs on this machine and holds it down.
     pub fn power_off(&self, hold: Hold) -> bool {
         let ran = self.crash(hold);
