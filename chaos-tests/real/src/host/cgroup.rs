@@ -12,7 +12,7 @@ use crate::ground::cgroup_of;
 const ROOT: &str = "/sys/fs/cgroup";
 const PERIOD_US: u64 = 20_000;
 /// Less than the kernel takes at once for a process: the next time it is denied.
-const SLACK: u64 = 64 << 10;
+const SLACK: u64 = 16 << 10;
 /// A process may take more between a look at its memory and the limit.
 const TRIES: u32 = 20;
 

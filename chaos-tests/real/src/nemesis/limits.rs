@@ -7,6 +7,9 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::{Bit, Doing};
 
+/// How often a limit of memory that was refused is set anew.
+const TIGHTER: u32 = 20;
+
 impl Doing<'_> {
     /// Proof: the kernel counts how often it denied the processor.
     pub(super) fn cpu_limit(&self, per_mille: u32) -> Bit {
@@ -28,11 +31,17 @@ impl Doing<'_> {
         let before = squeezed();
         let mut refused = None;
         for host in &self.hosts {
-            // Below what cannot be reclaimed it is refused at once: then that is the limit.
-            let limited = host.cgroup().limit_memory(Some(bytes));
-            refused = limited.or_else(|_| host.cgroup().limit_memory_tightly()).err().or(refused);
+            refused = host.cgroup().limit_memory(Some(bytes)).err().or(refused);
         }
-        self.wait();
+        // Below what cannot be reclaimed it is refused. Then what is in use is the limit, again and again, as less is used.
+        for _ in 0..TIGHTER {
+            self.field.wait(self.lasts / TIGHTER);
+            if refused.is_some() {
+                for host in &self.hosts {
+                    refused = host.cgroup().limit_memory_tightly().err().or(refused);
+                }
+            }
+        }
         for host in &self.hosts {
             host.cgroup().limit_memory(None)?;
         }
