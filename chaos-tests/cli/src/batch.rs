@@ -2,15 +2,17 @@
 
 use std::io::Write;
 
+use anyhow::Context;
 use clap::Args;
 use kontiki_chaos_plan::{
     Layer,
     check::{coverage::Coverage, first_failure, judge_all},
+    hunts::{Ground, HUNTS},
     ledger::Campaign,
-    plan::generate::generate,
+    plan::generate::{Options, generate},
 };
 
-use crate::{defects, layers, outcome::Line};
+use crate::{hunting, layers, outcome::Line};
 
 /// Arguments of a batch.
 #[derive(Debug, Args)]
@@ -26,21 +28,39 @@ pub(crate) struct BatchArgs {
     /// End with the first that fails.
     #[arg(long)]
     first: bool,
-    /// This defect is planted.
+    /// The plans of this hunt, by its place in the table, with its defect planted.
     #[arg(long)]
-    defect: Option<String>,
+    hunt: Option<usize>,
+    /// Without the hunt's defect.
+    #[arg(long)]
+    healthy: bool,
 }
 
 pub(crate) fn batch(args: &BatchArgs) -> anyhow::Result<bool> {
-    if let Some(name) = &args.defect {
-        kontiki_hooks::plant(defects::by_name(name)?);
+    let hunt = match args.hunt {
+        Some(place) => Some(HUNTS.get(place).context("there is no such hunt")?),
+        None => None,
+    };
+    if let Some(hunt) = hunt.filter(|_| !args.healthy) {
+        kontiki_hooks::plant(hunt.defect);
     }
+    match hunt.map(|hunt| &hunt.ground) {
+        None => plans(args, |seed| layers::options(args.layer, seed)),
+        Some(Ground::Model(terms) | Ground::Whole(terms)) => {
+            plans(args, |_| terms.options(hunting::faults(args.layer)))
+        }
+        Some(Ground::Consensus) => hunting::consensus(args.from, args.count, tell),
+    }?;
+    Ok(true)
+}
+
+fn plans(args: &BatchArgs, options: impl Fn(u64) -> Options) -> anyhow::Result<()> {
     let mut player = layers::player(args.layer)?;
     let mut campaign = Campaign::new("", "", args.layer, args.from);
     let mut coverage = Coverage::default();
     for seed in args.from..args.from.saturating_add(args.count) {
         tell(&Line::Begins { seed })?;
-        let run = player.play(&generate(seed, &layers::options(args.layer, seed)))?;
+        let run = player.play(&generate(seed, &options(seed)))?;
         let judgements = judge_all(&run);
         let simulated_ms = run.lasted_ms();
         campaign.add(&run, simulated_ms, &judgements);
@@ -52,8 +72,7 @@ pub(crate) fn batch(args: &BatchArgs) -> anyhow::Result<bool> {
             break;
         }
     }
-    tell(&Line::Over { campaign: Box::new(campaign), coverage: Box::new(coverage) })?;
-    Ok(true)
+    tell(&Line::Over { campaign: Box::new(campaign), coverage: Box::new(coverage) })
 }
 
 fn tell(line: &Line) -> anyhow::Result<()> {

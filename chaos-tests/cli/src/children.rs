@@ -25,7 +25,10 @@ pub(crate) struct Job {
     pub(crate) from: u64,
     pub(crate) count: u64,
     pub(crate) first: bool,
-    pub(crate) defect: Option<String>,
+    /// By its place in the table: then its plans are played, with its defect.
+    pub(crate) hunt: Option<usize>,
+    /// Without the defect after all.
+    pub(crate) healthy: bool,
 }
 
 /// Plays a batch in a process of its own and hands on what it tells. A batch that dies is a failure of the seed that it was at; the
@@ -97,8 +100,11 @@ fn start(job: &Job) -> anyhow::Result<Child> {
     if job.first {
         command.arg("--first");
     }
-    if let Some(defect) = &job.defect {
-        command.args(["--defect", defect]);
+    if job.healthy {
+        command.arg("--healthy");
+    }
+    if let Some(hunt) = job.hunt {
+        command.args(["--hunt", &hunt.to_string()]);
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("a batch")
 }

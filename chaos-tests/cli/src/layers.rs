@@ -4,7 +4,7 @@ use anyhow::bail;
 use kontiki_chaos_model::{LAYER_FAULTS, Model};
 use kontiki_chaos_plan::{
     Layer, Play,
-    plan::generate::{ALL_KINDS, Budget, Options, Profile},
+    plan::generate::{ALL_KINDS, Budget, Options, Profile, Situation},
 };
 use kontiki_chaos_protocol::Player;
 
@@ -43,11 +43,14 @@ pub(crate) fn faults(layer: Layer) -> Vec<&'static str> {
     }
 }
 
-/// How the plan of a seed is made. Profiles take turns; every eighth plan breaks more than can be repaired and demands safety only.
+/// How the plan of a seed is made. Profiles take turns; every eighth plan breaks more than can be repaired and demands safety only, and
+/// another eighth begins with a situation.
 pub(crate) fn options(layer: Layer, seed: u64) -> Options {
     let profile = Profile::ALL[(seed % Profile::ALL.len() as u64) as usize];
     let budget = if seed % 8 == 7 { Budget::Beyond } else { Budget::Within };
-    let options = Options { profile, budget, faults: faults(layer), ..Options::default() };
+    let situations = (layer == Layer::L1 && seed % 8 == 6).then_some(Situation::ALL);
+    let situation = situations.map(|all| all[(seed / 8 % all.len() as u64) as usize]);
+    let options = Options { profile, budget, situation, faults: faults(layer), ..Options::default() };
     match layer {
         // Of every sixteen one is long and quiet, and one is large.
         Layer::L0 if seed % 16 == 5 => {

@@ -5,6 +5,7 @@
 mod batch;
 mod children;
 mod defects;
+mod hunting;
 mod layers;
 mod outcome;
 mod say;
@@ -36,8 +37,8 @@ enum Command {
         /// The layer that it is made for.
         #[arg(long, value_parser = layers::parse, default_value = "l0")]
         layer: Layer,
-        /// The seed.
-        seed: u64,
+        /// The seed, or a defect and a seed of its hunt: `mass-condemnation:3`.
+        seed: String,
     },
     /// Make a failing plan as short as it can be.
     Shrink(single::ShrinkArgs),
@@ -64,10 +65,10 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Seeds(args) => seeds::seeds(&args),
         Command::Play(args) => single::play(&args),
-        Command::Plan { layer, seed } => {
-            print!("{}", generate(seed, &layers::options(layer, seed)).to_lines());
-            Ok(true)
-        }
+        Command::Plan { layer, seed } => plan_of(&seed, layer).map(|plan| {
+            print!("{}", plan.to_lines());
+            true
+        }),
         Command::Shrink(args) => single::shrink(&args),
         Command::Defects(args) => defects::defects(&args),
         Command::Regressions { directory } => single::regressions(&directory),
@@ -87,8 +88,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Reads a plan, or makes the one of a seed.
+/// Reads a plan, or makes the one of a seed, or that of a seed of a defect's hunt (`mass-condemnation:3`).
 fn plan_of(text: &str, layer: Layer) -> anyhow::Result<Plan> {
+    if let Some(plan) = hunting::plan(text, layer) {
+        return Ok(plan);
+    }
     match text.parse::<u64>() {
         Ok(seed) => Ok(generate(seed, &layers::options(layer, seed))),
         Err(_) => Plan::read(std::path::Path::new(text)),

@@ -94,7 +94,7 @@ pub(crate) fn seeds(args: &SeedsArgs) -> anyhow::Result<bool> {
                 break;
             }
             let count = BATCH.min(last - first);
-            let job = Job { layer: args.layer, from: first, count, first: false, defect: None };
+            let job = Job { layer: args.layer, from: first, count, first: false, hunt: None, healthy: false };
             children::play(&job, |line| hear(&sum, args, begun, line))?;
         }
         Ok(())

@@ -266,6 +266,7 @@ impl World {
             FaultKind::MemoryLimit { .. } | FaultKind::CpuLimit { .. } | FaultKind::FileLimit { .. } => {
                 return Err("there are no processes in the model");
             }
+            FaultKind::OldLeader => return Err("workers of the model know one leader at a time"),
             FaultKind::BadInput { .. } | FaultKind::Stranger => {
                 return Err("there is no HTTP and no TLS in the model");
             }

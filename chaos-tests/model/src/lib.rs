@@ -162,6 +162,7 @@ impl Play for Model {
             log,
             instances: notes.instances,
             reigns: notes.reigns,
+            heeded: Vec::new(),
             hashes: notes.hashes,
             faults: notes.faults,
             reached: notes.reached,

@@ -98,7 +98,10 @@ impl Intent {
                 let document = documents::pod(&key, *cpu_m);
                 Intent::Create { key, document }
             }
-            Op::DeletePod { name } => delete(names::pod(*name), None),
+            Op::DeletePod { name, at_once } => Intent::Delete {
+                key: names::pod(*name),
+                options: DeleteOptions { grace_s: at_once.then_some(0), ..DeleteOptions::default() },
+            },
             Op::Drain { worker } => edit(documents::node(*worker), documents::cordon, 1),
             Op::Uncordon { worker } => edit(documents::node(*worker), documents::cordon, 0),
             Op::Taint { worker, on } => edit(documents::node(*worker), documents::taint, u64::from(*on)),

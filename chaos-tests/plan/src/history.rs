@@ -27,6 +27,9 @@ pub struct Run {
     pub instances: Vec<InstanceEvent>,
     /// Who led, as each controller itself said.
     pub reigns: Vec<Reign>,
+    /// Which workers went along with a leader of the past.
+    #[serde(default)]
+    pub heeded: Vec<Heeded>,
     /// The hash of each replica's state after some entries.
     pub hashes: Vec<ReplicaHash>,
     /// The faults as they were done.
@@ -52,6 +55,7 @@ impl Run {
             log: Vec::new(),
             instances: Vec::new(),
             reigns: Vec::new(),
+            heeded: Vec::new(),
             hashes: Vec::new(),
             faults: Vec::new(),
             reached: BTreeMap::new(),
@@ -224,6 +228,21 @@ pub struct Reign {
     pub from_ns: u64,
     /// Until; none: to the end.
     pub until_ns: Option<u64>,
+}
+
+/// A worker went along with somebody who spoke as the leader of a term that was over: it spoke on after it had been welcomed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heeded {
+    /// When.
+    pub at_ns: u64,
+    /// Which worker, by its node's name.
+    pub node: String,
+    /// The controller that it went along with.
+    pub controller: u32,
+    /// The term in which that one spoke.
+    pub term: u64,
+    /// The highest term that the worker itself said to have accepted.
+    pub accepted: u64,
 }
 
 /// A replica's state after an entry.

@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod history;
+pub mod hunts;
 pub mod ledger;
 pub mod names;
 pub mod plan;

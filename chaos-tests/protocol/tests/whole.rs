@@ -142,36 +142,3 @@ fn a_seed_is_the_same_run_in_another_process() {
     assert_eq!(one.len(), 20);
     assert_eq!(one, other);
 }
-
-/// The defects that live in the controller, the API and the worker, where they show, and within how many seeds.
-const DEFECTS: [(Defect, &str, u32); 14] = [
-    (Defect::WatchGap, "watches", 10),
-    (Defect::WatchDuplicate, "watches", 10),
-    (Defect::BookmarkTooEarly, "watches", 10),
-    (Defect::WatchLosesDelete, "watches", 10),
-    (Defect::WatchFutureDeliversOld, "watches", 40),
-    (Defect::SlowWatcherSkips, "watches", 40),
-    (Defect::ListTorn, "registers", 20),
-    (Defect::AnswerBeforeCommit, "registers", 40),
-    (Defect::TermNotChecked, "workloads", 40),
-    (Defect::TermNotPersisted, "workloads", 40),
-    (Defect::NewLeaderCondemns, "workloads", 40),
-    (Defect::MassCondemnation, "workloads", 40),
-    (Defect::ResyncRestarts, "workloads", 20),
-    (Defect::ResyncKeepsDeleted, "workloads", 20),
-];
-
-#[test]
-#[ignore = "many seeds: what a campaign runs"]
-fn planted_defects_are_found() {
-    let mut missed = Vec::new();
-    for (defect, profile, budget) in DEFECTS {
-        let said = apart("explore", &format!("0..{budget}"), profile, defect.name());
-        let seeds = said.lines().filter(|line| line.starts_with("seed")).count();
-        match said.lines().find(|line| line.contains("Violated")) {
-            Some(words) => println!("{}: seed {}, {words:.200}", defect.name(), seeds - 1),
-            None => missed.push(defect.name()),
-        }
-    }
-    assert!(missed.is_empty(), "not found: {missed:?}");
-}

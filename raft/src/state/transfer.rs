@@ -128,7 +128,13 @@ impl Chunks {
         let mut last = None;
         for record in self.source.records_after(self.last.take()) {
             let Record { table, key, value } = record.map_err(io::Error::other)?;
-            if table == Table(1) && planted(Defect::SnapshotWithoutTable) {
+            let left_out = match table {
+                Table(1) => planted(Defect::SnapshotWithoutTable),
+                // Where whole controllers keep the revision.
+                Table(3) => planted(Defect::SnapshotWithoutRevision),
+                _ => false,
+            };
+            if left_out {
                 continue;
             }
             let size = RECORD_HEAD + key.len() + value.len();

@@ -9,6 +9,7 @@ mod condemned;
 pub mod coverage;
 mod dry_run;
 mod evidence;
+mod fenced;
 mod finalizers;
 mod hashes;
 mod hits;
@@ -151,6 +152,7 @@ pub fn all() -> &'static [&'static dyn Check] {
         &replay::Replay,
         &condemned::Condemned,
         &finalizers::Finalizers,
+        &fenced::Fenced,
         &running::Running,
         &restarts::Restarts,
         &settled::Settled,

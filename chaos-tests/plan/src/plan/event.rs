@@ -80,8 +80,12 @@ pub enum Op {
     Undeploy { name: u32, orphan: bool },
     /// Creates a bare pod.
     Pod { name: u32, cpu_m: u64 },
-    /// Deletes it.
-    DeletePod { name: u32 },
+    /// Deletes it; `at_once` without waiting for its worker, which learns of it when it is back.
+    DeletePod {
+        name: u32,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        at_once: bool,
+    },
     /// Evicts all pods of a worker and keeps new ones away.
     Drain { worker: u32 },
     /// Takes new pods again.
@@ -192,6 +196,9 @@ pub enum FaultKind {
     BadInput { requests: u32 },
     /// 22: a worker with a valid certificate that lies: reports on pods that are not its own, old terms, nonsense.
     EvilWorker,
+    /// 22: a controller whose certificate is valid and whose term is over (its machine stood still, or came back from an old copy): it
+    /// welcomes whoever calls, and takes all pods away from whoever heeds it.
+    OldLeader,
     /// 24: so many requests at once.
     Overload { requests: u32 },
     /// 25: a controller is removed and joins again.
@@ -236,7 +243,7 @@ impl FaultKind {
             FaultKind::CpuLimit { .. } => 19,
             FaultKind::FileLimit { .. } => 20,
             FaultKind::BadInput { .. } => 21,
-            FaultKind::EvilWorker => 22,
+            FaultKind::EvilWorker | FaultKind::OldLeader => 22,
             FaultKind::Overload { .. } => 24,
             FaultKind::MemberReplaced => 25,
             FaultKind::LeaderTransfer => 26,
@@ -276,6 +283,7 @@ impl FaultKind {
             FaultKind::FileLimit { .. } => "file-limit",
             FaultKind::BadInput { .. } => "bad-input",
             FaultKind::EvilWorker => "evil-worker",
+            FaultKind::OldLeader => "old-leader",
             FaultKind::Overload { .. } => "overload",
             FaultKind::MemberReplaced => "member-replaced",
             FaultKind::LeaderTransfer => "leader-transfer",

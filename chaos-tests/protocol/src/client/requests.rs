@@ -54,6 +54,11 @@ fn deployment(name: u32, replicas: u32, cpu_m: u64, max_surge: u32, max_unavaila
     })
 }
 
+/// Without waiting for the worker.
+fn delete_at_once() -> Value {
+    json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0})
+}
+
 /// What an operation asks for, in turn: the next only if the one before was refused with this code. None for registers and watches.
 pub(super) fn of(op: &Op, unique: u64) -> Option<Vec<(Option<u16>, Ask)>> {
     let ask = |method: Method, path: String| Ask::new(method, path, "");
@@ -94,7 +99,10 @@ pub(super) fn of(op: &Op, unique: u64) -> Option<Vec<(Option<u16>, Ask)>> {
                 "spec": {"terminationGracePeriodSeconds": 1, "containers": [container(*cpu_m, 0)]},
             })))
         }
-        Op::DeletePod { name } => one(ask(Method::DELETE, object(&names::pod(*name)))),
+        Op::DeletePod { name, at_once } => {
+            let ask = ask(Method::DELETE, object(&names::pod(*name)));
+            one(if *at_once { ask.with(delete_at_once()) } else { ask })
+        }
         Op::Drain { worker } => {
             one(patch(node(*worker), STRATEGIC, json!({"spec": {"unschedulable": true}})))
         }

@@ -2,6 +2,7 @@
 //! the one thread that everything shares.
 
 mod clock;
+mod old_leader;
 mod room;
 mod tap;
 
@@ -18,6 +19,7 @@ use kontiki_api::{
 };
 use kontiki_chaos_plan::{names, plan::Shape};
 use kontiki_raft::{Limits, MemberInfo, Node, Options, PeerDialer, Purpose, Scope, Timings};
+pub use old_leader::rise as old_leader;
 use room::Stalls;
 use tap::Tap;
 use tokio::time::Instant;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kontiki_chaos_plan::history::{
-    Broken, FaultRecord, InstanceEvent, LoggedEntry, OpRecord, Reign, WatchRecord, WatchStep,
+    Broken, FaultRecord, Heeded, InstanceEvent, LoggedEntry, OpRecord, Reign, WatchRecord, WatchStep,
 };
 use kontiki_raft::{CommittedEntry, LogPosition};
 use parking_lot::Mutex;
@@ -32,6 +32,8 @@ pub struct Pages {
     pub instances: Vec<InstanceEvent>,
     /// Who led.
     pub reigns: Vec<Reign>,
+    /// Who went along with a leader of the past.
+    pub heeded: Vec<Heeded>,
     /// What broke by plan.
     pub faults: Vec<FaultRecord>,
     /// What broke otherwise.
@@ -179,6 +181,13 @@ impl Book {
             if let Some(term) = term {
                 pages.reigns.push(Reign { controller, term, from_ns: now, until_ns: None });
             }
+        });
+    }
+
+    /// A worker, which said that it had accepted that term, goes along with a controller that speaks in this one.
+    pub fn heeded(&self, controller: u32, node: &str, term: u64, accepted: u64) {
+        self.write(format!("heeded {controller} {node} {term} {accepted}"), |pages, at_ns| {
+            pages.heeded.push(Heeded { at_ns, node: node.into(), controller, term, accepted });
         });
     }
 

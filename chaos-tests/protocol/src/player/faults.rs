@@ -8,6 +8,7 @@ use kontiki_chaos_plan::{
     history::FaultRecord,
     plan::{Fault, FaultKind, Side, Target},
 };
+use kontiki_raft::Scope;
 use serde_json::json;
 
 use super::{
@@ -40,6 +41,8 @@ enum Back {
     Rate(Vec<u32>),
     Answer(Vec<u32>),
     Rejoin(Vec<u32>),
+    /// What spoke in their place.
+    Replace(Vec<(u32, Scope)>),
 }
 
 /// From when until when a fault holds, after its beginning. One that flaps has many.
@@ -131,6 +134,7 @@ impl Cluster {
                 controllers.iter().for_each(|c| self.sites[*c as usize].disk.wipe());
                 Back::Rejoin(controllers)
             }
+            FaultKind::OldLeader => self.speak_of_the_past(&controllers),
             FaultKind::BadInput { requests } => self.nonsense(n, &controllers, *requests),
             FaultKind::Overload { requests } => self.overload(n, &controllers, *requests),
             FaultKind::EvilWorker => self.lie(&workers),
@@ -198,6 +202,7 @@ impl Cluster {
                     self.bring_up(&[Who::Controller(c)]);
                 }
             }
+            Back::Replace(old) => self.forget_the_past(old),
         }
         let until_ns = self.book.now_ns();
         let number = fault.kind.number();
@@ -385,6 +390,24 @@ impl Cluster {
         Back::Nothing
     }
 
+    /// In place of these controllers somebody speaks who leads, as he believes, in the term before the present one.
+    fn speak_of_the_past(&mut self, controllers: &[u32]) -> Back {
+        let newest = self.book.read(|pages| pages.reigns.iter().map(|reign| reign.term).max());
+        let term = newest.unwrap_or(0).saturating_sub(1);
+        let who: Vec<Who> = controllers.iter().map(|c| Who::Controller(*c)).collect();
+        self.take_down(&who, false);
+        let rise = |c: &u32| (*c, controller::old_leader(&self.around, *c, term));
+        Back::Replace(controllers.iter().map(rise).collect())
+    }
+
+    fn forget_the_past(&mut self, old: Vec<(u32, Scope)>) {
+        for (c, scope) in old {
+            scope.kill();
+            self.around.fabric.net.reset(self.around.fabric.controller(c));
+            self.bring_up(&[Who::Controller(c)]);
+        }
+    }
+
     fn exit_some(&self, n: usize, workers: &[u32], count: u32) -> bool {
         let mut any = false;
         for w in workers {
@@ -511,6 +534,7 @@ impl Cluster {
                         self.bring_up(&[Who::Controller(c)]);
                     }
                 }
+                Back::Replace(old) => self.forget_the_past(old),
                 _ => {}
             }
         }

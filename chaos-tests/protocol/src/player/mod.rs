@@ -95,6 +95,7 @@ async fn play(plan: &Plan) -> anyhow::Result<Run> {
     run.log = pages.log.into_values().collect();
     run.instances = pages.instances;
     run.reigns = pages.reigns;
+    run.heeded = pages.heeded;
     run.faults = pages.faults;
     run.broken = pages.broken;
     run.hashes = hashes;

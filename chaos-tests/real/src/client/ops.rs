@@ -219,9 +219,10 @@ impl Hand {
                 let body = objects::pod(&self.book, name, cpu_m);
                 self.other(via, Method::POST, PODS, Some(&body)).await;
             }
-            Op::DeletePod { name } => {
+            Op::DeletePod { name, at_once } => {
                 let path = format!("{PODS}/{}", names::pod(name).name);
-                self.other(via, Method::DELETE, &path, None).await;
+                let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0});
+                self.other(via, Method::DELETE, &path, at_once.then_some(&options)).await;
             }
             Op::Drain { worker } => self.drain(via, worker).await,
             Op::Uncordon { worker } => {

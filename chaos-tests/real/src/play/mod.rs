@@ -151,6 +151,7 @@ impl Real {
             log,
             instances,
             reigns,
+            heeded: Vec::new(),
             hashes,
             faults,
             reached: Default::default(),

@@ -11,6 +11,8 @@ pub const SNAPSHOT_ENTRIES: u64 = 300;
 /// away, and no fault that costs the witness its log.
 const PURGES: &str = "snapshot-while-away";
 const COST_A_LOG: [&str; 3] = ["bit-rot", "disk-lost", "member-replaced"];
+/// What another layer does.
+const ELSEWHERE: &str = "old-leader";
 
 /// The options by which plans for real processes are made. Profiles take turns; of three plans one purges logs.
 pub fn options(seed: u64) -> Options {
@@ -22,7 +24,12 @@ pub fn options(seed: u64) -> Options {
         duration_ms: DURATION_MS,
         ops_per_s: 12.0,
         workers: (3, 6),
-        faults: ALL_KINDS.iter().map(|kind| kind.name).filter(possible).collect(),
+        faults: ALL_KINDS
+            .iter()
+            .map(|kind| kind.name)
+            .filter(|name| *name != ELSEWHERE)
+            .filter(possible)
+            .collect(),
         // With the usual length of a fault at least four of them overlap.
         faults_per_minute: 60.0,
         ..Options::default()

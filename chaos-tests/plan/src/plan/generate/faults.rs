@@ -14,16 +14,18 @@ use crate::plan::{Event, Fault, FaultKind, Shape, Side, Target, What};
 /// Nothing breaks in the first and in the last part of a plan: it begins with a cluster that works, and ends with one that may.
 const CALM: u64 = 20;
 
+/// `from_ms`: nothing of this breaks before.
 pub(super) fn draw(
     rng: &mut StdRng,
     seed: u64,
     options: &Options,
     shape: &Shape,
     quiet: &Quiet,
+    from_ms: u64,
 ) -> Vec<Event> {
     let aim = Aim::new(rng, options, shape);
     let mut scenes = Scenes { rng, options, shape, aim, events: Vec::new(), swarm: Vec::new() };
-    scenes.draw(seed, quiet);
+    scenes.draw(seed, quiet, from_ms);
     scenes.events
 }
 
@@ -38,9 +40,14 @@ struct Scenes<'a> {
 }
 
 impl Scenes<'_> {
-    fn draw(&mut self, seed: u64, quiet: &Quiet) {
-        let supported: Vec<&'static KindInfo> =
-            self.options.faults.iter().filter_map(|name| kinds::info(name)).collect();
+    fn draw(&mut self, seed: u64, quiet: &Quiet, from_ms: u64) {
+        let supported: Vec<&'static KindInfo> = self
+            .options
+            .faults
+            .iter()
+            .filter_map(|name| kinds::info(name))
+            .filter(|kind| !kind.staged)
+            .collect();
         if supported.is_empty() || self.options.faults_per_minute <= 0.0 {
             return;
         }
@@ -50,7 +57,7 @@ impl Scenes<'_> {
             self.swarm.push(supported[self.rng.random_range(0..supported.len())]);
         }
         let duration = self.options.duration_ms;
-        let (first, last) = (duration / CALM, duration - duration / CALM);
+        let (first, last) = (from_ms.max(duration / CALM), duration - duration / CALM);
         let pairs = kinds::core_pairs(&self.options.faults);
         let mut next_pair = usize::try_from(seed % pairs.len().max(1) as u64).unwrap_or(0);
         let gap = 60_000.0 / self.options.faults_per_minute;

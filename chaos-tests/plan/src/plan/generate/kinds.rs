@@ -19,10 +19,12 @@ pub struct KindInfo {
     pub destroys: bool,
     /// Whether it is over at once.
     pub at_once: bool,
+    /// Whether it comes up in situations only (see [`super::Situation`]): alone it shows nothing.
+    pub staged: bool,
 }
 
 const fn kind(name: &'static str, controllers: bool, workers: bool, many: bool) -> KindInfo {
-    KindInfo { name, controllers, workers, many, destroys: false, at_once: false }
+    KindInfo { name, controllers, workers, many, destroys: false, at_once: false, staged: false }
 }
 
 const fn destroys(kind: KindInfo) -> KindInfo {
@@ -33,8 +35,12 @@ const fn at_once(kind: KindInfo) -> KindInfo {
     KindInfo { at_once: true, ..kind }
 }
 
+const fn staged(kind: KindInfo) -> KindInfo {
+    KindInfo { staged: true, ..kind }
+}
+
 /// Every kind that plans can have.
-pub const ALL_KINDS: [KindInfo; 33] = [
+pub const ALL_KINDS: [KindInfo; 34] = [
     kind("crash", true, true, true),
     kind("power-cut", true, true, true),
     kind("pause", true, true, true),
@@ -68,6 +74,7 @@ pub const ALL_KINDS: [KindInfo; 33] = [
     at_once(kind("containers-exit", false, true, false)),
     kind("node-reboot", false, true, true),
     at_once(kind("stranger", true, false, false)),
+    staged(kind("old-leader", true, false, false)),
 ];
 
 /// The core kinds: of these every pair has to be seen overlapping.
@@ -152,6 +159,7 @@ pub(super) fn draw(name: &str, other: Target, rng: &mut StdRng) -> FaultKind {
         "runtime-hangs" => FaultKind::RuntimeHangs,
         "containers-exit" => FaultKind::ContainersExit { count: pick(rng, &[1, 2, 5]) },
         "node-reboot" => FaultKind::NodeReboot,
+        "old-leader" => FaultKind::OldLeader,
         _ => FaultKind::Stranger,
     }
 }

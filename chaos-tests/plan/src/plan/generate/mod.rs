@@ -6,9 +6,11 @@ mod faults;
 mod kinds;
 mod ops;
 mod shape;
+mod situation;
 
 pub use kinds::{ALL_KINDS, CORE_KINDS, core_pairs};
 use rand::{Rng, SeedableRng, rngs::StdRng};
+pub use situation::Situation;
 
 use super::{Event, Plan};
 
@@ -70,6 +72,8 @@ pub struct Options {
     pub hit_controllers: bool,
     /// Whether workers are hit.
     pub hit_workers: bool,
+    /// The situation that every plan begins with, if the layer can do it.
+    pub situation: Option<Situation>,
 }
 
 impl Default for Options {
@@ -88,6 +92,7 @@ impl Default for Options {
             faults_per_minute: 12.0,
             hit_controllers: true,
             hit_workers: true,
+            situation: None,
         }
     }
 }
@@ -103,7 +108,9 @@ pub fn generate(seed: u64, options: &Options) -> Plan {
     let shape = shape::draw(&mut source(1), options);
     let quiet = quiet(&mut source(2), options.duration_ms);
     let mut events = ops::draw(&mut source(3), options, &shape, &quiet);
-    events.extend(faults::draw(&mut source(4), seed, options, &shape, &quiet));
+    let (scene, over_ms) = situation::draw(&mut source(5), options, &shape);
+    events.extend(scene);
+    events.extend(faults::draw(&mut source(4), seed, options, &shape, &quiet, over_ms));
     events.sort_by_key(|event: &Event| event.at_ms);
     Plan { seed, shape, events }
 }
@@ -177,6 +184,8 @@ mod tests {
         for seed in 0..200 {
             seen.extend(faults(&generate(seed, &Options::default())).map(|(_, _, fault)| fault.kind.name()));
         }
+        let staged = Options { situation: Some(Situation::OldLeader), ..Options::default() };
+        seen.extend(faults(&generate(0, &staged)).map(|(_, _, fault)| fault.kind.name()));
         let missing: Vec<_> =
             ALL_KINDS.iter().map(|kind| kind.name).filter(|name| !seen.contains(name)).collect();
         assert!(missing.is_empty(), "{missing:?}");
@@ -226,6 +235,25 @@ mod tests {
                 assert!(options.faults.contains(&fault.kind.name()), "{fault:?}");
                 assert!(matches!(fault.on, Target::Worker(_) | Target::Workers), "{fault:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_situation_comes_first_and_is_let_be() {
+        for situation in Situation::ALL {
+            for seed in 0..20 {
+                let with =
+                    Options { situation: Some(situation), faults_per_minute: 0.0, ..Options::default() };
+                let alone = generate(seed, &with);
+                assert!(faults(&alone).count() > 0, "{situation:?}");
+                let over = faults(&alone).map(|(_, ends, _)| ends).max().unwrap();
+                assert!(over < with.duration_ms, "{situation:?}: {over}");
+                let more = generate(seed, &Options { faults_per_minute: 12.0, ..with });
+                let before = faults(&more).filter(|(from, _, _)| *from < over).count();
+                assert_eq!(before, faults(&alone).count(), "{situation:?}");
+            }
+            let unable = Options { situation: Some(situation), faults: vec!["pause"], ..Options::default() };
+            assert!(faults(&generate(1, &unable)).all(|(_, _, fault)| fault.kind == FaultKind::Pause));
         }
     }
 

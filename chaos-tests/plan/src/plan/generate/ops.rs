@@ -182,7 +182,7 @@ impl Draw<'_> {
             "undo" => Op::Undo { name: deployment },
             "undeploy" => Op::Undeploy { name: deployment, orphan: self.rng.random_bool(0.2) },
             "pod" => Op::Pod { name: small, cpu_m: self.cpu_m },
-            "delete-pod" => Op::DeletePod { name: small },
+            "delete-pod" => Op::DeletePod { name: small, at_once: false },
             "drain" => Op::Drain { worker },
             "uncordon" => Op::Uncordon { worker },
             "taint" => Op::Taint { worker, on: coin },

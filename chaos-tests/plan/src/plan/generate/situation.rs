@@ -1,0 +1,198 @@
+//! Situations that take several things at the right times, which chance makes too rarely: the plan of a campaign begins with one now
+//! and then. While one lasts nothing else breaks, so that nothing else explains what is seen.
+
+use rand::{Rng, rngs::StdRng};
+
+use super::Options;
+use crate::plan::{Client, Event, Fault, FaultKind, Op, Shape, Side, Target, What};
+
+/// The cluster works before it: deployments were made and run.
+const BEGINS_MS: std::ops::Range<u64> = 2000..3000;
+/// Clients of situations come after those that operate and those that watch: who waits for an answer does nothing else.
+const FIRST_CLIENT: Client = 16;
+/// Pods that are a situation's own: numbers that nobody else draws.
+const FIRST_POD: u32 = 40;
+/// How many of them.
+const PODS: u32 = 4;
+/// Between two writes of a client.
+const WRITES_EVERY_MS: u64 = 20;
+/// For so long clients write around the moment in which a leader is cut off.
+const WRITES_MS: u64 = 800;
+
+/// A situation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Situation {
+    /// The leader loses the other controllers and keeps its clients, who go on, and its workers, whose agents may die meanwhile. The
+    /// others choose another leader; then the old one is back.
+    DeposedLeader,
+    /// No controller's disk takes anything for a while, though all speak with each other: nothing can be committed. Clients write and
+    /// read on; then all controllers lose their power.
+    StuckDisks,
+    /// A controller speaks as the leader of a term that is over, while workers' agents die and look for a leader again.
+    OldLeader,
+    /// All workers are out of contact with all controllers for longer than the grace, and come back.
+    MassSilence,
+    /// The leader changes while all workers are silent, for less than the grace.
+    SilentWhileElected,
+    /// Pods are deleted at once, without waiting for their workers, while these are away.
+    DeletedWhileAway,
+}
+
+impl Situation {
+    /// All of them.
+    pub const ALL: [Situation; 6] = [
+        Situation::DeposedLeader,
+        Situation::StuckDisks,
+        Situation::OldLeader,
+        Situation::MassSilence,
+        Situation::SilentWhileElected,
+        Situation::DeletedWhileAway,
+    ];
+
+    /// The fault kinds that it is made of.
+    const fn kinds(self) -> &'static [&'static str] {
+        match self {
+            Situation::DeposedLeader => &["cut", "agent-crash"],
+            Situation::StuckDisks => &["disk-stuck", "power-cut"],
+            Situation::OldLeader => &["old-leader", "agent-crash"],
+            Situation::MassSilence | Situation::DeletedWhileAway => &["isolate"],
+            Situation::SilentWhileElected => &["isolate", "crash"],
+        }
+    }
+
+    fn is_possible(self, options: &Options) -> bool {
+        options.hit_controllers
+            && options.hit_workers
+            && self.kinds().iter().all(|kind| options.faults.contains(kind))
+    }
+}
+
+/// The events of the options' situation, and when it is over. Nothing, if there is none or the layer cannot do it.
+pub(super) fn draw(rng: &mut StdRng, options: &Options, shape: &Shape) -> (Vec<Event>, u64) {
+    let Some(situation) = options.situation.filter(|situation| situation.is_possible(options)) else {
+        return (Vec::new(), 0);
+    };
+    let begins = rng.random_range(BEGINS_MS).min(options.duration_ms / 4);
+    let mut scene = Scene { rng, options, shape, begins, events: Vec::new() };
+    match situation {
+        Situation::DeposedLeader => scene.deposed_leader(),
+        Situation::StuckDisks => scene.stuck_disks(),
+        Situation::OldLeader => scene.old_leader(),
+        Situation::MassSilence => scene.mass_silence(),
+        Situation::SilentWhileElected => scene.silent_while_elected(),
+        Situation::DeletedWhileAway => scene.deleted_while_away(),
+    }
+    let over = scene.events.iter().map(Event::ends_ms).max().unwrap_or(0);
+    // What it leads to, is seen soon after it, and not mixed with what comes next.
+    (scene.events, over + shape.node_grace_ms)
+}
+
+struct Scene<'a> {
+    rng: &'a mut StdRng,
+    options: &'a Options,
+    shape: &'a Shape,
+    begins: u64,
+    events: Vec<Event>,
+}
+
+impl Scene<'_> {
+    fn fault(&mut self, at_ms: u64, on: Target, for_ms: u64, kind: FaultKind) {
+        self.events.push(Event { at_ms, what: What::Fault(Fault { on, for_ms, kind }) });
+    }
+
+    fn op(&mut self, at_ms: u64, nth: u32, via: u32, op: Op) {
+        let client = self.options.clients + FIRST_CLIENT + nth;
+        self.events.push(Event { at_ms, what: What::Op { client, via, op } });
+    }
+
+    /// So long, but no longer than what is left of the plan.
+    fn length(&mut self, range: std::ops::Range<u64>) -> u64 {
+        self.rng.random_range(range).min(self.options.duration_ms * 3 / 5)
+    }
+
+    /// So many tenths of the time that silent workers are given.
+    fn graces(&mut self, tenths: std::ops::Range<u64>) -> u64 {
+        let grace = self.shape.node_grace_ms;
+        self.length(grace * tenths.start / 10..grace * tenths.end / 10)
+    }
+
+    fn workers_away(&mut self, length: u64) {
+        self.fault(self.begins, Target::Workers, length, FaultKind::Isolate { side: Side::Both });
+    }
+
+    /// An operation through each controller, since nobody knows who will lead.
+    fn everywhere(&mut self, at_ms: u64, op: &Op) {
+        for via in 0..self.shape.controllers {
+            self.op(at_ms, via, via, op.clone());
+        }
+    }
+
+    fn deposed_leader(&mut self) {
+        let length = self.length(1500..4000);
+        let kind = FaultKind::Cut { other: Target::Controllers, side: Side::Both };
+        self.fault(self.begins, Target::Leader, length, kind);
+        self.clients_go_on();
+        self.everywhere(self.begins + length / 2, &Op::Scale { name: 0, replicas: 1 });
+        if self.rng.random_bool(0.5) {
+            self.fault(self.begins + length / 2, Target::Workers, 200, FaultKind::AgentCrash);
+        }
+        self.everywhere(self.begins + length, &Op::Get { key: 0 });
+    }
+
+    fn stuck_disks(&mut self) {
+        let length = self.length(600..1200);
+        self.fault(self.begins, Target::Controllers, length, FaultKind::DiskStuck);
+        self.clients_go_on();
+        let dark = self.length(100..800);
+        self.fault(self.begins + length * 2 / 3, Target::Controllers, dark, FaultKind::PowerCut);
+        self.everywhere(self.begins + length + dark, &Op::Get { key: 0 });
+    }
+
+    /// From before it begins, registers are written, deleted and read through all controllers, by clients that do not wait for each
+    /// other.
+    fn clients_go_on(&mut self) {
+        let first = self.begins - WRITES_MS / 8;
+        for at in (first..first + WRITES_MS).step_by(WRITES_EVERY_MS as usize) {
+            let key = self.rng.random_range(0..self.options.keys.max(1));
+            let write = if self.rng.random_bool(0.2) { Op::Remove { key } } else { Op::Put { key } };
+            for via in 0..self.shape.controllers {
+                self.op(at, via, via, write.clone());
+                self.op(at + WRITES_EVERY_MS / 2, self.shape.controllers + via, via, Op::Get { key });
+            }
+        }
+    }
+
+    fn old_leader(&mut self) {
+        let length = self.length(2500..5000);
+        // Workers look at the controllers in this order when they start.
+        self.fault(self.begins, Target::Controller(0), length, FaultKind::OldLeader);
+        let dies = self.begins + self.rng.random_range(length / 4..length / 2);
+        let back = self.length(50..400);
+        self.fault(dies, Target::Workers, back, FaultKind::AgentCrash);
+    }
+
+    fn mass_silence(&mut self) {
+        let length = self.graces(20..40);
+        self.workers_away(length);
+    }
+
+    fn silent_while_elected(&mut self) {
+        let length = self.graces(5..9);
+        self.workers_away(length);
+        let back = self.length(300..1500);
+        self.fault(self.begins + length / 4, Target::Leader, back, FaultKind::Crash);
+    }
+
+    fn deleted_while_away(&mut self) {
+        let length = self.graces(5..20);
+        for n in 0..PODS {
+            self.op(self.begins / 4, n, n, Op::Pod { name: FIRST_POD + n, cpu_m: 0 });
+        }
+        self.workers_away(length);
+        for n in 0..PODS {
+            let at_once = Op::DeletePod { name: FIRST_POD + n, at_once: true };
+            self.op(self.begins + length / 3, n, n, at_once);
+        }
+        self.op(self.begins + length / 3, PODS, 0, Op::Scale { name: 0, replicas: 0 });
+    }
+}
