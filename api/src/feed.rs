@@ -172,6 +172,13 @@ impl Feed {
         Ok(Batch { events, revision })
     }
 
+    /// The object that was written at exactly this revision, as far as the feed reaches back.
+    pub fn written(&self, revision: u64) -> Option<Arc<kontiki_actors::Object>> {
+        let ring = self.ring.read();
+        let place = ring.events.binary_search_by_key(&revision, |event| event.event.revision).ok()?;
+        ring.events[place].event.new.clone()
+    }
+
     /// Waits until there is something after a revision, or until the feed is gone.
     pub async fn changed(&self, after: u64) {
         let mut revision = self.revision.subscribe();
@@ -198,6 +205,16 @@ mod tests {
 
     fn revisions(batch: &Batch) -> Vec<u64> {
         batch.events.iter().map(|e| e.event.revision).collect()
+    }
+
+    #[test]
+    fn what_was_written_is_found_by_its_revision() {
+        let feed = Feed::new(1, FeedLimits { events: 2, bytes: 1 << 20 });
+        feed.publish([event(2), event(4), event(5)], 6);
+        let written = |revision| feed.written(revision).map(|object| object.revision);
+        assert_eq!(written(4), Some(4));
+        assert_eq!(written(5), Some(5));
+        assert_eq!((written(2), written(3), written(6)), (None, None, None), "too old, another's, none yet");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use kontiki_actors::{Object, Outcome, State};
+use kontiki_actors::{Document, Object, ObjectKey, Outcome, State};
 use kontiki_pki::Peer;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -26,7 +26,11 @@ use super::{
     reply::{Answered, Reply},
     review, subresource, system, watch, write,
 };
-use crate::{backend::Freshness, selector::FieldSelector, status::Status};
+use crate::{
+    backend::{Freshness, Unavailable},
+    selector::FieldSelector,
+    status::Status,
+};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
@@ -289,16 +293,29 @@ impl Call {
             };
         let object = match document {
             Some(document) => Arc::new(Object::new(key, revision, document)),
-            // A retry of an answered request: the answer is remembered without its document.
-            None => {
-                let state = self.api.backend.view(Freshness::AtLeast(revision)).await?;
-                match state.get(&key) {
-                    Some(object) => object.clone(),
-                    None => Arc::new(Object::new(key, revision, kontiki_actors::Document::default())),
-                }
-            }
+            None => self.as_answered(key, revision, gone).await?,
         };
         Ok(if gone { Written::Deleted(object) } else { Written::Object(object) })
+    }
+
+    /// The object of a retry of an answered request, whose answer is remembered without its document: as it was then. What others have
+    /// written since is not what this request came to, and whoever took its revision for his own would overwrite it unseen.
+    async fn as_answered(&self, key: ObjectKey, revision: u64, gone: bool) -> Result<Arc<Object>, Status> {
+        let state = self.api.backend.view(Freshness::AtLeast(revision)).await?;
+        if let Some(object) = state.get(&key).filter(|object| object.revision == revision) {
+            return Ok(object.clone());
+        }
+        let feed = self.api.backend.feed();
+        // The view is there before the feed tells of it.
+        feed.changed(revision.saturating_sub(1)).await;
+        match feed.written(revision).filter(|object| object.key == key) {
+            Some(object) => Ok(object),
+            None if gone => Ok(Arc::new(Object::new(key, revision, Document::default()))),
+            None => {
+                let reason = "the write was done, and the object was written again since then: read it";
+                Err(Unavailable::Timeout { reason: reason.into() }.into())
+            }
+        }
     }
 }
 

@@ -1,5 +1,9 @@
 //! Objects from their creation to their end.
 
+use std::sync::Arc;
+
+use kontiki_api::{FeedLimits, Options};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::client::{Client, deployment, pod, revision};
@@ -222,4 +226,20 @@ async fn old_clients_get_the_openapi_document_that_they_insist_on() {
     // The media type they ask by cannot be parsed by them in an answer.
     assert_eq!(answer.headers["content-type"], asked.replace('@', "."));
     assert_eq!(client.get("/openapi/v2").await.code, 406);
+}
+
+#[tokio::test]
+async fn a_retry_is_answered_with_what_it_wrote_itself() {
+    let ids = Mutex::new(["create", "mine", "theirs", "mine"].into_iter());
+    let next = move |_: &http::HeaderMap| ids.lock().next().unwrap_or("another").to_owned();
+    let options = Options { request_id: Arc::new(next), ..Options::default() };
+    let client = Client::with(FeedLimits::default(), options);
+    client.config_map("a", json!({})).await;
+    let body = |value: &str| json!({"metadata": {"name": "a"}, "data": {"v": value}});
+    let path = format!("{MAPS}/a");
+    let mine = client.put(&path, &body("mine")).await.with(200);
+    let theirs = client.put(&path, &body("theirs")).await.with(200);
+    assert_ne!(revision(&mine), revision(&theirs));
+    let again = client.put(&path, &body("mine")).await.with(200);
+    assert_eq!(again, mine, "not what another client has written since");
 }
