@@ -118,7 +118,7 @@ fn find(place: usize, hunt: &Hunt) -> anyhow::Result<Prey> {
     let job =
         Job { layer, from: hunt.from, count: hunt.seeds, first: true, hunt: Some(place), healthy: false };
     let Some((seed, what)) = violated(&job)? else { return Ok(Prey::None) };
-    // Only what passes without the defect was found because of it.
+    // Only what passes without the defect was found because of it. What does not is a bug of its own.
     let healthy = violated(&Job { from: seed, count: 1, healthy: true, ..job })?;
     Ok(healthy.map_or(Prey::Found(seed, what), |(seed, what)| Prey::Sick(seed, what)))
 }

@@ -11,9 +11,6 @@ use kontiki_chaos_protocol::{consensus, sim};
 
 use crate::{layers, outcome::Line};
 
-/// Kinds that cannot be done where everything is one process: they would only take the place of others.
-const ABSENT: [&str; 4] = ["memory-limit", "cpu-limit", "file-limit", "stranger"];
-
 /// The layer of a ground.
 pub(crate) fn layer(ground: &Ground) -> Layer {
     match ground {
@@ -28,14 +25,11 @@ pub(crate) fn plan(text: &str, of: Layer) -> Option<Plan> {
     let seed = seed.parse().ok()?;
     let mut hunts = HUNTS.iter().filter(|hunt| hunt.defect.name() == name && layer(&hunt.ground) == of);
     match hunts.next()?.ground {
-        Ground::Model(terms) | Ground::Whole(terms) => Some(generate(seed, &terms.options(faults(of)))),
+        Ground::Model(terms) | Ground::Whole(terms) => {
+            Some(generate(seed, &terms.options(layers::effective(of))))
+        }
         Ground::Consensus => None,
     }
-}
-
-/// What breaks in a layer's hunts.
-pub(crate) fn faults(layer: Layer) -> Vec<&'static str> {
-    layers::faults(layer).into_iter().filter(|kind| !ABSENT.contains(kind)).collect()
 }
 
 /// Plays the consensus alone until something is wrong.

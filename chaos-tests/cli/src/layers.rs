@@ -43,6 +43,14 @@ pub(crate) fn faults(layer: Layer) -> Vec<&'static str> {
     }
 }
 
+/// Kinds that cannot be done where everything is one process. They are in the plans of seeds, and are skipped.
+const ABSENT: [&str; 4] = ["memory-limit", "cpu-limit", "file-limit", "stranger"];
+
+/// The fault kinds that have an effect there.
+pub(crate) fn effective(layer: Layer) -> Vec<&'static str> {
+    faults(layer).into_iter().filter(|kind| !ABSENT.contains(kind)).collect()
+}
+
 /// How the plan of a seed is made. Profiles take turns; every eighth plan breaks more than can be repaired and demands safety only, and
 /// another eighth begins with a situation.
 pub(crate) fn options(layer: Layer, seed: u64) -> Options {

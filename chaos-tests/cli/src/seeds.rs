@@ -55,7 +55,7 @@ pub(crate) struct SeedsArgs {
     /// Append a line to this ledger.
     #[arg(long)]
     ledger: Option<PathBuf>,
-    /// Every fault kind of the layer and every pair of the core kinds must have had an effect.
+    /// Every fault kind that the layer can do and every pair of the core kinds must have had an effect.
     #[arg(long)]
     coverage: bool,
 }
@@ -113,7 +113,7 @@ pub(crate) fn seeds(args: &SeedsArgs) -> anyhow::Result<bool> {
         sum.campaign.append(ledger)?;
     }
     let missing = if args.coverage {
-        sum.coverage.missing(&Required::of(&layers::faults(args.layer), &[]))
+        sum.coverage.missing(&Required::of(&layers::effective(args.layer), &[]))
     } else {
         Vec::new()
     };

@@ -97,6 +97,11 @@ const fn model(defect: Defect, seeds: u64, terms: Terms) -> Hunt {
     Hunt { defect, ground: Ground::Model(terms), from: 0, seeds }
 }
 
+/// From this seed on: what is rare is not looked for from the beginning each time.
+const fn from(from: u64, hunt: Hunt) -> Hunt {
+    Hunt { from, ..hunt }
+}
+
 const fn consensus(defect: Defect, from: u64, seeds: u64) -> Hunt {
     Hunt { defect, ground: Ground::Consensus, from, seeds }
 }
@@ -139,20 +144,20 @@ pub const HUNTS: &[Hunt] = &[
     model(Defect::NamespaceForgets, 80, MIXED),
     model(Defect::CapacityNotFreed, 80, Terms { workers: Some(1), faults_per_minute: 0.0, ..MIXED }),
     model(Defect::UsageDrift, 80, WORKLOADS),
-    model(Defect::ReportOfAnother, 80, WORKLOADS),
+    from(20, model(Defect::ReportOfAnother, 40, WORKLOADS)),
     model(Defect::ClockInTurn, 300, REGISTERS),
     model(Defect::DryRunDone, 10, REGISTERS),
     model(Defect::RevisionNotCompared, 80, Terms { ops_per_s: 60.0, ..REGISTERS }),
     model(Defect::RetryDoneAgain, 300, BUSY),
-    model(Defect::FoldForeignTerm, 400, BUSY),
+    from(200, model(Defect::FoldForeignTerm, 40, BUSY)),
     whole(Defect::WatchGap, 10, WATCHES),
     whole(Defect::WatchDuplicate, 10, WATCHES),
     whole(Defect::BookmarkTooEarly, 10, WATCHES),
     whole(Defect::WatchLosesDelete, 10, WATCHES),
-    whole(Defect::WatchFutureDeliversOld, 40, WATCHES),
+    from(10, whole(Defect::WatchFutureDeliversOld, 40, WATCHES)),
     whole(Defect::SlowWatcherSkips, 40, WATCHES),
     whole(Defect::ListTorn, 20, REGISTERS),
-    whole(Defect::ResyncRestarts, 20, WORKLOADS),
+    whole(Defect::ResyncRestarts, 20, Terms { workers: Some(4), seconds: 10, ..WORKLOADS }),
     whole(
         Defect::SnapshotWithoutRevision,
         20,

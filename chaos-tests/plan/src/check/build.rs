@@ -21,6 +21,8 @@ pub(crate) struct Build {
     pub(crate) run: Run,
     pub(crate) state: State,
     pub(crate) now_ns: u64,
+    /// The term in which its only controller leads.
+    pub(crate) term: u64,
     seed: u64,
 }
 
@@ -29,7 +31,7 @@ impl Build {
     pub(crate) fn new() -> Build {
         let plan = Plan { seed: 1, shape: Shape::default(), events: Vec::new() };
         let run = Run::new(plan, Layer::L0);
-        let mut build = Build { run, state: State::default(), now_ns: 0, seed: 0 };
+        let mut build = Build { run, state: State::default(), now_ns: 0, term: 1, seed: 0 };
         let namespace = Document::from_value(json!({"metadata": {"name": names::NAMESPACE}}));
         let key = ObjectKey::new(Kind::NAMESPACE, "", names::NAMESPACE);
         build.turn(None, &Input::Bootstrap(vec![(key, namespace)]));
@@ -68,12 +70,12 @@ impl Build {
 
     /// Logs a turn as it is.
     pub(crate) fn log(&mut self, turned: Turned) {
-        let entry = Entry { term: 1, turns: vec![turned] };
+        let entry = Entry { term: self.term, turns: vec![turned] };
         let bytes = entry.encode().unwrap();
         self.state.fold(&entry, &bytes);
         self.now_ns += STEP_NS;
         let index = self.run.log.len() as u64 + 1;
-        self.run.log.push(LoggedEntry { index, term: 1, committed_ns: self.now_ns, bytes });
+        self.run.log.push(LoggedEntry { index, term: self.term, committed_ns: self.now_ns, bytes });
     }
 
     /// Changes that nobody decided.

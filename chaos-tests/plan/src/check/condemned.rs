@@ -48,10 +48,10 @@ impl Observer for Look {
         self.examined += down.len() as u64;
         let grace = moment.run.plan.shape.node_grace_ms * 1_000_000;
         let from = at.saturating_sub(grace * 2 + SLACK_NS);
-        if let Some(since) = reign_began(moment.run, at)
-            && at - since < grace * 4 / 5
+        if let Some(since) = reign_began(moment.run, moment.turn.term)
+            && at.saturating_sub(since) < grace * 4 / 5
         {
-            let led = (at - since) / 1_000_000;
+            let led = at.saturating_sub(since) / 1_000_000;
             let words =
                 format!("{} was given up by a leader that had led for {led} ms only", down.join(", "));
             return Err(moment.violated("E12", words));
@@ -97,10 +97,8 @@ impl Observer for Look {
     }
 }
 
-/// When the reign began in which this time lies, by whoever says so first.
-fn reign_began(run: &Run, at_ns: u64) -> Option<u64> {
-    let within = |reign: &&Reign| reign.from_ns <= at_ns && reign.until_ns.is_none_or(|until| until >= at_ns);
-    let term = run.reigns.iter().filter(within).map(|reign| reign.term).max()?;
+/// When the reign of this term began, by whoever says so first: that of the leader who decided, whoever commits it.
+fn reign_began(run: &Run, term: u64) -> Option<u64> {
     run.reigns.iter().filter(|reign| reign.term == term).map(|reign| reign.from_ns).min()
 }
 
@@ -184,6 +182,7 @@ mod tests {
         fault(&mut build.run, FaultKind::Crash, "controller-0", 58_000, 70_000);
         fault(&mut build.run, FaultKind::PowerCut, "worker-1", 50_000, 70_000);
         build.wait_ms(60_000);
+        build.term = 2;
         build.verdict(1, Life::Down);
         let reign = |controller, term, from_ms: u64, until_ns| Reign {
             controller,
@@ -193,8 +192,9 @@ mod tests {
         };
         build.run.reigns = vec![reign(0, 1, 0, Some(58_000_000_000)), reign(1, 2, 59_000, None)];
         assert!(found(&build), "even one that is dead gets its grace from every leader");
+        build.run.reigns.push(reign(2, 3, 59_900, None));
         build.run.reigns[1].from_ns = 56_000_000_000;
-        assert!(!found(&build));
+        assert!(!found(&build), "it was decided in the term before, by a leader that had waited");
     }
 
     #[test]

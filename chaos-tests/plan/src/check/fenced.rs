@@ -1,8 +1,6 @@
 //! A worker that has accepted a leader's term heeds nobody of an older one, not after a restart either. That it had accepted a term
 //! is known from the worker itself, or from the log: its reports go to a leader that it has accepted.
 
-use std::collections::HashMap;
-
 use kontiki_actors::Input;
 
 use super::{Check, Evidence, Log, Verdict, hits};
@@ -29,9 +27,8 @@ impl Check for Fenced {
             Ok(log) => log,
             Err(verdict) => return verdict,
         };
-        let terms: HashMap<u64, u64> = run.log.iter().map(|entry| (entry.index, entry.term)).collect();
         for heeded in run.heeded.iter().filter(|heeded| !is_impersonated(run, &heeded.node)) {
-            let reported = reported_in(log, &terms, heeded);
+            let reported = reported_in(log, heeded);
             let accepted = heeded.accepted.max(reported);
             if accepted > heeded.term {
                 let Heeded { node, controller, term, .. } = heeded;
@@ -51,13 +48,13 @@ fn is_impersonated(run: &Run, node: &str) -> bool {
 }
 
 /// The highest term in which this worker's reports were committed before.
-fn reported_in(log: &Log, terms: &HashMap<u64, u64>, heeded: &Heeded) -> u64 {
+fn reported_in(log: &Log, heeded: &Heeded) -> u64 {
     let before = log.turns.iter().filter(|turn| turn.committed_ns > 0 && turn.committed_ns < heeded.at_ns);
     let its = before.filter(|turn| match &turn.turned.input {
         Input::Reports(reports) => reports.iter().any(|report| report.node == heeded.node),
         _ => false,
     });
-    its.filter_map(|turn| terms.get(&turn.index)).max().copied().unwrap_or(0)
+    its.map(|turn| turn.term).max().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ pub struct Log {
 pub struct Turn {
     /// The entry's index.
     pub index: u64,
+    /// The term in which it was decided. Who commits the entry may lead in a later one.
+    pub term: u64,
     /// When the entry was known to be committed; 0: nobody looked.
     pub committed_ns: u64,
     /// When it was decided, by the leader's clock, where that can be told (see [`Log::date`]).
@@ -141,6 +143,7 @@ impl Log {
         }
         self.turns.push(Turn {
             index: logged.index,
+            term: logged.term,
             committed_ns: logged.committed_ns,
             decided_ns: None,
             before,

@@ -49,8 +49,13 @@ impl Observer for Look {
         for event in &events {
             self.start_or_stop(event, &mut live)?;
         }
+        // A leader is there again, and had its time: whoever runs what it does not know of is not told so any more.
+        let led = run.settled.leader_ns.is_some() && !run.plan.shape.beyond_budget;
+        if led || run.settled.workload_ns.is_some() {
+            nothing_else_runs(run, last, &live)?;
+        }
         if run.settled.workload_ns.is_some() && !events.is_empty() {
-            settled(run, last, &live)?;
+            all_of_it_runs(run, last, &live)?;
         }
         Ok(events.len() as u64)
     }
@@ -81,29 +86,31 @@ impl Look {
     }
 }
 
-fn settled(run: &Run, last: &State, live: &Live<'_>) -> Result<(), Verdict> {
-    let at = Some(run.settled.healed_ns);
-    let mut running = HashSet::new();
+fn nothing_else_runs(run: &Run, last: &State, live: &Live<'_>) -> Result<(), Verdict> {
     for ((uid, container), instances) in live {
         for (node, _) in instances {
             let assigned = last.by_uid(uid).and_then(|pod| pod.pod()?.node.clone());
             if assigned.as_deref() != Some(node) {
                 let words = format!(
-                    "everything has settled, and container {container} of the pod {uid} still runs on {node}; \
-                     it is assigned to {assigned:?}"
+                    "at the end container {container} of the pod {uid} still runs on {node}; it is assigned to {assigned:?}"
                 );
-                return Err(Verdict::violated("E4", at, words));
+                return Err(Verdict::violated("E4", Some(run.settled.healed_ns), words));
             }
-            running.insert(*uid);
         }
     }
+    Ok(())
+}
+
+fn all_of_it_runs(run: &Run, last: &State, live: &Live<'_>) -> Result<(), Verdict> {
+    let running = live.iter().filter(|(_, instances)| !instances.is_empty());
+    let running: HashSet<&str> = running.map(|((uid, _), _)| *uid).collect();
     for pod in last.list(Kind::POD, None).filter(|pod| !pod.meta.deleting()) {
         let Some(digest) = pod.pod().filter(|digest| !digest.terminal()) else { continue };
         if let Some(node) = &digest.node
             && !running.contains(pod.meta.uid.as_str())
         {
             let words = format!("everything has settled, and {} does not run on {node}", pod.key);
-            return Err(Verdict::violated("E4", at, words));
+            return Err(Verdict::violated("E4", Some(run.settled.healed_ns), words));
         }
     }
     Ok(())
@@ -173,6 +180,8 @@ mod tests {
         let stopped = build.run.instances.iter().position(|event| !event.running).unwrap();
         build.run.instances.remove(stopped);
         assert_eq!(found(&build), "E4", "the deleted one runs on");
+        (build.run.settled.workload_ns, build.run.settled.leader_ns) = (None, Some(1));
+        assert_eq!(found(&build), "E4", "for ever, so that nothing settles");
         let mut build = running();
         let stop = InstanceEvent { running: false, at_ns: u64::MAX, ..start(&build) };
         build.run.instances.push(stop);
