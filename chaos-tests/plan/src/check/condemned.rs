@@ -3,11 +3,7 @@
 use kontiki_actors::{Input, Kind, Object, State, input::Life};
 
 use super::{Check, Moment, Observer, Verdict, hits};
-use crate::{
-    Run,
-    history::{FaultRecord, Reign},
-    plan::FaultKind,
-};
+use crate::{Run, history::FaultRecord, plan::FaultKind};
 
 /// E12.
 pub(crate) struct Condemned;
@@ -151,6 +147,7 @@ mod tests {
     use super::*;
     use crate::{
         check::build::{Build, fault},
+        history::Reign,
         plan::Side,
     };
 
