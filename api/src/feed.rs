@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use kontiki_actors::Event;
-use kontiki_hooks::{Defect, planted, reached};
+use kontiki_hooks::{Defect, Mark, planted, reached};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
@@ -159,7 +159,7 @@ impl Feed {
             after = ring.revision;
         }
         if after < ring.floor {
-            reached("feed-expired");
+            reached(Mark::FeedExpired);
             return Err(Expired { wanted: after, oldest: ring.floor });
         }
         let from = ring.events.partition_point(|e| e.event.revision <= after);

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kontiki_hooks::{Defect, planted};
+use kontiki_hooks::{Defect, Mark, planted, reached};
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot};
@@ -173,6 +173,9 @@ impl RaftLogStorage<Types> for LogStore {
             tail.truncate_after(last_log_id);
             last
         };
+        if last > last_log_id {
+            reached(Mark::LogTruncated);
+        }
         let end = last.filter(|_| planted(Defect::TruncateOffByOne)).map_or(u64::MAX, |last| last.index);
         self.send(Task::Truncate { from: last_log_id.map_or(0, |id| id.index + 1), end }).await
     }

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{Stream, StreamExt};
+use kontiki_hooks::{Mark, reached};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -246,6 +247,7 @@ impl RaftStateMachine<Types> for StateMachine {
             self.fold.folded(position(last));
         }
         self.progress.applied.send_replace(meta.last_log_id.as_ref().map(position));
+        reached(Mark::SnapshotInstalled);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use kontiki_api::{
     backend::{Backend, Freshness, LogsError, LogsQuery, LogsStream, Unavailable},
     feed::Feed,
 };
-use kontiki_hooks::reached;
+use kontiki_hooks::{Mark, reached};
 use kontiki_proto::{
     cluster::{SubmitRequest, cluster_client::ClusterClient},
     worker::{LogsRequest, node_client::NodeClient},
@@ -157,7 +157,7 @@ impl Local {
                     return Err(Unavailable::Defect { reason: error.to_string() });
                 }
                 Err(StageError::Unknown) => {
-                    reached("write-sent-again");
+                    reached(Mark::WriteSentAgain);
                     unknown = true;
                 }
                 Err(StageError::NotLeader) => {}

@@ -5,10 +5,12 @@
 //! proves that runs get to the places where bugs live.
 
 mod defect;
+mod mark;
 #[cfg(feature = "active")]
 mod reached;
 
 pub use defect::Defect;
+pub use mark::Mark;
 #[cfg(feature = "active")]
 pub use {
     defect::{plant, unplant},
@@ -28,13 +30,13 @@ pub fn planted(defect: Defect) -> bool {
     defect::is_planted(defect)
 }
 
-/// Notes that the run came here. Names are in kebab case and say what happened: `snapshot-installed`.
+/// Notes that the run came here.
 #[cfg(not(feature = "active"))]
 #[inline(always)]
-pub const fn reached(_: &'static str) {}
+pub const fn reached(_: Mark) {}
 
-/// Notes that the run came here. Names are in kebab case and say what happened: `snapshot-installed`.
+/// Notes that the run came here.
 #[cfg(feature = "active")]
-pub fn reached(name: &'static str) {
-    reached::note(name);
+pub fn reached(mark: Mark) {
+    reached::note(mark.name());
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use kontiki_hooks::{Mark, reached};
 use openraft::errors::{ClientWriteError, ForwardToLeader};
 use openraft::raft::ClientWriteResult;
 use tokio::sync::{mpsc, oneshot};
@@ -162,6 +163,7 @@ pub(super) async fn feed(raft: Raft, mut requests: mpsc::Receiver<Request>) {
     while let Some(Request { payload, term, epoch, done }) = requests.recv().await {
         let chain = epoch.map(|epoch| (term, epoch));
         if chain.is_some() && refused == chain {
+            reached(Mark::ProposalRefusedInChain);
             let gap = ClientWriteError::ForwardToLeader(ForwardToLeader::empty());
             let _ = done.send(Handed::Settled(Err(gap)));
             continue;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kontiki_hooks::{Defect, planted};
+use kontiki_hooks::{Defect, Mark, planted, reached};
 use openraft::ReadPolicy;
 use tokio::time::{Instant, timeout_at};
 
@@ -100,11 +100,14 @@ impl Node {
     pub async fn wait_applied(&self, index: u64, deadline: Duration) -> Result<(), WaitError> {
         let mut applied = self.inner.progress.applied.subscribe();
         let mut room = self.room();
-        let reached = applied.wait_for(|last| last.is_some_and(|last| last.index >= index));
+        let folded = applied.wait_for(|last| last.is_some_and(|last| last.index >= index));
         tokio::select! {
             biased;
-            reached = reached => reached.map(drop).map_err(|_| WaitError::Late { index }),
-            _ = room.wait_for(|room| *room == Room::None) => Err(WaitError::NoRoom),
+            folded = folded => folded.map(drop).map_err(|_| WaitError::Late { index }),
+            _ = room.wait_for(|room| *room == Room::None) => {
+                reached(Mark::ReadWithoutRoom);
+                Err(WaitError::NoRoom)
+            }
             () = tokio::time::sleep(deadline) => Err(WaitError::Late { index }),
         }
     }

@@ -16,7 +16,7 @@ use kontiki_actors::{
     Kind, ObjectKey, State,
     input::{Life, Verdict},
 };
-use kontiki_hooks::{Defect, planted, reached};
+use kontiki_hooks::{Defect, Mark, planted, reached};
 
 /// When silence means what.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +111,7 @@ impl Liveness {
         self.heard.retain(|name, at| there(name) || now.saturating_duration_since(*at) < down);
         self.submitted.retain(|_, (_, at)| now.saturating_duration_since(*at) < SUBMITTED);
         if heard == 0 && nodes.len() > 1 && !planted(Defect::MassCondemnation) {
-            reached("mass-silence-doubted");
+            reached(Mark::MassSilenceDoubted);
             self.doubted = Some(now);
         }
         let shared = self.doubted.filter(|_| !planted(Defect::NewLeaderCondemns));

@@ -8,9 +8,9 @@ use std::{
 
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use compact_str::CompactString;
-use kontiki_actors::{Input, Kind, ObjectKey};
+use kontiki_actors::{Input, Kind, ObjectKey, input::Life};
 use kontiki_api::feed::FeedEvent;
-use kontiki_hooks::reached;
+use kontiki_hooks::{Mark, reached};
 
 use super::{Liveness, LivenessTimings, session::Session};
 use crate::controller::{
@@ -132,12 +132,15 @@ impl Sessions {
         let confirmed = self.consensus.confirm(term).into_actor(self);
         ctx.spawn(confirmed.map(move |confirmed, sessions, _| {
             if confirmed.is_err() || sessions.leading.as_ref().is_none_or(|l| l.term != term) {
-                reached("leader-not-confirmed");
+                reached(Mark::LeaderNotConfirmed);
                 tracing::warn!(count = verdicts.len(), "no majority confirms this leader: it judges no worker");
                 return;
             }
             for verdict in &verdicts {
                 tracing::info!(node = %verdict.node, life = ?verdict.life, reason = verdict.reason, "verdict");
+                if verdict.life == Life::Down {
+                    reached(Mark::NodeLost);
+                }
             }
             let input = Input::Verdicts(verdicts);
             sessions.stage.do_send(Submit { input, request: None, trace: None, reply: None });
@@ -225,7 +228,7 @@ impl Handler<Register> for Sessions {
         term.liveness.heard(&register.node, now());
         let new = Registered { id: register.id, address: register.address };
         if let Some(old) = term.sessions.insert(register.node, new) {
-            reached("session-superseded");
+            reached(Mark::SessionSuperseded);
             old.address.do_send(Tell::Over);
         }
         true

@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 
 use kontiki_actors::{Change, Context, Decision, Input, Outcome, RequestId, State, Turned};
+use kontiki_hooks::{Mark, reached};
 
 use super::{StageError, clock::Nature};
 
@@ -33,6 +34,7 @@ pub(super) struct Case<'a> {
 /// is decided by itself and only what it fails on is left out, so that it cannot come back and fail for ever.
 pub(super) fn settle(state: &mut State, case: &Case<'_>) -> Result<Decided, StageError> {
     if let Some(outcome) = case.request.and_then(|request| state.answered(request)) {
+        reached(Mark::RetryAnsweredFromMemory);
         return Ok(Decided { turns: Vec::new(), outcome: outcome.clone() });
     }
     let defect = match one(state, case) {

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use kontiki_actors::{Entry, Input, RequestId, State};
-use kontiki_hooks::{Defect, planted, reached};
+use kontiki_hooks::{Defect, Mark, planted, reached};
 use kontiki_raft::ProposeError;
 use tokio::{sync::oneshot, time::Instant};
 use tracing::Instrument;
@@ -168,7 +168,7 @@ impl Desk {
             && failed == Some(term)
         {
             // What was decided on is not what is committed: begin again from that.
-            reached("stage-began-again");
+            reached(Mark::StageBeganAgain);
             self.post = Post::Entering { term, asked: false };
         }
     }

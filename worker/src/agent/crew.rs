@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use kontiki_hooks::{Defect, planted};
+use kontiki_hooks::{Defect, Mark, planted, reached};
 use kontiki_proto::worker::{Assignments, PodAssignment, PodDigest};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -152,6 +152,7 @@ impl Crew {
                 answer.send(self.members.get(&uid).map(|member| member.subject.clone())).ok();
             }
             Command::LeaseLost => {
+                reached(Mark::LeaseLost);
                 for member in self.members.values() {
                     member.inbox.tell(|news| news.lease_lost = true);
                 }
@@ -168,6 +169,7 @@ impl Crew {
             let named: BTreeSet<&String> = keep.iter().chain(put.iter().map(|pod| &pod.uid)).collect();
             let rest: Vec<String> = self.members.keys().filter(|uid| !named.contains(uid)).cloned().collect();
             for uid in rest {
+                reached(Mark::DeletedWhileAway);
                 info!(pod = %uid, "the leader does not know this pod any more");
                 self.remove(&uid);
             }

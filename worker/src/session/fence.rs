@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
-use kontiki_hooks::{Defect, planted, reached};
+use kontiki_hooks::{Defect, Mark, planted, reached};
 
 use crate::agent::disk::{self, Durability};
 
@@ -47,7 +47,7 @@ impl Fence {
             if planted(Defect::TermNotChecked) {
                 return Ok(Verdict::Accepted);
             }
-            reached("older-term-refused");
+            reached(Mark::OlderTermRefused);
             return Ok(Verdict::Older);
         }
         if term > self.term {
