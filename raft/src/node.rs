@@ -1,6 +1,7 @@
 //! The handle: opens the stores, starts the consensus, and offers what the rest of the controller may ask of it.
 
 mod config;
+mod half_done;
 mod leadership;
 mod membership;
 mod propose;
@@ -165,6 +166,7 @@ impl Node {
         node.spawn(leadership::follow(raft.clone(), progress, leadership.clone()));
         node.spawn(watch_leader(peers, raft, leadership, lost));
         node.spawn(leadership::keep_house(node.clone()));
+        node.spawn(half_done::finish_changes(node.clone()));
         Ok(node)
     }
 

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kontiki_hooks::{Defect, planted};
+use kontiki_hooks::{Mark, reached};
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::watch;
 
 use super::Node;
-use super::status::is_joint;
 use crate::space::Room;
 use crate::state::Progress;
 use crate::types::Raft;
@@ -20,8 +19,6 @@ use crate::wire::MemberInfo;
 const TICK: Duration = Duration::from_millis(100);
 /// A full leader tries to give the leadership away this often.
 const SHED_EVERY: Duration = Duration::from_secs(1);
-/// A change of voters that stays between its two steps for this long is ended by the leader.
-const HALF_DONE: Duration = Duration::from_secs(1);
 
 /// Who leads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,7 +99,6 @@ pub(super) async fn keep_house(node: Node) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut bytes_at_snapshot = 0;
     let mut last_shed: Option<tokio::time::Instant> = None;
-    let mut half_done: Option<(crate::types::LogId, tokio::time::Instant)> = None;
     loop {
         ticks.tick().await;
         let metrics = node.metrics();
@@ -121,23 +117,10 @@ pub(super) async fn keep_house(node: Node) {
             inner.raft.runtime_config().elect(may_lead);
         }
         let leads = metrics.state == ServerState::Leader;
-        // Whoever makes a change of voters takes its second step at once: one that stays half done has nobody any more.
-        let half = metrics.membership_config.log_id().filter(|id| {
-            leads && is_joint(&metrics) && Some(*id) <= metrics.local_committed && !planted(Defect::JointLeft)
-        });
-        match (half, &half_done) {
-            (Some(half), Some((same, since))) if half == *same => {
-                if since.elapsed() >= HALF_DONE {
-                    half_done = None;
-                    node.finish_change().await;
-                }
-            }
-            (Some(half), _) => half_done = Some((half, tokio::time::Instant::now())),
-            (None, _) => half_done = None,
-        }
         if !may_lead && leads && last_shed.is_none_or(|last| last.elapsed() >= SHED_EVERY) {
             last_shed = Some(tokio::time::Instant::now());
             if let Some(successor) = node.successor(&metrics) {
+                reached(Mark::LeadershipShed);
                 tracing::warn!(successor, "no room on the disk: giving the leadership away");
                 let _ = inner.raft.trigger().transfer_leader(successor).await;
             }

@@ -46,14 +46,14 @@ pub enum ChangeError {
     Unknown(String),
 }
 
-type Change = ChangeMembers<u64, Seat>;
+pub(super) type Change = ChangeMembers<u64, Seat>;
 type WriteError = RaftError<Types, ClientWriteError<Types>>;
 
 fn refused<T>(text: impl Into<String>) -> Result<T, ChangeError> {
     Err(ChangeError::Refused(text.into()))
 }
 
-fn failed(error: WriteError) -> ChangeError {
+pub(super) fn failed(error: WriteError) -> ChangeError {
     match error {
         RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
             let leader = forward.leader_id.zip(forward.leader_node);
@@ -198,22 +198,6 @@ impl Node {
         Ok(metrics)
     }
 
-    /// Ends a change of voters whose leader was lost between its two steps: until then both the old and the new voters must have a
-    /// majority, so that the loss of one can stop the cluster.
-    pub(super) async fn finish_change(&self) {
-        let raft = self.inner.raft.clone();
-        let none = Change::AddVoterIds(BTreeSet::new());
-        // Those that lose their vote were removed, as only removing takes votes.
-        let finished =
-            bounded(async move { raft.change_membership(none, false).await.map(drop).map_err(failed) });
-        match finished.await {
-            Ok(()) => tracing::info!("ended a change of members that a lost leader had begun"),
-            Err(error) => {
-                tracing::warn!(%error, "a change of members that a lost leader had begun is not ended yet")
-            }
-        }
-    }
-
     async fn change(&self, change: Change) -> Result<(), ChangeError> {
         let retain = !matches!(change, Change::RemoveVoters(_));
         let raft = self.inner.raft.clone();
@@ -222,7 +206,9 @@ impl Node {
     }
 }
 
-async fn bounded(change: impl Future<Output = Result<(), ChangeError>>) -> Result<(), ChangeError> {
+pub(super) async fn bounded(
+    change: impl Future<Output = Result<(), ChangeError>>,
+) -> Result<(), ChangeError> {
     match tokio::time::timeout(CHANGE, change).await {
         Ok(done) => done,
         Err(_) => Err(ChangeError::Unknown(format!(
