@@ -47,7 +47,7 @@ pub(crate) fn batch(args: &BatchArgs) -> anyhow::Result<bool> {
     match hunt.map(|hunt| &hunt.ground) {
         None => plans(args, |seed| layers::options(args.layer, seed)),
         Some(Ground::Model(terms) | Ground::Whole(terms)) => {
-            plans(args, |_| terms.options(layers::effective(args.layer)))
+            plans(args, |_| terms.options(layers::faults(args.layer)))
         }
         Some(Ground::Consensus) => hunting::consensus(args.from, args.count, tell),
     }?;

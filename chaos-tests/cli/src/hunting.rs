@@ -26,7 +26,7 @@ pub(crate) fn plan(text: &str, of: Layer) -> Option<Plan> {
     let mut hunts = HUNTS.iter().filter(|hunt| hunt.defect.name() == name && layer(&hunt.ground) == of);
     match hunts.next()?.ground {
         Ground::Model(terms) | Ground::Whole(terms) => {
-            Some(generate(seed, &terms.options(layers::effective(of))))
+            Some(generate(seed, &terms.options(layers::faults(of))))
         }
         Ground::Consensus => None,
     }

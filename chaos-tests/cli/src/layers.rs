@@ -1,12 +1,13 @@
 //! The layers by name: who plays, and what plans are made for them.
 
 use anyhow::bail;
-use kontiki_chaos_model::{LAYER_FAULTS, Model};
+use kontiki_chaos_model::{LAYER_FAULTS, LAYER_MARKS, Model};
 use kontiki_chaos_plan::{
     Layer, Play,
     plan::generate::{ALL_KINDS, Budget, Options, Profile, Situation},
 };
-use kontiki_chaos_protocol::Player;
+use kontiki_chaos_protocol::{ABSENT_FAULTS, Player};
+use kontiki_hooks::Mark;
 
 /// As the command line names it.
 pub(crate) fn parse(text: &str) -> Result<Layer, String> {
@@ -39,16 +40,32 @@ pub(crate) fn player(layer: Layer) -> anyhow::Result<Box<dyn Play>> {
 pub(crate) fn faults(layer: Layer) -> Vec<&'static str> {
     match layer {
         Layer::L0 => LAYER_FAULTS.to_vec(),
-        Layer::L1 | Layer::L3 => ALL_KINDS.iter().map(|kind| kind.name).collect(),
+        Layer::L1 => {
+            ALL_KINDS.iter().map(|kind| kind.name).filter(|kind| !ABSENT_FAULTS.contains(kind)).collect()
+        }
+        Layer::L3 => ALL_KINDS.iter().map(|kind| kind.name).collect(),
     }
 }
 
-/// Kinds that cannot be done where everything is one process. They are in the plans of seeds, and are skipped.
-const ABSENT: [&str; 4] = ["memory-limit", "cpu-limit", "file-limit", "stranger"];
+/// The places in the code that a campaign must come to.
+pub(crate) fn marks(layer: Layer) -> Vec<&'static str> {
+    match layer {
+        Layer::L0 => LAYER_MARKS.to_vec(),
+        Layer::L1 => Mark::ALL.iter().map(|mark| mark.name()).collect(),
+        // The release binary has no marks.
+        Layer::L3 => Vec::new(),
+    }
+}
 
-/// The fault kinds that have an effect there.
-pub(crate) fn effective(layer: Layer) -> Vec<&'static str> {
-    faults(layer).into_iter().filter(|kind| !ABSENT.contains(kind)).collect()
+/// An hour of which most is silence: some bugs are armed by it.
+fn hour(options: Options) -> Options {
+    // A rollout is hundreds of operations of its own.
+    let ops_per_s = match options.profile {
+        Profile::Registers | Profile::Watches => 0.2,
+        Profile::Mixed => 0.05,
+        Profile::Workloads => 0.01,
+    };
+    Options { duration_ms: 3_600_000, ops_per_s, faults_per_minute: 0.5, ..options }
 }
 
 /// How the plan of a seed is made. Profiles take turns; every eighth plan breaks more than can be repaired and demands safety only, and
@@ -60,12 +77,12 @@ pub(crate) fn options(layer: Layer, seed: u64) -> Options {
     let situation = situations.map(|all| all[(seed / 8 % all.len() as u64) as usize]);
     let options = Options { profile, budget, situation, faults: faults(layer), ..Options::default() };
     match layer {
-        // Of every sixteen one is long and quiet, and one is large.
-        Layer::L0 if seed % 16 == 5 => {
-            Options { duration_ms: 3_600_000, ops_per_s: 0.2, faults_per_minute: 0.5, ..options }
-        }
-        Layer::L0 if seed % 16 == 10 => Options { workers: (40, 60), duration_ms: 30_000, ..options },
-        Layer::L0 => Options { workers: (3, 30), ..options },
+        // Of every 256 eight are busy minutes, one of them of a large cluster; the others are hours in which little happens.
+        Layer::L0 => match seed % 256 {
+            3 => Options { workers: (40, 60), duration_ms: 30_000, ..options },
+            0..8 => Options { workers: (3, 30), ..options },
+            _ => hour(options),
+        },
         Layer::L1 | Layer::L3 => options,
     }
 }

@@ -55,9 +55,13 @@ pub(crate) struct SeedsArgs {
     /// Append a line to this ledger.
     #[arg(long)]
     ledger: Option<PathBuf>,
-    /// Every fault kind that the layer can do and every pair of the core kinds must have had an effect.
+    /// Every fault kind of the layer and every pair of the core kinds must have had an effect, and every mark in the code must
+    /// have been reached.
     #[arg(long)]
     coverage: bool,
+    /// So many of the kinds of the fault matrix must have had an effect.
+    #[arg(long, default_value_t = 0)]
+    numbers: usize,
 }
 
 /// What is known so far.
@@ -112,11 +116,9 @@ pub(crate) fn seeds(args: &SeedsArgs) -> anyhow::Result<bool> {
     if let Some(ledger) = &args.ledger {
         sum.campaign.append(ledger)?;
     }
-    let missing = if args.coverage {
-        sum.coverage.missing(&Required::of(&layers::effective(args.layer), &[]))
-    } else {
-        Vec::new()
-    };
+    let all = Required::of(&layers::faults(args.layer), &layers::marks(args.layer));
+    let required = if args.coverage { all } else { Required::default() };
+    let missing = sum.coverage.missing(&Required { numbers: args.numbers, ..required });
     missing.iter().for_each(|words| sum.progress.say(&format!("not exercised: {words}")));
     let summary = summary(&sum, begun.elapsed());
     sum.progress.say(&summary);
@@ -162,7 +164,7 @@ fn summary(sum: &Sum, wall: Duration) -> String {
     let campaign = &sum.campaign;
     format!(
         "{:?}: {} runs, {} failed; {hours:.2} cluster-hours in {:.0} s ({speed:.0}x); {} operations, {} watch events, {} faults \
-         of {} kinds that bit",
+         of {} kinds that bit ({} of the fault matrix)",
         campaign.layer,
         sum.runs,
         sum.failures.len(),
@@ -171,5 +173,6 @@ fn summary(sum: &Sum, wall: Duration) -> String {
         campaign.watch_events,
         campaign.bit,
         sum.coverage.kinds.len(),
+        sum.coverage.numbers.len(),
     )
 }

@@ -74,6 +74,23 @@ pub const LAYER_FAULTS: [&str; 20] = [
     "node-reboot",
 ];
 
+/// The places that runs of the model must come to, as its notes call them.
+pub const LAYER_MARKS: [&str; 13] = [
+    "crash-between-commands",
+    "entry-lost-with-its-leader",
+    "entry-of-another-term",
+    "entry-survived-its-leader",
+    "leader-of-an-older-term-refused",
+    "older-assignment-ignored",
+    "retry-answered-from-memory",
+    "runtime-hung",
+    "snapshot-installed",
+    "unconfirmed-leader-judges-nobody",
+    "watch-expired",
+    "watch-resumed",
+    "worker-lied",
+];
+
 /// When, around an entry, its leader crashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {

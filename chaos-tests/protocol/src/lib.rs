@@ -33,5 +33,5 @@ pub mod worker;
 pub use machine::{Machine, Process};
 pub use network::SimNet;
 #[cfg(feature = "whole")]
-pub use player::Player;
+pub use player::{ABSENT_FAULTS, Player};
 pub use trace::Trace;

@@ -13,14 +13,11 @@ use kontiki_chaos_plan::{
         generate::{ALL_KINDS, Options, Profile, generate},
     },
 };
-use kontiki_chaos_protocol::Player;
+use kontiki_chaos_protocol::{ABSENT_FAULTS, Player};
 use kontiki_hooks::Defect;
 
-/// What one process cannot play.
-const ABSENT: [&str; 4] = ["memory-limit", "cpu-limit", "file-limit", "stranger"];
-
 fn options(profile: Profile) -> Options {
-    let faults = ALL_KINDS.iter().map(|kind| kind.name).filter(|kind| !ABSENT.contains(kind));
+    let faults = ALL_KINDS.iter().map(|kind| kind.name).filter(|kind| !ABSENT_FAULTS.contains(kind));
     Options { profile, duration_ms: 20_000, faults: faults.collect(), ..Options::default() }
 }
 

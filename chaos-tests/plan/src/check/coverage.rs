@@ -20,6 +20,8 @@ pub struct Required {
     pub pairs: Vec<(&'static str, &'static str)>,
     /// Marks that were reached.
     pub marks: Vec<String>,
+    /// So many different numbers of the fault matrix.
+    pub numbers: usize,
 }
 
 impl Required {
@@ -29,6 +31,7 @@ impl Required {
             kinds: kinds.to_vec(),
             pairs: core_pairs(kinds),
             marks: marks.iter().map(ToString::to_string).collect(),
+            numbers: 0,
         }
     }
 }
@@ -107,6 +110,10 @@ impl Coverage {
         for mark in required.marks.iter().filter(|mark| !self.reached.contains_key(*mark)) {
             missing.push(format!("{mark} was never reached"));
         }
+        if self.numbers.len() < required.numbers {
+            let (bit, wanted) = (self.numbers.len(), required.numbers);
+            missing.push(format!("only {bit} of the kinds of the fault matrix bit, {wanted} must"));
+        }
         missing
     }
 }
@@ -147,6 +154,8 @@ mod tests {
         );
         assert!(coverage.missing(&Required::of(&["crash", "pause"], &["snapshot-installed"])).is_empty());
         assert_eq!(coverage.numbers, BTreeSet::from([1, 2, 4]));
+        let four = Required { numbers: 4, ..Required::default() };
+        assert_eq!(coverage.missing(&four), ["only 3 of the kinds of the fault matrix bit, 4 must"]);
         let mut twice = coverage.clone();
         twice.merge(&coverage);
         assert_eq!((twice.runs, twice.pairs["crash + pause"]), (2, 2));

@@ -115,7 +115,8 @@ impl Book {
                 self.broken("A3", words);
             }
             None => {
-                let trace = format!("entry {} {} {:?}", entry.index, entry.term, entry.payload);
+                let mut trace = format!("entry {} {} ", entry.index, entry.term).into_bytes();
+                trace.extend_from_slice(&entry.payload);
                 self.write(trace, |pages, now| {
                     let bytes = entry.payload.to_vec();
                     let logged =

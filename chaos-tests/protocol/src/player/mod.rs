@@ -26,6 +26,10 @@ use crate::{
     trace::Trace,
 };
 
+/// The fault kinds that a simulated cluster cannot do, as the generator calls them: it has no processes with limits, and no TLS that
+/// would refuse a stranger.
+pub const ABSENT_FAULTS: [&str; 4] = ["memory-limit", "cpu-limit", "file-limit", "stranger"];
+
 /// Operations that may wait for a client that is busy.
 const QUEUE: usize = 10_000;
 

@@ -237,7 +237,9 @@ impl Doing<'_> {
             FaultKind::Overload { requests } => self.overload(requests),
             FaultKind::SnapshotWhileAway => self.snapshot_while_away(),
             FaultKind::EvilWorker => self.lie(),
-            FaultKind::OldLeader => anyhow::bail!("an old leader is played in the simulation of the protocol"),
+            FaultKind::OldLeader => {
+                anyhow::bail!("an old leader is played in the simulation of the protocol")
+            }
         }
     }
 
