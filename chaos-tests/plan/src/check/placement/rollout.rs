@@ -86,11 +86,14 @@ fn surge(moment: &Moment<'_>, me: &Object, spec: &DeploymentDigest) -> Result<()
 
 fn missing(moment: &Moment<'_>, me: &Object, spec: &DeploymentDigest) -> Result<(), Verdict> {
     // A set has to have been lowered by the deployment, and not because a client asked for fewer pods or deleted something.
+    // Whoever lowers the surge in the middle asks for fewer pods, too: they are taken from all sets in proportion, working or not, as
+    // Kubernetes does.
+    let most = |spec: &DeploymentDigest| spec.replicas + bounds(spec).0;
     let asked_less = moment
         .before
         .get(&me.key)
         .and_then(|old| old.deployment())
-        .is_none_or(|old| old.replicas > spec.replicas);
+        .is_none_or(|old| old.replicas > spec.replicas || most(old) > most(spec));
     let by_client =
         matches!(&moment.turn.turned.input, Input::Api(Request::Delete { .. }) | Input::Verdicts(_));
     let now = moment.turn.turned.now_ms;
@@ -189,6 +192,18 @@ mod tests {
         build.edit(&crate::names::deployment(0), |value| value["spec"]["replicas"] = 3.into());
         build.converge();
         build.edit(&crate::names::deployment(0), |value| value["spec"]["replicas"] = 9.into());
+        build.converge();
+        assert!(Rollout.check(&build.run).passed(), "{:?}", Rollout.check(&build.run));
+    }
+
+    #[test]
+    fn a_surge_that_is_lowered_in_the_middle_passes() {
+        let mut build = rolling_out(3, 0);
+        build.edit(&crate::names::deployment(0), |value| {
+            value["spec"]["replicas"] = 7.into();
+            value["spec"]["strategy"]["rollingUpdate"] =
+                serde_json::json!({"maxSurge": 0, "maxUnavailable": 1});
+        });
         build.converge();
         assert!(Rollout.check(&build.run).passed(), "{:?}", Rollout.check(&build.run));
     }
