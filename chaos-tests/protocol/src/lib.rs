@@ -26,6 +26,7 @@ pub mod network;
 #[cfg(feature = "whole")]
 pub mod player;
 pub mod sim;
+mod stillness;
 pub mod trace;
 #[cfg(feature = "whole")]
 pub mod worker;

@@ -23,6 +23,7 @@ use tokio::{runtime::RngSeed, sync::mpsc, task::LocalSet, time::Instant};
 
 use crate::{
     client::{Client, Outside, Watcher},
+    stillness::Stillness,
     trace::Trace,
 };
 
@@ -49,7 +50,9 @@ impl Play for Player {
             .rng_seed(RngSeed::from_bytes(&plan.seed.to_le_bytes()))
             .build()?;
         kontiki_hooks::reset_reached();
+        let still = Stillness::begin();
         let run = LocalSet::new().block_on(&runtime, play(plan));
+        drop(still);
         // Nothing is waited for: what still runs is of no interest.
         runtime.shutdown_background();
         run
