@@ -19,7 +19,13 @@ use kontiki_chaos_plan::{
     Layer, Plan, Play, Run,
     plan::{Fault, Op, What},
 };
-use tokio::{runtime::RngSeed, sync::mpsc, task::LocalSet, time::Instant};
+use tokio::{
+    runtime::RngSeed,
+    sync::mpsc,
+    task::{JoinSet, LocalSet},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     client::{Client, Outside, Watcher},
@@ -91,6 +97,7 @@ async fn play(plan: &Plan) -> anyhow::Result<Run> {
     cluster.look_after_until(start + Duration::from_millis(plan.ends_ms())).await;
     clients.rest();
     let settled = settle::settle(&mut cluster).await;
+    clients.ended().await;
     drop(clients);
     let hashes = hash::hashes(&cluster);
     cluster.stop();
@@ -135,12 +142,20 @@ fn agenda(plan: &Plan) -> Vec<(Duration, Due)> {
 struct Clients {
     outside: Outside,
     queues: std::collections::BTreeMap<u32, mpsc::Sender<(u32, Op)>>,
-    watchers: tokio::task::JoinSet<()>,
+    working: JoinSet<()>,
+    watchers: JoinSet<()>,
+    resting: CancellationToken,
 }
 
 impl Clients {
     fn new(outside: Outside) -> Clients {
-        Clients { outside, queues: Default::default(), watchers: tokio::task::JoinSet::new() }
+        Clients {
+            outside,
+            queues: Default::default(),
+            working: JoinSet::new(),
+            watchers: JoinSet::new(),
+            resting: CancellationToken::new(),
+        }
     }
 
     fn act(&mut self, client: u32, via: u32, op: Op) {
@@ -155,8 +170,9 @@ impl Clients {
                 let queue = self.queues.entry(client).or_insert_with(|| {
                     let (sender, mut queue) = mpsc::channel::<(u32, Op)>(QUEUE);
                     let mut client = Client::new(client, outside);
-                    tokio::spawn(async move {
-                        while let Some((via, op)) = queue.recv().await {
+                    let resting = self.resting.clone();
+                    self.working.spawn(async move {
+                        while let Some(Some((via, op))) = resting.run_until_cancelled(queue.recv()).await {
                             client.act(via, &op).await;
                         }
                     });
@@ -172,6 +188,12 @@ impl Clients {
 
     /// Nothing new is begun; watches go on.
     fn rest(&mut self) {
+        self.resting.cancel();
         self.queues.clear();
+    }
+
+    /// What was begun is answered, or given up by its client: only then is it written down.
+    async fn ended(&mut self) {
+        while self.working.join_next().await.is_some() {}
     }
 }
