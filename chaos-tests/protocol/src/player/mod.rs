@@ -96,7 +96,7 @@ async fn play(plan: &Plan) -> anyhow::Result<Run> {
     }
     cluster.look_after_until(start + Duration::from_millis(plan.ends_ms())).await;
     clients.rest();
-    let settled = settle::settle(&mut cluster).await;
+    let settled = settle::settle(&mut cluster, &mut clients).await;
     clients.ended().await;
     drop(clients);
     let hashes = hash::hashes(&cluster);
@@ -186,14 +186,21 @@ impl Clients {
         self.watchers.spawn(watcher.run());
     }
 
-    /// Nothing new is begun; watches go on.
+    /// No more is asked of them; they do what they were asked, and watches go on.
     fn rest(&mut self) {
-        self.resting.cancel();
         self.queues.clear();
     }
 
-    /// What was begun is answered, or given up by its client: only then is it written down.
+    /// Whether they have done all that they were asked. A cluster at rest is not to be expected before: the last of a plan's
+    /// operations take back what the others did to the nodes.
+    fn done(&mut self) -> bool {
+        while self.working.try_join_next().is_some() {}
+        self.working.is_empty()
+    }
+
+    /// They begin nothing new, and what was begun is answered, or given up by its client: only then is it written down.
     async fn ended(&mut self) {
+        self.resting.cancel();
         while self.working.join_next().await.is_some() {}
     }
 }

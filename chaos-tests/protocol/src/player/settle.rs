@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use kontiki_actors::{Kind, State};
+use kontiki_actors::{Kind, Object, State};
 use kontiki_chaos_plan::{
     history::{Answer, Call, Settled, WatchStep},
     names,
@@ -10,7 +10,7 @@ use kontiki_chaos_plan::{
 };
 use tokio::{task::JoinHandle, time::Instant};
 
-use super::cluster::Cluster;
+use super::{Clients, cluster::Cluster};
 use crate::client::{Client, Watcher};
 
 /// It has so long.
@@ -19,7 +19,7 @@ const STEP: Duration = Duration::from_millis(50);
 /// The register through which each controller shows that it serves, and those after it.
 const REGISTER: u32 = 900;
 
-pub(super) async fn settle(cluster: &mut Cluster) -> Settled {
+pub(super) async fn settle(cluster: &mut Cluster, clients: &mut Clients) -> Settled {
     cluster.heal();
     let healed = Instant::now();
     let ns = |at: Instant| u64::try_from((at - healed).as_nanos()).unwrap_or(u64::MAX);
@@ -39,7 +39,8 @@ pub(super) async fn settle(cluster: &mut Cluster) -> Settled {
         };
         see(&mut settled.leader_ns, leader(cluster));
         see(&mut settled.replicas_ns, replicas(cluster));
-        see(&mut settled.workload_ns, workload(cluster));
+        let workload = if clients.done() { workload(cluster) } else { Err("clients have more to do".into()) };
+        see(&mut settled.workload_ns, workload);
         if settled.leader_ns.is_some()
             && settled.replicas_ns.is_some()
             && settled.workload_ns.is_some()
@@ -95,7 +96,7 @@ fn workload(cluster: &Cluster) -> Result<(), String> {
         if digest.terminal() {
             continue;
         }
-        let Some(node) = &digest.node else { return Err(format!("pod {name} has no place")) };
+        let Some(node) = &digest.node else { return Err(homeless(&name, pod)) };
         if !digest.ready {
             return Err(format!("pod {name} on {node} is not ready"));
         }
@@ -108,6 +109,16 @@ fn workload(cluster: &Cluster) -> Result<(), String> {
         return Err(format!("pod {uid} runs on {node} and should not"));
     }
     deployments(&view)
+}
+
+/// A pod without a place, with the reason that the state tells its user.
+fn homeless(name: &str, pod: &Object) -> String {
+    let status = pod.document.status_value();
+    let conditions = status["conditions"].as_array().into_iter().flatten();
+    let why = conditions
+        .filter(|condition| condition["type"] == "PodScheduled")
+        .find_map(|condition| condition["message"].as_str());
+    format!("pod {name} has no place: {}", why.unwrap_or("no reason is told"))
 }
 
 /// What runs, by the runtimes' own account: node and pod.
