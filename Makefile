@@ -23,6 +23,8 @@ CHAOS     := $(TARGET)/release/kontiki-chaos
 REAL      := $(TARGET)/release/kontiki-chaos-real
 # How long a campaign takes: make chaos MINUTES=80
 MINUTES   ?= 20
+# Campaigns that were: one line for each layer.
+LEDGER    := chaos-tests/ledger.jsonl
 
 .PHONY: up down status build rocksdb image test chaos lint fmt deny ci prerequisites help
 
@@ -61,17 +63,23 @@ test: rocksdb image
 		$(SIMULATED:%=--exclude %) --exclude kontiki-chaos-real
 	$(LINKED) $(CARGO) test --release --locked $(SIMULATED:%=-p %)
 
-# A campaign with other seeds each time: both simulations, then real processes, which needs root. What fails is printed with the
-# command that replays it, and kept in target/chaos.
+# A campaign with other seeds each time: what was found before, the planted defects, both simulations, then real processes, which
+# needs root. What fails is printed with the command that replays it, and kept in target/chaos. A failure does not keep the rest from
+# being tried.
 chaos: build image
 	$(LINKED) $(CARGO) build --release --locked -p kontiki-chaos
 	$(LINKED) $(CARGO) build --release --locked -p kontiki-chaos-real
-	$(CHAOS) regressions
-	$(CHAOS) seeds --layer l0 --minutes $$(($(MINUTES) / 4)) --coverage --ledger chaos-tests/ledger.jsonl
-	$(CHAOS) seeds --layer l1 --minutes $$(($(MINUTES) * 2 / 5)) --coverage --ledger chaos-tests/ledger.jsonl
-	KONTIKI_TEST_IMAGE=$(abspath $(IMAGE)) $(REAL) seeds --from $$(date +%s) --count 1000 \
-		--minutes $$(($(MINUTES) / 4)) --coverage --ledger chaos-tests/ledger.jsonl
-	$(CHAOS) ledger
+	failed=''; \
+	try() { echo "$$@"; "$$@" || failed="$$failed\n  $$*"; }; \
+	export KONTIKI_TEST_IMAGE=$(abspath $(IMAGE)); \
+	try $(CHAOS) regressions; \
+	try $(CHAOS) defects; \
+	try $(CHAOS) seeds --layer l0 --minutes $$(($(MINUTES) * 3 / 20)) --coverage --ledger $(LEDGER); \
+	try $(CHAOS) seeds --layer l1 --minutes $$(($(MINUTES) * 9 / 20)) --coverage --ledger $(LEDGER); \
+	for plan in chaos-tests/real/regressions/*.jsonl; do try $(REAL) play $$plan; done; \
+	try $(REAL) seeds --from $$(date +%s) --count 1000 --minutes $$(($(MINUTES) * 2 / 5)) --coverage --ledger $(LEDGER); \
+	$(CHAOS) ledger; \
+	[ -z "$$failed" ] || { printf "failed:$$failed\n" >&2; exit 1; }
 
 lint: rocksdb
 	$(CARGO) fmt --all --check

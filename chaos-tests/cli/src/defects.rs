@@ -5,7 +5,6 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    thread,
     time::Instant,
 };
 
@@ -22,6 +21,7 @@ use crate::{
     hunting, layers,
     outcome::Line,
     say::Progress,
+    workers,
 };
 
 /// Arguments of `defects`.
@@ -76,10 +76,9 @@ pub(crate) fn defects(args: &DefectsArgs) -> anyhow::Result<bool> {
 
 /// How many found nothing.
 fn hunt_all(places: &[usize], jobs: Option<usize>) -> anyhow::Result<usize> {
-    let jobs = jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     let told = Mutex::new((Progress::new(), 0));
     let next = AtomicUsize::new(0);
-    let work = || -> anyhow::Result<()> {
+    workers::all(jobs, || {
         while let Some(place) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
             let (hunt, begun) = (&HUNTS[*place], Instant::now());
             let prey = find(*place, hunt)?;
@@ -99,13 +98,6 @@ fn hunt_all(places: &[usize], jobs: Option<usize>) -> anyhow::Result<usize> {
             };
             told.0.say(&words);
             told.1 += usize::from(!matches!(prey, Prey::Found(..)));
-        }
-        Ok(())
-    };
-    thread::scope(|scope| -> anyhow::Result<()> {
-        let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            worker.join().unwrap_or_else(|_| anyhow::bail!("a thread of the harness failed"))?;
         }
         Ok(())
     })?;

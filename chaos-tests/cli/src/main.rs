@@ -11,6 +11,7 @@ mod outcome;
 mod say;
 mod seeds;
 mod single;
+mod workers;
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -6,7 +6,6 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    thread,
     time::{Duration, Instant},
 };
 
@@ -24,6 +23,7 @@ use crate::{
     layers,
     outcome::Line,
     say::Progress,
+    workers,
 };
 
 /// Seeds of one process.
@@ -80,7 +80,6 @@ pub(crate) fn seeds(args: &SeedsArgs) -> anyhow::Result<bool> {
     let seconds = provenance::seconds();
     let from = args.from.unwrap_or(seconds.saturating_mul(1000));
     let last = args.count.map_or(u64::MAX, |count| from.saturating_add(count));
-    let jobs = args.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     std::fs::create_dir_all(&args.out)?;
     let sum = Mutex::new(Sum {
         campaign: Campaign::new(&commit(), &day(seconds), args.layer, from),
@@ -91,7 +90,7 @@ pub(crate) fn seeds(args: &SeedsArgs) -> anyhow::Result<bool> {
         runs: 0,
     });
     let next = AtomicU64::new(from);
-    let work = || -> anyhow::Result<()> {
+    workers::all(args.jobs, || {
         while Instant::now() < end {
             let first = next.fetch_add(BATCH, Ordering::Relaxed);
             if first >= last {
@@ -100,13 +99,6 @@ pub(crate) fn seeds(args: &SeedsArgs) -> anyhow::Result<bool> {
             let count = BATCH.min(last - first);
             let job = Job { layer: args.layer, from: first, count, first: false, hunt: None, healthy: false };
             children::play(&job, |line| hear(&sum, args, begun, line))?;
-        }
-        Ok(())
-    };
-    thread::scope(|scope| -> anyhow::Result<()> {
-        let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            worker.join().unwrap_or_else(|_| anyhow::bail!("a thread of the harness failed"))?;
         }
         Ok(())
     })?;

@@ -10,10 +10,10 @@ use kontiki_chaos_plan::{
     Layer,
     check::coverage::{Coverage, Required},
     ledger::Campaign,
-    plan::generate::{ALL_KINDS, generate},
+    plan::generate::generate,
     provenance::{commit, day, seconds},
 };
-use kontiki_chaos_real::play::options;
+use kontiki_chaos_real::play::{kinds, options};
 
 use crate::{What, play};
 
@@ -95,7 +95,7 @@ pub(crate) fn seeds(args: &SeedsArgs) -> anyhow::Result<bool> {
         coverage.kinds.len(),
         begun.elapsed().as_secs_f64()
     );
-    let all: Vec<&str> = ALL_KINDS.iter().map(|kind| kind.name).collect();
+    let all: Vec<&str> = kinds().collect();
     let mut missing = Vec::new();
     if args.coverage {
         let pairs =

@@ -19,7 +19,7 @@ use kontiki_chaos_plan::{
 };
 
 pub use reigns::Reigns;
-pub use scenario::{SNAPSHOT_ENTRIES, options};
+pub use scenario::{SNAPSHOT_ENTRIES, kinds, options};
 pub use silence::{Silence, silence};
 
 use crate::{

@@ -14,6 +14,11 @@ const COST_A_LOG: [&str; 3] = ["bit-rot", "disk-lost", "member-replaced"];
 /// What another layer does.
 const ELSEWHERE: &str = "old-leader";
 
+/// The kinds of faults that this layer does.
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    ALL_KINDS.iter().map(|kind| kind.name).filter(|name| *name != ELSEWHERE)
+}
+
 /// The options by which plans for real processes are made. Profiles take turns; of three plans one purges logs.
 pub fn options(seed: u64) -> Options {
     let purges = seed.is_multiple_of(3);
@@ -24,12 +29,7 @@ pub fn options(seed: u64) -> Options {
         duration_ms: DURATION_MS,
         ops_per_s: 12.0,
         workers: (3, 6),
-        faults: ALL_KINDS
-            .iter()
-            .map(|kind| kind.name)
-            .filter(|name| *name != ELSEWHERE)
-            .filter(possible)
-            .collect(),
+        faults: kinds().filter(possible).collect(),
         // With the usual length of a fault at least four of them overlap.
         faults_per_minute: 60.0,
         ..Options::default()

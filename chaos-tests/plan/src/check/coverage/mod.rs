@@ -1,6 +1,8 @@
 //! What a campaign has exercised. Runs that all pass prove nothing if a required fault never bit, a required pair never overlapped, or
 //! a place in the code was never reached: then the campaign fails.
 
+mod compound;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -70,6 +72,7 @@ impl Coverage {
                 bit.push((kind.name(), record));
             }
         }
+        self.numbers.extend(compound::numbers(run));
         bit.retain(|(name, _)| CORE_KINDS.contains(name));
         for (n, (a, one)) in bit.iter().enumerate() {
             for (b, other) in &bit[n + 1..] {
@@ -153,9 +156,9 @@ mod tests {
             ]
         );
         assert!(coverage.missing(&Required::of(&["crash", "pause"], &["snapshot-installed"])).is_empty());
-        assert_eq!(coverage.numbers, BTreeSet::from([1, 2, 4]));
-        let four = Required { numbers: 4, ..Required::default() };
-        assert_eq!(coverage.missing(&four), ["only 3 of the kinds of the fault matrix bit, 4 must"]);
+        assert_eq!(coverage.numbers, BTreeSet::from([1, 2, 4, 35]));
+        let five = Required { numbers: 5, ..Required::default() };
+        assert_eq!(coverage.missing(&five), ["only 4 of the kinds of the fault matrix bit, 5 must"]);
         let mut twice = coverage.clone();
         twice.merge(&coverage);
         assert_eq!((twice.runs, twice.pairs["crash + pause"]), (2, 2));
