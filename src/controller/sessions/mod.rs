@@ -9,6 +9,7 @@
 //! A session is derived from the state: losing one loses nothing, the worker resyncs by digest.
 
 mod assignment;
+mod election;
 pub mod liveness;
 mod router;
 mod service;

@@ -22,7 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    Sessions,
+    Sessions, election,
     session::{Parts, Session},
 };
 use crate::controller::{
@@ -98,7 +98,8 @@ impl sessions_server::Sessions for SessionService {
             return Err(Status::invalid_argument(format!("a hello with more than {PODS_MAX} pods")));
         }
         let (out, outbound) = mpsc::channel(OUT_MAX);
-        let leadership = self.node.leadership().borrow().clone();
+        let own = self.node.status().id;
+        let leadership = election::leader(self.node.leadership(), own, &hello.lost_leader).await;
         if !leadership.leading {
             let redirect = to_worker::What::Redirect(Self::redirect(&self.node));
             // The channel is new and empty.

@@ -7,6 +7,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 const FIRST: Duration = Duration::from_millis(50);
 const MOST: Duration = Duration::from_secs(2);
 const ELECTION_MOST: Duration = Duration::from_millis(250);
+const DISPERSAL: Duration = Duration::from_millis(200);
 
 /// The pauses while no leader is found.
 #[derive(Debug)]
@@ -40,6 +41,12 @@ impl Backoff {
         self.rounds = 0;
         self.elections = self.elections.saturating_add(1);
         self.jittered(doubled(self.elections).min(ELECTION_MOST))
+    }
+
+    /// Before the next leader is looked for: all workers lose one at the same moment, and their handshakes must not take the processor
+    /// from the election.
+    pub(super) fn dispersal(&mut self) -> Duration {
+        DISPERSAL.mul_f64(self.jitter.random_range(0.0..=1.0))
     }
 
     /// Half of it to all of it.

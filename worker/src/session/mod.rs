@@ -51,6 +51,8 @@ pub struct Session {
     fence: Fence,
     roster: Roster,
     lease: Lease,
+    /// Where the leader is whose session broke, until another welcomes this worker: whoever still believes in it is to look again.
+    lost: Option<String>,
 }
 
 /// How a session ended.
@@ -80,7 +82,7 @@ impl Session {
         let roster = Roster::open(folder.join("controllers.json"), controllers)
             .map_err(AgentError::disk(folder.join("controllers.json")))?;
         let lease = Lease::new(roster.lease());
-        Ok(Session { hello, dial, crew, outbox, fence, roster, lease })
+        Ok(Session { hello, dial, crew, outbox, fence, roster, lease, lost: None })
     }
 
     /// Stays in touch with whoever leads, until `shutdown`.
@@ -123,10 +125,12 @@ impl Session {
                 Ending::Lost(why) => {
                     info!(%address, %why, "the leader was lost: looking for the next");
                     (hops, tried) = (0, 0);
+                    self.lost = Some(address);
                     if begun.elapsed() < BRIEF {
                         tokio::time::sleep(backoff.election()).await;
                     } else {
                         backoff.reset();
+                        tokio::time::sleep(backoff.dispersal()).await;
                     }
                 }
                 Ending::Failed(why) => {

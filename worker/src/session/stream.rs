@@ -96,6 +96,7 @@ impl Session {
         let mut hello = self.hello.clone();
         hello.pods = digests.await.ok()?;
         hello.accepted_term = self.fence.term();
+        hello.lost_leader = self.lost.clone().unwrap_or_default();
         Some(hello)
     }
 
@@ -153,6 +154,7 @@ impl Session {
 
     fn welcome(&mut self, welcome: Welcome, live: &mut Live, address: &str) {
         info!(leader = %welcome.leader, %address, term = self.fence.term(), "the session is up");
+        self.lost = None;
         let period = Duration::from_millis(u64::from(welcome.heartbeat_ms.clamp(10, 60_000)));
         let mut beats = interval(period);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -267,11 +267,13 @@ async fn a_gap_and_a_silence_begin_a_new_session() {
     let mut fake = Fake::new().await;
     let worker = worker(dir.path(), None, &[&fake]).await;
     let mut session = fake.greeted().await;
+    assert_eq!(session.hello.lost_leader, "");
     session.welcome(1, &[]).await;
     session.sequence += 1;
     session.put(1, "uid-1", 1).await;
     let mut next = fake.greeted().await;
     assert_eq!(next.hello.pods.len(), 0, "what came after the gap was not obeyed");
+    assert_eq!(next.hello.lost_leader, fake.address);
     // This one acknowledges no heartbeat, yet keeps the stream open.
     next.welcome(1, &[]).await;
     fake.greeted().await;
