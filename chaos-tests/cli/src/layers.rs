@@ -73,8 +73,8 @@ fn hour(options: Options) -> Options {
 pub(crate) fn options(layer: Layer, seed: u64) -> Options {
     let profile = Profile::ALL[(seed % Profile::ALL.len() as u64) as usize];
     let budget = if seed % 8 == 7 { Budget::Beyond } else { Budget::Within };
-    let situations = (layer == Layer::L1 && seed % 8 == 6).then_some(Situation::ALL);
-    let situation = situations.map(|all| all[(seed / 8 % all.len() as u64) as usize]);
+    let situation =
+        (seed % 8 == 6).then(|| Situation::ALL[(seed / 8 % Situation::ALL.len() as u64) as usize]);
     let options = Options { profile, budget, situation, faults: faults(layer), ..Options::default() };
     match layer {
         // Of every 256 eight are busy minutes, one of them of a large cluster; the others are hours in which little happens.

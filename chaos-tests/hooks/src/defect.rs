@@ -115,6 +115,10 @@ defects! {
     CapacityNotFreed = "capacity-not-freed",
     /// A namespace goes while something is still in it.
     NamespaceForgets = "namespace-forgets",
+    /// A read waits for every controller, not for a majority.
+    MinorityHoldsUp = "minority-holds-up",
+    /// The log is never shortened.
+    LogKept = "log-kept",
     /// The count of a node's pods does not go down when one is removed.
     UsageDrift = "usage-drift",
 }

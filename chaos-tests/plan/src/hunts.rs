@@ -166,6 +166,8 @@ pub const HUNTS: &[Hunt] = &[
     whole(Defect::AnswerBeforeCommit, 10, Terms::only(Profile::Registers, Situation::StuckDisks)),
     whole(Defect::TermNotChecked, 10, Terms::only(Profile::Workloads, Situation::OldLeader)),
     whole(Defect::TermNotPersisted, 10, Terms::only(Profile::Workloads, Situation::OldLeader)),
+    whole(Defect::MinorityHoldsUp, 10, Terms::only(Profile::Registers, Situation::MinorityDown)),
+    whole(Defect::LogKept, 10, Terms { seconds: 40, ..WORKLOADS }),
     whole(Defect::NewLeaderCondemns, 10, Terms::only(Profile::Registers, Situation::SilentWhileElected)),
     whole(Defect::MassCondemnation, 10, Terms::only(Profile::Registers, Situation::MassSilence)),
     whole(Defect::ResyncKeepsDeleted, 10, Terms::only(Profile::Registers, Situation::DeletedWhileAway)),

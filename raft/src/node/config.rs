@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kontiki_hooks::{Defect, planted};
 use openraft::{Config, SnapshotPolicy};
 
 use super::Options;
@@ -104,7 +105,7 @@ pub(super) fn consensus(options: &Options) -> Result<Arc<Config>, OpenError> {
         snapshot_policy: SnapshotPolicy::LogsSinceLast(limits.snapshot_entries),
         // A follower further behind than this is sent a snapshot while the log still has the entries: later than the purge.
         replication_lag_threshold: 2 * (limits.snapshot_entries + limits.kept_entries),
-        max_in_snapshot_log_to_keep: limits.kept_entries,
+        max_in_snapshot_log_to_keep: if planted(Defect::LogKept) { u64::MAX } else { limits.kept_entries },
         purge_batch_size: limits.snapshot_entries.min(256),
         install_snapshot_timeout: 60_000,
         ..Config::default()

@@ -55,6 +55,9 @@ impl Node {
                     None => None,
                     // Not by lease: a member that restarted forgets the lease that it granted.
                     Some(leader) if leader.id == self.inner.member.id => {
+                        if planted(Defect::MinorityHoldsUp) && !self.hears_all() {
+                            return None;
+                        }
                         let position = self.inner.raft.get_read_log_id(ReadPolicy::ReadIndex);
                         let position = timeout_at(attempt, position).await;
                         position.ok().and_then(Result::ok).map(|(position, _)| position.index())
@@ -84,6 +87,12 @@ impl Node {
             }
         }
         Err(ReadError::NoLeader(DEADLINE))
+    }
+
+    /// What no read may depend on: only a planted defect asks.
+    fn hears_all(&self) -> bool {
+        let members = self.members(&self.metrics());
+        members.iter().all(|member| member.reachable != Some(false))
     }
 
     /// The index that a read must have seen, provided that this very node leads `term`: a majority says so after this call.

@@ -11,7 +11,7 @@ impl Check for Broken {
     }
 
     fn invariants(&self) -> &'static [&'static str] {
-        &["A1", "A2", "A3", "A4", "A5", "A8", "B5"]
+        &["A1", "A2", "A3", "A4", "A5", "A8", "B5", "F6"]
     }
 
     fn judge(&self, evidence: &Evidence<'_>) -> Verdict {

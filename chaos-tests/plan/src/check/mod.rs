@@ -18,12 +18,15 @@ mod linearizable;
 mod lists;
 mod log;
 mod observer;
+mod overload;
 mod placement;
+mod progress;
 mod replay;
 mod restarts;
 mod running;
 mod settled;
 mod stale;
+mod superseded;
 mod watch;
 mod wgl;
 
@@ -153,9 +156,12 @@ pub fn all() -> &'static [&'static dyn Check] {
         &condemned::Condemned,
         &finalizers::Finalizers,
         &fenced::Fenced,
+        &superseded::Superseded,
         &running::Running,
         &restarts::Restarts,
         &settled::Settled,
+        &progress::Progress,
+        &overload::Overload,
     ]
 }
 

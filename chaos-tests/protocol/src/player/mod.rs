@@ -5,6 +5,7 @@ mod boot;
 mod cluster;
 mod fabric;
 mod faults;
+mod growth;
 mod hash;
 mod rules;
 mod settle;
@@ -93,6 +94,7 @@ async fn play(plan: &Plan) -> anyhow::Result<Run> {
             Due::Begin(n, fault) => cluster.begin(n, &fault),
             Due::End(n, fault) => cluster.end(n, &fault),
         }
+        growth::look(&cluster);
     }
     cluster.look_after_until(start + Duration::from_millis(plan.ends_ms())).await;
     clients.rest();

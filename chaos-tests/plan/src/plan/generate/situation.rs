@@ -36,17 +36,23 @@ pub enum Situation {
     SilentWhileElected,
     /// Pods are deleted at once, without waiting for their workers, while these are away.
     DeletedWhileAway,
+    /// One controller, perhaps the leader, is down for so long that the others go on without it, and clients with them.
+    MinorityDown,
+    /// A storm of requests, and clients that read before it and half a minute after it.
+    Overloaded,
 }
 
 impl Situation {
     /// All of them.
-    pub const ALL: [Situation; 6] = [
+    pub const ALL: [Situation; 8] = [
         Situation::DeposedLeader,
         Situation::StuckDisks,
         Situation::OldLeader,
         Situation::MassSilence,
         Situation::SilentWhileElected,
         Situation::DeletedWhileAway,
+        Situation::MinorityDown,
+        Situation::Overloaded,
     ];
 
     /// The fault kinds that it is made of.
@@ -57,6 +63,8 @@ impl Situation {
             Situation::OldLeader => &["old-leader", "agent-crash"],
             Situation::MassSilence | Situation::DeletedWhileAway => &["isolate"],
             Situation::SilentWhileElected => &["isolate", "crash"],
+            Situation::MinorityDown => &["crash", "power-cut", "pause", "isolate"],
+            Situation::Overloaded => &["overload"],
         }
     }
 
@@ -81,6 +89,8 @@ pub(super) fn draw(rng: &mut StdRng, options: &Options, shape: &Shape) -> (Vec<E
         Situation::MassSilence => scene.mass_silence(),
         Situation::SilentWhileElected => scene.silent_while_elected(),
         Situation::DeletedWhileAway => scene.deleted_while_away(),
+        Situation::MinorityDown => scene.minority_down(),
+        Situation::Overloaded => scene.overloaded(),
     }
     let over = scene.events.iter().map(Event::ends_ms).max().unwrap_or(0);
     // What it leads to, is seen soon after it, and not mixed with what comes next.
@@ -159,6 +169,39 @@ impl Scene<'_> {
                 self.op(at, via, via, write.clone());
                 self.op(at + WRITES_EVERY_MS / 2, self.shape.controllers + via, via, Op::Get { key });
             }
+        }
+    }
+
+    fn minority_down(&mut self) {
+        let length = self.length(9000..12_000);
+        let on = if self.rng.random_bool(0.5) { Target::Leader } else { Target::Follower };
+        let kind = match self.rng.random_range(0..4) {
+            0 => FaultKind::Crash,
+            1 => FaultKind::PowerCut,
+            2 => FaultKind::Pause,
+            _ => FaultKind::Isolate { side: Side::Both },
+        };
+        self.fault(self.begins, on, length, kind);
+        self.read_and_write(self.begins + length / 2, self.begins + length);
+    }
+
+    fn overloaded(&mut self) {
+        let requests = 1000;
+        self.read_and_write(self.begins.saturating_sub(1500), self.begins);
+        self.fault(self.begins, Target::Leader, 3000, FaultKind::Overload { requests });
+        // When half a minute has passed, if the plan is so long.
+        let after = self.begins + 3000 + 30_000;
+        if after + 2000 < self.options.duration_ms {
+            self.read_and_write(after, after + 2000);
+        }
+    }
+
+    /// Through every controller, in turns.
+    fn read_and_write(&mut self, from_ms: u64, until_ms: u64) {
+        for at in (from_ms..until_ms).step_by(100) {
+            let key = self.rng.random_range(0..self.options.keys.max(1));
+            self.everywhere(at, &Op::Put { key });
+            self.everywhere(at + 50, &Op::Get { key });
         }
     }
 
