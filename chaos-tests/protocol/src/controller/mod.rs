@@ -36,6 +36,8 @@ use crate::{
 pub const CLUSTER: &str = "kontiki-simulated";
 /// The header by which a simulated client names its requests.
 pub const REQUEST_ID: &str = "x-request-id";
+/// Free space on a disk that has some.
+const FREE: u64 = 1 << 40;
 /// Where a controller's files are on its own disk.
 const DATA: &str = "/data";
 /// How often a watch is told where it stands.
@@ -268,6 +270,7 @@ impl Site {
     fn options(&self, shape: &Shape, dialer: Arc<Dialer>) -> Options {
         let election = Duration::from_millis(shape.election_ms);
         let entries = shape.snapshot_entries.max(1);
+        let disk = self.disk.clone();
         let limits = Limits { snapshot_entries: entries, kept_entries: entries / 2, ..Limits::default() };
         Options {
             data_dir: PathBuf::from(DATA),
@@ -278,7 +281,7 @@ impl Site {
             tables: TABLES,
             dialer,
             caller_of: caller_of(),
-            probe: Arc::new(|_| Ok(1 << 40)),
+            probe: Arc::new(move |_| Ok(if disk.faults().full { 0 } else { FREE })),
         }
     }
 }
