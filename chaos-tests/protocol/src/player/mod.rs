@@ -83,6 +83,7 @@ async fn play(plan: &Plan) -> anyhow::Result<Run> {
     boot::boot(&mut cluster).await.context("the cluster does not begin")?;
     let start = Instant::now();
     let mut clients = Clients::new(cluster.outside());
+    let mut growth = growth::Growth::default();
     for (at, due) in agenda(plan) {
         cluster.look_after_until(start + at).await;
         match due {
@@ -94,7 +95,7 @@ async fn play(plan: &Plan) -> anyhow::Result<Run> {
             Due::Begin(n, fault) => cluster.begin(n, &fault),
             Due::End(n, fault) => cluster.end(n, &fault),
         }
-        growth::look(&cluster);
+        growth.look(&cluster);
     }
     cluster.look_after_until(start + Duration::from_millis(plan.ends_ms())).await;
     clients.rest();
