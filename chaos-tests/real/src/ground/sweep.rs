@@ -24,7 +24,7 @@ pub fn sweep() -> anyhow::Result<Vec<String>> {
     let mut swept = Vec::new();
     for entry in fs::read_dir(std::env::temp_dir())?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(id) = name.strip_prefix(RUNS) else { continue };
+        let Some(id) = run_id(&name).filter(|_| entry.path().is_dir()) else { continue };
         // A folder without its owner's name is younger than this sentence, or half removed already.
         let owner = fs::read_to_string(entry.path().join("owner")).unwrap_or_default();
         if super::alive(&owner) || (owner.is_empty() && is_young(&entry.path())) {
@@ -35,6 +35,11 @@ pub fn sweep() -> anyhow::Result<Vec<String>> {
         swept.push(id.to_owned());
     }
     Ok(swept)
+}
+
+/// The run whose folder has this name. Others may call their files nearly the same, and want to keep them.
+fn run_id(name: &str) -> Option<&str> {
+    name.strip_prefix(RUNS).filter(|id| id.len() == 8 && id.bytes().all(|letter| letter.is_ascii_hexdigit()))
 }
 
 fn is_young(path: &Path) -> bool {
@@ -180,4 +185,18 @@ fn cgroups(id: &str) -> Vec<PathBuf> {
         found.extend(own.is_dir().then_some(own));
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_folders_of_runs_are_swept() {
+        assert_eq!(run_id("kontiki-chaos-af9a1e1d"), Some("af9a1e1d"));
+        for other in ["kontiki-chaos-notes", "kontiki-chaos-shrink-29086.jsonl", "kontiki-chaos-", "af9a1e1d"]
+        {
+            assert_eq!(run_id(other), None, "{other}");
+        }
+    }
 }
