@@ -74,10 +74,10 @@ chaos: build image
 	export KONTIKI_TEST_IMAGE=$(abspath $(IMAGE)); \
 	try $(CHAOS) regressions; \
 	try $(CHAOS) defects; \
-	try $(CHAOS) seeds --layer l0 --minutes $$(($(MINUTES) * 3 / 20)) --coverage --ledger $(LEDGER); \
-	try $(CHAOS) seeds --layer l1 --minutes $$(($(MINUTES) * 9 / 20)) --coverage --ledger $(LEDGER); \
+	try $(CHAOS) seeds --layer l0 --minutes $$((($(MINUTES) * 3 + 19) / 20)) --coverage --ledger $(LEDGER); \
+	try $(CHAOS) seeds --layer l1 --minutes $$((($(MINUTES) * 9 + 19) / 20)) --coverage --ledger $(LEDGER); \
 	for plan in chaos-tests/real/regressions/*.jsonl; do try $(REAL) play $$plan; done; \
-	try $(REAL) seeds --from $$(date +%s) --count 1000 --minutes $$(($(MINUTES) * 2 / 5)) --coverage --ledger $(LEDGER); \
+	try $(REAL) seeds --from $$(date +%s) --count 1000 --minutes $$((($(MINUTES) * 2 + 4) / 5)) --coverage --ledger $(LEDGER); \
 	$(CHAOS) ledger; \
 	[ -z "$$failed" ] || { printf "failed:$$failed\n" >&2; exit 1; }
 

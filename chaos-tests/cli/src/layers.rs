@@ -51,10 +51,7 @@ pub(crate) fn faults(layer: Layer) -> Vec<&'static str> {
 pub(crate) fn marks(layer: Layer) -> Vec<&'static str> {
     match layer {
         Layer::L0 => LAYER_MARKS.to_vec(),
-        // A leader that dies between the two steps of a change of members is looked for in the consensus alone, which can afford to.
-        Layer::L1 => {
-            Mark::ALL.iter().filter(|mark| **mark != Mark::ChangeFinished).map(|mark| mark.name()).collect()
-        }
+        Layer::L1 => Mark::ALL.iter().map(|mark| mark.name()).collect(),
         // The release binary has no marks.
         Layer::L3 => Vec::new(),
     }

@@ -74,13 +74,14 @@ pub const LAYER_FAULTS: [&str; 20] = [
     "node-reboot",
 ];
 
-/// The places that runs of the model must come to, as its notes call them. Others only some runs can: crashes between commands are
-/// asked for by [`Moment`], and no leader of the model ever assigns what is older than what another one assigned.
-pub const LAYER_MARKS: [&str; 11] = [
+/// The places that runs of the model must come to, as its notes call them.
+pub const LAYER_MARKS: [&str; 13] = [
+    "crash-between-commands",
     "entry-lost-with-its-leader",
     "entry-of-another-term",
     "entry-survived-its-leader",
     "leader-of-an-older-term-refused",
+    "older-assignment-ignored",
     "retry-answered-from-memory",
     "runtime-hung",
     "snapshot-installed",

@@ -55,7 +55,9 @@ impl Node {
                     None => None,
                     // Not by lease: a member that restarted forgets the lease that it granted.
                     Some(leader) if leader.id == self.inner.member.id => {
-                        if planted(Defect::MinorityHoldsUp) && !self.hears_all() {
+                        let unheard =
+                            || self.members(&self.metrics()).iter().any(|m| m.reachable == Some(false));
+                        if planted(Defect::MinorityHoldsUp) && unheard() {
                             return None;
                         }
                         let position = self.inner.raft.get_read_log_id(ReadPolicy::ReadIndex);
@@ -87,12 +89,6 @@ impl Node {
             }
         }
         Err(ReadError::NoLeader(DEADLINE))
-    }
-
-    /// What no read may depend on: only a planted defect asks.
-    fn hears_all(&self) -> bool {
-        let members = self.members(&self.metrics());
-        members.iter().all(|member| member.reachable != Some(false))
     }
 
     /// The index that a read must have seen, provided that this very node leads `term`: a majority says so after this call.
