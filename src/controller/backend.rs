@@ -55,10 +55,17 @@ impl Local {
         Local { node, replica, stage, dial, leaders: Mutex::default(), started: Instant::now() }
     }
 
-    /// Hands a write to this controller's stage, if it leads.
-    pub(crate) async fn decide(&self, request: Request, id: RequestId, trace: Option<String>) -> Answer {
+    /// Hands a write to this controller's stage, if it leads: in this very term, if one is named.
+    pub(crate) async fn decide(
+        &self,
+        request: Request,
+        id: RequestId,
+        term: Option<u64>,
+        trace: Option<String>,
+    ) -> Answer {
         let (reply, answer) = oneshot::channel();
-        let submit = Submit { input: Input::Api(request), request: Some(id), trace, reply: Some(reply) };
+        let submit =
+            Submit { input: Input::Api(request), request: Some(id), term, trace, reply: Some(reply) };
         match self.stage.try_send(submit) {
             Ok(()) => {}
             Err(SendError::Full(_)) => return Err(StageError::Overloaded),
@@ -68,10 +75,12 @@ impl Local {
         answer.await.unwrap_or(Err(StageError::Unknown))
     }
 
-    /// Forwards a write to the leader. Any failure of the call leaves the outcome unknown.
+    /// Forwards a write to the leader of a term. Any failure of the call leaves the outcome unknown: it may arrive later, but only that
+    /// term's leader takes it, who remembers what it answered to later attempts.
     async fn forward(
         &self,
         leader: &MemberInfo,
+        term: u64,
         request: &Request,
         id: &RequestId,
         trace: &Option<String>,
@@ -81,6 +90,7 @@ impl Local {
             request: bytes.into(),
             request_id: id.to_string(),
             traceparent: trace.clone().unwrap_or_default(),
+            term,
         };
         let mut client = ClusterClient::new(self.channel(leader)).max_decoding_message_size(MESSAGE_BYTES);
         let reply = client.submit(message).await.map_err(|status| {
@@ -120,10 +130,10 @@ impl Local {
             let now = leadership.borrow_and_update().clone();
             let attempt = async {
                 if now.leading {
-                    self.decide(request.clone(), id.clone(), trace.clone()).await
+                    self.decide(request.clone(), id.clone(), Some(now.term), trace.clone()).await
                 } else {
                     match &now.leader {
-                        Some(leader) => self.forward(leader, &request, &id, &trace).await,
+                        Some(leader) => self.forward(leader, now.term, &request, &id, &trace).await,
                         None => Err(StageError::NotLeader),
                     }
                 }

@@ -18,7 +18,8 @@ pub(super) async fn submit(local: Arc<Local>, message: SubmitRequest) -> Result<
     }
     let trace = Some(message.traceparent).filter(|t| !t.is_empty());
     let span = kontiki_proto::trace::follow(tracing::info_span!("forwarded"), trace.as_deref());
-    let answer = local.decide(request, message.request_id.into(), trace).instrument(span).await;
+    let term = Some(message.term).filter(|term| *term > 0);
+    let answer = local.decide(request, message.request_id.into(), term, trace).instrument(span).await;
     let outcome = codec::encode(&answer).map_err(|e| Status::internal(format!("the answer: {e}")))?;
     Ok(SubmitReply { outcome: outcome.into() })
 }

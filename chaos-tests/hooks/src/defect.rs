@@ -67,6 +67,8 @@ defects! {
     SlowWatcherSkips = "slow-watcher-skips",
     /// A retried request is done again.
     RetryDoneAgain = "retry-done-again",
+    /// A leader forgets what it refused: an attempt that comes late is done after all.
+    RefusalForgotten = "refusal-forgotten",
     /// An update does not compare the revision it was given.
     RevisionNotCompared = "revision-not-compared",
     /// A worker obeys a leader of an older term.

@@ -167,6 +167,7 @@ pub const HUNTS: &[Hunt] = &[
     whole(Defect::TermNotChecked, 10, Terms::only(Profile::Workloads, Situation::OldLeader)),
     whole(Defect::TermNotPersisted, 10, Terms::only(Profile::Workloads, Situation::OldLeader)),
     whole(Defect::MinorityHoldsUp, 10, Terms::only(Profile::Registers, Situation::MinorityDown)),
+    whole(Defect::RefusalForgotten, 10, Terms::only(Profile::Registers, Situation::HeldUp)),
     whole(Defect::LogKept, 10, Terms { seconds: 40, ..WORKLOADS }),
     whole(Defect::NewLeaderCondemns, 10, Terms::only(Profile::Registers, Situation::SilentWhileElected)),
     whole(Defect::MassCondemnation, 10, Terms::only(Profile::Registers, Situation::MassSilence)),

@@ -143,7 +143,7 @@ impl Sessions {
                 }
             }
             let input = Input::Verdicts(verdicts);
-            sessions.stage.do_send(Submit { input, request: None, trace: None, reply: None });
+            sessions.stage.do_send(Submit { input, request: None, term: None, trace: None, reply: None });
         }));
     }
 }

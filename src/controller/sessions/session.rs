@@ -93,7 +93,13 @@ impl Session {
                 return false;
             }
             let (reply, answer) = oneshot::channel();
-            stage.do_send(Submit { input: hello, request: None, trace: None, reply: Some(reply) });
+            stage.do_send(Submit {
+                input: hello,
+                request: None,
+                term: None,
+                trace: None,
+                reply: Some(reply),
+            });
             matches!(answer.await, Ok(Ok(_)))
         };
         ctx.spawn(introduced.into_actor(self).map(|done, session, ctx| {
@@ -250,7 +256,8 @@ impl Session {
             return;
         }
         let (reply, answer) = oneshot::channel::<Answer>();
-        let submit = Submit { input: Input::Reports(reports), request: None, trace, reply: Some(reply) };
+        let submit =
+            Submit { input: Input::Reports(reports), request: None, term: None, trace, reply: Some(reply) };
         if self.parts.stage.try_send(submit).is_err() {
             // Not acknowledged: the worker sends it again.
             self.over(ctx);

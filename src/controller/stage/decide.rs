@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use kontiki_actors::{Change, Context, Decision, Input, Outcome, RequestId, State, Turned};
 use kontiki_hooks::{Mark, reached};
 
-use super::{StageError, clock::Nature};
+use super::{StageError, clock::Nature, unlogged::Unlogged};
 
 /// An actor that fails when it is woken is woken again so much later.
 const POSTPONED_MS: i64 = 60_000;
@@ -25,6 +25,7 @@ pub(super) struct Case<'a> {
     pub(super) actors: Actors,
     pub(super) input: &'a Input,
     pub(super) request: Option<&'a RequestId>,
+    pub(super) unlogged: &'a Unlogged,
     pub(super) trace: Option<&'a str>,
     pub(super) now_ms: i64,
     pub(super) nature: &'a Nature,
@@ -33,7 +34,8 @@ pub(super) struct Case<'a> {
 /// Decides a case. What the house itself brings (reports, verdicts, wake-ups) is a list: when an actor fails on it, each part
 /// is decided by itself and only what it fails on is left out, so that it cannot come back and fail for ever.
 pub(super) fn settle(state: &mut State, case: &Case<'_>) -> Result<Decided, StageError> {
-    if let Some(outcome) = case.request.and_then(|request| state.answered(request)) {
+    let answered = |request| state.answered(request).or_else(|| case.unlogged.get(request));
+    if let Some(outcome) = case.request.and_then(|request| answered(request)) {
         reached(Mark::RetryAnsweredFromMemory);
         return Ok(Decided { turns: Vec::new(), outcome: outcome.clone() });
     }

@@ -14,7 +14,8 @@ use super::{
     clock::{Clock, Nature},
     consensus::{Consensus, Settled},
     decide::{Actors, Case, settle},
-    flight::{Flights, Kind, Replies, stage_error},
+    flight::{Flights, Kind, Landing, Replies, Reply, stage_error},
+    unlogged::Unlogged,
 };
 use crate::controller::telemetry;
 
@@ -85,6 +86,7 @@ pub(super) struct Desk {
     first: Option<Input>,
     waiting: VecDeque<Waiting>,
     flights: Flights,
+    unlogged: Unlogged,
     clock: Clock,
     nature: Nature,
     /// A wake-up waits; no further one is due before that is decided.
@@ -101,6 +103,7 @@ impl Desk {
             first: None,
             waiting: VecDeque::new(),
             flights: Flights::default(),
+            unlogged: Unlogged::default(),
             clock: Clock::default(),
             nature,
             ringing: false,
@@ -110,9 +113,14 @@ impl Desk {
 
     /// Takes something in, or says at once that it does not.
     pub(super) fn submit(&mut self, submit: Submit) {
-        let Submit { input, request, trace, reply } = submit;
+        let Submit { input, request, term, trace, reply } = submit;
         let refused = match &self.post {
             Post::Idle => Some(StageError::NotLeader),
+            Post::Entering { term: own, .. } | Post::Leading { term: own, .. }
+                if term.is_some_and(|meant| meant != *own) =>
+            {
+                Some(StageError::NotLeader)
+            }
             _ if self.waiting.len() >= WAITING_MAX => Some(StageError::Overloaded),
             _ => None,
         };
@@ -147,6 +155,7 @@ impl Desk {
         let state = self.consensus.view();
         tracing::info!(term, revision = state.revision(), "this controller leads");
         self.flights.begin();
+        self.unlogged.begin(term);
         self.rest_until = None;
         self.post = Post::Leading { term, state };
         if let Some(input) = self.first.clone() {
@@ -163,7 +172,8 @@ impl Desk {
 
     /// Something that was on its way is committed and folded, or will not be.
     pub(super) fn settled(&mut self, id: u64, result: Result<(), ProposeError>) {
-        let failed = self.flights.settled(id, result);
+        let Landing { failed, told } = self.flights.settled(id, result);
+        told.iter().for_each(|request| self.unlogged.told(request));
         if let Post::Leading { term, .. } = self.post
             && failed == Some(term)
         {
@@ -226,6 +236,7 @@ impl Desk {
                 actors: self.actors,
                 input: &next.input,
                 request: next.request.as_ref(),
+                unlogged: &self.unlogged,
                 trace: next.trace.as_deref(),
                 now_ms: self.clock.read(&self.nature),
                 nature: &self.nature,
@@ -240,9 +251,18 @@ impl Desk {
                         break;
                     }
                     bytes += weight;
-                    batch.entry.turns.extend(decided.turns);
                     let outcome = decided.outcome;
-                    batch.replies.extend(next.replies.into_iter().map(|sender| (sender, outcome.clone())));
+                    // The answer to what is in the log is remembered by the state; a dry run can come again as it likes.
+                    let effective = matches!(&next.input, Input::Api(request) if !request.dry_run());
+                    let unlogged = next.request.filter(|request| {
+                        effective && decided.turns.is_empty() && self.unlogged.note(request, &outcome)
+                    });
+                    batch.entry.turns.extend(decided.turns);
+                    batch.replies.extend(next.replies.into_iter().map(|sender| Reply {
+                        sender,
+                        outcome: outcome.clone(),
+                        unlogged: unlogged.clone(),
+                    }));
                 }
                 Err(error) => refuse(next.replies, &error),
             }
@@ -278,7 +298,7 @@ impl Desk {
             .and_then(|bytes| self.consensus.propose(bytes, term));
         match proposed {
             Ok(settled) if planted(Defect::AnswerBeforeCommit) => {
-                replies.into_iter().for_each(|(sender, outcome)| drop(sender.send(Ok(outcome))));
+                replies.into_iter().for_each(|reply| drop(reply.sender.send(Ok(reply.outcome))));
                 let id = self.flights.add(term, Kind::Entry, Vec::new());
                 Some(Task::Settles(id, settled))
             }
@@ -293,7 +313,8 @@ impl Desk {
                     *state = before;
                 }
                 self.rest_until = Some(Instant::now() + REST);
-                refuse(replies.into_iter().map(|(sender, _)| sender).collect(), &stage_error(&error));
+                replies.iter().filter_map(|r| r.unlogged.as_ref()).for_each(|r| self.unlogged.take_back(r));
+                refuse(replies.into_iter().map(|reply| reply.sender).collect(), &stage_error(&error));
                 None
             }
         }

@@ -3,14 +3,31 @@
 
 use std::collections::VecDeque;
 
-use kontiki_actors::Outcome;
+use kontiki_actors::{Outcome, RequestId};
 use kontiki_raft::ProposeError;
 use tokio::sync::oneshot;
 
 use super::{Answer, StageError};
 
 /// Who waits, and what for.
-pub(super) type Replies = Vec<(oneshot::Sender<Answer>, Outcome)>;
+pub(super) struct Reply {
+    pub(super) sender: oneshot::Sender<Answer>,
+    pub(super) outcome: Outcome,
+    /// The request, if its answer is noted outside of the log: whether it was told matters then.
+    pub(super) unlogged: Option<RequestId>,
+}
+
+/// What is told when something has arrived.
+pub(super) type Replies = Vec<Reply>;
+
+/// What came of it that something arrived, or did not.
+#[derive(Default)]
+pub(super) struct Landing {
+    /// The term of an entry that failed.
+    pub(super) failed: Option<u64>,
+    /// Requests whose unlogged answers were told.
+    pub(super) told: Vec<RequestId>,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -60,12 +77,12 @@ impl Flights {
         id
     }
 
-    /// Something arrived, or did not. Gives the answers that are due. True when an entry of the term failed.
-    pub(super) fn settled(&mut self, id: u64, result: Result<(), ProposeError>) -> Option<u64> {
+    /// Something arrived, or did not. Gives the answers that are due.
+    pub(super) fn settled(&mut self, id: u64, result: Result<(), ProposeError>) -> Landing {
         if let Some(flight) = self.queue.iter_mut().find(|flight| flight.id == id) {
             flight.result = Some(result);
         }
-        let mut failed = None;
+        let mut landing = Landing::default();
         while self.queue.front().is_some_and(|flight| flight.result.is_some()) {
             let Some(Flight { term, kind, replies, result: Some(mut result), .. }) = self.queue.pop_front()
             else {
@@ -76,20 +93,26 @@ impl Flights {
             }
             if let (Kind::Entry, Err(error)) = (kind, &result) {
                 tracing::warn!(%error, term, "an entry was not committed");
-                (self.failed, failed) = (Some(term), Some(term));
+                (self.failed, landing.failed) = (Some(term), Some(term));
             }
-            answer(replies, result);
+            landing.told.extend(answer(replies, result));
         }
-        failed
+        landing
     }
 }
 
-fn answer(replies: Replies, result: Result<(), ProposeError>) {
+/// Answers. Returns whose unlogged answers were told.
+fn answer(replies: Replies, result: Result<(), ProposeError>) -> Vec<RequestId> {
     let error = result.err().map(|error| stage_error(&error));
-    for (sender, outcome) in replies {
+    let mut told = Vec::new();
+    for Reply { sender, outcome, unlogged } in replies {
+        if error.is_none() {
+            told.extend(unlogged);
+        }
         // Who went away needs no answer.
         let _ = sender.send(error.clone().map_or(Ok(outcome), Err));
     }
+    told
 }
 
 /// What a caller is told.

@@ -18,6 +18,7 @@ mod desk;
 mod flight;
 #[cfg(test)]
 mod tests;
+mod unlogged;
 
 use std::{sync::Arc, time::Duration};
 
@@ -71,6 +72,8 @@ pub(crate) struct Submit {
     pub input: Input,
     /// The request it belongs to: decided once, however often it comes.
     pub request: Option<RequestId>,
+    /// Only the leader of this term may decide it: its caller may have asked another since. None: whoever leads.
+    pub term: Option<u64>,
     /// Its W3C trace context.
     pub trace: Option<String>,
     /// Who waits for the outcome.

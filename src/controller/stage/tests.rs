@@ -128,8 +128,19 @@ impl Play {
     }
 
     fn put(&mut self, input: Input, request: Option<&str>) -> oneshot::Receiver<Answer> {
+        self.put_for(None, input, request)
+    }
+
+    /// Submits what is meant for the leader of a term.
+    fn put_for(
+        &mut self,
+        term: Option<u64>,
+        input: Input,
+        request: Option<&str>,
+    ) -> oneshot::Receiver<Answer> {
         let (reply, answer) = oneshot::channel();
-        self.desk.submit(Submit { input, request: request.map(Into::into), trace: None, reply: Some(reply) });
+        let request = request.map(Into::into);
+        self.desk.submit(Submit { input, request, term, trace: None, reply: Some(reply) });
         answer
     }
 
@@ -291,6 +302,108 @@ fn a_retry_is_answered_and_not_done_twice() {
     play.confirm();
     assert_eq!(revision(third), done);
     assert_eq!(play.entries(), 1);
+}
+
+fn delete(name: &str) -> Input {
+    Input::Api(Request::Delete { key: key(name), options: Default::default(), dry_run: false })
+}
+
+/// The first attempt of a delete is held up on its way while the second is refused and its caller creates the object.
+#[test]
+fn an_attempt_that_comes_after_its_request_was_refused_does_nothing() {
+    let mut play = Play::start();
+    let mut second = play.submit(delete("a"), Some("d"));
+    play.confirm();
+    let refused = second.try_recv().unwrap();
+    assert!(matches!(refused, Ok(Outcome::Rejected(Rejection::NotFound(_)))));
+    let made = play.submit(create("a"), None);
+    play.commit(0);
+    revision(made);
+    let mut first = play.submit(delete("a"), Some("d"));
+    play.confirm();
+    assert_eq!(first.try_recv().unwrap(), refused);
+    assert_eq!(play.entries(), 1);
+    assert!(play.consensus.view().get(&key("a")).is_some());
+}
+
+#[test]
+fn nor_does_one_that_comes_while_the_refusal_is_on_its_way() {
+    let mut play = Play::start();
+    let mut second = play.submit(delete("a"), Some("d"));
+    let made = play.submit(create("a"), None);
+    let mut first = play.submit(delete("a"), Some("d"));
+    play.confirm();
+    play.commit(0);
+    play.confirm();
+    revision(made);
+    let refused = second.try_recv().unwrap();
+    assert!(matches!(refused, Ok(Outcome::Rejected(Rejection::NotFound(_)))));
+    assert_eq!(first.try_recv().unwrap(), refused);
+    assert_eq!(play.entries(), 1);
+}
+
+#[test]
+fn a_refusal_that_was_decided_on_what_never_came_true_is_forgotten() {
+    let mut play = Play::start();
+    let lost = play.submit(create("a"), None);
+    let mut refused = play.submit(create("a"), Some("r"));
+    play.fail(0, ProposeError::Unknown);
+    play.confirm();
+    assert_eq!(refused.try_recv().unwrap(), Err(StageError::NotLeader));
+    drop(lost);
+    let again = play.submit(create("a"), Some("r"));
+    play.commit(1);
+    revision(again);
+}
+
+#[test]
+fn a_refusal_whose_entry_is_refused_is_forgotten() {
+    let mut play = Play::start();
+    let made = play.submit(create("a"), None);
+    play.commit(0);
+    revision(made);
+    *play.consensus.refuses.lock() = Some(ProposeError::StorageFull);
+    let mut other = play.put(create("b"), None);
+    let mut refused = play.put(create("a"), Some("r"));
+    play.run();
+    for answer in [&mut other, &mut refused] {
+        assert!(matches!(answer.try_recv().unwrap(), Err(StageError::StorageFull(_))));
+    }
+    *play.consensus.refuses.lock() = None;
+    let gone = play.submit(delete("a"), None);
+    play.commit(1);
+    drop(gone);
+    let again = play.submit(create("a"), Some("r"));
+    play.commit(2);
+    revision(again);
+}
+
+#[test]
+fn an_attempt_that_was_meant_for_another_term_is_not_taken() {
+    let mut play = Play::start();
+    play.desk.leave();
+    play.enter(3);
+    let mut old = play.put_for(Some(1), create("a"), Some("r"));
+    assert_eq!(old.try_recv().unwrap(), Err(StageError::NotLeader));
+    let new = play.put_for(Some(3), create("a"), Some("r"));
+    play.run();
+    play.commit(0);
+    revision(new);
+}
+
+#[test]
+fn a_dry_run_is_not_remembered() {
+    let mut play = Play::start();
+    let Input::Api(Request::Create { key, generate_name, document, .. }) = create("a") else {
+        unreachable!()
+    };
+    let dry = Input::Api(Request::Create { key, generate_name, document, dry_run: true });
+    for _ in 0..2 {
+        let mut answer = play.submit(dry.clone(), Some("r"));
+        play.confirm();
+        let outcome = answer.try_recv().unwrap().unwrap();
+        assert!(matches!(outcome, Outcome::Object { document: Some(_), .. }), "{outcome:?}");
+    }
 }
 
 #[test]

@@ -14,6 +14,10 @@ const FIRST_CLIENT: Client = 16;
 const FIRST_POD: u32 = 40;
 /// How many of them.
 const PODS: u32 = 4;
+/// Registers whose deletes are held up are numbered from here on, so that nobody else writes them.
+const FIRST_HELD_UP: u32 = 60;
+/// How many of them.
+const HELD_UP: u32 = 16;
 /// Between two writes of a client.
 const WRITES_EVERY_MS: u64 = 20;
 /// For so long clients write around the moment in which a leader is cut off.
@@ -40,11 +44,13 @@ pub enum Situation {
     MinorityDown,
     /// A storm of requests, and clients that read before it and half a minute after it.
     Overloaded,
+    /// The leader and a follower lose each other, with writes between them that are sent again when they meet, and then arrive as well.
+    HeldUp,
 }
 
 impl Situation {
     /// All of them.
-    pub const ALL: [Situation; 8] = [
+    pub const ALL: [Situation; 9] = [
         Situation::DeposedLeader,
         Situation::StuckDisks,
         Situation::OldLeader,
@@ -53,6 +59,7 @@ impl Situation {
         Situation::DeletedWhileAway,
         Situation::MinorityDown,
         Situation::Overloaded,
+        Situation::HeldUp,
     ];
 
     /// The fault kinds that it is made of.
@@ -65,6 +72,7 @@ impl Situation {
             Situation::SilentWhileElected => &["isolate", "crash"],
             Situation::MinorityDown => &["crash", "power-cut", "pause", "isolate"],
             Situation::Overloaded => &["overload"],
+            Situation::HeldUp => &["cut"],
         }
     }
 
@@ -91,6 +99,7 @@ pub(super) fn draw(rng: &mut StdRng, options: &Options, shape: &Shape) -> (Vec<E
         Situation::DeletedWhileAway => scene.deleted_while_away(),
         Situation::MinorityDown => scene.minority_down(),
         Situation::Overloaded => scene.overloaded(),
+        Situation::HeldUp => scene.held_up(),
     }
     let over = scene.events.iter().map(Event::ends_ms).max().unwrap_or(0);
     // What it leads to, is seen soon after it, and not mixed with what comes next.
@@ -212,6 +221,25 @@ impl Scene<'_> {
         let dies = self.begins + self.rng.random_range(length / 4..length / 2);
         let back = self.length(50..400);
         self.fault(dies, Target::Workers, back, FaultKind::AgentCrash);
+    }
+
+    fn held_up(&mut self) {
+        // Connections in which nothing moves are given up after 3 s; a write waits for 5 s.
+        let length = self.length(3200..4400);
+        let kind = FaultKind::Cut { other: Target::Follower, side: Side::Both };
+        self.fault(self.begins, Target::Leader, length, kind);
+        let (controllers, heals) = (self.shape.controllers, self.begins + length);
+        for n in 0..HELD_UP {
+            let key = FIRST_HELD_UP + n;
+            // There is nothing to delete when the second attempt comes, and perhaps there is when the first one does.
+            for via in 0..controllers {
+                self.op(self.begins + 100, n * controllers + via, via, Op::Remove { key });
+            }
+            let at = heals + 25 * u64::from(n);
+            for via in 0..controllers {
+                self.op(at, HELD_UP * controllers + n * controllers + via, via, Op::Put { key });
+            }
+        }
     }
 
     fn mass_silence(&mut self) {
