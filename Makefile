@@ -74,6 +74,7 @@ chaos: build image
 	export KONTIKI_TEST_IMAGE=$(abspath $(IMAGE)); \
 	try $(CHAOS) regressions; \
 	try $(CHAOS) defects; \
+	for plan in chaos-tests/plans/*.jsonl; do try $(CHAOS) play --layer l1 $$plan; done; \
 	try $(CHAOS) seeds --layer l0 --minutes $$((($(MINUTES) * 3 + 19) / 20)) --coverage --ledger $(LEDGER); \
 	try $(CHAOS) seeds --layer l1 --minutes $$((($(MINUTES) * 9 + 19) / 20)) --coverage --ledger $(LEDGER); \
 	for plan in chaos-tests/real/regressions/*.jsonl; do try $(REAL) play $$plan; done; \
