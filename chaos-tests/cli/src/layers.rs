@@ -68,13 +68,26 @@ fn hour(options: Options) -> Options {
     Options { duration_ms: 3_600_000, ops_per_s, faults_per_minute: 0.5, ..options }
 }
 
+/// The situations of every eighth seed, in turn. Others would give the same seeds other plans.
+const IN_TURN: &[Situation] = Situation::ALL.split_at(8).0;
+
+/// What the plan of a seed begins with.
+fn situation(layer: Layer, seed: u64) -> Option<Situation> {
+    let turn = (seed / 8 % IN_TURN.len() as u64) as usize;
+    match (seed % 32, layer) {
+        (19, Layer::L0) => Some(Situation::BetweenCommands),
+        (27, Layer::L0) => Some(Situation::ToldTwice),
+        (19 | 27, Layer::L1) => Some(Situation::ChangeCutShort),
+        _ => (seed % 8 == 6).then(|| IN_TURN[turn]),
+    }
+}
+
 /// How the plan of a seed is made. Profiles take turns; every eighth plan breaks more than can be repaired and demands safety only, and
-/// another eighth begins with a situation.
+/// some begin with a situation.
 pub(crate) fn options(layer: Layer, seed: u64) -> Options {
     let profile = Profile::ALL[(seed % Profile::ALL.len() as u64) as usize];
     let budget = if seed % 8 == 7 { Budget::Beyond } else { Budget::Within };
-    let situation =
-        (seed % 8 == 6).then(|| Situation::ALL[(seed / 8 % Situation::ALL.len() as u64) as usize]);
+    let situation = situation(layer, seed);
     let options = Options { profile, budget, situation, faults: faults(layer), ..Options::default() };
     match layer {
         // Of every 256 eight are busy minutes, one of them of a large cluster; the others are hours in which little happens.

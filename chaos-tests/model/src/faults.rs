@@ -8,6 +8,7 @@ use kontiki_chaos_plan::{
 };
 
 use crate::{
+    Moment,
     net::{Cut, Host, Slow},
     time::{MICRO, MS, SECOND},
     world::{Happening, World},
@@ -26,6 +27,15 @@ pub(crate) struct Faults {
     extra: usize,
     /// Workers that lie, by event.
     pub(crate) lying: BTreeMap<usize, Vec<usize>>,
+    /// Crashes at commands to come.
+    armed: Vec<Armed>,
+}
+
+/// A crash of whoever leads when it comes to this entry, or to the first after it.
+struct Armed {
+    event: usize,
+    index: u64,
+    moment: Moment,
 }
 
 #[derive(Debug)]
@@ -37,6 +47,7 @@ enum Undo {
     Disk(usize, u64),
     Runtime(usize),
     Truth(usize),
+    Disarm,
 }
 
 /// Numbers of events that are not the plan's begin here.
@@ -49,6 +60,12 @@ impl Faults {
         let event = EXTRA + self.extra;
         self.undo.insert(event, vec![Undo::Start(controller)]);
         event
+    }
+
+    /// The event of the plan by which whoever leads crashes at this entry, if there is one.
+    pub(crate) fn crashes_at(&mut self, index: u64, moment: Moment) -> Option<usize> {
+        let due = self.armed.iter().position(|armed| armed.moment == moment && armed.index <= index)?;
+        Some(self.armed.remove(due).event)
     }
 }
 
@@ -167,15 +184,18 @@ impl World {
                 false
             }
             FaultKind::Delay { ms, jitter_ms } => {
-                let slow = Slow { these, delay: ms * MS, jitter: jitter_ms * MS, lost_per_mille: 0 };
-                self.net.slow(number, slow);
+                let (delay, jitter) = (ms * MS, jitter_ms * MS);
+                self.net.slow(number, Slow { these, delay, jitter, lost_per_mille: 0, twice_per_mille: 0 });
                 undo.push(Undo::Network);
                 false
             }
-            FaultKind::Loss { per_mille, .. } => {
-                // Doubled and overtaken packets are put right by the streams; lost ones come late.
-                let lost_per_mille = u64::from(*per_mille);
-                self.net.slow(number, Slow { these, delay: 0, jitter: 500 * MICRO, lost_per_mille });
+            FaultKind::Loss { per_mille, duplicate_per_mille, .. } => {
+                // Doubled and overtaken packets are put right by the streams; lost ones come late. What a worker is told is doubled
+                // nevertheless (`World::deliver_again`).
+                let (lost_per_mille, twice_per_mille) =
+                    (u64::from(*per_mille), u64::from(*duplicate_per_mille));
+                let slow = Slow { these, delay: 0, jitter: 500 * MICRO, lost_per_mille, twice_per_mille };
+                self.net.slow(number, slow);
                 undo.push(Undo::Network);
                 false
             }
@@ -224,6 +244,12 @@ impl World {
                     self.operate(100_000 + n % 64, n, &op);
                 }
                 *requests > 0
+            }
+            FaultKind::CrashAtCommand { nth, committed } => {
+                let moment = if *committed { Moment::Committed } else { Moment::Proposed };
+                self.faults.armed.push(Armed { event: number, index: self.raft.end() + nth, moment });
+                undo.push(Undo::Disarm);
+                false
             }
             FaultKind::LeaderTransfer => {
                 let leader = self.raft.lead.map(|(leader, _)| leader);
@@ -313,6 +339,7 @@ impl World {
                 Undo::Disk(at, slower) => self.controllers[at].disk -= slower,
                 Undo::Runtime(worker) => self.runtime_goes_on(worker),
                 Undo::Truth(worker) => self.tell_the_truth(worker, number),
+                Undo::Disarm => self.faults.armed.retain(|armed| armed.event != number),
             }
         }
         let bitten = self.net.bitten.remove(&number).unwrap_or(0) > 0;
@@ -320,6 +347,17 @@ impl World {
             self.notes.faults[*record].bit |= bitten;
             self.notes.faults[*record].until_ns = self.now;
         }
+    }
+
+    /// A fault of the plan that waited for it crashes this leader.
+    pub(crate) fn crash_by(&mut self, event: usize, leader: Host) {
+        self.faults.undo.entry(event).or_default().push(Undo::Start(leader));
+        let name = self.host_name(leader);
+        if let Some(record) = self.faults.records.get(&event) {
+            let record = &mut self.notes.faults[*record];
+            (record.bit, record.hit) = (true, vec![name]);
+        }
+        self.crash_controller(leader);
     }
 
     /// Everything is whole again.

@@ -51,7 +51,7 @@ use kontiki_chaos_plan::{Layer, Plan, Play, Run, history::LoggedEntry};
 use crate::{rng::Rng, time::MS, world::World};
 
 /// The fault kinds that the model can do, as the generator calls them.
-pub const LAYER_FAULTS: [&str; 20] = [
+pub const LAYER_FAULTS: [&str; 21] = [
     "crash",
     "power-cut",
     "pause",
@@ -72,6 +72,7 @@ pub const LAYER_FAULTS: [&str; 20] = [
     "runtime-hangs",
     "containers-exit",
     "node-reboot",
+    "crash-at-command",
 ];
 
 /// The places that runs of the model must come to, as its notes call them.

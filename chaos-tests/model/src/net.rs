@@ -34,6 +34,8 @@ pub(crate) struct Slow {
     pub(crate) jitter: u64,
     /// So many in a thousand packets are lost and sent again, which is all that a stream's ends see of a loss.
     pub(crate) lost_per_mille: u64,
+    /// So many in a thousand of the things that workers are told are told again.
+    pub(crate) twice_per_mille: u64,
 }
 
 /// The network.
@@ -47,6 +49,8 @@ pub(crate) struct Net {
 
 /// What a lost packet costs until it is sent again.
 const RESEND: u64 = 200 * MS;
+/// What is said again comes no later than this.
+const AGAIN_MAX: u64 = 3000 * MS;
 
 impl Net {
     /// A fault cuts.
@@ -93,6 +97,13 @@ impl Net {
             }
         }
         delay
+    }
+
+    /// When a message comes once more, if it does.
+    pub(crate) fn again(&self, from: Host, to: Host, rng: &mut Rng) -> Option<u64> {
+        let on = |slow: &&Slow| slow.these[from] || slow.these[to];
+        let twice = self.slow.values().filter(on).map(|slow| slow.twice_per_mille).max().unwrap_or(0);
+        (twice > 0 && rng.chance(twice)).then(|| rng.between(RESEND, AGAIN_MAX))
     }
 }
 

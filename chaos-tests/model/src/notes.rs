@@ -74,6 +74,7 @@ impl Notes {
             Happening::Flush { worker } => (21, *worker as u64),
             Happening::Lie { worker, .. } => (22, *worker as u64),
             Happening::Op { op, .. } => (23, *op),
+            Happening::Again { session, put } => (25, *session << 16 ^ put.len() as u64),
             Happening::Watch { watch, epoch } => (24, (*watch as u64) << 32 ^ epoch),
         };
         self.mix(now);

@@ -71,7 +71,7 @@ impl Raft {
         }
     }
 
-    fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         (self.log.len() + self.tail.len()) as u64
     }
 }
@@ -290,13 +290,16 @@ impl World {
         // What it still had to propose when it lost the leadership goes out first, in a term that is not its own.
         let late = self.controllers[winner].late.take();
         self.propose(winner, term, None, Bytes::new());
-        if let Some(bytes) = late {
+        if let Some(bytes) = late.filter(|_| self.awake(winner)) {
             self.notes.reached("entry-of-another-term");
             let entry = Entry::decode(&bytes).ok().map(Arc::new);
             self.propose(winner, term, entry, bytes);
         }
         self.notes.reached("leader-elected");
-        self.begin_reign(winner, term);
+        // It may have crashed at its first command.
+        if self.awake(winner) {
+            self.begin_reign(winner, term);
+        }
         self.tell_deposed();
         self.leadership_changed();
         true

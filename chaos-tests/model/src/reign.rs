@@ -217,8 +217,14 @@ impl World {
         }
     }
 
-    /// The plan's own crash, at a boundary between two commands.
+    /// Crashes whoever leads at a boundary between two commands: the plan's, and the one that was asked for besides.
     pub(crate) fn crash_hook(&mut self, index: u64, moment: Moment) {
+        if let Some((leader, _)) = self.raft.lead.filter(|(leader, _)| self.awake(*leader))
+            && let Some(event) = self.faults.crashes_at(index, moment)
+        {
+            self.notes.reached("crash-between-commands");
+            return self.crash_by(event, leader);
+        }
         if self.options.crash_at == Some((index, moment))
             && let Some((leader, _)) = self.raft.lead
         {

@@ -154,10 +154,33 @@ impl World {
 
     pub(crate) fn push_down(&mut self, id: u64, message: Down) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        session.down.push_back(message);
         let (at, worker) = (session.at, session.worker);
-        let host = self.host(worker);
+        let host = self.controllers.len() + worker;
+        if let Down::Assign { put, .. } = &message
+            && !put.is_empty()
+            && let Some(delay) = self.net.again(at, host, &mut self.rng)
+        {
+            let put = put.clone();
+            self.agenda.enter(self.now + delay, Happening::Again { session: id, put });
+        }
+        session.down.push_back(message);
         self.send(at, host, Happening::Down { session: id });
+    }
+
+    /// Assignments arrive once more, late. The messages of a real session are counted, so that one which comes twice ends it
+    /// (`worker/src/session/stream.rs`); here that first lock is open for pods that the worker has, so that the second is tried: the
+    /// comparison of revisions.
+    pub(crate) fn deliver_again(&mut self, id: u64, put: &[Arc<Object>]) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let (at, worker) = (session.at, session.worker);
+        if self.workers[worker].session != Some(id) || !self.net.passes(at, self.host(worker)) {
+            return;
+        }
+        for pod in put {
+            if self.workers[worker].pods.contains_key(&pod.meta.uid) {
+                self.put_pod(worker, pod);
+            }
+        }
     }
 
     pub(crate) fn push_up(&mut self, id: u64, message: Up) {

@@ -2,11 +2,12 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use compact_str::CompactString;
-use kontiki_actors::input::Verdict;
+use kontiki_actors::{Object, input::Verdict};
 use kontiki_chaos_plan::{Plan, plan::Shape};
 
 use crate::{
@@ -62,6 +63,8 @@ pub(crate) enum Happening {
     Hint { worker: usize, epoch: u64, leader: Option<usize> },
     /// Messages of a session arrive at the worker.
     Down { session: u64 },
+    /// Assignments arrive once more at the worker.
+    Again { session: u64, put: Vec<Arc<Object>> },
     /// Messages of a session arrive at the leader.
     Up { session: u64 },
     /// A worker would have given up this session by now.
@@ -208,6 +211,7 @@ impl World {
             Happening::Hello { at, worker, epoch } => self.hello(at, worker, epoch),
             Happening::Hint { worker, epoch, leader } => self.hint(worker, epoch, leader),
             Happening::Down { session } => self.deliver_down(session),
+            Happening::Again { session, put } => self.deliver_again(session, &put),
             Happening::Up { session } => self.deliver_up(session),
             Happening::Silent { session } => self.silent(session),
             Happening::Pod { worker, uid, epoch, act } => self.pod_act(worker, &uid, epoch, act),
@@ -235,7 +239,9 @@ impl World {
             | Happening::Hint { worker, .. }
             | Happening::Pod { worker, .. }
             | Happening::Flush { worker } => Some(self.host(*worker)),
-            Happening::Down { session } => self.sessions.get(session).map(|s| self.host(s.worker)),
+            Happening::Down { session } | Happening::Again { session, .. } => {
+                self.sessions.get(session).map(|s| self.host(s.worker))
+            }
             Happening::Up { session } => self.sessions.get(session).map(|s| s.at),
             Happening::Silent { session } => self.sessions.get(session).map(|s| self.host(s.worker)),
             Happening::Op { op, step } => self.op_host(*op, step),

@@ -207,6 +207,10 @@ pub enum FaultKind {
     LeaderTransfer,
     /// 27, 28: a snapshot is taken and the log purged; with the target cut off meanwhile it needs the snapshot after.
     SnapshotWhileAway,
+    /// 32: whoever leads then crashes at a boundary between two commands, so many commands from now: when it has proposed the command
+    /// and nobody else has it, or when it is committed and nobody was told. It is back when the fault is over, and does not crash at
+    /// all if there are fewer commands until then.
+    CrashAtCommand { nth: u64, committed: bool },
     /// 31: the worker's agent dies and comes back; its pods live on.
     AgentCrash,
     /// 31: the runtime answers nothing.
@@ -252,6 +256,7 @@ impl FaultKind {
             | FaultKind::RuntimeHangs
             | FaultKind::ContainersExit { .. }
             | FaultKind::NodeReboot => 31,
+            FaultKind::CrashAtCommand { .. } => 32,
             FaultKind::Stranger => 36,
         }
     }
@@ -288,6 +293,7 @@ impl FaultKind {
             FaultKind::MemberReplaced => "member-replaced",
             FaultKind::LeaderTransfer => "leader-transfer",
             FaultKind::SnapshotWhileAway => "snapshot-while-away",
+            FaultKind::CrashAtCommand { .. } => "crash-at-command",
             FaultKind::AgentCrash => "agent-crash",
             FaultKind::RuntimeHangs => "runtime-hangs",
             FaultKind::ContainersExit { .. } => "containers-exit",

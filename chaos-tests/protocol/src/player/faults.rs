@@ -21,6 +21,11 @@ use crate::{client::Ask, controller, network::HostId, worker};
 const WRITES_MAX: u64 = 3000;
 /// Of these so many at once.
 const WRITES_AT_ONCE: u64 = 20;
+/// While nobody leads, a change of members waits so long before it looks again.
+const NOBODY_LEADS: Duration = Duration::from_millis(300);
+/// Whoever was refused a change of members, or does not know what became of it, asks again after this, as a person would: later than
+/// the leader ends by itself what was left half done.
+const ASK_AGAIN: Duration = Duration::from_secs(3);
 
 /// How a fault ends.
 pub(super) struct Undo {
@@ -155,6 +160,7 @@ impl Cluster {
             other => {
                 let why = match other {
                     FaultKind::Stranger => "TLS refuses strangers before any of this code",
+                    FaultKind::CrashAtCommand { .. } => "commands are counted in the model",
                     _ => "everything runs in one process",
                 };
                 self.skip(n, fault, why);
@@ -347,6 +353,7 @@ impl Cluster {
         let nodes = self.nodes.clone();
         self.jobs.spawn_local(async move {
             loop {
+                let mut pause = NOBODY_LEADS;
                 if let Some(node) = nodes.leader() {
                     let known = |id: u64| node.status().members.iter().any(|m| m.info.id == id);
                     let done = (!known(old) || node.remove(old).await.is_ok())
@@ -355,8 +362,9 @@ impl Cluster {
                     if done {
                         return;
                     }
+                    pause = ASK_AGAIN;
                 }
-                tokio::time::sleep(Duration::from_millis(300)).await;
+                tokio::time::sleep(pause).await;
             }
         });
     }

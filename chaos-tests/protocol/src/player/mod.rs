@@ -34,9 +34,10 @@ use crate::{
     trace::Trace,
 };
 
-/// The fault kinds that a simulated cluster cannot do, as the generator calls them: it has no processes with limits, and no TLS that
-/// would refuse a stranger.
-pub const ABSENT_FAULTS: [&str; 4] = ["memory-limit", "cpu-limit", "file-limit", "stranger"];
+/// The fault kinds that a simulated cluster cannot do, as the generator calls them: it has no processes with limits, no TLS that would
+/// refuse a stranger, and nobody counts its commands.
+pub const ABSENT_FAULTS: [&str; 5] =
+    ["memory-limit", "cpu-limit", "file-limit", "stranger", "crash-at-command"];
 
 /// Operations that may wait for a client that is busy.
 const QUEUE: usize = 10_000;

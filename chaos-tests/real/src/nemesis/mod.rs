@@ -240,6 +240,7 @@ impl Doing<'_> {
             FaultKind::OldLeader => {
                 anyhow::bail!("an old leader is played in the simulation of the protocol")
             }
+            FaultKind::CrashAtCommand { .. } => anyhow::bail!("commands are counted in the model"),
         }
     }
 

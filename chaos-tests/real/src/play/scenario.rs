@@ -11,12 +11,12 @@ pub const SNAPSHOT_ENTRIES: u64 = 300;
 /// away, and no fault that costs the witness its log.
 const PURGES: &str = "snapshot-while-away";
 const COST_A_LOG: [&str; 3] = ["bit-rot", "disk-lost", "member-replaced"];
-/// What another layer does.
-const ELSEWHERE: &str = "old-leader";
+/// What other layers do.
+const ELSEWHERE: [&str; 2] = ["old-leader", "crash-at-command"];
 
 /// The kinds of faults that this layer does.
 pub fn kinds() -> impl Iterator<Item = &'static str> {
-    ALL_KINDS.iter().map(|kind| kind.name).filter(|name| *name != ELSEWHERE)
+    ALL_KINDS.iter().map(|kind| kind.name).filter(|name| !ELSEWHERE.contains(name))
 }
 
 /// The options by which plans for real processes are made. Profiles take turns; of three plans one purges logs.

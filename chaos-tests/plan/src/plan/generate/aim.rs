@@ -6,6 +6,16 @@ use rand::{Rng, rngs::StdRng, seq::SliceRandom};
 use super::{Budget, Options, kinds::KindInfo};
 use crate::plan::{Shape, Target};
 
+/// The controllers whose disks may be destroyed in a plan whose faults are drawn from here.
+pub(super) fn victims(rng: &mut StdRng, options: &Options, shape: &Shape) -> Vec<u32> {
+    let mut victims: Vec<u32> = (0..shape.controllers).collect();
+    victims.shuffle(rng);
+    if options.budget == Budget::Within {
+        victims.truncate((shape.controllers.saturating_sub(1) / 2) as usize);
+    }
+    victims
+}
+
 /// Draws targets for one plan.
 pub(super) struct Aim<'a> {
     options: &'a Options,
@@ -16,12 +26,7 @@ pub(super) struct Aim<'a> {
 
 impl<'a> Aim<'a> {
     pub(super) fn new(rng: &mut StdRng, options: &'a Options, shape: &'a Shape) -> Aim<'a> {
-        let mut victims: Vec<u32> = (0..shape.controllers).collect();
-        victims.shuffle(rng);
-        if options.budget == Budget::Within {
-            victims.truncate((shape.controllers.saturating_sub(1) / 2) as usize);
-        }
-        Aim { options, shape, victims }
+        Aim { options, shape, victims: victims(rng, options, shape) }
     }
 
     /// What this kind hits; none when there is nothing that it may.

@@ -40,7 +40,7 @@ const fn staged(kind: KindInfo) -> KindInfo {
 }
 
 /// Every kind that plans can have.
-pub const ALL_KINDS: [KindInfo; 34] = [
+pub const ALL_KINDS: [KindInfo; 35] = [
     kind("crash", true, true, true),
     kind("power-cut", true, true, true),
     kind("pause", true, true, true),
@@ -75,6 +75,7 @@ pub const ALL_KINDS: [KindInfo; 34] = [
     kind("node-reboot", false, true, true),
     at_once(kind("stranger", true, false, false)),
     staged(kind("old-leader", true, false, false)),
+    staged(kind("crash-at-command", true, false, false)),
 ];
 
 /// The core kinds: of these every pair has to be seen overlapping.
@@ -160,6 +161,9 @@ pub(super) fn draw(name: &str, other: Target, rng: &mut StdRng) -> FaultKind {
         "containers-exit" => FaultKind::ContainersExit { count: pick(rng, &[1, 2, 5]) },
         "node-reboot" => FaultKind::NodeReboot,
         "old-leader" => FaultKind::OldLeader,
+        "crash-at-command" => {
+            FaultKind::CrashAtCommand { nth: rng.random_range(1..=8), committed: rng.random_bool(0.5) }
+        }
         _ => FaultKind::Stranger,
     }
 }

@@ -108,7 +108,9 @@ pub fn generate(seed: u64, options: &Options) -> Plan {
     let shape = shape::draw(&mut source(1), options);
     let quiet = quiet(&mut source(2), options.duration_ms);
     let mut events = ops::draw(&mut source(3), options, &shape, &quiet);
-    let (scene, over_ms) = situation::draw(&mut source(5), options, &shape);
+    // A situation destroys no other disk than the faults after it may.
+    let victim = aim::victims(&mut source(4), options, &shape).first().copied();
+    let (scene, over_ms) = situation::draw(&mut source(5), options, &shape, victim);
     events.extend(scene);
     events.extend(faults::draw(&mut source(4), seed, options, &shape, &quiet, over_ms));
     events.sort_by_key(|event: &Event| event.at_ms);
@@ -184,8 +186,10 @@ mod tests {
         for seed in 0..200 {
             seen.extend(faults(&generate(seed, &Options::default())).map(|(_, _, fault)| fault.kind.name()));
         }
-        let staged = Options { situation: Some(Situation::OldLeader), ..Options::default() };
-        seen.extend(faults(&generate(0, &staged)).map(|(_, _, fault)| fault.kind.name()));
+        for situation in [Situation::OldLeader, Situation::BetweenCommands] {
+            let staged = Options { situation: Some(situation), ..Options::default() };
+            seen.extend(faults(&generate(0, &staged)).map(|(_, _, fault)| fault.kind.name()));
+        }
         let missing: Vec<_> =
             ALL_KINDS.iter().map(|kind| kind.name).filter(|name| !seen.contains(name)).collect();
         assert!(missing.is_empty(), "{missing:?}");
@@ -194,7 +198,8 @@ mod tests {
     #[test]
     fn within_the_budget_a_majority_keeps_its_disks() {
         for seed in 0..300 {
-            let options = Options { faults_per_minute: 60.0, ..Options::default() };
+            let situation = (seed % 2 == 0).then_some(Situation::ChangeCutShort);
+            let options = Options { faults_per_minute: 60.0, situation, ..Options::default() };
             let plan = generate(seed, &options);
             let mut victims = BTreeSet::new();
             for (_, _, fault) in faults(&plan) {

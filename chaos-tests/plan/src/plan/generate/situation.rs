@@ -23,6 +23,11 @@ const WRITES_EVERY_MS: u64 = 20;
 /// For so long clients write around the moment in which a leader is cut off.
 const WRITES_MS: u64 = 800;
 
+/// Between two crashes of a leader at a command.
+const CRASHES_EVERY_MS: u64 = 1500;
+/// How long a step of a change of members takes while it is to be cut short.
+const STEP_MS: u64 = 160;
+
 /// A situation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Situation {
@@ -46,11 +51,18 @@ pub enum Situation {
     Overloaded,
     /// The leader and a follower lose each other, with writes between them that are sent again when they meet, and then arrive as well.
     HeldUp,
+    /// While clients keep it busy, whoever leads crashes between one command and the next, several times in a row.
+    BetweenCommands,
+    /// What workers are told comes late, and once more later still, while pods are made and deleted.
+    ToldTwice,
+    /// A controller that lost its disk is taken out and in again, and the leader that does it crashes between the two steps of the
+    /// change.
+    ChangeCutShort,
 }
 
 impl Situation {
     /// All of them.
-    pub const ALL: [Situation; 9] = [
+    pub const ALL: [Situation; 12] = [
         Situation::DeposedLeader,
         Situation::StuckDisks,
         Situation::OldLeader,
@@ -60,6 +72,9 @@ impl Situation {
         Situation::MinorityDown,
         Situation::Overloaded,
         Situation::HeldUp,
+        Situation::BetweenCommands,
+        Situation::ToldTwice,
+        Situation::ChangeCutShort,
     ];
 
     /// The fault kinds that it is made of.
@@ -73,6 +88,9 @@ impl Situation {
             Situation::MinorityDown => &["crash", "power-cut", "pause", "isolate"],
             Situation::Overloaded => &["overload"],
             Situation::HeldUp => &["cut"],
+            Situation::BetweenCommands => &["crash-at-command"],
+            Situation::ToldTwice => &["loss", "delay"],
+            Situation::ChangeCutShort => &["member-replaced", "delay", "crash"],
         }
     }
 
@@ -83,8 +101,14 @@ impl Situation {
     }
 }
 
-/// The events of the options' situation, and when it is over. Nothing, if there is none or the layer cannot do it.
-pub(super) fn draw(rng: &mut StdRng, options: &Options, shape: &Shape) -> (Vec<Event>, u64) {
+/// The events of the options' situation, and when it is over. Nothing, if there is none or the layer cannot do it. `victim`: the
+/// controller whose disk may be destroyed.
+pub(super) fn draw(
+    rng: &mut StdRng,
+    options: &Options,
+    shape: &Shape,
+    victim: Option<u32>,
+) -> (Vec<Event>, u64) {
     let Some(situation) = options.situation.filter(|situation| situation.is_possible(options)) else {
         return (Vec::new(), 0);
     };
@@ -100,6 +124,9 @@ pub(super) fn draw(rng: &mut StdRng, options: &Options, shape: &Shape) -> (Vec<E
         Situation::MinorityDown => scene.minority_down(),
         Situation::Overloaded => scene.overloaded(),
         Situation::HeldUp => scene.held_up(),
+        Situation::BetweenCommands => scene.between_commands(),
+        Situation::ToldTwice => scene.told_twice(),
+        Situation::ChangeCutShort => scene.change_cut_short(victim),
     }
     let over = scene.events.iter().map(Event::ends_ms).max().unwrap_or(0);
     // What it leads to, is seen soon after it, and not mixed with what comes next.
@@ -265,5 +292,52 @@ impl Scene<'_> {
             self.op(self.begins + length / 3, n, n, at_once);
         }
         self.op(self.begins + length / 3, PODS, 0, Op::Scale { name: 0, replicas: 0 });
+    }
+
+    fn between_commands(&mut self) {
+        for n in 0..self.rng.random_range(3..=6) {
+            let at = self.begins + n * CRASHES_EVERY_MS;
+            let (nth, committed) = (self.rng.random_range(1..=8), self.rng.random_bool(0.5));
+            let down = self.rng.random_range(CRASHES_EVERY_MS / 3..CRASHES_EVERY_MS * 2 / 3);
+            self.fault(at, Target::Leader, down, FaultKind::CrashAtCommand { nth, committed });
+            // What has several commands to it: a pod is made, placed, started, reported.
+            let pod = FIRST_POD + n as u32 % PODS;
+            let (made, gone) = (Op::Pod { name: pod, cpu_m: 0 }, Op::DeletePod { name: pod, at_once: false });
+            self.everywhere(at + 10, &made);
+            self.everywhere(at + 20, &Op::Scale { name: 0, replicas: n as u32 % 3 });
+            self.everywhere(at + CRASHES_EVERY_MS / 2, &gone);
+            for write in 0..4 {
+                let key = self.rng.random_range(0..self.options.keys.max(1));
+                self.everywhere(at + write * WRITES_EVERY_MS, &Op::Put { key });
+            }
+        }
+    }
+
+    fn told_twice(&mut self) {
+        let length = self.length(4000..6000);
+        let twice = FaultKind::Loss { per_mille: 0, duplicate_per_mille: 1000, reorder_per_mille: 0 };
+        self.fault(self.begins, Target::Workers, length, twice);
+        // A worker says that a pod is gone, and hears only so much later that it need not keep it in mind.
+        self.fault(self.begins, Target::Workers, length, FaultKind::Delay { ms: 300, jitter_ms: 300 });
+        for n in 0..2 * PODS {
+            let name = FIRST_POD + n;
+            let made = self.begins + self.rng.random_range(0..length / 4);
+            let deleted = made + self.rng.random_range(length / 4..length / 2);
+            self.op(made, n, n, Op::Pod { name, cpu_m: 0 });
+            self.op(deleted, n, n, Op::DeletePod { name, at_once: false });
+        }
+    }
+
+    fn change_cut_short(&mut self, victim: Option<u32>) {
+        let Some(victim) = victim else { return };
+        let away = self.length(300..800);
+        self.fault(self.begins, Target::Controller(victim), away, FaultKind::MemberReplaced);
+        // Each step takes the way to the others and back. The first has reached them, and the second has not.
+        let way = STEP_MS / 2;
+        let back = self.begins + away;
+        self.fault(back - way, Target::Leader, 4 * STEP_MS, FaultKind::Delay { ms: way, jitter_ms: 0 });
+        let crashes = back + self.rng.random_range(way..way + STEP_MS);
+        let down = self.length(200..600);
+        self.fault(crashes, Target::Leader, down, FaultKind::Crash);
     }
 }
