@@ -12,7 +12,9 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use kontiki_actors::{Document, Object, ObjectKey, Outcome, State};
+use kontiki_hooks::{Defect, planted};
 use kontiki_pki::Peer;
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -134,20 +136,24 @@ async fn serve(
     if streams {
         return dispatch(call, route).await;
     }
-    let _permit = match route {
+    let place = match route {
         Route::Health(_) => None,
         _ => Some(api.requests.clone().try_acquire_owned().map_err(|_| overloaded())?),
     };
     let asked = call.query.text("timeout").and_then(timeout);
     let limit = asked.unwrap_or(api.options.request_timeout).min(api.options.request_timeout);
-    match tokio::time::timeout(limit, dispatch(call, route)).await {
+    let answered = match tokio::time::timeout(limit, dispatch(call, route)).await {
         Ok(answered) => answered,
         Err(_) => {
             let message =
                 "Timeout: request did not complete within the allotted timeout; a write may still be done";
             Err(Status::new(504, "Timeout", message).retry(1))
         }
+    };
+    if planted(Defect::FullStaysFull) && api.requests.available_permits() == 0 {
+        place.into_iter().for_each(OwnedSemaphorePermit::forget);
     }
+    answered
 }
 
 /// `10s`, `500ms`, `1m`.

@@ -123,6 +123,10 @@ defects! {
     LogKept = "log-kept",
     /// The count of a node's pods does not go down when one is removed.
     UsageDrift = "usage-drift",
+    /// A worker takes what it was told last for what is wanted, though it is older than what it was told before.
+    OlderAssignmentObeyed = "older-assignment-obeyed",
+    /// A request that ended while there was no room for another one keeps its place.
+    FullStaysFull = "full-stays-full",
 }
 
 #[cfg(feature = "active")]

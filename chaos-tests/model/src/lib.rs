@@ -32,6 +32,9 @@ mod hosts;
 mod liveness;
 mod net;
 mod notes;
+#[path = "../../../worker/src/pod/order.rs"]
+#[allow(unreachable_pub, reason = "the product's own file: it is used here as it is")]
+mod order;
 mod pods;
 mod raft;
 mod reign;

@@ -8,9 +8,11 @@ use kontiki_actors::{
     object::rfc3339,
 };
 use kontiki_chaos_plan::history::InstanceEvent;
+use kontiki_hooks::{Defect, planted};
 use serde_json::json;
 
 use crate::{
+    order::is_overtaken,
     time::{MS, SECOND},
     workers::PodAct,
     world::{Happening, World},
@@ -139,7 +141,7 @@ impl World {
         let pods = &mut self.workers[worker].pods;
         let new = !pods.contains_key(uid);
         let pod = pods.entry(uid.clone()).or_insert_with(|| Pod::new(object, now_ms));
-        if object.revision < pod.revision {
+        if is_overtaken(object.revision, pod.revision) {
             self.notes.reached("older-assignment-ignored");
             return;
         }
@@ -154,6 +156,9 @@ impl World {
                 self.take_up(worker, uid);
             }
         } else if new {
+            self.take_up(worker, uid);
+        } else if planted(Defect::OlderAssignmentObeyed) && pod.gone_by.take().is_some() {
+            pod.gone = false;
             self.take_up(worker, uid);
         }
     }

@@ -150,6 +150,7 @@ pub const HUNTS: &[Hunt] = &[
     model(Defect::RevisionNotCompared, 80, Terms { ops_per_s: 60.0, ..REGISTERS }),
     model(Defect::RetryDoneAgain, 300, BUSY),
     from(200, model(Defect::FoldForeignTerm, 40, BUSY)),
+    model(Defect::OlderAssignmentObeyed, 20, Terms::only(Profile::Registers, Situation::ToldTwice)),
     whole(Defect::WatchGap, 10, WATCHES),
     whole(Defect::WatchDuplicate, 10, WATCHES),
     whole(Defect::BookmarkTooEarly, 10, WATCHES),
@@ -171,6 +172,12 @@ pub const HUNTS: &[Hunt] = &[
     whole(Defect::LogKept, 10, Terms { seconds: 40, ..WORKLOADS }),
     whole(Defect::NewLeaderCondemns, 10, Terms::only(Profile::Registers, Situation::SilentWhileElected)),
     whole(Defect::MassCondemnation, 10, Terms::only(Profile::Registers, Situation::MassSilence)),
+    // The clients come back half a minute after the storm.
+    whole(
+        Defect::FullStaysFull,
+        10,
+        Terms { seconds: 45, ..Terms::only(Profile::Registers, Situation::Overloaded) },
+    ),
     whole(Defect::ResyncKeepsDeleted, 10, Terms::only(Profile::Registers, Situation::DeletedWhileAway)),
 ];
 

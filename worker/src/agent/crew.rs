@@ -21,6 +21,7 @@ use crate::pod::driver::{Driver, Runs};
 use crate::pod::host::Host;
 use crate::pod::inbox::Inbox;
 use crate::pod::kept::{Assignment, Kept, Version};
+use crate::pod::order::is_overtaken;
 use crate::runtime::{AdoptedPod, Runtime, RuntimeEvent};
 
 /// Commands that may wait; whoever has more to say waits.
@@ -201,7 +202,7 @@ impl Crew {
 
     fn put(&mut self, pod: PodAssignment) {
         let (uid, name, revision) = (pod.uid.clone(), pod.name.clone(), pod.revision);
-        if self.members.get(&uid).is_some_and(|member| revision < member.version.revision) {
+        if self.members.get(&uid).is_some_and(|member| is_overtaken(revision, member.version.revision)) {
             return;
         }
         let (assignment, pod) = match Assignment::receive(pod) {

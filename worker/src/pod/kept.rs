@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::dependency::Dependencies;
 use super::document::Pod;
 use super::observed::Observed;
+use super::order::is_overtaken;
 use crate::agent::disk::{self, Durability};
 use crate::agent::layout::Layout;
 
@@ -90,7 +91,7 @@ impl Assignment {
     /// Whether this says something that `known` does not: a newer pod, or the same with other dependencies.
     pub fn is_news_after(&self, known: &Version) -> bool {
         let version = self.version();
-        version.revision > known.revision || (version.revision == known.revision && version != *known)
+        !is_overtaken(version.revision, known.revision) && version != *known
     }
 
     /// What of it was applied, small enough to keep at hand.

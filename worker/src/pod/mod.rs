@@ -19,6 +19,7 @@ pub mod host;
 pub mod inbox;
 pub mod kept;
 pub mod observed;
+pub mod order;
 pub mod quantity;
 pub mod status;
 pub mod step;

@@ -159,9 +159,9 @@ pub fn all() -> &'static [&'static dyn Check] {
         &superseded::Superseded,
         &running::Running,
         &restarts::Restarts,
+        &overload::Overload,
         &settled::Settled,
         &progress::Progress,
-        &overload::Overload,
     ]
 }
 
