@@ -78,6 +78,7 @@ fn situation(layer: Layer, seed: u64) -> Option<Situation> {
         (19, Layer::L0) => Some(Situation::BetweenCommands),
         (27, Layer::L0) => Some(Situation::ToldTwice),
         (19 | 27, Layer::L1) => Some(Situation::ChangeCutShort),
+        (11, Layer::L1) => Some(Situation::HeldUp),
         _ => (seed % 8 == 6).then(|| IN_TURN[turn]),
     }
 }

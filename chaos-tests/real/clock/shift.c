@@ -1,4 +1,4 @@
-/* The wall clock of a process, shifted and stretched while it runs: preloaded into a controller by the harness. Timers and the
+/* The wall clock of a process, shifted and stretched while it runs: preloaded into controllers and workers by the harness. Timers and the
  * monotonic clock stay as they are.
  *
  * libfaketime would do, but it allocates memory before an allocator that the program brings itself is ready, and hangs. This one

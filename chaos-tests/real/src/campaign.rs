@@ -15,7 +15,7 @@ use kontiki_chaos_plan::{
 };
 use kontiki_chaos_real::play::{kinds, options};
 
-use crate::{What, play};
+use crate::{What, play, tally::Tally};
 
 /// Arguments of `seeds`.
 #[derive(Debug, Args)]
@@ -48,7 +48,7 @@ pub(crate) fn seeds(args: &SeedsArgs) -> anyhow::Result<bool> {
     let end = args.minutes.map(|minutes| begun + Duration::from_secs(60 * minutes));
     std::fs::create_dir_all(&args.out)?;
     let mut campaign = Campaign::new(&commit(), &day(seconds()), Layer::L3, args.from);
-    let (mut coverage, mut unplayed) = (Coverage::default(), Vec::new());
+    let (mut coverage, mut tally, mut unplayed) = (Coverage::default(), Tally::default(), Vec::new());
     for seed in args.from..args.from.saturating_add(args.count) {
         if end.is_some_and(|end| Instant::now() > end) {
             break;
@@ -63,6 +63,7 @@ pub(crate) fn seeds(args: &SeedsArgs) -> anyhow::Result<bool> {
             Ok((run, judgements)) => {
                 campaign.add(&run, run.lasted_ms(), &judgements);
                 coverage.add(&run);
+                tally.add(&run);
                 judgements.iter().all(|judgement| judgement.verdict.passed())
             }
             Err(error) => {
@@ -95,6 +96,7 @@ pub(crate) fn seeds(args: &SeedsArgs) -> anyhow::Result<bool> {
         coverage.kinds.len(),
         begun.elapsed().as_secs_f64()
     );
+    print!("{tally}");
     let all: Vec<&str> = kinds().collect();
     let mut missing = Vec::new();
     if args.coverage {

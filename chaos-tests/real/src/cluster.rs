@@ -37,7 +37,7 @@ pub struct Setup {
     pub binary: PathBuf,
     /// The archive of the image that pods name.
     pub image: Option<PathBuf>,
-    /// Start controllers so that their clocks can be changed.
+    /// Start processes so that their clocks can be changed.
     pub clocks: bool,
     /// Let controllers take snapshots and purge their logs, all but the [`Cluster::witness`].
     pub snapshots: bool,
@@ -144,7 +144,10 @@ impl Cluster {
         let mut say = |more: &[&str]| words.extend(more.iter().map(|word| (*word).to_owned()));
         let (name, dir) = (host.name.as_str(), host.dir.to_string_lossy());
         let others: Vec<&str> = self.controllers().map(|c| c.address.as_str()).collect();
-        let mut environment = Vec::new();
+        let environment = match &self.clock_library {
+            Some(library) => nemesis::clock::environment(library, &self.clock_file(name))?,
+            None => Vec::new(),
+        };
         match kind {
             Role::Controller(_) => {
                 say(&["controller", "run", "--listen", &host.address, "--advertise", &host.address]);
@@ -153,9 +156,6 @@ impl Cluster {
                 let few = self.shape.snapshot_entries.to_string();
                 let purges = self.setup.snapshots && self.witness().as_deref() != Some(name);
                 say(&["--snapshot-entries", if purges { &few } else { WHOLE_LOG }]);
-                if let Some(library) = &self.clock_library {
-                    environment = nemesis::clock::environment(library, &self.clock_file(name))?;
-                }
             }
             Role::Worker(_) => {
                 let images = self.dir().join("images");
@@ -227,12 +227,12 @@ impl Cluster {
         self.ground.id()
     }
 
-    /// The library by which controllers' clocks are changed, if they can be.
+    /// The library by which hosts' clocks are changed, if they can be.
     pub fn clock_library(&self) -> Option<&Path> {
         self.clock_library.as_deref()
     }
 
-    /// The file by which a controller's clock is set.
+    /// The file by which a host's clock is set.
     pub fn clock_file(&self, name: &str) -> PathBuf {
         self.dir().join(format!("{name}.clock"))
     }

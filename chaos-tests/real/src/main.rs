@@ -1,6 +1,7 @@
 //! The player of real clusters, from the command line.
 
 mod campaign;
+mod tally;
 
 use std::{
     path::{Path, PathBuf},

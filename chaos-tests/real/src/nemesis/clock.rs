@@ -1,4 +1,4 @@
-//! Wall clocks of controllers jump and run at other rates, by a library that is preloaded into them. Their timers go on as ever.
+//! Wall clocks of hosts jump and run at other rates, by a library that is preloaded into their processes. Timers go on as ever.
 
 use std::{
     fs,
@@ -45,9 +45,9 @@ impl Doing<'_> {
         if self.field.cluster.clock_library().is_none() {
             bail!("no C compiler to build the clock's library with");
         }
-        let hosts: Vec<_> = self.controllers().filter(|host| host.claim("clock", self.hold)).collect();
+        let hosts: Vec<_> = self.hosts.iter().filter(|host| host.claim("clock", self.hold)).collect();
         if hosts.is_empty() {
-            bail!("another fault has the clock, or no controller is meant");
+            bail!("another fault has the clock");
         }
         for host in &hosts {
             set(&self.field.cluster.clock_file(&host.name), setting)?;

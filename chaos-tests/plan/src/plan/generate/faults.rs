@@ -1,5 +1,6 @@
-//! What breaks, and when. The plan is a row of scenes with pauses between them: a pair of core kinds that overlap (in rotation by
-//! seed, so that 66 seeds in a row show every pair), single faults, a fault in the recovery from another, and swizzles.
+//! What breaks, and when. The plan is a row of scenes with pauses between them: the kinds that the options feature, a pair of core kinds
+//! that overlap (in rotation by seed, so that 66 seeds in a row show every pair), single faults, a fault in the recovery from another,
+//! and swizzles.
 
 use rand::{Rng, rngs::StdRng, seq::SliceRandom};
 
@@ -13,6 +14,10 @@ use crate::plan::{Event, Fault, FaultKind, Shape, Side, Target, What};
 
 /// Nothing breaks in the first and in the last part of a plan: it begins with a cluster that works, and ends with one that may.
 const CALM: u64 = 20;
+/// A featured fault lasts long enough to have its effect, and leaves the plan to the others.
+const FEATURED_MS: std::ops::Range<u64> = 800..1600;
+/// Before the next fault, so that this one is whole again.
+const ALONE_MS: std::ops::Range<u64> = 500..1500;
 
 /// `from_ms`: nothing of this breaks before.
 pub(super) fn draw(
@@ -61,7 +66,7 @@ impl Scenes<'_> {
         let pairs = kinds::core_pairs(&self.options.faults);
         let mut next_pair = usize::try_from(seed % pairs.len().max(1) as u64).unwrap_or(0);
         let gap = 60_000.0 / self.options.faults_per_minute;
-        let mut at = first;
+        let mut at = self.featured(quiet, first, last);
         let mut opened = false;
         while at < last {
             if is_quiet(quiet, at) && opened {
@@ -89,6 +94,23 @@ impl Scenes<'_> {
         }
     }
 
+    /// The kinds that every plan has, one after the other. When they are over.
+    fn featured(&mut self, quiet: &Quiet, from: u64, until: u64) -> u64 {
+        let mut at = from;
+        for info in self.options.featured.iter().filter_map(|name| kinds::info(name)) {
+            // Most would show nothing while nobody does anything.
+            while is_quiet(quiet, at) {
+                at += 500;
+            }
+            // One host is a controller, if it can be: it has more to lose.
+            let info = KindInfo { workers: info.workers && (info.many || !info.controllers), ..*info };
+            let length = self.rng.random_range(FEATURED_MS).min(until.saturating_sub(at));
+            self.one(at, length, &info);
+            at += length + self.rng.random_range(ALONE_MS);
+        }
+        at
+    }
+
     /// How long something stays broken.
     fn length(&mut self, room: u64) -> u64 {
         let grace = self.shape.node_grace_ms;
@@ -106,7 +128,7 @@ impl Scenes<'_> {
     }
 
     /// One fault of this kind. How many were made.
-    fn one(&mut self, at: u64, for_ms: u64, info: &'static KindInfo) -> usize {
+    fn one(&mut self, at: u64, for_ms: u64, info: &KindInfo) -> usize {
         let Some(on) = self.aim.draw(self.rng, info) else { return 0 };
         let other = self.aim.far_end(self.rng, on);
         let kind = kinds::draw(info.name, other, self.rng);

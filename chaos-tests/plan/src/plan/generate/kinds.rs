@@ -147,7 +147,8 @@ pub(super) fn draw(name: &str, other: Target, rng: &mut StdRng) -> FaultKind {
         "disk-stuck" => FaultKind::DiskStuck,
         "bit-rot" => FaultKind::BitRot { flips: pick(rng, &[1, 1, 3, 20]) },
         "disk-lost" => FaultKind::DiskLost,
-        "memory-limit" => FaultKind::MemoryLimit { mib: pick(rng, &[64, 128, 256]) },
+        // A controller that has just begun uses about 30 MiB.
+        "memory-limit" => FaultKind::MemoryLimit { mib: pick(rng, &[16, 24, 32]) },
         "cpu-limit" => FaultKind::CpuLimit { per_mille: pick(rng, &[50, 100, 300]) },
         "file-limit" => FaultKind::FileLimit { files: pick(rng, &[16, 64, 128]) },
         "bad-input" => FaultKind::BadInput { requests: pick(rng, &[5, 20, 100]) },

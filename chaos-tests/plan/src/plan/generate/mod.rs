@@ -74,6 +74,9 @@ pub struct Options {
     pub hit_workers: bool,
     /// The situation that every plan begins with, if the layer can do it.
     pub situation: Option<Situation>,
+    /// The names of fault kinds that every plan has, each at first and alone, whatever else is drawn: where few plans are played, chance
+    /// leaves some kinds out.
+    pub featured: Vec<&'static str>,
 }
 
 impl Default for Options {
@@ -93,6 +96,7 @@ impl Default for Options {
             hit_controllers: true,
             hit_workers: true,
             situation: None,
+            featured: Vec::new(),
         }
     }
 }
@@ -259,6 +263,21 @@ mod tests {
             }
             let unable = Options { situation: Some(situation), faults: vec!["pause"], ..Options::default() };
             assert!(faults(&generate(1, &unable)).all(|(_, _, fault)| fault.kind == FaultKind::Pause));
+        }
+    }
+
+    #[test]
+    fn what_is_featured_is_there_at_first_and_alone() {
+        let featured = vec!["disk-lost", "reset"];
+        for seed in 0..100 {
+            let plan = generate(
+                seed,
+                &Options { featured: featured.clone(), faults_per_minute: 60.0, ..Options::default() },
+            );
+            let faults: Vec<_> = faults(&plan).collect();
+            let names: Vec<_> = faults.iter().take(2).map(|(_, _, fault)| fault.kind.name()).collect();
+            assert_eq!(names, featured, "seed {seed}");
+            assert!(faults[0].1 < faults[1].0 && faults[1].1 < faults[2].0, "seed {seed}: {faults:?}");
         }
     }
 
