@@ -83,7 +83,7 @@ enum Command {
 #[derive(Clone, Debug, clap::Args)]
 struct What {
     /// The built binary.
-    #[arg(long, default_value = "target/release/kontiki")]
+    #[arg(long, env = "KONTIKI_BINARY", default_value = "target/release/kontiki")]
     binary: PathBuf,
     /// The archive of the image that pods name.
     #[arg(long, env = "KONTIKI_TEST_IMAGE")]

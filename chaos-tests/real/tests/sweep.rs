@@ -1,26 +1,20 @@
 //! A harness that is killed outright leaves its cluster behind: the next one removes all of it, also what is stopped or frozen.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod support;
+
 use std::{
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use kontiki_chaos_real::ground::{dir_of, leftovers, of_run, sweep};
 use rustix::process::{Pid, Signal, kill_process};
-
-fn binary() -> PathBuf {
-    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/release/kontiki");
-    std::env::var_os("KONTIKI_BINARY").map_or(default, PathBuf::from)
-}
+use support::{binary, machine};
 
 #[test]
 fn what_a_killed_harness_left_is_removed() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("needs root");
-        return;
-    }
+    let Some(_machine) = machine() else { return };
     let mut harness = Command::new(env!("CARGO_BIN_EXE_kontiki-chaos-real"))
         .args(["hold", "--controllers", "1", "--workers", "1", "--binary"])
         .arg(binary())

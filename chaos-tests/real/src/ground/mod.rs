@@ -2,6 +2,7 @@
 //! it in their names, processes in their environment, mounts and loop devices lie below the run's folder. So the clean-up needs
 //! no list, and what a killed harness left behind is removed by the same code.
 
+mod able;
 mod born;
 pub mod command;
 mod processes;
@@ -15,6 +16,7 @@ use std::{
 
 use anyhow::Context;
 
+pub use able::able;
 pub use born::{alive, born};
 pub use processes::{descendants, of_run};
 pub use sweep::{leftovers, remove, sweep};

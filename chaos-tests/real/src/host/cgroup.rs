@@ -10,6 +10,7 @@ use anyhow::Context;
 use crate::ground::cgroup_of;
 
 const ROOT: &str = "/sys/fs/cgroup";
+const HIERARCHIES: [&str; 2] = ["cpu", "memory"];
 const PERIOD_US: u64 = 20_000;
 /// Less than the kernel takes at once for a process: the next time it is denied.
 const SLACK: u64 = 16 << 10;
@@ -22,6 +23,11 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
+    /// Whether this machine has the hierarchies by which processes are limited. Those of version 2 are not used.
+    pub fn able() -> bool {
+        HIERARCHIES.iter().all(|hierarchy| is_there(hierarchy))
+    }
+
     /// Of this host of this run.
     pub(super) fn of(run: &str, host: &str) -> Cgroup {
         Cgroup { name: Path::new(&cgroup_of(run)).join(host) }
@@ -33,9 +39,9 @@ impl Cgroup {
 
     /// Puts a process in. Where there is no hierarchy, its limits cannot be set later, and that is told then.
     pub(super) fn take(&self, pid: u32) {
-        for hierarchy in ["cpu", "memory"] {
+        for hierarchy in HIERARCHIES {
             let dir = self.dir(hierarchy);
-            if Path::new(ROOT).join(hierarchy).join("cgroup.procs").exists() {
+            if is_there(hierarchy) {
                 let made = fs::create_dir_all(&dir);
                 let _ = made.and_then(|()| fs::write(dir.join("cgroup.procs"), pid.to_string()));
             }
@@ -88,4 +94,8 @@ impl Cgroup {
     pub fn squeezed(&self) -> u64 {
         self.count("memory", "memory.failcnt", "")
     }
+}
+
+fn is_there(hierarchy: &str) -> bool {
+    Path::new(ROOT).join(hierarchy).join("cgroup.procs").exists()
 }
