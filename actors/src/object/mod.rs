@@ -15,6 +15,8 @@ pub use document::Document;
 pub use key::{ObjectKey, Uid};
 pub use meta::{Meta, OwnerRef, parse_time_ms, rfc3339};
 
+use std::sync::Arc;
+
 /// One stored object at one revision.
 #[derive(Clone, Debug)]
 pub struct Object {
@@ -24,8 +26,8 @@ pub struct Object {
     pub revision: u64,
     /// What is served.
     pub document: Document,
-    /// Its metadata, typed.
-    pub meta: Meta,
+    /// Its metadata, typed. Shared with what the object was before, while it says the same.
+    pub meta: Arc<Meta>,
     /// What actors and the scheduler need of spec and status.
     pub digest: Digest,
 }
@@ -33,7 +35,7 @@ pub struct Object {
 impl Object {
     /// Builds an object from its document: the digest is derived, never stored.
     pub fn new(key: ObjectKey, revision: u64, document: Document) -> Object {
-        let meta = Meta::of(&document.metadata);
+        let meta = Arc::new(Meta::of(&document.metadata));
         let digest = Digest::of(key.kind, &document);
         Object { key, revision, document, meta, digest }
     }
@@ -41,7 +43,7 @@ impl Object {
     /// The same, made from what the object was before: what its unchanged segments say is not read again.
     pub fn after(old: &Object, revision: u64, document: Document) -> Object {
         let same = old.document.metadata == document.metadata;
-        let meta = if same { old.meta.clone() } else { Meta::of(&document.metadata) };
+        let meta = if same { old.meta.clone() } else { Arc::new(Meta::of(&document.metadata)) };
         let digest = Digest::after(old, &document);
         Object { key: old.key.clone(), revision, document, meta, digest }
     }

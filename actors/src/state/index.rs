@@ -1,11 +1,13 @@
 //! The indexes, kept by each change: uids, dependents by owner, active pods by owner, pods by node with what they take, pods by label, pods
 //! without a place.
 
+use std::sync::Arc;
+
 use compact_str::CompactString;
 use imbl::OrdSet;
 use kontiki_hooks::{Defect, planted};
 
-use super::State;
+use super::{Id, State};
 use crate::object::{Object, ObjectKey, Resources, Selector};
 
 /// What a node carries.
@@ -16,6 +18,11 @@ pub struct NodeUsage {
     /// How many of them there are.
     pub running: i64,
     pods: OrdSet<ObjectKey>,
+}
+
+/// The uids of an object's owners.
+fn owners(object: Option<&Object>) -> impl Iterator<Item = &str> {
+    object.into_iter().flat_map(|object| &object.meta.owners).map(|owner| owner.uid.as_str())
 }
 
 /// Namespace, label key, label value.
@@ -30,33 +37,31 @@ impl NodeUsage {
 
 impl State {
     pub(super) fn replace_references(&mut self, old: Option<&Object>, new: Option<&Object>) {
-        let owners = |o: &Object| o.meta.owners.iter().map(|r| r.uid.clone()).collect::<Vec<_>>();
-        let (before, after) = (old.map(owners).unwrap_or_default(), new.map(owners).unwrap_or_default());
         let key = match old.or(new) {
-            Some(object) => object.key.clone(),
+            Some(object) => &object.key,
             None => return,
         };
         if old.map(|o| &o.meta.uid) != new.map(|o| &o.meta.uid) {
             if let Some(old) = old {
-                self.by_uid.remove(&old.meta.uid);
+                self.by_uid.remove(old.meta.uid.as_str());
             }
             if let Some(new) = new {
-                self.by_uid.insert(new.meta.uid.clone(), key.clone());
+                self.by_uid.insert(Id::from(new.meta.uid.as_str()), Arc::new(key.clone()));
             }
         }
-        if before == after {
+        if owners(old).eq(owners(new)) {
             return;
         }
-        for owner in before {
-            if let Some(set) = self.dependents.get_mut(&owner) {
-                set.remove(&key);
+        for owner in owners(old) {
+            if let Some(set) = self.dependents.get_mut(owner) {
+                set.remove(key);
                 if set.is_empty() {
-                    self.dependents.remove(&owner);
+                    self.dependents.remove(owner);
                 }
             }
         }
-        for owner in after {
-            self.dependents.entry(owner).or_default().insert(key.clone());
+        for owner in owners(new) {
+            self.dependents.entry(Id::from(owner)).or_default().insert(key.clone());
         }
     }
 
@@ -91,7 +96,7 @@ impl State {
             }
         }
         let counts_for = |o: &Object| {
-            o.is_active_pod().then(|| o.meta.controller().map(|owner| owner.uid.clone())).flatten()
+            o.is_active_pod().then(|| o.meta.controller().map(|owner| Id::from(owner.uid.as_str()))).flatten()
         };
         let (before, after) = (old.and_then(counts_for), new.and_then(counts_for));
         if before != after {
@@ -118,7 +123,7 @@ impl State {
         };
         if let Some(new) = new.filter(|o| waits(o)) {
             self.unplaced.insert(new.key.clone());
-        } else if let Some(object) = old.or(new) {
+        } else if let Some(object) = old.or(new).filter(|o| self.unplaced.contains(&o.key)) {
             self.unplaced.remove(&object.key);
         }
         if old.map(|o| &o.meta.labels) != new.map(|o| &o.meta.labels) {
@@ -138,7 +143,7 @@ impl State {
             }
             if let Some(new) = new {
                 for label in labels(new) {
-                    self.labelled.entry(label).or_default().insert(new.key.clone());
+                    self.labelled.entry(Arc::new(label)).or_default().insert(new.key.clone());
                 }
             }
         }
@@ -150,7 +155,7 @@ impl State {
         &'a self,
         namespace: &'a str,
         selector: &'a Selector,
-    ) -> Box<dyn Iterator<Item = &'a std::sync::Arc<Object>> + Send + 'a> {
+    ) -> Box<dyn Iterator<Item = &'a Arc<Object>> + Send + 'a> {
         let mut rarest: Option<&OrdSet<ObjectKey>> = None;
         for requirement in selector.requirements() {
             if let ("In", [value]) = (requirement.operator.as_str(), requirement.values.as_slice()) {

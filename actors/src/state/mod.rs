@@ -17,7 +17,7 @@ use crate::{
     entry::Entry,
     input::{Outcome, RequestId},
     kind::Kind,
-    object::{Document, Object, ObjectKey, Uid},
+    object::{Document, Object, ObjectKey},
 };
 
 /// How many answered requests are remembered, so that a retry is answered and not done again. Retries of a write end after
@@ -30,17 +30,21 @@ pub struct State {
     revision: u64,
     chain: [u8; 32],
     objects: OrdMap<ObjectKey, Arc<Object>>,
-    by_uid: OrdMap<Uid, ObjectKey>,
-    dependents: OrdMap<Uid, OrdSet<ObjectKey>>,
-    active_pods: OrdMap<Uid, usize>,
+    by_uid: OrdMap<Id, Arc<ObjectKey>>,
+    dependents: OrdMap<Id, OrdSet<ObjectKey>>,
+    active_pods: OrdMap<Id, usize>,
     usage: OrdMap<compact_str::CompactString, NodeUsage>,
-    labelled: OrdMap<index::Label, OrdSet<ObjectKey>>,
+    labelled: OrdMap<Arc<index::Label>, OrdSet<ObjectKey>>,
     unplaced: OrdSet<ObjectKey>,
     wakes: OrdMap<ObjectKey, i64>,
     due: OrdSet<(i64, ObjectKey)>,
-    answered: OrdMap<RequestId, Outcome>,
-    answered_order: Vector<RequestId>,
+    answered: OrdMap<Id, Arc<Outcome>>,
+    answered_order: Vector<Id>,
 }
+
+/// A uid or a request's id as a key. A map that is changed while a view shares it copies the nodes on the way to the change,
+/// 16 keys each: ids are too long to lie in their keys, and each would be allocated anew.
+type Id = Arc<str>;
 
 /// What folding an entry did.
 #[derive(Default, Debug)]
@@ -73,7 +77,7 @@ impl State {
 
     /// One object by its uid.
     pub fn by_uid(&self, uid: &str) -> Option<&Arc<Object>> {
-        self.by_uid.get(uid).and_then(|key| self.objects.get(key))
+        self.by_uid.get(uid).and_then(|key| self.objects.get(&**key))
     }
 
     /// How many objects there are.
@@ -137,7 +141,7 @@ impl State {
 
     /// The answer that a request got already.
     pub fn answered(&self, request: &str) -> Option<&Outcome> {
-        self.answered.get(request).filter(|_| !planted(Defect::RetryDoneAgain))
+        self.answered.get(request).map(|outcome| &**outcome).filter(|_| !planted(Defect::RetryDoneAgain))
     }
 
     /// Makes one change. Returns what watchers see of it.
@@ -203,15 +207,16 @@ impl State {
 
     /// Remembers a request's answer; returns the request that is forgotten for it.
     pub fn remember(&mut self, request: &RequestId, outcome: &Outcome) -> Option<RequestId> {
-        if self.answered.insert(request.clone(), outcome.abridged()).is_none() {
-            self.answered_order.push_back(request.clone());
+        let id = Id::from(request.as_str());
+        if self.answered.insert(id.clone(), Arc::new(outcome.abridged())).is_none() {
+            self.answered_order.push_back(id);
         }
         if self.answered_order.len() <= ANSWERED_LIMIT {
             return None;
         }
         let forgotten = self.answered_order.pop_front()?;
         self.answered.remove(&forgotten);
-        Some(forgotten)
+        Some(RequestId::from(&*forgotten))
     }
 
     /// Puts a stored object back, at open. Revisions and the chain are set by [`State::restore_position`].
@@ -233,15 +238,19 @@ impl State {
     }
 
     fn set_wake(&mut self, key: &ObjectKey, at_ms: Option<i64>) {
-        let old = match at_ms {
-            Some(at) => self.wakes.insert(key.clone(), at),
-            None => self.wakes.remove(key),
-        };
+        let old = self.wake_of(key);
+        if old == at_ms {
+            return;
+        }
         if let Some(old) = old {
             self.due.remove(&(old, key.clone()));
         }
-        if let Some(at) = at_ms {
-            self.due.insert((at, key.clone()));
+        match at_ms {
+            Some(at) => {
+                self.wakes.insert(key.clone(), at);
+                self.due.insert((at, key.clone()));
+            }
+            None => drop(self.wakes.remove(key)),
         }
     }
 
