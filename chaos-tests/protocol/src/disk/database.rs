@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use imbl::OrdMap;
@@ -10,7 +11,9 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 /// One version of all tables. Cheap to clone: versions share what they have in common.
-type Tables = Vec<OrdMap<Vec<u8>, Bytes>>;
+type Tables = Vec<Table>;
+/// Its keys are shared too: a version copies the nodes that it changes, and would allocate each key in them anew.
+pub(super) type Table = OrdMap<Arc<[u8]>, Bytes>;
 
 /// One in so many writes to a state is followed by a flush of the database's own.
 const OWN_FLUSH: u32 = 64;
@@ -74,7 +77,7 @@ impl Stored {
     }
 
     /// The first pair within the bounds, from a version that was read before.
-    pub(super) fn content(&self, table: u8) -> OrdMap<Vec<u8>, Bytes> {
+    pub(super) fn content(&self, table: u8) -> Table {
         self.live[usize::from(table)].clone()
     }
 
@@ -99,15 +102,18 @@ impl Stored {
             let content = &mut self.live[usize::from(table)];
             match change {
                 Change::Put { key, value, .. } => {
-                    self.rotten.remove(&(table, key.clone()));
-                    content.insert(key, value.into());
+                    if !self.rotten.is_empty() {
+                        self.rotten.remove(&(table, key.clone()));
+                    }
+                    content.insert(key.into(), value.into());
                 }
                 Change::Delete { key, .. } => {
-                    content.remove(&key);
+                    content.remove(&key[..]);
                 }
                 Change::DeleteRange { from, to, .. } if from < to => {
-                    let range = (Bound::Included(from), Bound::Excluded(to));
-                    let gone: Vec<Vec<u8>> = content.range(range).map(|(key, _)| key.clone()).collect();
+                    let range = (Bound::Included(&from[..]), Bound::Excluded(&to[..]));
+                    let gone: Vec<Arc<[u8]>> =
+                        content.range::<_, [u8]>(range).map(|(key, _)| key.clone()).collect();
                     for key in gone {
                         content.remove(&key);
                     }
@@ -197,7 +203,7 @@ impl Stored {
             return false;
         };
         match self.purpose {
-            DatabasePurpose::State => drop(self.rotten.insert((table as u8, key))),
+            DatabasePurpose::State => drop(self.rotten.insert((table as u8, key.to_vec()))),
             DatabasePurpose::Log => {
                 let mut flipped = value.to_vec();
                 if flipped.is_empty() {

@@ -253,8 +253,8 @@ impl Database for Open {
         }
         let Some(table) = self.here(table) else { return Box::new(std::iter::empty()) };
         let content = self.stored.lock().content(table);
-        let mut next = Bound::Included(from.to_vec());
-        let end = to.map_or(Bound::Unbounded, |to| Bound::Excluded(to.to_vec()));
+        let mut next: Bound<Arc<[u8]>> = Bound::Included(from.into());
+        let end: Bound<Arc<[u8]>> = to.map_or(Bound::Unbounded, |to| Bound::Excluded(to.into()));
         let ended = matches!((&next, &end), (Bound::Included(from), Bound::Excluded(to)) if from >= to);
         let pairs = std::iter::from_fn(move || {
             if ended {
@@ -268,7 +268,7 @@ impl Database for Open {
         });
         Box::new(pairs.map(move |(key, value)| {
             self.stored.lock().verify(table, &key)?;
-            Ok((key.into(), value.to_vec().into()))
+            Ok((key.to_vec().into(), value.to_vec().into()))
         }))
     }
 
