@@ -4,7 +4,8 @@
 //!
 //! Operations are linearized just in time (Lowe 2017): when one ends, all orders of those that are open are tried until it is in. What
 //! is remembered is the set of (which of the open ones are in, value), so that the work depends on how many are open at once and not on
-//! how long the history is. Writes without an answer are looked up in the log first: those that are not there never happened.
+//! how long the history is. Writes without an answer are looked up in the log first: those that are not there never happened. A delete
+//! that cannot be looked up may have happened or not.
 
 mod model;
 
@@ -57,11 +58,15 @@ fn judge(ops: &[OpRecord], log: &Log) -> Result<Verdict, Verdict> {
         let Some((key, model)) = values.model(op) else { continue };
         let mut ended = op.returned_ns;
         if op.answer == Answer::Unknown {
-            let Some(turn) = turn_of(log, op, key) else { continue };
-            // It was in force when its entry was known to be committed, and when any later one was acknowledged.
-            let known =
-                [log.turns[turn].committed_ns, later[turn]].into_iter().filter(|at| *at >= op.invoked_ns);
-            ended = known.min().filter(|at| *at < u64::MAX);
+            ended = match turn_of(log, op, key) {
+                // It was in force when its entry was known to be committed, and when any later one was acknowledged.
+                Some(turn) => {
+                    let known = [log.turns[turn].committed_ns, later[turn]];
+                    known.into_iter().filter(|at| (op.invoked_ns..u64::MAX).contains(at)).min()
+                }
+                None if may_be_in(log, ops, op, key) => None,
+                None => continue,
+            };
         }
         let list = moments.entry(key).or_default();
         list.push((op.invoked_ns, false, n));
@@ -86,6 +91,16 @@ fn turn_of(log: &Log, op: &OpRecord, key: &str) -> Option<usize> {
         _ => None,
     };
     by_request.iter().find(|turn| log.made_by(key, **turn).is_some()).copied().or_else(by_value)
+}
+
+/// Whether a delete without an answer may stand in the log though nothing tells that it is this one: in layers in which clients do not
+/// know the names of their requests it leaves no value, either. It may if more deletes of the key stand there than were answered.
+fn may_be_in(log: &Log, ops: &[OpRecord], op: &OpRecord, key: &str) -> bool {
+    let answered = |other: &&OpRecord| other.call == op.call && matches!(other.answer, Answer::Done { .. });
+    let deletes = log.versions(key).iter().filter(|version| version.value.is_none()).count();
+    op.request.is_none()
+        && matches!(op.call, Call::Delete { .. })
+        && deletes > ops.iter().filter(answered).count()
 }
 
 /// For each turn: when the first write that stands there or after it was acknowledged.

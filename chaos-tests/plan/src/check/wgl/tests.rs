@@ -75,6 +75,25 @@ fn a_write_without_an_answer_counts_if_the_log_has_it() {
 }
 
 #[test]
+fn a_delete_without_an_answer_or_a_name_counts_if_the_log_has_one_more() {
+    let mut run = good().run;
+    run.ops.iter_mut().for_each(|op| op.request = None);
+    assert!(matches!(run.ops[4].call, Call::Delete { .. }));
+    let unanswered = OpRecord { answer: Answer::Unknown, returned_ns: None, ..run.ops[4].clone() };
+    // The log has one delete, and that one was answered: another never happened.
+    run.ops.insert(0, OpRecord { invoked_ns: 0, ..unanswered.clone() });
+    assert_eq!(found(&run), None);
+    assert!(matches!(run.ops[4].call, Call::Get { .. }));
+    run.ops[4].answer = Answer::Value { value: None };
+    assert!(found(&run).is_some(), "nothing was deleted before this read");
+    // If nobody was told, the one in the log may be this one.
+    let mut run = good().run;
+    run.ops.iter_mut().for_each(|op| op.request = None);
+    run.ops[4] = unanswered;
+    assert_eq!(found(&run), None);
+}
+
+#[test]
 fn many_writes_without_an_answer_do_not_stop_the_search() {
     let mut build = Build::new();
     for n in 0..400 {
