@@ -24,6 +24,8 @@ pub struct Book {
     ops: Mutex<Vec<OpRecord>>,
     watches: Mutex<Vec<WatchRecord>>,
     values: AtomicU64,
+    /// What clients were asked to do and have not done yet. A watch is done when it has begun.
+    left: AtomicU64,
     stopped: AtomicBool,
 }
 
@@ -40,8 +42,8 @@ impl Book {
         socket: String,
     ) -> Book {
         let (ops, watches) = (Mutex::default(), Mutex::default());
-        let (values, stopped) = (AtomicU64::new(0), AtomicBool::new(false));
-        Book { clock, identity, controllers, container, socket, ops, watches, values, stopped }
+        let (values, left, stopped) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+        Book { clock, identity, controllers, container, socket, ops, watches, values, left, stopped }
     }
 
     /// A value that nobody wrote before.
@@ -90,6 +92,21 @@ impl Book {
     pub(super) fn step(&self, watch: WatchNumber, step: WatchStep) {
         let now = self.clock.now_ns();
         self.watches.lock()[watch].steps.push((now, step));
+    }
+
+    /// A client has one thing more to do.
+    pub(super) fn given(&self) {
+        self.left.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has done it.
+    pub(super) fn done(&self) {
+        self.left.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How much clients have still to do.
+    pub fn left(&self) -> u64 {
+        self.left.load(Ordering::Relaxed)
     }
 
     /// Nobody begins anything any more.

@@ -59,9 +59,11 @@ impl Clients {
 
     /// Gives a client something to do after what it has to do already.
     pub fn give(&mut self, runtime: &Runtime, client: Client, task: Task) {
+        self.book.given();
         let queue = self.queues.entry(client).or_insert_with(|| {
             let (queue, mut tasks) = mpsc::unbounded_channel::<Task>();
-            let mut hand = ops::Hand::new(client, self.book.clone());
+            let book = self.book.clone();
+            let mut hand = ops::Hand::new(client, book.clone());
             runtime.spawn(async move {
                 while let Some(task) = tasks.recv().await {
                     tokio::time::sleep_until(Instant::from_std(task.at)).await;
@@ -69,6 +71,7 @@ impl Clients {
                         return;
                     }
                     hand.play(task.via, task.op).await;
+                    book.done();
                 }
             });
             queue

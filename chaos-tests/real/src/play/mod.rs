@@ -132,7 +132,7 @@ impl Real {
         drop(clients);
         let (answered, asked, steps) = book.counts();
         self.say(&format!("   healed; {answered} of {asked} operations answered, {steps} steps of watches"));
-        let settled = settle::settle(&field)?;
+        let settled = settle::settle(&field, &book)?;
         self.say(&format!("   settled: {settled:?}"));
         self.until(&field, Instant::now() + Duration::from_millis(200));
         book.stop();

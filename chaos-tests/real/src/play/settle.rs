@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::tend::tend;
 use crate::{
-    client::{Gauges, Rest, Sent, gauges},
+    client::{Book, Gauges, Rest, Sent, gauges},
     nemesis::Field,
 };
 
@@ -23,13 +23,18 @@ const PAUSE: Duration = Duration::from_millis(200);
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 /// Waits until everything is as it should be, or the limit is reached.
-pub(super) fn settle(field: &Field) -> anyhow::Result<Settled> {
+pub(super) fn settle(field: &Field, book: &Book) -> anyhow::Result<Settled> {
     let begun = Instant::now();
     let limit_ns = u64::try_from(LIMIT.as_nanos())?;
     let mut settled = Settled { healed_ns: field.clock.now_ns(), limit_ns, ..Settled::default() };
     while begun.elapsed() < LIMIT {
         tend(field)?;
+        // Before it looks: what they do last may take a moment to have its effect.
+        let left = book.left();
         settled.missing = look(field, &mut settled, begun);
+        if left > 0 {
+            settled.missing.push(format!("clients have {left} things to do"));
+        }
         if settled.missing.is_empty() {
             break;
         }
@@ -38,26 +43,25 @@ pub(super) fn settle(field: &Field) -> anyhow::Result<Settled> {
     Ok(settled)
 }
 
-/// Looks once. What is as it should be for the first time gets its time.
+/// Looks once. What is as it should be has the time since which it is.
 fn look(field: &Field, settled: &mut Settled, begun: Instant) -> Vec<String> {
     let now = || u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    let said = said(field);
-    if said.iter().flatten().filter(|said| said.leads).count() != 1 {
-        return vec![format!("not one leader: {said:?}")];
-    }
-    settled.leader_ns.get_or_insert_with(now);
     let mut missing = Vec::new();
-    match replicas(field, &said) {
-        None => drop(settled.replicas_ns.get_or_insert_with(now)),
-        Some(words) => missing.push(words),
-    }
-    match workload(field) {
-        None => drop(settled.workload_ns.get_or_insert_with(now)),
-        Some(words) => missing.push(words),
-    }
-    match field.runtime.block_on(served(field)) {
-        None => drop(settled.served_ns.get_or_insert_with(now)),
-        Some(words) => missing.push(words),
+    // What was and is no more has not settled.
+    let mut note = |since: &mut Option<u64>, problem: Option<String>| match problem {
+        None => *since = since.or_else(|| Some(now())),
+        Some(words) => {
+            *since = None;
+            missing.push(words);
+        }
+    };
+    let said = said(field);
+    let leads = said.iter().flatten().filter(|said| said.leads).count() == 1;
+    note(&mut settled.leader_ns, (!leads).then(|| format!("not one leader: {said:?}")));
+    if leads {
+        note(&mut settled.replicas_ns, replicas(field, &said));
+        note(&mut settled.workload_ns, workload(field));
+        note(&mut settled.served_ns, field.runtime.block_on(served(field)));
     }
     missing
 }
@@ -124,6 +128,17 @@ fn workload(field: &Field) -> Option<String> {
     };
     if nodes.iter().filter(ready).count() != field.cluster.shape.workers as usize {
         return Some("not all nodes are ready".into());
+    }
+    // A deployment that is gone may have left them.
+    let begins = |pod: &&Value| {
+        let assigned = pod["spec"]["nodeName"].is_string() && pod["metadata"]["deletionTimestamp"].is_null();
+        assigned && !["Running", "Succeeded", "Failed"].map(Value::from).contains(&pod["status"]["phase"])
+    };
+    if let Some(pod) = pods.iter().find(begins) {
+        return Some(format!(
+            "pod {} on {} is {}",
+            pod["metadata"]["name"], pod["spec"]["nodeName"], pod["status"]
+        ));
     }
     let place = |uid: &str, node: &str| format!("{uid} on {node}");
     let running = pods.iter().filter(|pod| pod["status"]["phase"] == "Running");
