@@ -116,8 +116,8 @@ fn run() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Play { plan, out, what } => {
             let plan = Plan::read(&plan)?;
-            let (_, judgements) = play(&plan, &what, out.as_deref())?;
-            anyhow::ensure!(check::first_failure(&judgements).is_none(), "the run failed");
+            let run = play(&plan, &what, out.as_deref(), true)?;
+            anyhow::ensure!(check::first_failure(&say(&run)).is_none(), "the run failed");
             Ok(())
         }
         Command::Seeds(args) => {
@@ -157,20 +157,24 @@ fn run() -> anyhow::Result<()> {
     }
 }
 
-/// Plays a plan, judges the run and says both.
-fn play(plan: &Plan, what: &What, out: Option<&Path>) -> anyhow::Result<(Run, Vec<Judgement>)> {
+/// Plays a plan. With `out` the history is kept there and the processes' logs beside it; `tell` says what happens while it does.
+fn play(plan: &Plan, what: &What, out: Option<&Path>, tell: bool) -> anyhow::Result<Run> {
     let logs = out.map(|out| out.with_extension("logs"));
-    let mut real = Real { setup: what.setup()?, program: std::env::current_exe()?, tell: true, logs };
+    let mut real = Real { setup: what.setup()?, program: std::env::current_exe()?, tell, logs };
     let run = real.play(plan)?;
     if let Some(out) = out {
         std::fs::write(out, serde_json::to_vec(&run)?)?;
     }
+    Ok(run)
+}
+
+/// Says what came of each fault, judges the run and says that, too.
+fn say(run: &Run) -> Vec<Judgement> {
     for fault in &run.faults {
         let what = fault.skipped.as_deref().unwrap_or(if fault.bit { "bit" } else { "did not bite" });
         println!("   fault {} (kind {}) on {}: {what}", fault.event, fault.number, fault.hit.join(", "));
     }
-    let judgements = judge(&run);
-    Ok((run, judgements))
+    judge(run)
 }
 
 /// Judges a run by all checks, and says every verdict that is no pass.
