@@ -1,7 +1,10 @@
 //! What operators and service managers do while all this goes on: processes that ended are started again, and a controller whose
-//! data is damaged and who says so is replaced.
+//! data is damaged and who says so is replaced, and so is one that broke down while it joined: it needs a new token.
 
-use crate::nemesis::Field;
+use crate::{host::Role, nemesis::Field};
+
+/// What a controller says that broke down while it joined, when it tries again: its token is used up.
+const USED_UP: &str = "the join token is not valid";
 
 /// Looks after everybody once.
 pub(super) fn tend(field: &Field) -> anyhow::Result<()> {
@@ -14,8 +17,11 @@ pub(super) fn tend(field: &Field) -> anyhow::Result<()> {
         if !field.may_end {
             field.broken("B5", format!("{} ended by itself: {words}", host.name));
         }
+        if matches!(host.role, Role::Controller(_)) && words.contains(USED_UP) {
+            host.rots();
+        }
         if host.take_rot() {
-            eprintln!("      {} has damaged data and is replaced", host.name);
+            eprintln!("      {} has damaged data, or joined half-way, and is replaced", host.name);
             host.crash(usize::MAX);
             if let Err(error) = field.cluster.replace(host) {
                 eprintln!("      {}: {error:#}", host.name);
