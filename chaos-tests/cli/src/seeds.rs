@@ -30,6 +30,8 @@ use crate::{
 const BATCH: u64 = 8;
 /// So many failing seeds are told in full.
 const TOLD: usize = 10;
+/// So many of the things that came last are told.
+const LAST_TOLD: usize = 5;
 
 /// Arguments of `seeds`.
 #[derive(Debug, Args)]
@@ -72,6 +74,10 @@ struct Sum {
     progress: Progress,
     simulated_ms: u64,
     runs: u64,
+    required: Required,
+    /// What was still missing when one looked last, and what came after how many runs.
+    missing: Vec<String>,
+    came: Vec<(u64, String)>,
 }
 
 pub(crate) fn seeds(args: &SeedsArgs) -> anyhow::Result<bool> {
@@ -81,6 +87,8 @@ pub(crate) fn seeds(args: &SeedsArgs) -> anyhow::Result<bool> {
     let from = args.from.unwrap_or(seconds.saturating_mul(1000));
     let last = args.count.map_or(u64::MAX, |count| from.saturating_add(count));
     std::fs::create_dir_all(&args.out)?;
+    let all = Required::of(&layers::faults(args.layer), &layers::marks(args.layer));
+    let required = if args.coverage { all } else { Required::default() };
     let sum = Mutex::new(Sum {
         campaign: Campaign::new(&commit(), &day(seconds), args.layer, from),
         coverage: Coverage::default(),
@@ -88,6 +96,9 @@ pub(crate) fn seeds(args: &SeedsArgs) -> anyhow::Result<bool> {
         progress: Progress::new(),
         simulated_ms: 0,
         runs: 0,
+        missing: Coverage::default().missing(&required),
+        came: Vec::new(),
+        required,
     });
     let next = AtomicU64::new(from);
     workers::all(args.jobs, || {
@@ -108,10 +119,11 @@ pub(crate) fn seeds(args: &SeedsArgs) -> anyhow::Result<bool> {
     if let Some(ledger) = &args.ledger {
         sum.campaign.append(ledger)?;
     }
-    let all = Required::of(&layers::faults(args.layer), &layers::marks(args.layer));
-    let required = if args.coverage { all } else { Required::default() };
-    let missing = sum.coverage.missing(&Required { numbers: args.numbers, ..required });
+    let missing = sum.coverage.missing(&Required { numbers: args.numbers, ..sum.required.clone() });
     missing.iter().for_each(|words| sum.progress.say(&format!("not exercised: {words}")));
+    if let Some(words) = last_to_come(&sum.came) {
+        sum.progress.say(&words);
+    }
     let summary = summary(&sum, begun.elapsed());
     sum.progress.say(&summary);
     Ok(sum.failures.is_empty() && missing.is_empty() && sum.campaign.unknown == 0 && sum.runs > 0)
@@ -146,8 +158,32 @@ fn hear(sum: &Mutex<Sum>, args: &SeedsArgs, begun: Instant, line: Line) {
         Line::Over { campaign, coverage } => {
             sum.campaign.merge(&campaign);
             sum.coverage.merge(&coverage);
+            sum.note_what_came();
         }
     }
+}
+
+impl Sum {
+    fn note_what_came(&mut self) {
+        let missing = self.coverage.missing(&self.required);
+        // Counts stand in the words: what is told anew is no less missing.
+        let still = |words: &String| missing.iter().any(|other| subject(other) == subject(words));
+        let came = std::mem::take(&mut self.missing).into_iter().filter(|words| !still(words));
+        self.came.extend(came.map(|words| (self.runs, words)));
+        self.missing = missing;
+    }
+}
+
+/// What is missing, without how often it was tried.
+fn subject(words: &str) -> &str {
+    words.split(',').next().unwrap_or(words)
+}
+
+/// What came last of all that is demanded: that is what shorter campaigns miss.
+fn last_to_come(came: &[(u64, String)]) -> Option<String> {
+    let last: Vec<String> =
+        came.iter().rev().take(LAST_TOLD).map(|(runs, words)| format!("until {runs} runs {words}")).collect();
+    (!last.is_empty()).then(|| last.join("; "))
 }
 
 fn summary(sum: &Sum, wall: Duration) -> String {
