@@ -17,6 +17,9 @@ use crate::{layers, outcome::Line};
 const ONE_RUN: Duration = Duration::from_secs(300);
 /// Of what a batch that died has said, so much is kept.
 const WORDS: usize = 2000;
+/// How jemalloc, which RocksDB brings for the whole process, is set in a batch: that is one busy thread for a minute, so one arena, large
+/// pages, and none given back.
+const ALLOCATOR: &str = "narenas:1,dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always,metadata_thp:auto";
 
 /// Which seeds, and how.
 #[derive(Clone, Debug)]
@@ -106,6 +109,7 @@ fn start(job: &Job) -> anyhow::Result<Child> {
     if let Some(hunt) = job.hunt {
         command.args(["--hunt", &hunt.to_string()]);
     }
+    command.env("MALLOC_CONF", ALLOCATOR);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("a batch")
 }
 
