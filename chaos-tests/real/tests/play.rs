@@ -144,7 +144,8 @@ fn little_of_everything_and_too_much_of_the_rest() {
 fn a_worker_lies_and_a_controller_comes_back_by_a_snapshot() {
     let follower = Target::Controller(1);
     all_bite(vec![
-        fault(2500, Target::Worker(1), 1500, FaultKind::EvilWorker),
-        fault(5000, follower, 2000, FaultKind::SnapshotWhileAway),
+        // Long enough for several rounds of lies: on a busy machine others have no pods yet in the first.
+        fault(2500, Target::Worker(1), 5000, FaultKind::EvilWorker),
+        fault(8500, follower, 2000, FaultKind::SnapshotWhileAway),
     ]);
 }
