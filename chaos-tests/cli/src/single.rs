@@ -47,7 +47,8 @@ pub(crate) fn play(args: &PlayArgs) -> anyhow::Result<bool> {
         std::fs::write(file, serde_json::to_vec(&run)?).with_context(|| file.display().to_string())?;
     }
     let judgements = judge_all(&run);
-    let replay = format!("kontiki-chaos play --layer {} {}", layers::name(args.layer), args.plan);
+    let planted = args.defect.iter().map(|name| format!(" --defect {name}")).collect::<String>();
+    let replay = format!("kontiki-chaos play --layer {}{planted} {}", layers::name(args.layer), args.plan);
     if let Some(file) = &args.report {
         let page = report::html(&run, &judgements, &replay);
         std::fs::write(file, page).with_context(|| file.display().to_string())?;
