@@ -81,7 +81,8 @@ chaos: build image
 	try $(CHAOS) defects; \
 	for plan in chaos-tests/plans/*.jsonl; do try $(CHAOS) play --layer l1 $$plan; done; \
 	try $(CHAOS) seeds --layer l0 --minutes $$((($(MINUTES) * 3 + 19) / 20)) --coverage --ledger $(LEDGER); \
-	try $(CHAOS) seeds --layer l1 --minutes $$((($(MINUTES) * 9 + 19) / 20)) --coverage --ledger $(LEDGER); \
+	try $(CHAOS) seeds --layer l1 --hours --minutes $$((($(MINUTES) + 9) / 10)) --ledger $(LEDGER); \
+	try $(CHAOS) seeds --layer l1 --minutes $$((($(MINUTES) * 7 + 19) / 20)) --coverage --ledger $(LEDGER); \
 	for plan in chaos-tests/real/regressions/*.jsonl; do try $(REAL) play $$plan; done; \
 	try $(REAL) seeds --from $$(date +%s) --count 1000 --minutes $$((($(MINUTES) * 2 + 4) / 5)) --coverage --ledger $(LEDGER); \
 	$(CHAOS) ledger; \

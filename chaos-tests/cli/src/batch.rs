@@ -28,6 +28,9 @@ pub(crate) struct BatchArgs {
     /// End with the first that fails.
     #[arg(long)]
     first: bool,
+    /// Each plan lasts an hour in which little happens.
+    #[arg(long)]
+    hours: bool,
     /// The plans of this hunt, by its place in the table, with its defect planted.
     #[arg(long)]
     hunt: Option<usize>,
@@ -45,7 +48,7 @@ pub(crate) fn batch(args: &BatchArgs) -> anyhow::Result<bool> {
         kontiki_hooks::plant(hunt.defect);
     }
     match hunt.map(|hunt| &hunt.ground) {
-        None => plans(args, |seed| layers::options(args.layer, seed)),
+        None => plans(args, |seed| layers::options(args.layer, seed, args.hours)),
         Some(Ground::Model(terms) | Ground::Whole(terms)) => {
             plans(args, |_| terms.options(layers::faults(args.layer)))
         }

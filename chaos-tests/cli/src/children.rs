@@ -28,6 +28,8 @@ pub(crate) struct Job {
     pub(crate) from: u64,
     pub(crate) count: u64,
     pub(crate) first: bool,
+    /// Each plan lasts an hour in which little happens.
+    pub(crate) hours: bool,
     /// By its place in the table: then its plans are played, with its defect.
     pub(crate) hunt: Option<usize>,
     /// Without the defect after all.
@@ -102,6 +104,9 @@ fn start(job: &Job) -> anyhow::Result<Child> {
     command.args(["--from", &job.from.to_string(), "--count", &job.count.to_string()]);
     if job.first {
         command.arg("--first");
+    }
+    if job.hours {
+        command.arg("--hours");
     }
     if job.healthy {
         command.arg("--healthy");

@@ -107,8 +107,15 @@ fn hunt_all(places: &[usize], jobs: Option<usize>) -> anyhow::Result<usize> {
 
 fn find(place: usize, hunt: &Hunt) -> anyhow::Result<Prey> {
     let layer = hunting::layer(&hunt.ground);
-    let job =
-        Job { layer, from: hunt.from, count: hunt.seeds, first: true, hunt: Some(place), healthy: false };
+    let job = Job {
+        layer,
+        from: hunt.from,
+        count: hunt.seeds,
+        first: true,
+        hours: false,
+        hunt: Some(place),
+        healthy: false,
+    };
     let Some((seed, what)) = violated(&job)? else { return Ok(Prey::None) };
     // Only what passes without the defect was found because of it. What does not is a bug of its own.
     let healthy = violated(&Job { from: seed, count: 1, healthy: true, ..job })?;

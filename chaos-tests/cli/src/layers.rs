@@ -84,13 +84,14 @@ fn situation(layer: Layer, seed: u64) -> Option<Situation> {
 }
 
 /// How the plan of a seed is made. Profiles take turns; every eighth plan breaks more than can be repaired and demands safety only, and
-/// some begin with a situation.
-pub(crate) fn options(layer: Layer, seed: u64) -> Options {
+/// some begin with a situation. With `hours` each lasts an hour in which little happens.
+pub(crate) fn options(layer: Layer, seed: u64, hours: bool) -> Options {
     let profile = Profile::ALL[(seed % Profile::ALL.len() as u64) as usize];
     let budget = if seed % 8 == 7 { Budget::Beyond } else { Budget::Within };
     let situation = situation(layer, seed);
     let options = Options { profile, budget, situation, faults: faults(layer), ..Options::default() };
     match layer {
+        _ if hours => hour(options),
         // Of every 256 eight are busy minutes, one of them of a large cluster; the others are hours in which little happens.
         Layer::L0 => match seed % 256 {
             3 => Options { workers: (40, 60), duration_ms: 30_000, ..options },

@@ -95,7 +95,7 @@ fn plan_of(text: &str, layer: Layer) -> anyhow::Result<Plan> {
         return Ok(plan);
     }
     match text.parse::<u64>() {
-        Ok(seed) => Ok(generate(seed, &layers::options(layer, seed))),
+        Ok(seed) => Ok(generate(seed, &layers::options(layer, seed, false))),
         Err(_) => Plan::read(std::path::Path::new(text)),
     }
 }

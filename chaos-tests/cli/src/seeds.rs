@@ -48,6 +48,9 @@ pub(crate) struct SeedsArgs {
     /// Begin none after so many minutes.
     #[arg(long, default_value_t = 5.0)]
     minutes: f64,
+    /// Each plan lasts an hour in which little happens, as most plans of l0 do: some bugs are armed by silence.
+    #[arg(long)]
+    hours: bool,
     /// Processes at once [default: one per processor].
     #[arg(long)]
     jobs: Option<usize>,
@@ -108,7 +111,8 @@ pub(crate) fn seeds(args: &SeedsArgs) -> anyhow::Result<bool> {
                 break;
             }
             let count = BATCH.min(last - first);
-            let job = Job { layer: args.layer, from: first, count, first: false, hunt: None, healthy: false };
+            let (layer, hours) = (args.layer, args.hours);
+            let job = Job { layer, from: first, count, first: false, hours, hunt: None, healthy: false };
             children::play(&job, |line| hear(&sum, args, begun, line))?;
         }
         Ok(())
@@ -139,7 +143,7 @@ fn hear(sum: &Mutex<Sum>, args: &SeedsArgs, begun: Instant, line: Line) {
             if let Some(failure) = failure {
                 sum.failures.push(seed);
                 let file = args.out.join(format!("{}-{seed}.jsonl", layers::name(args.layer)));
-                let plan = generate(seed, &layers::options(args.layer, seed));
+                let plan = generate(seed, &layers::options(args.layer, seed, args.hours));
                 let kept = std::fs::write(&file, plan.to_lines());
                 if sum.failures.len() <= TOLD {
                     let words = format!(

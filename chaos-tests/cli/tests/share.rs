@@ -32,4 +32,6 @@ fn seeds_pass() {
     // 1,000 cluster-hours of L0, most of them quiet.
     passes(&["seeds", "--layer", "l0", "--from", "1", "--count", "1088", "--minutes", "60"]);
     passes(&["seeds", "--layer", "l1", "--from", "1", "--count", "18", "--minutes", "60", "--numbers", "24"]);
+    // And 64 cluster-hours of L1.
+    passes(&["seeds", "--layer", "l1", "--hours", "--from", "1", "--count", "64", "--minutes", "60"]);
 }
