@@ -279,12 +279,12 @@ impl World {
             self.notes.mix(hash);
             self.raft.log.push(Logged { at: self.now, ..logged });
         }
-        let former = self.raft.lead.replace((winner, term));
+        self.raft.lead = Some((winner, term));
         self.raft.matched.iter_mut().for_each(|matched| *matched = 0);
         self.raft.sending.iter_mut().for_each(|sending| *sending = false);
         self.fold_to(winner, self.raft.log.len() as u64);
-        if former.is_some_and(|(leader, _)| leader == winner) {
-            // It leads again; the term before ended without it.
+        if self.controllers[winner].lead.is_some() {
+            // It led before and leads again, perhaps with others in between of whom it never heard: that reign is over.
             self.depose(winner);
         }
         // What it still had to propose when it lost the leadership goes out first, in a term that is not its own.
