@@ -47,7 +47,9 @@ pub struct Liveness {
     since: Instant,
     looked: Instant,
     heard: BTreeMap<CompactString, Instant>,
-    /// When nobody at all was heard for the last time: until then silence was nobody's own.
+    /// Nobody at all was heard when one looked last.
+    doubts: bool,
+    /// When that was over, or goes on: until then silence was nobody's own.
     doubted: Option<Instant>,
     submitted: BTreeMap<CompactString, (Life, Instant)>,
 }
@@ -60,6 +62,7 @@ impl Liveness {
             since: now,
             looked: now,
             heard: BTreeMap::new(),
+            doubts: false,
             doubted: None,
             submitted: BTreeMap::new(),
         }
@@ -112,6 +115,9 @@ impl Liveness {
         self.submitted.retain(|_, (_, at)| now.saturating_duration_since(*at) < SUBMITTED);
         if heard == 0 && nodes.len() > 1 && !planted(Defect::MassCondemnation) {
             reached(Mark::MassSilenceDoubted);
+            (self.doubts, self.doubted) = (true, Some(now));
+        } else if std::mem::take(&mut self.doubts) {
+            // Not from the last look on, when nobody was heard: they may have been out of reach for some time after it.
             self.doubted = Some(now);
         }
         let shared = self.doubted.filter(|_| !planted(Defect::NewLeaderCondemns));
@@ -260,6 +266,24 @@ mod tests {
         let verdicts = watch(&mut liveness, &state, start, 23.0..23.4);
         let down: Vec<_> = verdicts.iter().filter(|v| v.life == Life::Down).map(|v| &*v.node).collect();
         assert_eq!(down, ["c"], "who does not call in its time is given up");
+    }
+
+    #[test]
+    fn the_time_to_call_begins_when_the_first_is_heard() {
+        let (state, start) = (cluster(&["a", "b"]), Instant::now());
+        let at = |s: f64| start + Duration::from_secs_f64(s);
+        let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
+        for node in ["a", "b"] {
+            liveness.heard(node, at(0.1));
+        }
+        // Nobody can be heard before 20.1, between two looks.
+        let _ = watch(&mut liveness, &state, start, 0.2..20.0);
+        for s in [20.15, 21.5, 22.9] {
+            liveness.heard("a", at(s));
+            let verdicts = watch(&mut liveness, &state, start, s..(s + 1.3_f64).min(23.1));
+            assert!(verdicts.iter().all(|v| v.life != Life::Down), "{s}: {verdicts:?}");
+        }
+        assert_eq!(lives(&watch(&mut liveness, &state, start, 23.2..23.4)), [("b", Life::Down)]);
     }
 
     #[test]
