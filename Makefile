@@ -27,16 +27,22 @@ CHAOS     := $(TARGET)/release/kontiki-chaos
 REAL      := $(TARGET)/release/kontiki-chaos-real
 # How long a campaign takes: make chaos MINUTES=80
 MINUTES   ?= 20
+# What is measured, about how long each question takes, and what the reader should know of the machine meanwhile:
+# make bench NAME=create-one SECONDS=120 NOTE="Nothing else ran."
+NAME      := all
+SECONDS   := 40
+NOTE      :=
 # Campaigns that were: one line for each layer.
 LEDGER    := chaos-tests/ledger.jsonl
 
-.PHONY: up down status build rocksdb image test chaos lint fmt deny ci prerequisites help
+.PHONY: up down status build rocksdb image test chaos bench lint fmt deny ci prerequisites help
 
 help:
 	@echo 'make up       build, and start three controllers and three workers on this machine'
 	@echo 'make down     stop them; their data stays in .kontiki'
 	@echo 'make test     run all tests, and a share of the chaos tests'
 	@echo 'make chaos    a campaign of chaos tests: make chaos MINUTES=80'
+	@echo 'make bench    measure beside etcd and write docs/benchmarks.md: make bench NAME=create-one'
 	@echo 'make lint     check format and lints'
 	@echo 'make fmt      put the format right'
 	@echo 'make ci       what CI runs'
@@ -88,6 +94,14 @@ chaos: build image
 	$(CHAOS) ledger; \
 	[ -z "$$failed" ] || { printf "failed:$$failed\n" >&2; exit 1; }
 
+# etcd is the peer, and its client's build needs protoc. Its members are processes of their own with folders and ports of their own: a
+# service of the machine is neither used nor touched.
+bench: PACKAGES += etcd-server protobuf-compiler
+bench: build image
+	$(LINKED) $(CARGO) build --release --locked -p kontiki-benches --features etcd
+	$(TARGET)/release/kontiki-bench $(NAME) --binary $(KONTIKI) --image $(IMAGE) --seconds $(SECONDS) \
+		--note "$(NOTE)" --docs docs
+
 lint: rocksdb
 	$(CARGO) fmt --all --check
 	$(LINKED) $(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
@@ -108,6 +122,9 @@ prerequisites:
 		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
 	done; \
 	[ -z "$$missing" ] && exit 0; \
+	case "$$missing" in *etcd-server*) \
+		echo 'etcd-server may start a service of its own, which is not used here: to stop it, systemctl disable --now etcd';; \
+	esac; \
 	command -v apt-get >/dev/null || { echo "install the equivalents of:$$missing" >&2; exit 1; }; \
 	if [ "$$(id -u)" = 0 ]; then \
 		echo "installing:$$missing"; apt-get update -qq && apt-get install -y -qq $$missing >/dev/null; \

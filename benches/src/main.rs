@@ -1,89 +1,190 @@
-//! Measures the built binary with real processes on this machine: what fails over how fast, what starts how fast, what
-//! it costs to sit idle. Each measurement prints n, median, p99 and maximum beside its target. Sequential, so that one
-//! does not disturb the other; run it on a machine that does nothing else.
+//! Measures the built binary with real processes on this machine. Questions are answered beside a peer in the same run and end in
+//! docs/benchmarks.md; lifecycle events are printed beside a target. All one after the other, so that one does not disturb the other;
+//! run it on a machine that does nothing else.
 //!
-//!     cargo run --release -p kontiki-benches -- all --image target/web.tar
+//! ```text
+//!   questions (what is asked, its goal) -> peers (Kontiki, etcd) <- load (generators)
+//!             -> limits (disk, loopback: what physics allows)    -> report (JSON, table, plots)
+//!   lifecycle (start, failover, idle)
+//! ```
+//!
+//!     make bench                  # all questions
+//!     make bench NAME=create-one  # one of them, or a lifecycle event: NAME=leader
 
-mod failover;
-mod figures;
-mod idle;
-mod scale;
-mod start;
+mod lifecycle;
+mod limits;
+mod load;
+mod peers;
+mod questions;
+mod report;
 
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
-use kontiki_chaos_tests::{Cluster, Plan};
+use anyhow::bail;
+use clap::{Parser, ValueEnum, builder::PossibleValue};
+use kontiki_chaos_tests::Plan;
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
+
+use crate::{
+    lifecycle::Event,
+    questions::{Method, Question},
+    report::Outcome,
+};
 
 /// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
-    /// Built binary to a ready cluster of 3 + 3.
-    Start,
-    /// SIGKILL of the leader to the next acknowledged write through another controller.
-    Leader,
-    /// SIGKILL of a worker to its pods' replacements Ready elsewhere.
-    Worker,
-    /// SIGSTOP of a worker to the same.
-    Pause,
-    /// SIGKILL of the leader and of a worker together, to the same.
-    Both,
-    /// `kubectl scale` from 0 to 50 over five workers.
-    Scale,
-    /// Memory and processor time of idle processes.
-    Idle,
-    /// Everything.
+    Question(Question),
+    Event(Event),
+    Questions,
+    Lifecycle,
     All,
+}
+
+impl ValueEnum for What {
+    fn value_variants<'a>() -> &'a [What] {
+        use What::{All, Lifecycle, Questions};
+        const fn q(question: Question) -> What {
+            What::Question(question)
+        }
+        const fn e(event: Event) -> What {
+            What::Event(event)
+        }
+        &[
+            const { q(Question::CreateOne) },
+            const { q(Question::CreateMany) },
+            const { q(Question::ReadMany) },
+            const { q(Question::PlaceOne) },
+            const { q(Question::Deploy) },
+            const { q(Question::Propose) },
+            const { e(Event::Start) },
+            const { e(Event::Idle) },
+            const { e(Event::Leader) },
+            const { e(Event::Worker) },
+            const { e(Event::Pause) },
+            const { e(Event::Both) },
+            const { e(Event::Scale) },
+            Questions,
+            Lifecycle,
+            All,
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            What::Question(question) => question.to_possible_value(),
+            What::Event(event) => event.to_possible_value(),
+            What::Questions => {
+                Some(PossibleValue::new("questions").help("All that is answered beside a peer"))
+            }
+            What::Lifecycle => {
+                Some(PossibleValue::new("lifecycle").help("Start, faults and idling, beside targets"))
+            }
+            What::All => Some(PossibleValue::new("all").help("Everything")),
+        }
+    }
 }
 
 /// Measures the built binary with real processes on this machine.
 #[derive(Parser)]
 struct Args {
     /// What to measure.
-    #[arg(value_enum)]
-    what: What,
+    #[arg(value_enum, required = true)]
+    what: Vec<What>,
     /// The binary.
     #[arg(long, default_value = "target/release/kontiki")]
     binary: PathBuf,
-    /// The example image (examples/build-image.sh).
+    /// The example image (examples/build-image.sh), for lifecycle events.
     #[arg(long, default_value = "target/web.tar")]
     image: PathBuf,
-    /// Repetitions of each fault.
+    /// Repetitions of each lifecycle event.
     #[arg(long, default_value_t = 10)]
     n: usize,
+    /// How long a question takes, about.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// In how many rounds those who are asked take turns.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Simulated workers of the questions that need some.
+    #[arg(long, default_value_t = 100)]
+    nodes: usize,
+    /// Ask no peer.
+    #[arg(long)]
+    alone: bool,
+    /// What the reader should know of the machine while this is measured.
+    #[arg(long, default_value = "")]
+    note: String,
+    /// The folder with benchmarks.md, to write answers to [default: they are only printed].
+    #[arg(long, value_name = "DIR")]
+    docs: Option<PathBuf>,
 }
 
 impl Args {
-    fn plan(&self, workers: usize) -> Plan {
-        Plan { workers, image: Some(self.image.clone()), ..Plan::of(&self.binary) }
+    fn wants(&self, what: What) -> bool {
+        let group = match what {
+            What::Question(_) => What::Questions,
+            _ => What::Lifecycle,
+        };
+        self.what.iter().any(|wanted| [what, group, What::All].contains(wanted))
+    }
+
+    fn questions(&self) -> anyhow::Result<()> {
+        let method = Method {
+            binary: self.binary.clone(),
+            seconds: self.seconds,
+            rounds: self.rounds.max(1),
+            nodes: self.nodes,
+            etcd: !self.alone,
+            note: self.note.clone(),
+        };
+        for question in Question::value_variants() {
+            if !self.wants(What::Question(*question)) {
+                continue;
+            }
+            eprintln!("{}", question.name());
+            // One thread is enough for the load, and leaves the processors to those who are asked. A runtime of its own: when it ends,
+            // so do all connections.
+            let runtime = runtime(1)?;
+            let outcome = runtime.block_on(unless_stopped(question.answer(&method)))?;
+            match &self.docs {
+                Some(docs) => {
+                    outcome.keep(&docs.join("benchmarks"))?;
+                    report::write(docs)?;
+                }
+                None => print!("{}", report::render(&[outcome])),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn runtime(threads: usize) -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+}
+
+/// Ctrl-C must not leave the processes behind: the answer is dropped, and they end with it.
+async fn unless_stopped(answer: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        outcome = answer => outcome,
+        _ = tokio::signal::ctrl_c() => bail!("stopped"),
+        _ = terminate.recv() => bail!("stopped"),
     }
 }
 
 fn main() -> anyhow::Result<()> {
     kontiki_pki::install_crypto();
     let args = Args::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let wanted = |what: What| args.what == what || args.what == What::All;
-    if wanted(What::Start) {
-        start::measure(&args.plan(3), args.n.min(5))?;
-    }
-    if wanted(What::Idle) {
-        idle::measure(&Cluster::start(args.plan(3))?)?;
-    }
-    if wanted(What::Leader) {
-        runtime.block_on(failover::leader(&Cluster::start(args.plan(0))?, args.n))?;
-    }
-    for (what, fault) in [
-        (What::Worker, failover::Fault::Kill),
-        (What::Pause, failover::Fault::Stop),
-        (What::Both, failover::Fault::KillWithLeader),
-    ] {
-        if wanted(what) {
-            runtime.block_on(failover::worker(&Cluster::start(args.plan(3))?, fault, args.n))?;
+    args.questions()?;
+    let (runtime, plan) = (runtime(2)?, Plan { image: Some(args.image.clone()), ..Plan::of(&args.binary) });
+    for event in Event::value_variants() {
+        if args.wants(What::Event(*event)) {
+            lifecycle::measure(&runtime, *event, &plan, args.n)?;
         }
-    }
-    if wanted(What::Scale) {
-        scale::measure(&Cluster::start(args.plan(5))?, args.n)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use kontiki_chaos_tests::{Cluster, eventually};
 
-use crate::figures::Figures;
+use super::figures::Figures;
 
 /// The deployment that is scaled.
 pub(crate) const WEB: &str = "apiVersion: apps/v1

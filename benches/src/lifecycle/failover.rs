@@ -12,7 +12,7 @@ use kontiki_pki::Identity;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::{figures::Figures, scale::WEB};
+use super::{figures::Figures, scale::WEB};
 
 /// Longer than this is a failure, not a figure.
 const LIMIT: Duration = Duration::from_secs(60);

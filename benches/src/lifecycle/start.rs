@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use kontiki_chaos_tests::{Cluster, Plan};
 
-use crate::figures::Figures;
+use super::figures::Figures;
 
 /// Starts clusters from nothing.
 pub(crate) fn measure(plan: &Plan, n: usize) -> anyhow::Result<()> {
