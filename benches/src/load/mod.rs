@@ -6,13 +6,13 @@ mod pods;
 mod rest;
 mod samples;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use tokio::{task::JoinSet, time::sleep_until};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
 
 pub(crate) use self::{
     cpu::{Cost, Meter},
@@ -58,9 +58,9 @@ pub(crate) async fn closed(shape: Shape, servers: &[i32], ask: Ask) -> anyhow::R
     for client in 0..shape.clients {
         clients.spawn(one(client, from, to, ask.clone()));
     }
-    sleep_until(from.into()).await;
+    sleep_until(from).await;
     let meter = Meter::start(servers)?;
-    sleep_until(to.into()).await;
+    sleep_until(to).await;
     let cost = meter.stop()?;
     let mut all = Seen::default();
     while let Some(seen) = clients.join_next().await {
@@ -117,8 +117,9 @@ mod tests {
         Shape { clients, warm_up: Duration::from_secs(1), span: Duration::from_secs(10) }
     }
 
+    /// Its clock goes on only while everybody waits: a busy machine changes nothing.
     fn runtime() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
     }
 
     #[test]
@@ -155,7 +156,7 @@ mod tests {
     fn a_load_that_only_fails_is_no_figure() {
         let ask: Ask = Arc::new(|_, _| {
             async {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
                 Err(anyhow::anyhow!("refused"))
             }
             .boxed()
