@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kontiki_raft::{
-    Caller, CommittedEntry, Fold, FoldError, Leadership, Limits, LogPosition, MemberInfo, Node, OpenError,
-    Options, PeerDialer, ProposeError, Purpose, Record, StoreError, Table, Timings, Writes,
+    Caller, ChangeError, CommittedEntry, Fold, FoldError, Leadership, Limits, LogPosition, MemberInfo, Node,
+    OpenError, Options, PeerDialer, ProposeError, Purpose, Record, StoreError, Table, Timings, Writes,
 };
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -127,11 +127,38 @@ impl Cluster {
         cluster.leader_is(1).await;
         for id in 2..=members {
             cluster.start(id).await;
-            let member = cluster.member(id);
-            cluster.node(1).add_learner(member).await.unwrap();
-            cluster.node(1).promote(id).await.unwrap();
+            cluster.join(id).await;
         }
+        cluster.led_by_the_first().await;
         cluster
+    }
+
+    /// A controller gets its vote, through whoever leads: a machine that stands still for a moment costs a leader its lease.
+    async fn join(&self, id: u64) {
+        loop {
+            let (leader, _) = self.leader().await;
+            let node = self.node(leader);
+            let joined = async {
+                node.add_learner(self.member(id)).await?;
+                node.promote(id).await
+            };
+            match joined.await {
+                Ok(()) => return,
+                Err(ChangeError::Refused(why)) => panic!("{why}"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+            }
+        }
+    }
+
+    /// If somebody else leads meanwhile, the leadership is handed back.
+    async fn led_by_the_first(&self) {
+        loop {
+            let (leader, _) = self.leader().await;
+            if leader == 1 {
+                return;
+            }
+            let _ = self.node(leader).transfer_leader(Some(1)).await;
+        }
     }
 
     pub(crate) fn node(&self, id: u64) -> &Node {
