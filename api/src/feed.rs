@@ -109,10 +109,12 @@ impl Feed {
         Feed { limits, ring: RwLock::new(ring), revision: watch::Sender::new(revision) }
     }
 
-    /// Appends committed events. `revision` is that of the state after them. Called by one publisher, in order.
+    /// Appends committed events. `revision` is that of the state after them. Called by one publisher, in order. What was appended last is
+    /// kept whole, whatever the limits: they are for readers that are late, and nobody can have read it yet.
     pub fn publish(&self, events: impl IntoIterator<Item = Event>, revision: u64) {
         let events: Vec<_> = events.into_iter().map(|event| Arc::new(FeedEvent::new(event))).collect();
         let mut ring = self.ring.write();
+        let before = ring.revision;
         for event in events {
             debug_assert!(event.event.revision > ring.revision, "events come in order of revision");
             ring.revision = event.event.revision;
@@ -121,7 +123,7 @@ impl Feed {
         }
         ring.revision = ring.revision.max(revision);
         while ring.events.len() > self.limits.events || ring.bytes > self.limits.bytes {
-            let Some(first) = ring.events.pop_front() else { break };
+            let Some(first) = ring.events.pop_front_if(|first| first.event.revision <= before) else { break };
             ring.bytes -= first.weight();
             ring.floor = first.event.revision;
         }
@@ -210,7 +212,10 @@ mod tests {
     #[test]
     fn what_was_written_is_found_by_its_revision() {
         let feed = Feed::new(1, FeedLimits { events: 2, bytes: 1 << 20 });
-        feed.publish([event(2), event(4), event(5)], 6);
+        for revision in [2, 4, 5] {
+            feed.publish([event(revision)], revision);
+        }
+        feed.publish([], 6);
         let written = |revision| feed.written(revision).map(|object| object.revision);
         assert_eq!(written(4), Some(4));
         assert_eq!(written(5), Some(5));
@@ -235,7 +240,7 @@ mod tests {
     #[test]
     fn who_is_too_slow_is_told_so() {
         let feed = Feed::new(0, FeedLimits { events: 3, bytes: usize::MAX });
-        feed.publish((1..=5).map(event), 5);
+        (1..=5).for_each(|revision| feed.publish([event(revision)], revision));
         assert_eq!(feed.read(1, 10).unwrap_err(), Expired { wanted: 1, oldest: 2 });
         assert_eq!(revisions(&feed.read(2, 10).unwrap()), [3, 4, 5]);
         feed.reset(9);
@@ -243,9 +248,20 @@ mod tests {
     }
 
     #[test]
+    fn who_keeps_up_sees_more_at_once_than_is_kept() {
+        let feed = Feed::new(0, FeedLimits { events: 3, bytes: 1000 });
+        feed.publish([event(1)], 1);
+        feed.publish((2..=50).map(event), 50);
+        assert_eq!(revisions(&feed.read(1, 100).unwrap()), (2..=50).collect::<Vec<_>>());
+        assert_eq!(feed.oldest(), 1);
+        feed.publish([event(51)], 51);
+        assert!(feed.oldest() >= 48, "as soon as there is more, the limits hold");
+    }
+
+    #[test]
     fn bytes_are_bounded_too() {
         let feed = Feed::new(0, FeedLimits { events: 1000, bytes: 1000 });
-        feed.publish((1..=50).map(event), 50);
+        (1..=50).for_each(|revision| feed.publish([event(revision)], revision));
         assert!(feed.oldest() >= 47, "{}", feed.oldest());
     }
 
