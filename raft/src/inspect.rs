@@ -1,15 +1,19 @@
 //! What a stopped node has stored, for people and tests: read without opening it for writing, so that nothing changes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::{fs, io};
 
 use openraft::entry::RaftEntry;
-use rocksdb::{DB, IteratorMode, Options};
 
-use crate::envelope;
+use crate::disk::Local;
 use crate::error::OpenError;
-use crate::fold::{LogPosition, Record, Table};
+use crate::fold::{LogPosition, Record, StoreError};
+use crate::log::look;
+use crate::state::{StateDb, StateLimits};
 use crate::types::{Entry, EntryPayload, LogId, term_of};
+
+/// Everything is read once, in order.
+const MEMORY: usize = 1 << 20;
 
 /// An entry of the log.
 #[derive(Clone, Debug)]
@@ -46,23 +50,6 @@ fn position(id: &LogId) -> LogPosition {
     LogPosition { term: term_of(id), index: id.index }
 }
 
-fn unreadable(path: &Path, error: rocksdb::Error) -> OpenError {
-    OpenError::io("reading", path, &io::Error::other(error))
-}
-
-fn open(path: &Path) -> Result<DB, OpenError> {
-    let failed = |error| unreadable(path, error);
-    let options = Options::default();
-    let families = DB::list_cf(&options, path).map_err(failed)?;
-    DB::open_cf_for_read_only(&options, path, families, false).map_err(failed)
-}
-
-fn get(db: &DB, path: &Path, name: &str) -> Result<Option<bytes::Bytes>, OpenError> {
-    let Some(meta) = db.cf_handle("meta") else { return Ok(None) };
-    let value = db.get_cf(meta, name).map_err(|error| unreadable(path, error))?;
-    Ok(value.map(Into::into))
-}
-
 fn entry(entry: &Entry) -> StoredEntry {
     let (kind, payload) = match &entry.payload {
         EntryPayload::Normal(payload) => ("normal", payload.0.clone()),
@@ -74,42 +61,25 @@ fn entry(entry: &Entry) -> StoredEntry {
 
 /// Reads the log in a stopped node's data directory.
 pub fn stored_log(data_dir: &Path) -> Result<StoredLog, OpenError> {
-    let path = data_dir.join("raft.db");
-    let db = open(&path)?;
-    let at = |name: &str| {
-        let stored = get(&db, &path, name)?.map(envelope::open_position).transpose();
-        let stored = stored.map_err(|error| OpenError::record(&path, name, &error))?;
-        Ok::<_, OpenError>(stored.as_ref().map(position))
-    };
-    let (purged, committed) = (at("purged")?, at("committed")?);
-    let mut entries = Vec::new();
-    if let Some(log) = db.cf_handle("log") {
-        for item in db.iterator_cf(log, IteratorMode::Start) {
-            let (_, value) = item.map_err(|error| unreadable(&path, error))?;
-            let opened = envelope::open_entry(value.into());
-            entries.push(entry(&opened.map_err(|error| OpenError::record(&path, "a log entry", &error))?));
-        }
-    }
-    Ok(StoredLog { purged, committed, entries })
+    let log = look(&Local, &data_dir.join("raft.db"))?;
+    let at = |id: &Option<LogId>| id.as_ref().map(position);
+    Ok(StoredLog {
+        purged: at(&log.purged),
+        committed: at(&log.committed),
+        entries: log.entries.iter().map(entry).collect(),
+    })
 }
 
 /// Reads the folded state in a stopped node's data directory. `tables` are those of `Options::tables`.
-pub fn stored_state(data_dir: &Path, tables: &[&str]) -> Result<StoredState, OpenError> {
+pub fn stored_state(data_dir: &Path, tables: &'static [&'static str]) -> Result<StoredState, OpenError> {
     let root = data_dir.join("state");
     let pointer = fs::read_to_string(root.join("CURRENT"));
     let pointer = pointer.map_err(|error| OpenError::io("reading the pointer of", &root, &error))?;
-    let path: PathBuf = root.join(pointer.trim());
-    let db = open(&path)?;
-    let applied = get(&db, &path, "applied")?.map(envelope::open_applied).transpose();
-    let applied = applied.map_err(|error| OpenError::record(&path, "the applied position", &error))?;
-    let applied = applied.and_then(|(last, _)| last.as_ref().map(position));
-    let mut records = Vec::new();
-    for (number, name) in (0..).zip(tables) {
-        let Some(family) = db.cf_handle(name) else { continue };
-        for item in db.iterator_cf(family, IteratorMode::Start) {
-            let (key, value) = item.map_err(|error| unreadable(&path, error))?;
-            records.push(Record { table: Table(number), key: key.into(), value: value.into() });
-        }
-    }
-    Ok(StoredState { applied, records })
+    let path = root.join(pointer.trim());
+    let limits = StateLimits { tables, write_buffer_bytes: MEMORY, cache_bytes: MEMORY };
+    let state = StateDb::open_read_only(&Local, &path, limits)?;
+    let (applied, _) = state.applied()?;
+    let records = state.records().collect::<Result<_, _>>();
+    let unreadable = |error: StoreError| OpenError::io("reading", &path, &io::Error::other(error));
+    Ok(StoredState { applied: applied.as_ref().map(position), records: records.map_err(unreadable)? })
 }

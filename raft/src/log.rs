@@ -22,6 +22,7 @@ use crate::envelope::IdentityV1;
 use crate::error::OpenError;
 use crate::space::Space;
 use crate::types::{Entry, LogId, Types, Vote};
+pub(crate) use database::look;
 use tail::Tail;
 use writer::Task;
 

@@ -264,3 +264,26 @@ async fn appends_that_wait_share_one_sync() {
     drop(reader);
     close(opened).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_whose_manifest_tracks_earlier_files_can_be_looked_at() {
+    let place = TempDir::new().unwrap();
+    let directory = place.path().join("raft.db");
+    let mut opened = open(&directory);
+    let large =
+        |index| Entry::new(log_id(1, index), EntryPayload::Normal(Payload(vec![7; 100 << 10].into())));
+    // Two write buffers, while the vote beside them keeps the first file needed.
+    opened.log.save_vote(&Vote::new_committed(1, 1)).await.unwrap();
+    for index in 0..20 {
+        opened.log.blocking_append([large(index)]).await.unwrap();
+    }
+    opened.log.save_committed(Some(log_id(1, 19))).await.unwrap();
+    append(&mut opened.log, 1, 20..21).await;
+    assert!(files(&directory, "log").len() > 1, "the write buffer was never changed");
+    close(opened).await;
+
+    let log = look(&crate::disk::Local, &directory).unwrap();
+    assert_eq!((log.purged, log.committed), (None, Some(log_id(1, 19))));
+    let indexes: Vec<u64> = log.entries.iter().map(|entry| entry.log_id.index).collect();
+    assert_eq!(indexes, (0..21).collect::<Vec<_>>());
+}
