@@ -20,7 +20,7 @@ use kontiki_worker::{
     runtime::{SimulatedRuntime, Simulation},
     session::ControllerDial,
 };
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{runtime::Handle, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::shutdown_signals;
@@ -138,7 +138,8 @@ impl Worker {
             ControllerDial::new(Dialer::new(&self.identity), self.identity.controller_server_name(None));
         let agent =
             Agent::prepare(&self.config, Arc::new(self.runtime)).await.with_context(|| name.clone())?;
-        agent.work(&self.config, Arc::new(dial), 0, shutdown).await.with_context(|| name.clone())
+        let thread = Handle::current();
+        agent.work(&self.config, Arc::new(dial), 0, &thread, shutdown).await.with_context(|| name.clone())
     }
 }
 

@@ -12,6 +12,7 @@ use kontiki_worker::agent::{self, AgentConfig, Capacity, clock::Clock};
 use kontiki_worker::image::Store;
 use kontiki_worker::runtime::{ShimConfig, ShimRuntime};
 use serde::Deserialize;
+use tokio::runtime::Handle;
 
 use super::joining::{self, Newcomer};
 use super::settings::{self, first_of};
@@ -103,10 +104,12 @@ pub(crate) fn run(args: WorkerArgs) -> anyhow::Result<()> {
         .thread_name("worker")
         .enable_all()
         .build()?;
+    let session = agent::session_thread()?;
+    let thread = session.handle().clone();
     runtime.block_on(async move {
         let name = settings.name.clone().unwrap_or_else(settings::host_name);
         let _guard = logging::init(&args.log, settings.otlp_endpoint.clone(), &name)?;
-        let failed = start(settings, name).await;
+        let failed = start(settings, name, &thread).await;
         if let Err(error) = &failed {
             tracing::error!("{error:#}");
         }
@@ -114,7 +117,7 @@ pub(crate) fn run(args: WorkerArgs) -> anyhow::Result<()> {
     })
 }
 
-async fn start(settings: WorkerSettings, name: String) -> anyhow::Result<()> {
+async fn start(settings: WorkerSettings, name: String, session: &Handle) -> anyhow::Result<()> {
     let Some(data_dir) = settings.data_dir.clone() else {
         bail!("where does this worker keep its data? --data-dir DIR");
     };
@@ -155,7 +158,7 @@ async fn start(settings: WorkerSettings, name: String) -> anyhow::Result<()> {
         version: VERSION.to_owned(),
         clock: Clock::Wall,
     };
-    agent::run(config, Arc::new(runtime), identity, shutdown).await?;
+    agent::run(config, Arc::new(runtime), identity, session, shutdown).await?;
     Ok(())
 }
 

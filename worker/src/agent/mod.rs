@@ -5,6 +5,9 @@
 //!               ^───────── outbox <───statuses, events────┘
 //! ```
 //!
+//! Drivers write files on the agent's thread. The session has a thread of its own (see [`session_thread`]), so that no disk that takes
+//! long makes a leader believe that this worker is gone.
+//!
 //! It needs no controller to keep running what it was given, and pods need no agent to keep running: when it starts
 //! again it finds them as they are.
 
@@ -21,6 +24,7 @@ use std::sync::Arc;
 
 use kontiki_pki::{Dialer, Identity};
 use kontiki_proto::worker::node_server::NodeServer;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -29,13 +33,15 @@ use crew::Crew;
 
 use crate::logs;
 use crate::runtime::Runtime;
+pub use crate::session::session_thread;
 use crate::session::{self, Dial, Session};
 
-/// Runs the agent until `shutdown`. Its pods run on after that.
+/// Runs the agent until `shutdown`, its session on the runtime of `thread`. Its pods run on after that.
 pub async fn run(
     config: AgentConfig,
     runtime: Arc<dyn Runtime>,
     identity: Identity,
+    thread: &Handle,
     shutdown: CancellationToken,
 ) -> Result<(), AgentError> {
     let listener = kontiki_pki::bind(config.listen, false).map_err(AgentError::Listen)?;
@@ -53,7 +59,7 @@ pub async fn run(
     let server =
         tokio::spawn(async move { kontiki_pki::serve(listener, tls, &cluster, routes, token).await });
     info!(node = %config.node, port, "the agent is up");
-    agent.work(&config, Arc::new(dial), port, ended.clone()).await?;
+    agent.work(&config, Arc::new(dial), port, thread, ended.clone()).await?;
     ended.cancel();
     server.await.ok();
     Ok(())
@@ -71,12 +77,13 @@ impl Agent {
         Ok(Agent { crew: Crew::gather(config, runtime).await? })
     }
 
-    /// Keeps pods and session going until `shutdown`.
+    /// Keeps pods and session going until `shutdown`, the session on the runtime of `thread`.
     pub async fn work(
         self,
         config: &AgentConfig,
         dial: Arc<dyn Dial>,
         port: u16,
+        thread: &Handle,
         shutdown: CancellationToken,
     ) -> Result<(), AgentError> {
         let host = self.crew.host().clone();
@@ -89,7 +96,7 @@ impl Agent {
             self.crew.handle(),
             host.outbox.clone(),
         )?;
-        let mut session = tokio::spawn(session.run(shutdown.clone()));
+        let mut session = thread.spawn(session.run(shutdown.clone()));
         let mut crew = std::pin::pin!(self.crew.run(shutdown));
         tokio::select! {
             () = &mut crew => drop(session.await),

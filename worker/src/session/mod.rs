@@ -17,6 +17,7 @@ mod roster;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod thread;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub use dial::{ControllerDial, Dial};
 use fence::Fence;
 use lease::Lease;
 use roster::Roster;
+pub use thread::session_thread;
 
 /// Hints that are followed in a row without a pause: two controllers may each believe that the other leads.
 const HOPS_MAX: u32 = 3;

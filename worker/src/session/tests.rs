@@ -2,25 +2,30 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use kontiki_proto::worker::from_worker::What as Told;
 use kontiki_proto::worker::sessions_server::{Sessions, SessionsServer};
 use kontiki_proto::worker::to_worker::What;
 use kontiki_proto::worker::{
-    Assignments, Controller, FromWorker, Hello, PodAssignment, Redirect, ReportAck, StatusReport, ToWorker,
-    Welcome,
+    Assignments, Controller, FromWorker, HeartbeatAck, Hello, PodAssignment, Redirect, ReportAck,
+    StatusReport, ToWorker, Welcome,
 };
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::Dial;
+use super::{Dial, session_thread};
 use crate::agent::clock::Clock;
 use crate::agent::{Agent, AgentConfig, Capacity};
 use crate::runtime::{Runtime, SimulatedRuntime, Simulation};
+
+/// What takes longer hangs.
+const HUNG: Duration = Duration::from_secs(20);
 
 struct PlainDial;
 
@@ -121,6 +126,16 @@ impl Opened {
         self.say(term, What::Assignments(Assignments { put, ..Assignments::default() })).await;
     }
 
+    /// The next heartbeat, with reports passed over.
+    async fn heartbeat(&mut self) -> Option<u64> {
+        while let Ok(Some(message)) = self.incoming.message().await {
+            if let Some(Told::Heartbeat(beat)) = message.what {
+                return Some(beat.serial);
+            }
+        }
+        None
+    }
+
     /// The next report, with heartbeats passed over.
     async fn report(&mut self) -> Option<StatusReport> {
         while let Ok(Some(message)) = self.incoming.message().await {
@@ -151,11 +166,12 @@ struct Worker {
     task: tokio::task::JoinHandle<()>,
 }
 
-async fn worker(dir: &Path, runtime: Option<SimulatedRuntime>, controllers: &[&Fake]) -> Worker {
-    let runtime = runtime.unwrap_or_else(|| {
-        SimulatedRuntime::new(Simulation { images: vec!["web:1".into()], ..Simulation::default() })
-    });
-    let config = AgentConfig {
+fn simulated() -> SimulatedRuntime {
+    SimulatedRuntime::new(Simulation { images: vec!["web:1".into()], ..Simulation::default() })
+}
+
+fn config(dir: &Path, controllers: &[&Fake]) -> AgentConfig {
+    AgentConfig {
         node: "n1".into(),
         zone: "z".into(),
         labels: Default::default(),
@@ -166,11 +182,18 @@ async fn worker(dir: &Path, runtime: Option<SimulatedRuntime>, controllers: &[&F
         capacity: Capacity::default(),
         version: "test".into(),
         clock: Clock::Wall,
-    };
+    }
+}
+
+async fn worker(dir: &Path, runtime: Option<SimulatedRuntime>, controllers: &[&Fake]) -> Worker {
+    let (runtime, config) = (runtime.unwrap_or_else(simulated), config(dir, controllers));
     let agent = Agent::prepare(&config, Arc::new(runtime.clone())).await.unwrap();
     let shutdown = CancellationToken::new();
     let token = shutdown.clone();
-    let task = tokio::spawn(async move { agent.work(&config, Arc::new(PlainDial), 1, token).await.unwrap() });
+    let thread = Handle::current();
+    let task = tokio::spawn(async move {
+        agent.work(&config, Arc::new(PlainDial), 1, &thread, token).await.unwrap();
+    });
     Worker { runtime, shutdown, task }
 }
 
@@ -279,4 +302,40 @@ async fn a_gap_and_a_silence_begin_a_new_session() {
     fake.greeted().await;
     drop((session, next));
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn it_is_heard_while_a_disk_holds_up_its_pods() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut fake = Fake::new().await;
+    let (begun, mut begins) = mpsc::unbounded_channel();
+    let (let_go, held_up) = std::sync::mpsc::channel::<()>();
+    let held_up = Mutex::new(held_up);
+    let runtime = simulated().witnessed(Arc::new(move |_, _, _, _| {
+        begun.send(()).unwrap();
+        held_up.lock().unwrap().recv().ok();
+    }));
+    let (agent_thread, session_thread) = (session_thread().unwrap(), session_thread().unwrap());
+    let (config, handle) = (config(dir.path(), &[&fake]), session_thread.handle().clone());
+    let shutdown = CancellationToken::new();
+    let token = shutdown.clone();
+    let agent = agent_thread.spawn(async move {
+        let agent = Agent::prepare(&config, Arc::new(runtime)).await.unwrap();
+        agent.work(&config, Arc::new(PlainDial), 1, &handle, token).await.unwrap();
+    });
+    let mut session = fake.greeted().await;
+    session.welcome(1, &[]).await;
+    session.put(1, "uid-1", 1).await;
+    begins.recv().await.unwrap();
+    for _ in 0..10 {
+        let beat = tokio::time::timeout(HUNG, session.heartbeat()).await;
+        let serial = beat.expect("it waits for its pods").unwrap();
+        session.say(1, What::HeartbeatAck(HeartbeatAck { serial })).await;
+    }
+    let_go.send(()).unwrap();
+    session.until_ready().await;
+    drop(let_go);
+    shutdown.cancel();
+    agent.await.unwrap();
+    (agent_thread.shutdown_background(), session_thread.shutdown_background());
 }

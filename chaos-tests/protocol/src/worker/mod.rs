@@ -14,7 +14,7 @@ use kontiki_worker::{
     session::Dial,
 };
 use runtime::Hanging;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
@@ -81,7 +81,9 @@ impl Machine {
         let life = async move {
             loop {
                 let ended = match Agent::prepare(&config, runtime.clone()).await {
-                    Ok(agent) => agent.work(&config, dial.clone(), 10250, until.clone()).await,
+                    Ok(agent) => {
+                        agent.work(&config, dial.clone(), 10250, &Handle::current(), until.clone()).await
+                    }
                     Err(error) => Err(error),
                 };
                 if until.is_cancelled() {
