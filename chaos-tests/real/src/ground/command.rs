@@ -29,7 +29,7 @@ pub fn feed(words: &[&str], input: &str) -> anyhow::Result<String> {
     let output = child.wait_with_output()?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{}: {}", words.join(" "), said.trim());
+        bail!("{}: {}: {}", words.join(" "), output.status, said.trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -12,8 +12,6 @@ use crate::ground::cgroup_of;
 const ROOT: &str = "/sys/fs/cgroup";
 const HIERARCHIES: [&str; 2] = ["cpu", "memory"];
 const PERIOD_US: u64 = 20_000;
-/// Less than the kernel takes at once for a process: the next time it is denied.
-const SLACK: u64 = 16 << 10;
 /// A process may take more between a look at its memory and the limit.
 const TRIES: u32 = 20;
 
@@ -77,12 +75,15 @@ impl Cgroup {
         self.set("memory", "memory.limit_in_bytes", &bytes.map_or("-1".into(), |bytes| bytes.to_string()))
     }
 
-    /// Limits the memory to what is in use now and hardly more: as tight as the kernel lets it be.
+    /// Limits the memory to what is in use now and cannot be reclaimed, so that the next page is denied.
     pub fn limit_memory_tightly(&self) -> anyhow::Result<()> {
         let mut limited = Ok(());
         for _ in 0..TRIES {
+            // Refused, but it makes the kernel reclaim what it can and take back the pages that each processor has
+            // charged ahead. Of those a process takes up to 32 without being counted, which is more than an idle one asks for.
+            let _ = self.limit_memory(Some(0));
             let used = self.count("memory", "memory.usage_in_bytes", "");
-            limited = self.limit_memory(Some(used + SLACK));
+            limited = self.limit_memory(Some(used));
             if limited.is_ok() {
                 break;
             }

@@ -88,7 +88,7 @@ impl Disk {
     }
 }
 
-/// Removes everything in a data directory, not itself: it may be a mount point.
+/// Removes everything in a data directory, not itself: it may be a mount point. It is gone for good: a power cut brings nothing back.
 pub fn wipe(dir: &Path) -> anyhow::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
@@ -97,5 +97,5 @@ pub fn wipe(dir: &Path) -> anyhow::Result<()> {
         }
         if path.is_dir() { fs::remove_dir_all(&path)? } else { fs::remove_file(&path)? }
     }
-    Ok(())
+    rustix::fs::syncfs(File::open(dir)?).context("syncing the removal")
 }

@@ -127,7 +127,15 @@ impl Real {
                 let _ = tend::tend(&field);
                 std::thread::sleep(TEND);
             }
-            doing.into_iter().filter_map(|fault| fault.join().ok()).collect::<Vec<_>>()
+            let mut records = Vec::new();
+            for fault in doing {
+                match fault.join() {
+                    Ok(record) => records.push(record),
+                    // What it broke may never have been mended: no verdict on this run counts.
+                    Err(_) => field.broken("harness", "a fault panicked: see standard error".into()),
+                }
+            }
+            records
         });
         drop(clients);
         let (answered, asked, steps) = book.counts();
