@@ -6,6 +6,7 @@ mod leadership;
 mod membership;
 mod propose;
 mod read;
+mod rounds;
 mod status;
 
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ pub(crate) use leadership::LeadershipWatch;
 pub use membership::ChangeError;
 pub use propose::{Proposal, ProposeError};
 pub use read::{ReadError, WaitError};
+use rounds::Rounds;
 pub use status::{Member, Role, Status, Work};
 
 /// How long closing may take before it is given up.
@@ -73,6 +75,7 @@ struct Inner {
     limits: Limits,
     timings: Timings,
     peers: Peers,
+    rounds: Arc<Rounds>,
     progress: Arc<Progress>,
     leadership: LeadershipWatch,
     space: Arc<Space>,
@@ -149,6 +152,7 @@ impl Node {
             limits,
             timings,
             peers: peers.clone(),
+            rounds: Arc::default(),
             progress: progress.clone(),
             leadership: leadership.clone(),
             space: space.clone(),

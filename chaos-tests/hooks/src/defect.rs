@@ -35,6 +35,8 @@ defects! {
     VoteNotSynced = "vote-not-synced",
     /// A read does not ask a majority whether the leader still leads.
     ReadWithoutQuorum = "read-without-quorum",
+    /// A read takes the answer to a question that was put to the leader before it came.
+    ReadJoinsLate = "read-joins-late",
     /// The leader answers a write before it is committed.
     AnswerBeforeCommit = "answer-before-commit",
     /// An entry that was decided in another term than it was committed in is folded.

@@ -122,6 +122,7 @@ pub const HUNTS: &[Hunt] = &[
     consensus(Defect::AckBeforeFsync, 1, 10),
     consensus(Defect::VoteNotSynced, 1, 10),
     consensus(Defect::ReadWithoutQuorum, 1, 20),
+    consensus(Defect::ReadJoinsLate, 1, 20),
     consensus(Defect::SnapshotWithoutTable, 1, 40),
     consensus(Defect::PurgeAheadOfFlush, 1, 40),
     consensus(Defect::FsyncErrorIgnored, 1, 60),

@@ -65,8 +65,12 @@ impl Node {
                         position.ok().and_then(Result::ok).map(|(position, _)| position.index())
                     }
                     Some(leader) => {
-                        let left = attempt.saturating_duration_since(Instant::now());
-                        self.inner.peers.read_index(&leader, left).await.ok().flatten()
+                        let (peers, id) = (self.inner.peers.clone(), leader.id);
+                        let question = move || {
+                            let (peers, leader) = (peers.clone(), leader.clone());
+                            async move { peers.read_index(&leader, ATTEMPT).await.ok().flatten() }
+                        };
+                        timeout_at(attempt, self.inner.rounds.join(id, question)).await.ok().flatten()
                     }
                 }
             };
