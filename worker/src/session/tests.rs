@@ -337,5 +337,6 @@ async fn it_is_heard_while_a_disk_holds_up_its_pods() {
     drop(let_go);
     shutdown.cancel();
     agent.await.unwrap();
-    (agent_thread.shutdown_background(), session_thread.shutdown_background());
+    agent_thread.shutdown_background();
+    session_thread.shutdown_background();
 }
