@@ -72,10 +72,15 @@ fn size(set: &Object) -> i64 {
     set.replica_set().map_or(0, |set| set.replicas)
 }
 
-/// Both sums only: what was above the bound before (a client lowered the replicas) may stay for a turn, but not grow.
+/// Both sums only: what was above the bound before may stay for a turn, but not grow: a client lowered the replicas, or created a
+/// Deployment that adopts the sets of one that is gone, with more pods than its own bound.
 fn surge(moment: &Moment<'_>, me: &Object, spec: &DeploymentDigest) -> Result<(), Verdict> {
-    let sum = |state| sets(state, me).into_iter().map(size).sum::<i64>();
-    let (before, after) = (sum(moment.before), sum(moment.after));
+    let owned = sets(moment.after, me);
+    let after: i64 = owned.iter().copied().map(size).sum();
+    // Those that it had, and those that it has now, whoever had them.
+    let had = sets(moment.before, me).into_iter().map(|set| &set.key);
+    let all: BTreeSet<&ObjectKey> = had.chain(owned.iter().map(|set| &set.key)).collect();
+    let before: i64 = all.into_iter().filter_map(|key| moment.before.get(key)).map(|set| size(set)).sum();
     let most = spec.replicas + bounds(spec).0;
     if after > most && after > before {
         let words = format!("{} asks for {after} pods in all, and its bound is {most}", me.key);
@@ -154,10 +159,16 @@ fn bounds(spec: &DeploymentDigest) -> (i64, i64) {
 
 #[cfg(test)]
 mod tests {
-    use kontiki_actors::Change;
+    use kontiki_actors::{
+        Change, Document,
+        input::{DeleteOptions, Propagation},
+    };
 
     use super::*;
-    use crate::check::build::{Build, forge_metadata, forge_spec, rolling};
+    use crate::{
+        check::build::{Build, deployment, forge_metadata, forge_spec, rolling},
+        history::Call,
+    };
 
     fn rolling_out(surge: u32, unavailable: u32) -> Build {
         let mut build = Build::new();
@@ -206,6 +217,43 @@ mod tests {
         });
         build.converge();
         assert!(Rollout.check(&build.run).passed(), "{:?}", Rollout.check(&build.run));
+    }
+
+    /// In the middle of a rollout the Deployment is deleted, its sets stay, and one with a smaller surge takes them over. The pods of
+    /// the new set do not run yet, so those of the old one cannot go at once.
+    fn adopted() -> Build {
+        let mut build = rolling_out(3, 0);
+        let options = DeleteOptions { propagation: Some(Propagation::Orphan), ..DeleteOptions::default() };
+        let key = crate::names::deployment(0);
+        let request = Request::Delete { key: key.clone(), options, dry_run: false };
+        build.api("undeploy", Call::Other { what: "undeploy".into() }, request);
+        while build.state.get(&key).is_some() {
+            build.wait_ms(100);
+            let due = build.state.due(i64::MAX, 100);
+            build.turn(None, &Input::Wake(due));
+        }
+        let document = Document::from_value(deployment(&key, 6, "v2", rolling(0, 1)));
+        let request = Request::Create { key, generate_name: None, document, dry_run: false };
+        build.api("again", Call::Other { what: "deploy".into() }, request);
+        build
+    }
+
+    #[test]
+    fn more_pods_than_its_bound_may_be_adopted() {
+        let mut build = adopted();
+        let most: i64 = build.state.list(Kind::REPLICA_SET, None).map(|set| size(set)).sum();
+        assert!(most > 6, "{most}");
+        build.converge();
+        assert!(Rollout.check(&build.run).passed(), "{:?}", Rollout.check(&build.run));
+    }
+
+    #[test]
+    fn growing_after_an_adoption_is_found() {
+        let mut build = adopted();
+        let set = build.state.list(Kind::REPLICA_SET, None).next().unwrap().clone();
+        let more = size(&set) + 1;
+        build.forge(vec![forge_spec(&set, |spec| spec["replicas"] = more.into())]);
+        assert!(found(&build));
     }
 
     #[test]
