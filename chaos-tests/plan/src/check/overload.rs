@@ -36,6 +36,10 @@ impl Check for Overload {
 
     fn judge(&self, evidence: &Evidence<'_>) -> Verdict {
         let run = evidence.run;
+        if run.plan.shape.beyond_budget {
+            // A majority may be lost for good: then nobody answers, whatever came before.
+            return Verdict::Pass { examined: 0 };
+        }
         let overloads = run.faults.iter().filter(|fault| {
             hits::kind(run, fault).is_some_and(|kind| matches!(kind, FaultKind::Overload { .. }))
         });
@@ -138,5 +142,12 @@ mod tests {
         let mut broken = run(20, 200, &value);
         fault(&mut broken, FaultKind::Crash, "controller-1", 50_000, 70_000);
         assert_eq!(Overload.check(&broken), Verdict::Pass { examined: 0 });
+    }
+
+    #[test]
+    fn where_a_majority_may_be_lost_nothing_is_judged() {
+        let mut lost = run(20, 20, &Answer::Refused { code: 503 });
+        lost.plan.shape.beyond_budget = true;
+        assert_eq!(Overload.check(&lost), Verdict::Pass { examined: 0 });
     }
 }
