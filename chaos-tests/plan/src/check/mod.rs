@@ -21,6 +21,7 @@ mod observer;
 mod overload;
 mod placement;
 mod progress;
+mod quiet;
 mod replay;
 mod restarts;
 mod running;
@@ -162,6 +163,7 @@ pub fn all() -> &'static [&'static dyn Check] {
         &overload::Overload,
         &settled::Settled,
         &progress::Progress,
+        &quiet::Quiet,
     ]
 }
 

@@ -51,7 +51,11 @@ pub(super) fn sentence(number: &str) -> &'static str {
         "F2" => "All replicas come to the same entry.",
         "F3" => "What is desired runs.",
         "F4" => "Every controller serves writes, reads and watches.",
+        "F5" => "A minority that is down holds nobody up.",
+        "F6" => "Nothing grows without bound.",
+        "F7" => "An overload ends when its requests end.",
         "F8" => "A fault costs two changes of the leader at most.",
+        "F9" => "When nothing happens, nothing is logged.",
         _ => "",
     }
 }
