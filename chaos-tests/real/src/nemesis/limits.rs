@@ -54,7 +54,12 @@ impl Doing<'_> {
     /// Proof: a process has as many open as it may, so that the next one fails.
     pub(super) fn file_limit(&self, files: u32) -> Bit {
         let (mut before, mut refused) = (Vec::new(), None);
-        for pid in self.hosts.iter().filter_map(|host| host.pid()) {
+        // Of two at once the later one would take the limit of the first for the usual one, and leave it behind.
+        let hosts: Vec<_> = self.hosts.iter().filter(|host| host.claim("files", self.hold)).collect();
+        if hosts.is_empty() {
+            bail!("another fault has the files");
+        }
+        for pid in hosts.iter().filter_map(|host| host.pid()) {
             let id = Pid::from_raw(i32::try_from(pid)?);
             // The hard limit stays: even root may not raise it beyond what the kernel allows.
             let limit = Rlimit { current: Some(u64::from(files)), maximum: Some(hard_limit(pid)?) };
@@ -75,6 +80,7 @@ impl Doing<'_> {
             // It may be another process by now, or none.
             let _ = prlimit(id, Resource::Nofile, old);
         }
+        hosts.iter().for_each(|host| host.release("files", self.hold));
         Ok(bit)
     }
 }
