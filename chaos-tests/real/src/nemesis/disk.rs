@@ -3,7 +3,7 @@
 use std::{
     fs,
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
@@ -14,6 +14,10 @@ use crate::{
     ground::command,
     host::{Disk, Host},
 };
+
+/// A tracer that was told to end is gone by then.
+const DETACHES: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A controller that is meant, with its disk for this fault alone.
 fn disk(host: &Host) -> anyhow::Result<&Disk> {
@@ -120,11 +124,17 @@ impl Doing<'_> {
         self.wait();
         let mut hit = false;
         for (mut child, out) in traced {
-            // It detaches when it is told to end.
+            // It detaches when it is told to end. While a process that it traces dies it may wait for ever; killed, it lets go as well.
             if let Some(pid) = Pid::from_raw(i32::try_from(child.id())?) {
                 let _ = kill_process(pid, Signal::INT);
             }
-            child.wait()?;
+            let end = Instant::now() + DETACHES;
+            while child.try_wait()?.is_none() {
+                if Instant::now() > end {
+                    child.kill()?;
+                }
+                std::thread::sleep(PAUSE);
+            }
             hit |= fs::read_to_string(out).unwrap_or_default().contains("sync(");
         }
         self.give_back(&disks);
