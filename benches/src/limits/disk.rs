@@ -10,7 +10,7 @@ use std::{
 use anyhow::ensure;
 
 use super::BYTES;
-use crate::load::Samples;
+use kontiki_load::Samples;
 
 /// The file is written once beforehand, so that no fdatasync has to keep a new size or place.
 const BLOCKS: usize = 4096;

@@ -14,7 +14,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::BYTES;
-use crate::load::Samples;
+use kontiki_load::Samples;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

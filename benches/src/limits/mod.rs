@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::load::Samples;
+use kontiki_load::Samples;
 
 /// Times of the two things that every acknowledged write waits for.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use kontiki_chaos_tests::{Cluster, Plan, identity};
 use serde_json::{Value, json};
 
 use super::{CONNECTIONS, Process, Store, VALUE};
-use crate::load::Rest;
+use kontiki_load::Rest;
 
 /// ConfigMaps are the values.
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";

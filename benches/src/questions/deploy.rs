@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bytes::Bytes;
 use http::Method as Verb;
+use kontiki_load::{Pods, Samples};
 use serde_json::json;
 
 use super::{Asked, Method, Question};
 use crate::{
     limits::Look,
-    load::{Meter, Pods, Samples},
+    load::Meter,
     peers::{Kontiki, Store},
     report::{Figure, Goal, Limit, Outcome, Round, Setting, Side},
 };
@@ -30,7 +31,7 @@ pub(super) async fn answer(method: &Method) -> anyhow::Result<Outcome> {
     let mut ours = Kontiki::start(&method.binary).await?;
     ours.crowd(&method.binary, method.nodes).await?;
     let mut side = Side::of(format!("{}, {} simulated workers", ours.name(), method.nodes));
-    let mut watch = Pods::watch(&ours.another().await?).await?;
+    let mut watch = Pods::watch(&ours.another().await?, "default").await?;
     let end = Instant::now() + Duration::from_secs(method.seconds);
     let mut look = Look::default();
     for round in 0..method.rounds {

@@ -10,10 +10,11 @@ mod read_many;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use clap::ValueEnum;
+use kontiki_load::{Ask, Shape};
 
 use crate::{
     limits::{Look, Physics},
-    load::{Ask, Shape, closed},
+    load::closed,
     peers::Store,
     report::{Figure, Goal, Limit, Outcome, Setting, Side},
 };

@@ -8,12 +8,13 @@ use std::{
 
 use anyhow::Context;
 use http::Method as Verb;
+use kontiki_load::{Pods, Rest, Samples};
 use serde_json::json;
 
 use super::{Asked, Doing, Method, Question, WARM_UP, ask};
 use crate::{
     limits::Look,
-    load::{Meter, Pods, Rest, Samples, closed},
+    load::{Meter, closed},
     peers::{self, Kontiki, Store},
     report::{Figure, Goal, Limit, Outcome, Round, Setting, Side},
 };
@@ -34,7 +35,7 @@ pub(super) async fn answer(method: &Method) -> anyhow::Result<Outcome> {
     let mut sides = vec![Side::of(format!("{}, {} simulated workers", ours.name(), method.nodes))];
     sides.extend(theirs.iter().map(|store| Side::of(store.name())));
     let span = method.span(sides.len());
-    let mut watch = Pods::watch(&ours.another().await?).await?;
+    let mut watch = Pods::watch(&ours.another().await?, "default").await?;
     let mut look = Look::default();
     for round in 0..method.rounds {
         look.again().await?;

@@ -8,17 +8,14 @@ mod plot;
 use std::{fs, path::Path, time::Duration};
 
 use anyhow::Context;
+use kontiki_load::Samples;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
     machine::Setting,
     page::{render, write},
 };
-use crate::{
-    limits::Physics,
-    load::{Cost, Samples},
-    questions::Question,
-};
+use crate::{limits::Physics, load::Cost, questions::Question};
 
 /// The answer to one question.
 #[derive(Clone, Debug, Serialize, Deserialize)]

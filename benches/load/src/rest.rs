@@ -17,13 +17,13 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// A connection to one controller. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Rest {
+pub struct Rest {
     sender: http2::SendRequest<Full<Bytes>>,
 }
 
 impl Rest {
     /// Connects.
-    pub(crate) async fn connect(identity: &Identity, address: &str) -> anyhow::Result<Rest> {
+    pub async fn connect(identity: &Identity, address: &str) -> anyhow::Result<Rest> {
         let connecting = async {
             let name = identity.controller_server_name(None);
             let stream = Dialer::new(identity).tls(address, name).await?;
@@ -38,12 +38,7 @@ impl Rest {
     }
 
     /// Sends a request and gives the answer when its head is there. An error if it is refused.
-    pub(crate) async fn open(
-        &self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> anyhow::Result<Response<Incoming>> {
+    pub async fn open(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Response<Incoming>> {
         let request = Request::builder()
             .method(method)
             .uri(format!("https://kubernetes.default.svc{path}"))
@@ -62,7 +57,7 @@ impl Rest {
     }
 
     /// Sends a request and reads the whole answer. An error if it is refused.
-    pub(crate) async fn send(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
+    pub async fn send(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
         Ok(self.open(method, path, body).await?.into_body().collect().await?.to_bytes())
     }
 }

@@ -4,26 +4,31 @@ use std::time::Duration;
 
 /// Times of single requests, in microseconds.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Samples(Vec<f64>);
+pub struct Samples(Vec<f64>);
 
 impl Samples {
     /// Adds a time.
-    pub(crate) fn add(&mut self, time: Duration) {
+    pub fn add(&mut self, time: Duration) {
         self.0.push(time.as_secs_f64() * 1e6);
     }
 
+    /// Adds times.
+    pub fn extend(&mut self, times: impl IntoIterator<Item = Duration>) {
+        times.into_iter().for_each(|time| self.add(time));
+    }
+
     /// Adds all of another.
-    pub(crate) fn append(&mut self, mut other: Samples) {
+    pub fn append(&mut self, mut other: Samples) {
         self.0.append(&mut other.0);
     }
 
     /// How many.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 
     /// In milliseconds, the smallest time that this share of all does not exceed (nearest rank). Sorts them.
-    pub(crate) fn at(&mut self, share: f64) -> f64 {
+    pub fn at(&mut self, share: f64) -> f64 {
         if !self.0.is_sorted() {
             self.0.sort_by(f64::total_cmp);
         }
