@@ -148,6 +148,55 @@ fn images_are_loaded_and_listed() {
     assert_eq!(listed(&cluster).to_string(), list);
 }
 
+fn namespaces_of_bench(cluster: &Cluster) -> Vec<String> {
+    let all = cluster.kubectl(&["get", "namespaces", "-o", "name"]).unwrap();
+    all.lines().filter(|name| name.contains("kontiki-bench-")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_live_cluster_is_measured_and_left_as_it_was() {
+    let cluster = Cluster::start(Plan { controllers: 3, workers: 1, ..Plan::of(BINARY) }).unwrap();
+    cluster.kontiki(&["image", "load", example_image().unwrap().to_str().unwrap()]).unwrap();
+    let sizes = ["--seconds", "1", "--clients", "8", "--watchers", "6", "--pods", "2"];
+    let mut command = cluster.command();
+    command.arg("bench").arg("--data-dir").arg(cluster.dir()).args(sizes);
+    command.args(["--image", "kontiki.local/web:1", "-o", "json"]);
+    // How fast a busy machine is, is not the point: a poor verdict ends it with 1.
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
+    assert_eq!(output.status.success(), !said.contains("not fit for production"), "{said}");
+    let mut rows: Vec<&Value> = report["more"].as_array().unwrap().iter().collect();
+    rows.extend(["trip", "write", "read"].map(|name| &report[name]));
+    for row in &rows {
+        assert!(row["count"].as_u64().unwrap() > 0 && row["errors"] == 0, "{report:#}");
+        assert!(row["p50Ms"].as_f64().unwrap() <= row["p99Ms"].as_f64().unwrap(), "{row}");
+    }
+    let told = |what: &str| rows.iter().any(|row| row["what"].as_str().unwrap().contains(what));
+    for what in ["to the leader", "writes", "reads", "event", "to a node", "to running", "to gone"] {
+        assert!(told(what), "{what}: {report:#}");
+    }
+    let about: Vec<_> = report["findings"].as_array().unwrap().iter().map(|f| f["about"].clone()).collect();
+    for what in ["network", "disk", "steadiness", "watches", "placement"] {
+        assert!(about.contains(&what.into()), "{what}: {about:?}");
+    }
+    assert_eq!(namespaces_of_bench(&cluster), [""; 0]);
+
+    // Ctrl-C in the middle cleans up as well.
+    let mut command = cluster.command();
+    command.args(["bench", "writes", "--seconds", "600", "--clients", "2", "--data-dir"]).arg(cluster.dir());
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("its namespace", || match namespaces_of_bench(&cluster).is_empty() {
+        true => Err("none".to_owned()),
+        false => Ok(()),
+    });
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("stopped before the end"), "{said}");
+    assert_eq!(namespaces_of_bench(&cluster), [""; 0]);
+}
+
 #[test]
 fn completion_and_version() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {

@@ -2,6 +2,7 @@
 //! Not for what a cluster does: the roles live in `controller/` and in the worker crate, `run/` only starts them.
 
 mod access;
+mod bench;
 mod completion;
 mod image;
 mod inspect;
@@ -61,6 +62,8 @@ enum Command {
     /// Images of a worker on this machine.
     #[command(subcommand)]
     Image(image::ImageCommand),
+    /// Measure how fast a live cluster is, and say what holds it up.
+    Bench(bench::BenchArgs),
     /// Print a completion script for a shell.
     Completion(completion::CompletionArgs),
     /// Print the version.
@@ -108,6 +111,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Token(command) => token::token(command),
         Command::Members(command) => members::members(command),
         Command::Image(command) => image::image(command),
+        Command::Bench(args) => bench::bench(args),
         Command::Completion(args) => completion::completion(&args),
         Command::Version(args) => version::version(&args),
     };

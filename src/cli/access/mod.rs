@@ -71,6 +71,11 @@ impl Access {
         Ok(Access { servers: target.servers, identity: target.identity, dialer, file: file.to_owned() })
     }
 
+    /// As whom.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// The data directory of a local cluster, if the kubeconfig lies in one.
     pub(crate) fn local_dir(&self) -> Option<&Path> {
         self.file.parent().filter(|dir| dir.join("cluster.json").exists())

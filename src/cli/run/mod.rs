@@ -30,7 +30,7 @@ pub(crate) fn has_identity(data_dir: &Path) -> bool {
 }
 
 /// A token that is cancelled by the first SIGTERM or SIGINT. The second one ends the process at once.
-fn shutdown_signals() -> anyhow::Result<CancellationToken> {
+pub(super) fn shutdown_signals() -> anyhow::Result<CancellationToken> {
     let token = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let told = token.clone();
