@@ -8,12 +8,15 @@ use kontiki_hooks::{Defect, planted};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+/// Who waits for an answer.
+type Reader = oneshot::Sender<Option<u64>>;
+
 /// One question to a leader is under way at most, and all who come meanwhile share the next: never the one under way, whose answer may
 /// be older than what they must see.
 #[derive(Default)]
 pub(super) struct Rounds {
     /// Who waits for the next question, by the leader that is asked now.
-    waiting: Mutex<BTreeMap<u64, Vec<oneshot::Sender<Option<u64>>>>>,
+    waiting: Mutex<BTreeMap<u64, Vec<Reader>>>,
 }
 
 impl Rounds {
@@ -24,7 +27,7 @@ impl Rounds {
         ask: impl Fn() -> F + Send + 'static,
     ) -> Option<u64>
     where
-        F: Future<Output = Option<u64>> + Send,
+        F: Future<Output = Option<u64>> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let begun = {
@@ -34,25 +37,14 @@ impl Rounds {
             begun
         };
         if !begun {
-            let rounds = self.clone();
             // A task of its own: who waits may go away, and the others must not.
-            crate::scope::spawn(async move {
-                while let Some(mut waiting) = rounds.next(leader) {
-                    let found = ask().await;
-                    if planted(Defect::ReadJoinsLate) {
-                        waiting.extend(rounds.latecomers(leader));
-                    }
-                    for reader in waiting {
-                        let _ = reader.send(found);
-                    }
-                }
-            });
+            crate::scope::spawn(Asking { rounds: self.clone(), leader, over: false }.run(ask));
         }
         answer.await.ok().flatten()
     }
 
     /// Those for whom a question is put now; none ends the questions to this leader.
-    fn next(&self, leader: u64) -> Option<Vec<oneshot::Sender<Option<u64>>>> {
+    fn next(&self, leader: u64) -> Option<Vec<Reader>> {
         let mut all = self.waiting.lock();
         let waiting = all.get_mut(&leader).map(std::mem::take).filter(|waiting| !waiting.is_empty());
         if waiting.is_none() {
@@ -62,19 +54,53 @@ impl Rounds {
     }
 
     /// A planted defect: those who came while the question was under way.
-    fn latecomers(&self, leader: u64) -> Vec<oneshot::Sender<Option<u64>>> {
+    fn latecomers(&self, leader: u64) -> Vec<Reader> {
         self.waiting.lock().get_mut(&leader).map(std::mem::take).unwrap_or_default()
+    }
+}
+
+/// The task that asks a leader. If it ends before its time, who waits gets no answer, and the next who comes begins anew.
+struct Asking {
+    rounds: Arc<Rounds>,
+    leader: u64,
+    over: bool,
+}
+
+impl Asking {
+    async fn run<F: Future<Output = Option<u64>>>(mut self, ask: impl Fn() -> F) {
+        while let Some(mut waiting) = self.rounds.next(self.leader) {
+            let found = ask().await;
+            if planted(Defect::ReadJoinsLate) {
+                waiting.extend(self.rounds.latecomers(self.leader));
+            }
+            for reader in waiting {
+                let _ = reader.send(found);
+            }
+        }
+        self.over = true;
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if !self.over {
+            self.rounds.waiting.lock().remove(&self.leader);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
 
     use tokio::sync::Semaphore;
     use tokio::task::JoinSet;
 
     use super::*;
+
+    /// What takes longer hangs.
+    const HUNG: Duration = Duration::from_secs(20);
 
     /// A leader whose answers count up, one for each permit.
     #[derive(Clone)]
@@ -142,6 +168,20 @@ mod tests {
         first.abort();
         leader.may.add_permits(2);
         assert_eq!(second.await.ok(), Some(Some(2)));
+    }
+
+    #[tokio::test]
+    async fn a_question_that_comes_to_nothing_leaves_nobody_waiting() {
+        let (rounds, leader) = (Arc::new(Rounds::default()), Leader::new());
+        let asked = leader.asked.clone();
+        let broken = rounds.join(1, move || {
+            asked.fetch_add(1, Ordering::Relaxed);
+            async { panic!("planted") }
+        });
+        assert_eq!(broken.await, None);
+        leader.may.add_permits(1);
+        let next = tokio::time::timeout(HUNG, leader.read(&rounds, 1)).await;
+        assert_eq!(next.ok().flatten(), Some(2), "it waits for a task that has ended");
     }
 
     #[tokio::test]
