@@ -36,8 +36,8 @@ impl Check for Overload {
 
     fn judge(&self, evidence: &Evidence<'_>) -> Verdict {
         let run = evidence.run;
-        if run.plan.shape.beyond_budget {
-            // A majority may be lost for good: then nobody answers, whatever came before.
+        if run.plan.shape.beyond_budget && run.settled.leader_ns.is_none() {
+            // A majority was lost for good: nobody answers, whatever came before.
             return Verdict::Pass { examined: 0 };
         }
         let overloads = run.faults.iter().filter(|fault| {
@@ -145,9 +145,12 @@ mod tests {
     }
 
     #[test]
-    fn where_a_majority_may_be_lost_nothing_is_judged() {
+    fn where_a_majority_is_lost_nothing_is_judged() {
         let mut lost = run(20, 20, &Answer::Refused { code: 503 });
+        assert!(found(&lost), "that may be the overload's doing");
         lost.plan.shape.beyond_budget = true;
         assert_eq!(Overload.check(&lost), Verdict::Pass { examined: 0 });
+        lost.settled.leader_ns = Some(1);
+        assert!(found(&lost), "somebody leads, and should answer");
     }
 }

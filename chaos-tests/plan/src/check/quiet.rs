@@ -1,5 +1,6 @@
 //! When nothing happens, nothing is logged: work that goes on by itself, as a report that is sent, refused and sent again, ends in
-//! nothing, and costs every controller a disk write each time.
+//! nothing, and costs every controller a disk write each time. With real processes nobody knows when an entry was committed, and
+//! nothing is found.
 
 use super::{Check, Evidence, Verdict};
 use crate::Run;
