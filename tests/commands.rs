@@ -167,7 +167,7 @@ fn a_live_cluster_is_measured_and_left_as_it_was() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
     assert_eq!(output.status.success(), !said.contains("not fit for production"), "{said}");
     let mut rows: Vec<&Value> = report["more"].as_array().unwrap().iter().collect();
-    rows.extend(["trip", "write", "read"].map(|name| &report[name]));
+    rows.extend(["trip", "write", "read", "event", "placement"].map(|name| &report[name]));
     for row in &rows {
         assert!(row["count"].as_u64().unwrap() > 0 && row["errors"] == 0, "{report:#}");
         assert!(row["p50Ms"].as_f64().unwrap() <= row["p99Ms"].as_f64().unwrap(), "{row}");

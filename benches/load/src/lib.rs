@@ -10,6 +10,6 @@ mod watch;
 
 pub use closed::{Ask, Seen, Shape, closed};
 pub use pods::{Pod, Pods};
-pub use rest::Rest;
+pub use rest::{Refused, Rest};
 pub use samples::Samples;
 pub use watch::{Event, Watch};

@@ -74,16 +74,22 @@ impl Pods {
         read.with_context(|| format!("waited {PATIENCE:?} for {what}"))?
     }
 
-    async fn next(&mut self) -> anyhow::Result<()> {
-        match self.watch.next::<Object>().await? {
-            Event::Put(object) => {
-                let placed = !object.spec.node_name.is_empty();
-                let running = object.status.phase == "Running";
-                self.all.insert(object.metadata.name, Pod { placed, running });
+    /// Reads an event: which pod it is about, and what is known of it; none: it is gone. Cut short, it loses nothing.
+    pub async fn next(&mut self) -> anyhow::Result<(String, Option<Pod>)> {
+        loop {
+            match self.watch.next::<Object>().await? {
+                Event::Put(object) => {
+                    let placed = !object.spec.node_name.is_empty();
+                    let pod = Pod { placed, running: object.status.phase == "Running" };
+                    self.all.insert(object.metadata.name.clone(), pod);
+                    return Ok((object.metadata.name, Some(pod)));
+                }
+                Event::Deleted(object) => {
+                    self.all.remove(&object.metadata.name);
+                    return Ok((object.metadata.name, None));
+                }
+                Event::Bookmark => {}
             }
-            Event::Deleted(object) => drop(self.all.remove(&object.metadata.name)),
-            Event::Bookmark => {}
         }
-        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -14,6 +14,18 @@ use serde_json::Value;
 
 /// By then a connection stands, or there is none.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// An answer that takes longer is none.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// An answer that is a refusal.
+#[derive(Debug, thiserror::Error)]
+#[error("{words}")]
+pub struct Refused {
+    /// Its code.
+    pub code: StatusCode,
+    words: String,
+}
 
 /// A connection to one controller. Clones share it.
 #[derive(Clone)]
@@ -37,7 +49,7 @@ impl Rest {
             .with_context(|| format!("{address} took over {CONNECT:?}"))?
     }
 
-    /// Sends a request and gives the answer when its head is there. An error if it is refused.
+    /// Sends a request and gives the answer when its head is there. An error if it is refused ([`Refused`]).
     pub async fn open(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Response<Incoming>> {
         let request = Request::builder()
             .method(method)
@@ -51,13 +63,16 @@ impl Rest {
             let status = response.into_body().collect().await?.to_bytes();
             let words = serde_json::from_slice::<Value>(&status).ok();
             let words = words.and_then(|status| status["message"].as_str().map(str::to_owned));
-            bail!("{path}: {code}: {}", words.unwrap_or_default());
+            bail!(Refused { code, words: format!("{path}: {code}: {}", words.unwrap_or_default()) });
         }
         Ok(response)
     }
 
-    /// Sends a request and reads the whole answer. An error if it is refused.
+    /// Sends a request and reads the whole answer. An error if it is refused ([`Refused`]), or takes too long.
     pub async fn send(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
-        Ok(self.open(method, path, body).await?.into_body().collect().await?.to_bytes())
+        let answered =
+            async { Ok(self.open(method, path, body).await?.into_body().collect().await?.to_bytes()) };
+        let answer = tokio::time::timeout(ANSWER, answered).await;
+        answer.with_context(|| format!("{path}: no answer within {ANSWER:?}"))?
     }
 }

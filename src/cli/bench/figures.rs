@@ -86,6 +86,10 @@ pub(super) struct Report {
     pub(super) read: Option<Figure>,
     /// Writes that shared an fdatasync under load, on average, at the leader.
     pub(super) writes_per_sync: Option<f64>,
+    /// From a write to those who watch.
+    pub(super) event: Option<Figure>,
+    /// From a pod's creation to its node.
+    pub(super) placement: Option<Figure>,
     /// Everything else.
     pub(super) more: Vec<Figure>,
     /// What it means.
@@ -101,7 +105,8 @@ impl Report {
 
     /// All rows.
     pub(super) fn rows(&self) -> impl Iterator<Item = &Figure> {
-        [&self.trip, &self.write, &self.read].into_iter().flatten().chain(&self.more)
+        let first = [&self.trip, &self.write, &self.read].into_iter().flatten();
+        first.chain(&self.more).chain([&self.event, &self.placement].into_iter().flatten())
     }
 
     /// Says in words what the figures mean.

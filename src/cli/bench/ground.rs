@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use http::Method;
-use kontiki_load::Rest;
+use http::{Method, StatusCode};
+use kontiki_load::{Refused, Rest};
 use kontiki_proto::cluster::Empty;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -39,6 +39,9 @@ impl Ground {
         let mut all = status.controllers;
         all.sort_by_key(|controller| controller.id != leader);
         let (reachable, silent): (Vec<_>, Vec<_>) = all.into_iter().partition(|c| c.reachable);
+        if reachable.first().is_none_or(|first| first.id != leader) {
+            bail!("the leader does not answer: nothing can be measured");
+        }
         let mut connections = Vec::new();
         for _ in 0..CONNECTIONS {
             for controller in &reachable {
@@ -80,7 +83,7 @@ impl Ground {
         let end = Instant::now() + PATIENCE;
         for rest in self.connections.iter().cycle() {
             match rest.send(Method::DELETE, &path, Bytes::new()).await {
-                Err(error) if format!("{error:#}").contains("404") => return Ok(()),
+                Err(error) if is_gone(&error) => return Ok(()),
                 Err(error) => last = Some(error),
                 Ok(_) => {}
             }
@@ -92,4 +95,9 @@ impl Ground {
         Err(last.unwrap_or_else(|| anyhow::anyhow!("it is not gone after {} s", PATIENCE.as_secs())))
             .with_context(failed)
     }
+}
+
+/// Whether an answer says that there is no such object.
+fn is_gone(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == StatusCode::NOT_FOUND)
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method as Verb;
-use kontiki_load::{Event, Samples, Watch};
-use serde::Deserialize;
+use kontiki_load::{Pod, Pods, Samples};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -20,32 +19,6 @@ use super::progress::Progress;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// An image that nobody has, and that nobody may fetch.
 const NO_IMAGE: &str = "bench.kontiki.invalid/none:1";
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Object {
-    metadata: Meta,
-    spec: Spec,
-    status: Status,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Meta {
-    name: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Spec {
-    node_name: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Status {
-    phase: String,
-}
 
 /// A pod on its way.
 struct Life {
@@ -69,7 +42,7 @@ pub(super) async fn pods(
     progress: &Progress,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let watch = Watch::open(ground.leader(), &ground.path("pods")).await?;
+    let watch = Pods::watch(ground.leader(), &ground.namespace).await?;
     let mut churn = Churn {
         ground,
         method,
@@ -84,20 +57,16 @@ pub(super) async fn pods(
         Ok(()) => (0, None),
         Err(error) => (1, Some(format!("{error:#}"))),
     };
-    let Times { placed, running, gone } = churn.times;
-    let rows = [
-        ("pod: created to a node", placed),
-        ("pod: created to running", running),
-        ("pod: deleted to gone", gone),
-    ];
-    for (what, mut samples) in rows {
-        let count = samples.count() as u64;
-        if count > 0 || what.ends_with("a node") {
-            report.more.push(Figure::of(what, method.pods, method.span, count, &mut samples));
+    let Times { mut placed, running, gone } = churn.times;
+    let figure = |what: &str, samples: &mut Samples| {
+        Figure::of(what, method.pods, method.span, samples.count() as u64, samples)
+    };
+    let to_node = figure("pod: created to a node", &mut placed);
+    report.placement = Some(Figure { errors, last_error, ..to_node });
+    for (what, mut samples) in [("pod: created to running", running), ("pod: deleted to gone", gone)] {
+        if samples.count() > 0 {
+            report.more.push(figure(what, &mut samples));
         }
-    }
-    if let Some(figure) = report.more.last_mut() {
-        (figure.errors, figure.last_error) = (errors, last_error);
     }
     Ok(())
 }
@@ -105,7 +74,7 @@ pub(super) async fn pods(
 struct Churn<'a> {
     ground: &'a Ground,
     method: &'a Method,
-    watch: Watch,
+    watch: Pods,
     lives: BTreeMap<String, Life>,
     requests: JoinSet<anyhow::Result<Bytes>>,
     times: Times,
@@ -121,9 +90,13 @@ impl Churn<'_> {
         let mut patience = Instant::now() + PATIENCE;
         while Instant::now() < end {
             tokio::select! {
-                event = self.watch.next::<Object>() => {
+                event = self.watch.next() => {
                     patience = Instant::now() + PATIENCE;
-                    self.see(event?);
+                    let (name, pod) = event?;
+                    match pod {
+                        Some(pod) => self.see(&name, pod),
+                        None => self.see_gone(&name),
+                    }
                 }
                 Some(answer) = self.requests.join_next() => drop(answer??),
                 () = sleep_until(end) => break,
@@ -153,31 +126,25 @@ impl Churn<'_> {
         self.requests.spawn(async move { rest.send(verb, &path, body).await });
     }
 
-    fn see(&mut self, event: Event<Object>) {
-        match event {
-            Event::Put(object) => {
-                let name = object.metadata.name;
-                let Some(life) = self.lives.get_mut(&name) else { return };
-                if !life.placed && !object.spec.node_name.is_empty() {
-                    life.placed = true;
-                    self.times.placed.add(life.created.elapsed());
-                }
-                let runs = object.status.phase == "Running";
-                let enough = if self.method.image.is_some() { runs } else { life.placed };
-                if enough && life.deleted.is_none() {
-                    if runs {
-                        self.times.running.add(life.created.elapsed());
-                    }
-                    life.deleted = Some(Instant::now());
-                    self.request(Verb::DELETE, self.ground.path(&format!("pods/{name}")), Bytes::new());
-                }
-            }
-            Event::Deleted(object) => {
-                let Some(life) = self.lives.remove(&object.metadata.name) else { return };
-                self.times.gone.extend(life.deleted.map(|at| at.elapsed()));
-                self.create();
-            }
-            Event::Bookmark => {}
+    fn see(&mut self, name: &str, pod: Pod) {
+        let Some(life) = self.lives.get_mut(name) else { return };
+        if !life.placed && pod.placed {
+            life.placed = true;
+            self.times.placed.add(life.created.elapsed());
         }
+        let enough = if self.method.image.is_some() { pod.running } else { life.placed };
+        if enough && life.deleted.is_none() {
+            if pod.running {
+                self.times.running.add(life.created.elapsed());
+            }
+            life.deleted = Some(Instant::now());
+            self.request(Verb::DELETE, self.ground.path(&format!("pods/{name}")), Bytes::new());
+        }
+    }
+
+    fn see_gone(&mut self, name: &str) {
+        let Some(life) = self.lives.remove(name) else { return };
+        self.times.gone.extend(life.deleted.map(|at| at.elapsed()));
+        self.create();
     }
 }

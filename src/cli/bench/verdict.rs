@@ -77,20 +77,14 @@ pub(super) fn findings(report: &Report) -> Vec<Finding> {
         all.push(disk((write.p50_ms - read.p50_ms).max(0.0), report.writes_per_sync));
     }
     all.extend(write.as_ref().map(steadiness));
-    for figure in &report.more {
-        let (about, bounds, so) = match figure.what.as_str() {
-            what if what.starts_with("write to its event") => {
-                ("watches", EVENT, "a write is seen by all who watch")
-            }
-            what if what.ends_with("to a node") => ("placement", NODE, "a pod has its node"),
-            _ => continue,
-        };
-        if figure.count > 0 {
-            let level = Level::of(figure.p99_ms, bounds.0, bounds.1);
-            let words = format!("{so} within {:.0} ms, 99 of a hundred", figure.p99_ms);
-            all.push(Finding { about, level, words });
-        }
-    }
+    let within = |figure: &Option<Figure>, about, bounds: (f64, f64), so| {
+        let figure = figure.as_ref().filter(|figure| figure.count > 0)?;
+        let level = Level::of(figure.p99_ms, bounds.0, bounds.1);
+        let words = format!("{so} within {:.0} ms, 99 of a hundred", figure.p99_ms);
+        Some(Finding { about, level, words })
+    };
+    all.extend(within(&report.event, "watches", EVENT, "a write is seen by all who watch"));
+    all.extend(within(&report.placement, "placement", NODE, "a pod has its node"));
     all.extend(errors(report));
     all
 }
@@ -209,7 +203,8 @@ mod tests {
     #[test]
     fn late_events_and_late_nodes_are_told() {
         let late = Report {
-            more: vec![figure("write to its event, each watch", 400), figure("pod: created to a node", 5000)],
+            event: Some(figure("event", 400)),
+            placement: Some(figure("placement", 5000)),
             ..Report::default()
         };
         assert_eq!(

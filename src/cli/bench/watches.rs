@@ -86,7 +86,7 @@ pub(super) async fn watches(
         last_error = Some(format!("{missing} events did not come within {} s", STRAGGLERS.as_secs()));
     }
     let figure = Figure::of(what, method.watchers, method.span, seen, &mut samples);
-    report.more.push(Figure { errors: missing + unsent as u64, last_error, ..figure });
+    report.event = Some(Figure { errors: missing + unsent as u64, last_error, ..figure });
     Ok(())
 }
 

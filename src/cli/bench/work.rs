@@ -24,8 +24,17 @@ const WARM_UP: Duration = Duration::from_millis(500);
 /// How long round trips are looked at.
 const TRIPS: Duration = Duration::from_secs(1);
 
-fn shape(clients: usize, span: Duration) -> Shape {
-    Shape { clients, warm_up: WARM_UP, span }
+/// Runs a load, and shows how it goes.
+async fn load(
+    what: &str,
+    clients: usize,
+    span: Duration,
+    progress: &Progress,
+    ask: Ask,
+) -> anyhow::Result<Figure> {
+    let shape = Shape { clients, warm_up: WARM_UP, span };
+    let seen = progress.during(what, WARM_UP + span, closed(shape, ask)).await?;
+    Ok(Figure::of_load(what, clients, span, seen))
 }
 
 /// A ConfigMap of 1 KiB.
@@ -42,9 +51,7 @@ pub(super) async fn trips(ground: &Ground, progress: &Progress) -> anyhow::Resul
         let leader = leader.clone();
         async move { leader.send(Verb::GET, "/livez", Bytes::new()).await.map(drop) }.boxed()
     });
-    let what = "round trip to the leader";
-    let seen = progress.during(what, WARM_UP + TRIPS, closed(shape(1, TRIPS), ask)).await?;
-    Ok(Figure::of_load(what, 1, TRIPS, seen))
+    load("round trip to the leader", 1, TRIPS, progress, ask).await
 }
 
 /// Creations: by one client at the leader, then by many at all controllers.
@@ -64,16 +71,12 @@ pub(super) async fn writes(
         })
     };
     let one = create(vec![ground.leader().clone()], "one");
-    let what = "write, at the leader";
-    let seen = progress.during(what, WARM_UP + method.span, closed(shape(1, method.span), one)).await?;
-    report.write = Some(Figure::of_load(what, 1, method.span, seen));
+    report.write = Some(load("write, at the leader", 1, method.span, progress, one).await?);
 
     let before = written(ground.leader()).await;
     let many = create(ground.all().to_vec(), "many");
     let what = "writes, at all controllers";
-    let load = closed(shape(method.clients, method.span), many);
-    let seen = progress.during(what, WARM_UP + method.span, load).await?;
-    report.more.push(Figure::of_load(what, method.clients, method.span, seen));
+    report.more.push(load(what, method.clients, method.span, progress, many).await?);
     if let (Some(before), Some(after)) = (before, written(ground.leader()).await) {
         let (writes, syncs) = (after.0 - before.0, after.1 - before.1);
         report.writes_per_sync = (syncs > 0.0).then(|| writes / syncs);
@@ -117,14 +120,9 @@ pub(super) async fn reads(
             .boxed()
         })
     };
-    let what = "read, at the leader";
-    let one = read(vec![ground.leader().clone()]);
-    let seen = progress.during(what, WARM_UP + method.span, closed(shape(1, method.span), one)).await?;
-    report.read = Some(Figure::of_load(what, 1, method.span, seen));
-
+    let (one, many) = (read(vec![ground.leader().clone()]), read(ground.all().to_vec()));
+    report.read = Some(load("read, at the leader", 1, method.span, progress, one).await?);
     let what = "reads, at all controllers";
-    let load = closed(shape(method.clients, method.span), read(ground.all().to_vec()));
-    let seen = progress.during(what, WARM_UP + method.span, load).await?;
-    report.more.push(Figure::of_load(what, method.clients, method.span, seen));
+    report.more.push(load(what, method.clients, method.span, progress, many).await?);
     Ok(())
 }
