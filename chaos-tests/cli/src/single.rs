@@ -1,6 +1,7 @@
 //! One plan: played, shrunk, replayed.
 
 use std::{
+    io::IsTerminal,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -12,6 +13,7 @@ use kontiki_chaos_plan::{
     check::{first_failure, judge_all},
     regressions, report, shrink as shrinking,
 };
+use tracing_subscriber::EnvFilter;
 
 use crate::{defects, layers, plan_of};
 
@@ -35,11 +37,24 @@ pub(crate) struct PlayArgs {
     /// Say nothing but which check fails.
     #[arg(long)]
     quiet: bool,
+    /// Write what controllers and workers log to standard error, by this filter: `info`, `kontiki=debug,openraft=info`.
+    #[arg(long)]
+    log: Option<String>,
 }
 
 pub(crate) fn play(args: &PlayArgs) -> anyhow::Result<bool> {
     if let Some(name) = &args.defect {
         kontiki_hooks::plant(defects::by_name(name)?);
+    }
+    if let Some(filter) = &args.log {
+        let filter = EnvFilter::try_new(filter).with_context(|| format!("--log {filter}"))?;
+        // The time of the machine says nothing about a run in simulated time.
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
+            .without_time()
+            .init();
     }
     let plan = plan_of(&args.plan, args.layer)?;
     let run = layers::player(args.layer)?.play(&plan)?;
