@@ -256,7 +256,9 @@ impl World {
         };
         let able: Vec<usize> = (0..all).filter(can_win).filter(|c| wanted.is_none_or(|w| w == *c)).collect();
         let Some(winner) = self.rng.pick(&able).copied() else { return false };
+        // Who stood for election before comes too late, and whoever wants another one has to stand anew.
         self.raft.epoch += 1;
+        self.raft.election = false;
         self.raft.term += 1;
         let term = self.raft.term;
         // What the winner does not have is lost; what it has is committed now, in the term in which it was proposed.
