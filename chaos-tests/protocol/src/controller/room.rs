@@ -71,7 +71,11 @@ impl Gate {
     fn hold(&self, held: bool) {
         let mut state = self.state.lock();
         state.0 = held;
-        if let Some(waker) = state.1.take().filter(|_| !held) {
+        if held {
+            // Whoever waits since an earlier hold waits on.
+            return;
+        }
+        if let Some(waker) = state.1.take() {
             waker.wake();
         }
     }
@@ -95,5 +99,36 @@ impl Future for Gated {
             }
         }
         Pin::new(&mut self.set).poll(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Wake;
+
+    use super::*;
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Bell(std::sync::atomic::AtomicUsize);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn two_holds_that_overlap_lose_nobody_who_waits() {
+        let (gate, bell) = (Arc::new(Gate::default()), Arc::new(Bell::default()));
+        let set = LocalSet::new();
+        set.spawn_local(async {});
+        let (mut room, waker) = (Gated { gate: gate.clone(), set }, Waker::from(bell.clone()));
+        gate.hold(true);
+        assert!(Pin::new(&mut room).poll(&mut Context::from_waker(&waker)).is_pending());
+        gate.hold(true);
+        gate.hold(false);
+        assert_eq!(bell.0.load(std::sync::atomic::Ordering::Relaxed), 1);
+        room.await;
     }
 }
