@@ -1,6 +1,6 @@
 //! One client: it does one thing after the other and remembers what it saw.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use http::{Method, StatusCode};
 use kontiki_chaos_plan::{
@@ -11,6 +11,7 @@ use kontiki_chaos_plan::{
 use serde_json::{Value, json};
 
 use super::{Ask, Lost, Outside, requests};
+use crate::player::Book;
 
 /// Rounds of a `Put` between update and create.
 const ROUNDS: u32 = 3;
@@ -30,6 +31,29 @@ pub struct Client {
 struct Reply {
     answer: Answer,
     body: Value,
+}
+
+/// A request that went out. It is written down when it is answered, and as without an answer when its client is gone before.
+struct Sent {
+    book: Arc<Book>,
+    record: Option<OpRecord>,
+}
+
+impl Sent {
+    fn answered(mut self, answer: Answer) {
+        let returned_ns = (answer != Answer::Unknown).then(|| self.book.now_ns());
+        if let Some(record) = self.record.take() {
+            self.book.op(OpRecord { returned_ns, answer, ..record });
+        }
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        if let Some(record) = self.record.take() {
+            self.book.op(record);
+        }
+    }
 }
 
 impl Client {
@@ -64,7 +88,18 @@ impl Client {
         let number = self.next();
         let id = format!("c{}-{number}", self.number);
         let ask = Ask { id: id.clone(), ..ask };
-        let invoked_ns = self.outside.book.now_ns();
+        let sent = Sent {
+            book: self.outside.book.clone(),
+            record: Some(OpRecord {
+                client: self.number,
+                request: writes.then_some(id),
+                server: via,
+                invoked_ns: self.outside.book.now_ns(),
+                returned_ns: None,
+                call: call.clone(),
+                answer: Answer::Unknown,
+            }),
+        };
         let answered = self.outside.ask(self.number, via, ask).await;
         let (answer, body) = match answered {
             Err(Lost) => (Answer::Unknown, Value::Null),
@@ -83,16 +118,7 @@ impl Client {
             }
             Ok((status, body)) => (Answer::Refused { code: status.as_u16() }, body),
         };
-        let returned_ns = (answer != Answer::Unknown).then(|| self.outside.book.now_ns());
-        self.outside.book.op(OpRecord {
-            client: self.number,
-            request: writes.then_some(id),
-            server: via,
-            invoked_ns,
-            returned_ns,
-            call,
-            answer: answer.clone(),
-        });
+        sent.answered(answer.clone());
         Reply { answer, body }
     }
 
@@ -272,4 +298,27 @@ pub(super) fn registers(body: &Value) -> Vec<(String, String, u64)> {
 pub(super) fn register(object: &Value) -> Option<(String, String, u64)> {
     let key = format!("configmaps/{}/{}", text(object, "namespace"), text(object, "name"));
     key.starts_with(names::REGISTERS).then(|| (key, names::value_of_json(object), revision(object)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_its_client_did_not_wait_for_has_no_answer() {
+        let book = Arc::new(Book::new());
+        let record = OpRecord {
+            client: 0,
+            request: Some("c0-1".into()),
+            server: 0,
+            invoked_ns: 1,
+            returned_ns: None,
+            call: Call::Get { key: "configmaps/default/r0".into(), stale: false },
+            answer: Answer::Unknown,
+        };
+        drop(Sent { book: book.clone(), record: Some(record.clone()) });
+        Sent { book: book.clone(), record: Some(record) }.answered(Answer::Refused { code: 409 });
+        let answers: Vec<Answer> = book.take().ops.into_iter().map(|op| op.answer).collect();
+        assert_eq!(answers, [Answer::Unknown, Answer::Refused { code: 409 }]);
+    }
 }

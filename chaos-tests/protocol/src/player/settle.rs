@@ -56,7 +56,11 @@ pub(super) async fn settle(cluster: &mut Cluster, clients: &mut Clients) -> Sett
             break;
         }
     }
-    service.into_iter().flatten().for_each(|task| task.abort());
+    for task in service.into_iter().flatten() {
+        task.abort();
+        // It writes down what it had sent and has no answer to.
+        let _ = task.await;
+    }
     settled
 }
 
