@@ -18,7 +18,7 @@ use super::{
     crew::{Pulse, Room, Spawner, start},
     leadership::{self, Crew},
     peers::Dial,
-    sessions::{LivenessTimings, SessionService, Sessions},
+    sessions::{Contact, LivenessTimings, SessionService, Sessions},
     stage::{Consensus, Live, Nature, Stage},
 };
 
@@ -65,12 +65,19 @@ impl Controller {
         let Parts { config, node, replica, cluster_id, ca_pem, ca, spawner, dial, nature, api } = parts;
         let grace = Duration::from_millis(config.node_grace_ms);
         let pulse = Pulse::new();
-        let crew = start_crew(&*spawner, &node, &replica, grace, nature, &pulse).await;
+        let contact = Contact::default();
+        let crew = start_crew(&*spawner, &node, &replica, &contact, grace, nature, &pulse).await;
         let leader_follows = leadership::follow(node.leadership(), crew.clone(), ca_pem.into());
         let feeds = leadership::feed_sessions(replica.feed().clone(), crew.sessions.clone());
         let background = vec![kontiki_raft::spawn(leader_follows), kontiki_raft::spawn(feeds)];
         let handles = Handles {
-            local: Arc::new(Local::new(node.clone(), replica.clone(), crew.stage.clone(), dial.clone())),
+            local: Arc::new(Local::new(
+                node.clone(),
+                replica.clone(),
+                crew.stage.clone(),
+                contact,
+                dial.clone(),
+            )),
             dial,
             node: node.clone(),
             replica: replica.clone(),
@@ -116,6 +123,7 @@ async fn start_crew(
     spawner: &dyn Spawner,
     node: &Node,
     replica: &Arc<Replica>,
+    contact: &Contact,
     grace: Duration,
     nature: Nature,
     pulse: &Pulse,
@@ -125,7 +133,9 @@ async fn start_crew(
     let stage = start(spawner, Room::Stage, move |_| Stage::new(c, nature, vital)).await;
     let (r, s, vital) = (replica.clone(), stage.clone(), pulse.vital("sessions"));
     let timings = LivenessTimings::of_grace(grace);
-    let make = move |_: &mut actix::Context<Sessions>| Sessions::new(r, s, consensus, timings, vital);
+    let contact = contact.clone();
+    let make =
+        move |_: &mut actix::Context<Sessions>| Sessions::new(r, s, consensus, timings, contact, vital);
     let sessions = start(spawner, Room::Sessions, make).await;
     Crew { stage, sessions }
 }

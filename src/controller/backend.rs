@@ -27,6 +27,7 @@ use super::{
     metrics,
     peers::Dial,
     replica::Replica,
+    sessions::Contact,
     stage::{Answer, Stage, StageError, Submit, now_ms},
 };
 
@@ -44,6 +45,7 @@ pub(crate) struct Local {
     node: Node,
     replica: Arc<Replica>,
     stage: Addr<Stage>,
+    contact: Contact,
     dial: Arc<dyn Dial>,
     leaders: Mutex<BTreeMap<(u64, String), Channel>>,
     started: Instant,
@@ -51,8 +53,14 @@ pub(crate) struct Local {
 
 impl Local {
     /// The door of a controller.
-    pub(crate) fn new(node: Node, replica: Arc<Replica>, stage: Addr<Stage>, dial: Arc<dyn Dial>) -> Local {
-        Local { node, replica, stage, dial, leaders: Mutex::default(), started: Instant::now() }
+    pub(crate) fn new(
+        node: Node,
+        replica: Arc<Replica>,
+        stage: Addr<Stage>,
+        contact: Contact,
+        dial: Arc<dyn Dial>,
+    ) -> Local {
+        Local { node, replica, stage, contact, dial, leaders: Mutex::default(), started: Instant::now() }
     }
 
     /// Hands a write to this controller's stage, if it leads: in this very term, if one is named.
@@ -275,7 +283,8 @@ impl Backend for Local {
     }
 
     fn metrics(&self) -> String {
-        metrics::text(&self.node.status(), &self.replica.view(), self.started.elapsed())
+        let heard = self.contact.count();
+        metrics::text(&self.node.status(), &self.replica.view(), heard, self.started.elapsed())
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), String>> {

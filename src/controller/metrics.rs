@@ -23,7 +23,7 @@ struct PhaseLabel {
 }
 
 /// All metrics of this moment.
-pub(super) fn text(status: &Status, state: &State, up: Duration) -> String {
+pub(super) fn text(status: &Status, state: &State, workers: u64, up: Duration) -> String {
     let mut registry = Registry::with_prefix("kontiki");
     let mut number = |name: &str, help: &str, value: u64| {
         let gauge = Number::default();
@@ -41,6 +41,7 @@ pub(super) fn text(status: &Status, state: &State, up: Duration) -> String {
     number("log_entries", "entries written to the log", status.work.entries);
     number("log_bytes", "bytes written to the log", status.work.bytes);
     number("state_revision", "revision of the folded state", state.revision());
+    number("workers_in_contact", "workers that this controller hears; 0 unless it leads", workers);
     number("uptime_seconds", "seconds since the start", up.as_secs());
     let objects = Family::<KindLabel, Number>::default();
     for info in KINDS {

@@ -78,6 +78,12 @@ impl Liveness {
         }
     }
 
+    /// How many nodes were heard just now: within half of the silence after which nothing new is placed on one.
+    pub fn in_contact(&self, now: Instant) -> usize {
+        let heard = |at: &&Instant| now.saturating_duration_since(**at) < self.timings.suspect / 2;
+        self.heard.values().filter(heard).count()
+    }
+
     /// Time in which the leader did not look is nobody's silence.
     fn look(&mut self, now: Instant) {
         let gap = now.saturating_duration_since(std::mem::replace(&mut self.looked, now));
@@ -201,6 +207,21 @@ mod tests {
     ) -> Vec<Verdict> {
         let (first, last) = ((seconds.start * 5.0).ceil() as u32, (seconds.end * 5.0).floor() as u32);
         (first..=last).flat_map(|n| liveness.verdicts(state, from + Duration::from_millis(200) * n)).collect()
+    }
+
+    #[test]
+    fn who_was_heard_just_now_is_in_contact() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
+        assert_eq!(liveness.in_contact(start), 0, "the benefit of the doubt is no contact");
+        liveness.heard("a", start);
+        liveness.heard("b", start + Duration::from_millis(500));
+        assert_eq!(liveness.in_contact(start + Duration::from_millis(700)), 2);
+        assert_eq!(
+            liveness.in_contact(start + Duration::from_millis(800)),
+            1,
+            "a is silent, though not suspect"
+        );
     }
 
     #[test]

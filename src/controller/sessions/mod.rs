@@ -16,5 +16,5 @@ mod service;
 mod session;
 
 pub(super) use liveness::{Liveness, LivenessTimings};
-pub(super) use router::{Lead, Resync, Sessions, Step};
+pub(super) use router::{Contact, Lead, Resync, Sessions, Step};
 pub(super) use service::SessionService;

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -34,7 +37,19 @@ pub(crate) struct Sessions {
     consensus: Arc<dyn Consensus>,
     timings: LivenessTimings,
     leading: Option<Term>,
+    contact: Contact,
     _vital: Vital,
+}
+
+/// How many workers this controller hears: none while another one leads. For those who watch from outside; looked at with every tick.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Contact(Arc<AtomicU64>);
+
+impl Contact {
+    /// The number of this moment.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 struct Term {
@@ -115,14 +130,21 @@ impl Sessions {
         stage: Addr<Stage>,
         consensus: Arc<dyn Consensus>,
         timings: LivenessTimings,
+        contact: Contact,
         vital: Vital,
     ) -> Sessions {
-        Sessions { replica, stage, consensus, timings, leading: None, _vital: vital }
+        Sessions { replica, stage, consensus, timings, leading: None, contact, _vital: vital }
+    }
+
+    fn count(&self) {
+        let count = self.leading.as_ref().map_or(0, |term| term.liveness.in_contact(now()));
+        self.contact.0.store(count as u64, Ordering::Relaxed);
     }
 
     /// Looks who is silent. A leader that a majority does not confirm judges nobody: it may be the one that is cut off, and
     /// what it decided would come true when it no longer is.
     fn tick(&mut self, ctx: &mut Context<Self>) {
+        self.count();
         let Some(Term { term, liveness, .. }) = &mut self.leading else { return };
         let verdicts = liveness.verdicts(&self.replica.view(), now());
         if verdicts.is_empty() {

@@ -24,6 +24,8 @@ pub struct Gauges {
     pub last: u64,
     /// The last one in its newest snapshot; 0: there is none.
     pub snapshot: u64,
+    /// Workers that it hears.
+    pub workers: u64,
 }
 
 /// All controllers' numbers, asked at once; none from one that does not answer. For a runtime inside the clients' namespace.
@@ -42,15 +44,16 @@ pub async fn gauges(identity: &Identity, addresses: &[String]) -> Vec<Option<Gau
 
 fn read(text: &str) -> Gauges {
     let number = |name: &str| -> u64 {
-        let line = text.lines().find_map(|line| line.strip_prefix(&format!("kontiki_raft_{name} ")));
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("kontiki_{name} ")));
         line.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
     };
     Gauges {
-        leads: number("leader") == 1,
-        applied: number("applied_index"),
-        committed: number("committed_index"),
-        last: number("last_log_index"),
-        snapshot: number("snapshot_index"),
+        leads: number("raft_leader") == 1,
+        applied: number("raft_applied_index"),
+        committed: number("raft_committed_index"),
+        last: number("raft_last_log_index"),
+        snapshot: number("raft_snapshot_index"),
+        workers: number("workers_in_contact"),
     }
 }
 
@@ -60,8 +63,7 @@ mod tests {
 
     #[test]
     fn numbers_are_found_by_their_names() {
-        let text =
-            "# HELP\nkontiki_raft_leader 1\nkontiki_raft_applied_index 7\nkontiki_raft_last_log_index 9\n";
-        assert_eq!(read(text), Gauges { leads: true, applied: 7, last: 9, ..Gauges::default() });
+        let text = "# HELP\nkontiki_raft_leader 1\nkontiki_raft_applied_index 7\nkontiki_raft_last_log_index 9\nkontiki_workers_in_contact 3\n";
+        assert_eq!(read(text), Gauges { leads: true, applied: 7, last: 9, workers: 3, ..Gauges::default() });
     }
 }

@@ -60,7 +60,7 @@ fn look(field: &Field, settled: &mut Settled, begun: Instant) -> Vec<String> {
     note(&mut settled.leader_ns, (!leads).then(|| format!("not one leader: {said:?}")));
     if leads {
         note(&mut settled.replicas_ns, replicas(field, &said));
-        note(&mut settled.workload_ns, workload(field));
+        note(&mut settled.workload_ns, in_contact(field, &said).or_else(|| workload(field)));
         note(&mut settled.served_ns, field.runtime.block_on(served(field)));
     }
     missing
@@ -88,6 +88,14 @@ fn replicas(field: &Field, said: &[Option<Gauges>]) -> Option<String> {
     let voters: Vec<_> = members.iter().filter(|member| member["voter"] == true).collect();
     let wanted = field.cluster.shape.controllers as usize;
     (voters.len() != wanted || members.len() != wanted).then(|| format!("the members are {members:?}"))
+}
+
+/// Every worker is in contact with the leader: one that is not runs what it ran when it was cut off, and the API says so, until it is
+/// given up. That looks settled and is not.
+fn in_contact(field: &Field, said: &[Option<Gauges>]) -> Option<String> {
+    let leader = said.iter().flatten().find(|said| said.leads)?;
+    let workers = u64::from(field.cluster.shape.workers);
+    (leader.workers != workers).then(|| format!("the leader hears {} of {workers} workers", leader.workers))
 }
 
 /// F3: what is desired, what the API says, and what runs in truth are the same.
@@ -139,6 +147,17 @@ fn workload(field: &Field) -> Option<String> {
             "pod {} on {} is {}",
             pod["metadata"]["name"], pod["spec"]["nodeName"], pod["status"]
         ));
+    }
+    // One that its worker ends is still where it was; finalizers may hold others for ever.
+    let ends = |pod: &&Value| {
+        let metadata = &pod["metadata"];
+        pod["spec"]["nodeName"].is_string()
+            && metadata["deletionTimestamp"].is_string()
+            && metadata["finalizers"].is_null()
+    };
+    if let Some(pod) = pods.iter().find(ends) {
+        let (name, node) = (&pod["metadata"]["name"], &pod["spec"]["nodeName"]);
+        return Some(format!("pod {name} on {node} is being deleted"));
     }
     let place = |uid: &str, node: &str| format!("{uid} on {node}");
     let running = pods.iter().filter(|pod| pod["status"]["phase"] == "Running");
