@@ -119,7 +119,7 @@ struct Args {
     #[arg(long, default_value = "")]
     note: String,
     /// The folder with benchmarks.md, to write answers to [default: they are only printed].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = report::folder)]
     docs: Option<PathBuf>,
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
     machine::Setting,
-    page::{render, write},
+    page::{folder, render, write},
 };
 use crate::{limits::Physics, load::Cost, questions::Question};
 

@@ -1,14 +1,27 @@
 //! The part of docs/benchmarks.md that is measured.
 
-use std::{fmt::Write, fs, path::Path};
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 
 use super::{Figure, Goal, Outcome, Round, Spread, plot};
 
 /// What is between these lines of the page is written anew; the rest of it is left alone.
 const BEGIN: &str = "<!-- measured by `make bench`: begin -->";
 const END: &str = "<!-- measured by `make bench`: end -->";
+
+/// The folder, if its page has a place for answers; what is wrong and what to do, if it has not. Asked before anything is measured.
+pub(crate) fn folder(name: &str) -> anyhow::Result<PathBuf> {
+    let docs = PathBuf::from(name);
+    renewed(&docs, "").map_err(|error| {
+        anyhow!("{error:#}; name the folder with benchmarks.md, or leave --docs out to have answers printed")
+    })?;
+    Ok(docs)
+}
 
 /// Writes the page and the plots from all outcomes that are kept in its folder `benchmarks`.
 pub(crate) fn write(docs: &Path) -> anyhow::Result<()> {
@@ -17,10 +30,15 @@ pub(crate) fn write(docs: &Path) -> anyhow::Result<()> {
     for outcome in &outcomes {
         plot::draw(outcome, &folder.join(format!("{}.svg", outcome.question)))?;
     }
-    let before = fs::read_to_string(&page).with_context(|| format!("reading {}", page.display()))?;
-    let after = put_in(&before, &render(&outcomes))
-        .with_context(|| format!("{} lacks the line {BEGIN:?} or {END:?}", page.display()))?;
+    let after = renewed(docs, &render(&outcomes))?;
     fs::write(&page, after).with_context(|| format!("writing {}", page.display()))
+}
+
+fn renewed(docs: &Path, measured: &str) -> anyhow::Result<String> {
+    let page = docs.join("benchmarks.md");
+    let before = fs::read_to_string(&page).with_context(|| format!("reading {}", page.display()))?;
+    put_in(&before, measured)
+        .with_context(|| format!("{} lacks the line {BEGIN:?} or {END:?}", page.display()))
 }
 
 fn put_in(page: &str, measured: &str) -> Option<String> {
@@ -181,6 +199,20 @@ mod tests {
         let page = format!("# Head\n{BEGIN}\nold\n{END}\ntail\n");
         assert_eq!(put_in(&page, "new\n").unwrap(), format!("# Head\n{BEGIN}\nnew\n{END}\ntail\n"));
         assert_eq!(put_in("no marks", "new\n"), None);
+    }
+
+    #[test]
+    fn a_folder_without_the_page_is_refused_with_a_way_out() {
+        let docs = tempfile::tempdir().unwrap();
+        let name = docs.path().to_str().unwrap();
+        let refusal = folder(name).unwrap_err().to_string();
+        assert!(refusal.contains(name) && refusal.contains("No such file"), "{refusal}");
+        assert!(refusal.contains("leave --docs out"), "{refusal}");
+        let page = docs.path().join("benchmarks.md");
+        fs::write(&page, "no marks").unwrap();
+        assert!(folder(name).unwrap_err().to_string().contains("lacks the line"));
+        fs::write(&page, format!("{BEGIN}\n{END}\n")).unwrap();
+        assert_eq!(folder(name).unwrap(), docs.path());
     }
 
     #[test]
