@@ -29,6 +29,7 @@ REAL      := $(TARGET)/release/kontiki-chaos-real
 MINUTES   ?= 20
 # What is measured, about how long each question takes, and what the reader should know of the machine meanwhile:
 # make bench NAME=create-one SECONDS=120 NOTE="Nothing else ran."
+# NAME=inside measures what is inside a process, which has no peer and its own time.
 NAME      := all
 SECONDS   := 40
 NOTE      :=
@@ -42,7 +43,7 @@ help:
 	@echo 'make down     stop them; their data stays in .kontiki'
 	@echo 'make test     run all tests, and a share of the chaos tests'
 	@echo 'make chaos    a campaign of chaos tests: make chaos MINUTES=80'
-	@echo 'make bench    measure beside etcd and write docs/benchmarks.md: make bench NAME=create-one'
+	@echo 'make bench    measure and write docs/benchmarks.md: all beside etcd, or make bench NAME=create-one, NAME=inside'
 	@echo 'make lint     check format and lints'
 	@echo 'make fmt      put the format right'
 	@echo 'make ci       what CI runs'
@@ -94,6 +95,11 @@ chaos: build image
 	$(CHAOS) ledger; \
 	[ -z "$$failed" ] || { printf "failed:$$failed\n" >&2; exit 1; }
 
+ifeq ($(NAME),inside)
+bench: prerequisites
+	CRITERION_HOME=$(abspath $(TARGET))/criterion $(CARGO) bench --locked -p kontiki-inside
+	$(CARGO) run --release --locked -p kontiki-inside -- --times $(abspath $(TARGET))/criterion --note "$(NOTE)" --docs docs
+else
 # etcd is the peer, and its client's build needs protoc. Its members are processes of their own with folders and ports of their own: a
 # service of the machine is neither used nor touched.
 bench: PACKAGES += etcd-server protobuf-compiler
@@ -101,6 +107,7 @@ bench: build image
 	$(LINKED) $(CARGO) build --release --locked -p kontiki-benches --features etcd
 	$(TARGET)/release/kontiki-bench $(NAME) --binary $(KONTIKI) --image $(IMAGE) --seconds $(SECONDS) \
 		--note "$(NOTE)" --docs docs
+endif
 
 lint: rocksdb
 	$(CARGO) fmt --all --check
