@@ -40,6 +40,15 @@ pub use status::{Member, Role, Status, Work};
 /// How long closing may take before it is given up.
 const CLOSE: Duration = Duration::from_secs(10);
 
+/// The error, once nothing is open any more. The writer of the log closes its database on a thread of its own, and a process that ends
+/// upon the error meanwhile would take RocksDB's mutexes from under it and abort.
+async fn released(error: OpenError, mut closed: mpsc::Receiver<()>) -> OpenError {
+    if tokio::time::timeout(CLOSE, closed.recv()).await.is_err() {
+        tracing::warn!("the databases are still in use");
+    }
+    error
+}
+
 /// What a node is made of.
 #[derive(Clone)]
 pub struct Options {
@@ -92,7 +101,7 @@ struct Inner {
 
 impl Node {
     /// Opens or creates the data directory, folds what is committed, and takes part in the consensus. A new node waits: the first one
-    /// for [`Node::initialize`], any other until the leader calls it.
+    /// for [`Node::initialize`], any other until the leader calls it. After an error, nothing of the data directory is open.
     pub async fn open(options: Options, fold: Arc<dyn Fold>) -> Result<Node, OpenError> {
         Node::open_on(Arc::new(Local), options, fold).await
     }
@@ -130,15 +139,20 @@ impl Node {
             Ok::<_, OpenError>((log, state))
         });
         let failed = |detail: String| OpenError::Start { directory: data_dir.clone(), detail };
-        let (log, state) = stores.await.map_err(|error| failed(error.to_string()))??;
+        let (log, state) = match stores.await.map_err(|error| failed(error.to_string())).flatten() {
+            Ok(stores) => stores,
+            Err(error) => return Err(released(error, closed).await),
+        };
         let (progress, directory, counters) = (state.progress(), state.directory(), log.counters());
         let durable = progress.clone();
         let log = log.keep_behind(Arc::new(move || durable.durable()));
 
         let local = Arc::new(config::local(&cluster_id, member.id, timings));
         let peers = Peers::new(local.clone(), dialer);
-        let raft = Raft::new(member.id, config, peers.clone(), log, state).await;
-        let raft = raft.map_err(|error| failed(error.to_string()))?;
+        let raft = match Raft::new(member.id, config, peers.clone(), log, state).await {
+            Ok(raft) => raft,
+            Err(error) => return Err(released(failed(error.to_string()), closed).await),
+        };
 
         let leadership = LeadershipWatch::new();
         let lost = LostLeader::default();

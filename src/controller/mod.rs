@@ -108,10 +108,16 @@ pub(crate) async fn run(
         Some(address) => Some(Front::open(address)?),
         None => None,
     };
+    let spawner = Arc::new(Threads::start()?);
     let replica = Replica::new(Arc::new(Feed::new(0, assembly::FEED)));
     let node = Node::open(options(&config, &identity), replica.clone()).await?;
-    if config.bootstrap && !node.has_begun().await {
-        node.initialize().await.context("beginning a new cluster")?;
+    if config.bootstrap
+        && !node.has_begun().await
+        && let Err(error) = node.initialize().await
+    {
+        // Whatever is open must be closed before the process ends.
+        node.shutdown().await;
+        return Err(error).context("beginning a new cluster");
     }
     let parts = Parts {
         config: config.clone(),
@@ -120,7 +126,7 @@ pub(crate) async fn run(
         cluster_id: identity.cluster_id().to_owned(),
         ca_pem: identity.ca_cert_pem().to_owned(),
         ca,
-        spawner: Arc::new(Threads::start()?),
+        spawner,
         dial: Arc::new(Peers::new(identity.clone())),
         nature: Nature::default(),
         api: rest::Options::default(),

@@ -17,14 +17,30 @@ pub(crate) fn identity(node_id: u64) -> IdentityV1 {
     IdentityV1 { cluster_id: "test".into(), node_id }
 }
 
-/// A log in a directory, and a way to wait until the directory is free again.
+/// Held beside what is open, and dropped after it: waits until it is closed, since a process must not end while RocksDB is in use.
+pub(crate) struct Closing(mpsc::Receiver<()>);
+
+impl Closing {
+    pub(crate) fn new() -> (OpenToken, Closing) {
+        let (open, closed) = mpsc::channel(1);
+        (open, Closing(closed))
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        tokio::task::block_in_place(|| assert!(self.0.blocking_recv().is_none()));
+    }
+}
+
+/// A log in a directory; the directory is free again when this is dropped.
 struct Opened {
     log: LogStore,
-    closed: mpsc::Receiver<()>,
+    _closing: Closing,
 }
 
 fn try_open(directory: &Path, identity: &IdentityV1) -> Result<Opened, OpenError> {
-    let (open, closed) = mpsc::channel(1);
+    let (open, closing) = Closing::new();
     let log = LogStore::open(
         Arc::new(crate::disk::Local),
         directory,
@@ -34,17 +50,11 @@ fn try_open(directory: &Path, identity: &IdentityV1) -> Result<Opened, OpenError
         Space::endless(),
         open,
     )?;
-    Ok(Opened { log, closed })
+    Ok(Opened { log, _closing: closing })
 }
 
 fn open(directory: &Path) -> Opened {
     try_open(directory, &identity(1)).unwrap()
-}
-
-async fn close(opened: Opened) {
-    let Opened { log, mut closed } = opened;
-    drop(log);
-    assert!(closed.recv().await.is_none());
 }
 
 fn entry(term: u64, index: u64) -> Entry {
@@ -107,8 +117,8 @@ async fn a_killed_process_keeps_vote_log_and_commit_position() {
     assert_eq!(log.get_log_reader().await.read_vote().await.unwrap(), Some(Vote::new_committed(3, 1)));
     assert_eq!(log.read_committed().await.unwrap(), Some(log_id(3, 7)));
     assert_eq!(stored(log).await, (0..12).map(|index| (3, index)).collect::<Vec<_>>());
-    close(again).await;
-    close(opened).await;
+    drop(again);
+    drop(opened);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,7 +137,7 @@ async fn a_torn_last_record_goes_and_damage_before_it_refuses() {
     fs::write(&wal, &whole[..whole.len() - 7]).unwrap();
     let mut again = open(&torn);
     assert_eq!(stored(&mut again.log).await.len(), 19);
-    close(again).await;
+    drop(again);
 
     // A bit rots in the middle of what was acknowledged.
     let rotten_place = TempDir::new().unwrap();
@@ -141,7 +151,7 @@ async fn a_torn_last_record_goes_and_damage_before_it_refuses() {
         try_open(&rotten, &identity(1)).err().expect("acknowledged entries are lost: it must not open");
     assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
     assert!(error.to_string().contains("data directory away"), "{error}");
-    close(opened).await;
+    drop(opened);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,7 +163,7 @@ async fn an_entry_that_does_not_verify_refuses() {
     let last = sealed.len() - 1;
     sealed[last] ^= 1;
     put(&opened, database::LOG, &database::key(3), sealed);
-    close(opened).await;
+    drop(opened);
     let error = try_open(place.path(), &identity(1)).err().unwrap().to_string();
     assert!(error.contains("log entry 3") && error.contains("checksum"), "{error}");
 }
@@ -166,7 +176,7 @@ async fn a_hole_refuses() {
     let mut batch = crate::disk::Batch::default();
     batch.delete(database::LOG, database::key(2));
     opened.log.shared.db.write(batch, Durability::Synced).unwrap();
-    close(opened).await;
+    drop(opened);
     let error = try_open(place.path(), &identity(1)).err().unwrap().to_string();
     assert!(error.contains("entry 2 is missing"), "{error}");
 }
@@ -183,8 +193,8 @@ async fn what_was_truncated_and_replaced_stays_replaced() {
     assert_eq!(stored(&mut opened.log).await, expected);
     let mut again = open(&as_killed(&directory, &place));
     assert_eq!(stored(&mut again.log).await, expected);
-    close(again).await;
-    close(opened).await;
+    drop(again);
+    drop(opened);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,13 +213,13 @@ async fn nothing_is_purged_that_the_state_does_not_hold() {
     log.purge(log_id(1, 6)).await.unwrap();
     append(&mut log, 1, 10..11).await;
     drop(log);
-    close(opened).await;
+    drop(opened);
 
     let mut again = open(place.path());
     let state = again.log.get_log_state().await.unwrap();
     assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(log_id(1, 6)), Some(log_id(1, 10))));
     assert_eq!(stored(&mut again.log).await, [(1, 7), (1, 8), (1, 9), (1, 10)]);
-    close(again).await;
+    drop(again);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -218,7 +228,7 @@ async fn a_directory_serves_its_owner_only() {
     let opened = open(place.path());
     let error = try_open(place.path(), &identity(1)).err().unwrap();
     assert!(matches!(error, OpenError::InUse { .. }), "{error}");
-    close(opened).await;
+    drop(opened);
     let error = try_open(place.path(), &identity(2)).err().unwrap();
     assert!(matches!(error, OpenError::ForeignIdentity { .. }), "{error}");
     let text = error.to_string();
@@ -234,7 +244,7 @@ async fn a_newer_format_is_left_alone() {
     let mut newer = crate::envelope::seal_identity(&identity(1));
     newer[2] = crate::envelope::FORMAT + 1;
     put(&opened, database::META, b"identity", newer);
-    close(opened).await;
+    drop(opened);
     let error = try_open(place.path(), &identity(1)).err().unwrap();
     assert!(matches!(error, OpenError::NewerFormat { .. }), "{error}");
     assert!(error.to_string().contains("start that build again, or a newer one"), "{error}");
@@ -262,7 +272,7 @@ async fn appends_that_wait_share_one_sync() {
     let read = reader.limited_get_log_entries(3, 9).await.unwrap();
     assert_eq!(read.iter().map(RaftEntry::index).collect::<Vec<_>>(), (3..9).collect::<Vec<_>>());
     drop(reader);
-    close(opened).await;
+    drop(opened);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -280,7 +290,7 @@ async fn a_log_whose_manifest_tracks_earlier_files_can_be_looked_at() {
     opened.log.save_committed(Some(log_id(1, 19))).await.unwrap();
     append(&mut opened.log, 1, 20..21).await;
     assert!(files(&directory, "log").len() > 1, "the write buffer was never changed");
-    close(opened).await;
+    drop(opened);
 
     let log = look(&crate::disk::Local, &directory).unwrap();
     assert_eq!((log.purged, log.committed), (None, Some(log_id(1, 19))));

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::fold::{FoldError, Record, StoreError, Table};
+use crate::log::tests::Closing;
 use crate::log::{LogLimits, LogStore};
 use crate::types::{Entry, Payload, log_id};
 
@@ -93,10 +94,10 @@ fn copy_tree(from: &Path, to: &Path) {
 
 struct Builder;
 
-impl StoreBuilder<Types, LogStore, StateMachine, TempDir> for Builder {
-    async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError<Types>> {
+impl StoreBuilder<Types, LogStore, StateMachine, (Closing, TempDir)> for Builder {
+    async fn build(&self) -> Result<((Closing, TempDir), LogStore, StateMachine), StorageError<Types>> {
         let place = TempDir::new().unwrap();
-        let (open, _) = mpsc::channel(1);
+        let (open, closing) = Closing::new();
         let identity = crate::envelope::IdentityV1 { cluster_id: "suite".into(), node_id: 1 };
         let limits = LogLimits { tail_bytes: 1 << 20, write_buffer_bytes: 1 << 20 };
         let log = LogStore::open(
@@ -110,13 +111,13 @@ impl StoreBuilder<Types, LogStore, StateMachine, TempDir> for Builder {
         )
         .unwrap();
         let (state, _) = super::tests::open(&place.path().join("state"));
-        Ok((place, log, state))
+        Ok(((closing, place), log, state))
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stores_pass_the_suite_of_openraft() {
-    Suite::<Types, LogStore, StateMachine, Builder, TempDir>::test_all(Builder).await.unwrap();
+    Suite::<Types, LogStore, StateMachine, Builder, (Closing, TempDir)>::test_all(Builder).await.unwrap();
 }
 
 /// A crash loses what was not flushed, all tables at the same position; the log still has it.

@@ -194,6 +194,12 @@ impl Cluster {
         }
     }
 
+    /// Opens a controller's data directory, at once or not at all.
+    pub(crate) async fn try_open(&self, id: u64) -> Result<Node, OpenError> {
+        let free = Arc::new(AtomicU64::new(u64::MAX));
+        Node::open(self.options(id, &free), Arc::new(Memory::default())).await
+    }
+
     /// Starts a controller, on its address if it had one.
     pub(crate) async fn start(&mut self, id: u64) {
         self.try_start(id).await.unwrap();

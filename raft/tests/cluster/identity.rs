@@ -80,3 +80,18 @@ fn a_log_that_is_gone_is_no_new_beginning() {
         assert!(cluster.try_start(1).await.is_ok());
     });
 }
+
+/// Who ends the process upon the error must not do so while the databases are in use.
+#[test]
+fn a_node_that_does_not_open_leaves_nothing_open() {
+    run(async {
+        let mut cluster = Cluster::of(1, Limits::default()).await;
+        cluster.node(1).shutdown().await;
+        cluster.kill(1);
+        std::fs::write(cluster.place.path().join("c1/state/CURRENT"), "nowhere").unwrap();
+        for _ in 0..10 {
+            let error = cluster.try_open(1).await.err().unwrap();
+            assert!(error.to_string().contains("it says \"nowhere\""), "{error}");
+        }
+    });
+}
