@@ -2,8 +2,10 @@
 //! nothing, and costs every controller a disk write each time. With real processes nobody knows when an entry was committed, and
 //! nothing is found.
 
+use kontiki_actors::{Change, Entry, Kind};
+
 use super::{Check, Evidence, Verdict};
-use crate::Run;
+use crate::{Run, history::LoggedEntry};
 
 /// F9.
 pub(crate) struct Quiet;
@@ -12,7 +14,7 @@ pub(crate) struct Quiet;
 const WORKED_OFF_NS: u64 = 120_000_000_000;
 /// Shorter times of quiet are not looked at.
 const QUIET_NS: u64 = 60_000_000_000;
-/// One entry in this time is no loop: events are forgotten, containers that fail are started again, deadlines pass.
+/// One entry in this time is no loop: containers that fail are started again, deadlines pass.
 const ENTRY_NS: u64 = 5_000_000_000;
 
 impl Check for Quiet {
@@ -31,20 +33,32 @@ impl Check for Quiet {
             examined += 1;
             let begin = run.log.partition_point(|entry| entry.committed_ns < from);
             let end = run.log.partition_point(|entry| entry.committed_ns < until);
-            let entries = (end - begin) as u64;
-            if entries > (until - from) / ENTRY_NS {
+            let mut entries = run.log[begin..end].iter().filter(|entry| !forgets_events(entry)).peekable();
+            let first = entries.peek().map(|entry| entry.index);
+            let entries = entries.count() as u64;
+            if let Some(first) = first
+                && entries > (until - from) / ENTRY_NS
+            {
                 let seconds = |ns: u64| ns / 1_000_000_000;
                 let words = format!(
-                    "nothing had happened for {} s, and in the {} s that followed {entries} entries were logged, the first of them {}",
+                    "nothing had happened for {} s, and in the {} s that followed {entries} entries were logged, the first of them {first}",
                     seconds(WORKED_OFF_NS),
                     seconds(until - from),
-                    run.log[begin].index
                 );
                 return Verdict::violated("F9", Some(from), words);
             }
         }
         Verdict::Pass { examined }
     }
+}
+
+/// Whether an entry does nothing but forget events: they go at the pace at which they came an hour before, so that a rollout of then is
+/// as many entries now, and then it is over.
+fn forgets_events(logged: &LoggedEntry) -> bool {
+    let Ok(entry) = Entry::decode(&logged.bytes) else { return false };
+    let mut changes = entry.turns.iter().flat_map(|turned| &turned.changes).peekable();
+    let forgets = |change: &Change| change.key().kind == Kind::EVENT && !matches!(change, Change::Put { .. });
+    changes.peek().is_some() && changes.all(forgets)
 }
 
 /// The times in which nobody asked for anything and nothing was broken, without what is worked off at their beginning.
@@ -68,6 +82,8 @@ fn quiet(run: &Run) -> Vec<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use kontiki_actors::{Document, ObjectKey};
+
     use super::*;
     use crate::{
         check::build::{Build, fault},
@@ -76,12 +92,17 @@ mod tests {
 
     /// A write, and then an entry that nobody asked for, again and again.
     fn run(every_ms: u64, times: u64) -> Build {
+        run_of(every_ms, times, &[])
+    }
+
+    /// The same with these changes each time.
+    fn run_of(every_ms: u64, times: u64, changes: &[Change]) -> Build {
         let mut build = Build::new();
         build.put("a", 1, "one");
         build.wait_ms(120_000);
         for _ in 0..times {
             build.wait_ms(every_ms);
-            build.forge(Vec::new());
+            build.forge(changes.to_vec());
         }
         build
     }
@@ -94,6 +115,19 @@ mod tests {
     fn a_loop_is_found_and_a_deadline_now_and_then_is_none() {
         assert!(found(&run(1000, 100)));
         assert_eq!(Quiet.check(&run(20_000, 10).run), Verdict::Pass { examined: 1 });
+    }
+
+    #[test]
+    fn events_are_forgotten_at_the_pace_at_which_they_came() {
+        let event = |name: &str| ObjectKey::new(Kind::EVENT, "default", name);
+        let forgotten = [Change::Delete { key: event("a") }, Change::Wake { key: event("b"), at_ms: None }];
+        assert_eq!(Quiet.check(&run_of(1000, 100, &forgotten).run), Verdict::Pass { examined: 1 });
+        let pod = Change::Delete { key: ObjectKey::new(Kind::POD, "default", "a") };
+        assert!(found(&run_of(1000, 100, &[forgotten[0].clone(), pod])));
+        let document =
+            Document::from_value(serde_json::json!({"metadata": {"name": "c", "namespace": "default"}}));
+        let told = Change::between(event("c"), None, &document).unwrap();
+        assert!(found(&run_of(1000, 100, &[told, Change::Delete { key: event("c") }])));
     }
 
     #[test]
