@@ -6,6 +6,7 @@ mod leadership;
 mod membership;
 mod propose;
 mod read;
+mod reign;
 mod rounds;
 mod status;
 
@@ -34,6 +35,7 @@ pub(crate) use leadership::LeadershipWatch;
 pub use membership::ChangeError;
 pub use propose::{Proposal, ProposeError};
 pub use read::{ReadError, WaitError};
+pub(crate) use reign::Reign;
 use rounds::Rounds;
 pub use status::{Member, Role, Status, Work};
 
@@ -84,7 +86,8 @@ struct Inner {
     limits: Limits,
     timings: Timings,
     peers: Peers,
-    rounds: Arc<Rounds>,
+    rounds: Arc<Rounds<u64>>,
+    reign: Reign,
     progress: Arc<Progress>,
     leadership: LeadershipWatch,
     space: Arc<Space>,
@@ -156,8 +159,10 @@ impl Node {
 
         let leadership = LeadershipWatch::new();
         let lost = LostLeader::default();
+        let reign = Reign::new(member.id, raft.clone(), peers.clone(), leadership.clone());
+        let reads = reign.clone();
         let service =
-            Service::new(raft.clone(), local, directory, lost.clone(), leadership.clone(), caller_of);
+            Service::new(raft.clone(), local, directory, lost.clone(), leadership.clone(), reads, caller_of);
         let (proposals, requests) = mpsc::channel(limits.pending_proposals);
         let stop = CancellationToken::new();
         let inner = Arc::new(Inner {
@@ -167,6 +172,7 @@ impl Node {
             timings,
             peers: peers.clone(),
             rounds: Arc::default(),
+            reign,
             progress: progress.clone(),
             leadership: leadership.clone(),
             space: space.clone(),

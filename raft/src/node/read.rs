@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use kontiki_hooks::{Defect, Mark, planted, reached};
-use openraft::ReadPolicy;
 use tokio::time::{Instant, timeout_at};
 
 use super::Node;
@@ -60,9 +59,8 @@ impl Node {
                         if planted(Defect::MinorityHoldsUp) && unheard() {
                             return None;
                         }
-                        let position = self.inner.raft.get_read_log_id(ReadPolicy::ReadIndex);
-                        let position = timeout_at(attempt, position).await;
-                        position.ok().and_then(Result::ok).map(|(position, _)| position.index())
+                        let confirmed = timeout_at(attempt, self.inner.reign.confirmed()).await;
+                        confirmed.ok().flatten().map(|position| position.index)
                     }
                     Some(leader) => {
                         let (peers, id) = (self.inner.peers.clone(), leader.id);
@@ -98,9 +96,8 @@ impl Node {
     /// The index that a read must have seen, provided that this very node leads `term`: a majority says so after this call.
     /// Unlike [`Node::read_index`] it asks nobody else who may lead meanwhile.
     pub async fn confirm(&self, term: u64) -> Result<u64, ReadError> {
-        let position = self.inner.raft.get_read_log_id(ReadPolicy::ReadIndex);
-        match timeout_at(Instant::now() + ATTEMPT, position).await {
-            Ok(Ok((position, _))) if position.committed_leader_id().term == term => Ok(position.index()),
+        match timeout_at(Instant::now() + ATTEMPT, self.inner.reign.confirmed()).await {
+            Ok(Some(position)) if position.term == term => Ok(position.index),
             _ => Err(ReadError::NoLeader(ATTEMPT)),
         }
     }

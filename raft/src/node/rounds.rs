@@ -9,25 +9,30 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 /// Who waits for an answer.
-type Reader = oneshot::Sender<Option<u64>>;
+type Reader<T> = oneshot::Sender<Option<T>>;
 
 /// One question to a leader is under way at most, and all who come meanwhile share the next: never the one under way, whose answer may
 /// be older than what they must see.
-#[derive(Default)]
-pub(super) struct Rounds {
+pub(super) struct Rounds<T> {
     /// Who waits for the next question, by the leader that is asked now.
-    waiting: Mutex<BTreeMap<u64, Vec<Reader>>>,
+    waiting: Mutex<BTreeMap<u64, Vec<Reader<T>>>>,
 }
 
-impl Rounds {
+impl<T> Default for Rounds<T> {
+    fn default() -> Rounds<T> {
+        Rounds { waiting: Mutex::default() }
+    }
+}
+
+impl<T: Copy + Send + 'static> Rounds<T> {
     /// The answer to a question that is put to this leader after this call. None: it had none, or the tasks of this node have ended.
     pub(super) async fn join<F>(
-        self: &Arc<Rounds>,
+        self: &Arc<Rounds<T>>,
         leader: u64,
         ask: impl Fn() -> F + Send + 'static,
-    ) -> Option<u64>
+    ) -> Option<T>
     where
-        F: Future<Output = Option<u64>> + Send + 'static,
+        F: Future<Output = Option<T>> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let begun = {
@@ -44,7 +49,7 @@ impl Rounds {
     }
 
     /// Those for whom a question is put now; none ends the questions to this leader.
-    fn next(&self, leader: u64) -> Option<Vec<Reader>> {
+    fn next(&self, leader: u64) -> Option<Vec<Reader<T>>> {
         let mut all = self.waiting.lock();
         let waiting = all.get_mut(&leader).map(std::mem::take).filter(|waiting| !waiting.is_empty());
         if waiting.is_none() {
@@ -54,20 +59,20 @@ impl Rounds {
     }
 
     /// A planted defect: those who came while the question was under way.
-    fn latecomers(&self, leader: u64) -> Vec<Reader> {
+    fn latecomers(&self, leader: u64) -> Vec<Reader<T>> {
         self.waiting.lock().get_mut(&leader).map(std::mem::take).unwrap_or_default()
     }
 }
 
 /// The task that asks a leader. If it ends before its time, who waits gets no answer, and the next who comes begins anew.
-struct Asking {
-    rounds: Arc<Rounds>,
+struct Asking<T> {
+    rounds: Arc<Rounds<T>>,
     leader: u64,
     over: bool,
 }
 
-impl Asking {
-    async fn run<F: Future<Output = Option<u64>>>(mut self, ask: impl Fn() -> F) {
+impl<T: Copy + Send + 'static> Asking<T> {
+    async fn run<F: Future<Output = Option<T>>>(mut self, ask: impl Fn() -> F) {
         while let Some(mut waiting) = self.rounds.next(self.leader) {
             let found = ask().await;
             if planted(Defect::ReadJoinsLate) {
@@ -81,7 +86,7 @@ impl Asking {
     }
 }
 
-impl Drop for Asking {
+impl<T> Drop for Asking<T> {
     fn drop(&mut self) {
         if !self.over {
             self.rounds.waiting.lock().remove(&self.leader);
@@ -120,7 +125,11 @@ mod tests {
             Some(asked)
         }
 
-        fn read(&self, rounds: &Arc<Rounds>, id: u64) -> impl Future<Output = Option<u64>> + Send + use<> {
+        fn read(
+            &self,
+            rounds: &Arc<Rounds<u64>>,
+            id: u64,
+        ) -> impl Future<Output = Option<u64>> + Send + use<> {
             let (leader, rounds) = (self.clone(), rounds.clone());
             async move { rounds.join(id, move || leader.clone().answer()).await }
         }
@@ -133,7 +142,7 @@ mod tests {
     }
 
     /// How many wait for the next question.
-    async fn until_wait(rounds: &Rounds, leader: u64, many: usize) {
+    async fn until_wait(rounds: &Rounds<u64>, leader: u64, many: usize) {
         while rounds.waiting.lock().get(&leader).map_or(0, Vec::len) < many {
             tokio::task::yield_now().await;
         }

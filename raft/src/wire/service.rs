@@ -9,7 +9,6 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use kontiki_proto::raft as proto;
 use kontiki_proto::raft::raft_server;
-use openraft::ReadPolicy;
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
@@ -19,7 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::presence::{self, LostLeader};
 use super::{CallerOf, Local, form, receive};
-use crate::node::LeadershipWatch;
+use crate::node::{LeadershipWatch, Reign};
 use crate::scope::Scope;
 use crate::state::StateDirectory;
 use crate::types::Raft;
@@ -41,6 +40,7 @@ pub struct Service {
     /// One snapshot comes in at a time.
     pub(super) receiving: Arc<Semaphore>,
     leadership: LeadershipWatch,
+    reign: Reign,
     caller_of: CallerOf,
     /// Requests come in on tasks of the server, which are in no scope.
     scope: Option<Scope>,
@@ -60,11 +60,12 @@ impl Service {
         directory: Arc<StateDirectory>,
         lost: LostLeader,
         leadership: LeadershipWatch,
+        reign: Reign,
         caller_of: CallerOf,
     ) -> Service {
         let receiving = Arc::new(Semaphore::new(1));
         let (scope, refusals) = (Scope::current(), Arc::default());
-        Service { raft, local, directory, lost, receiving, leadership, caller_of, scope, refusals }
+        Service { raft, local, directory, lost, receiving, leadership, reign, caller_of, scope, refusals }
     }
 
     /// Spawns a task where the node's tasks are.
@@ -245,11 +246,10 @@ impl raft_server::Raft for Service {
         request: Request<proto::ReadIndexRequest>,
     ) -> Result<Response<proto::ReadIndexResponse>, Status> {
         self.admit(request.extensions(), request.get_ref().route.as_ref())?;
-        let position = tokio::time::timeout(READ_DEADLINE, self.raft.get_read_log_id(ReadPolicy::ReadIndex));
-        let index = match position.await {
-            Ok(Ok((position, _))) => Some(position.index()),
-            Ok(Err(_)) | Err(_) => None,
-        };
+        let reign = self.reign.clone();
+        let asked = self.spawn(async move { reign.confirmed().await });
+        let confirmed = tokio::time::timeout(READ_DEADLINE, asked).await;
+        let index = confirmed.ok().and_then(Result::ok).flatten().map(|position| position.index);
         Ok(Response::new(proto::ReadIndexResponse { index }))
     }
 

@@ -13,8 +13,10 @@ use kontiki_raft::{
 };
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tonic::transport::{Channel, Endpoint};
+
+use crate::relays::Relays;
 
 pub(crate) const CLUSTER: &str = "test";
 /// Long enough for a loaded machine; nothing waits for it when all goes well.
@@ -54,11 +56,18 @@ impl Memory {
 /// Dials without TLS; the user agent stands for the certificate.
 struct Plain {
     id: u64,
+    relays: Option<(Arc<Relays>, Handle)>,
 }
 
 impl PeerDialer for Plain {
     fn channel(&self, peer: &MemberInfo, _purpose: Purpose) -> Channel {
-        dial(&peer.address, CLUSTER, self.id)
+        let address = match &self.relays {
+            Some((relays, runtime)) => {
+                relays.way(runtime, self.id, peer.address.parse().unwrap()).to_string()
+            }
+            None => peer.address.clone(),
+        };
+        dial(&address, CLUSTER, self.id)
     }
 }
 
@@ -99,6 +108,7 @@ pub(crate) struct Cluster {
     pub(crate) nodes: BTreeMap<u64, Running>,
     killed: Vec<Running>,
     addresses: BTreeMap<u64, SocketAddr>,
+    relays: Option<(Arc<Relays>, Handle)>,
 }
 
 /// Runs a test on a runtime of its own.
@@ -116,12 +126,30 @@ pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
 impl Cluster {
     pub(crate) fn new(limits: Limits) -> Cluster {
         let place = TempDir::new().unwrap();
-        Cluster { place, limits, nodes: BTreeMap::new(), killed: Vec::new(), addresses: BTreeMap::new() }
+        Cluster {
+            place,
+            limits,
+            nodes: BTreeMap::new(),
+            killed: Vec::new(),
+            addresses: BTreeMap::new(),
+            relays: None,
+        }
     }
 
     /// One that runs, with these members; the first leads.
     pub(crate) async fn of(members: u64, limits: Limits) -> Cluster {
+        Cluster::new(limits).with(members).await
+    }
+
+    /// The same, whose connections can be held.
+    pub(crate) async fn relayed(members: u64, limits: Limits) -> Cluster {
         let mut cluster = Cluster::new(limits);
+        cluster.relays = Some((Arc::default(), Handle::current()));
+        cluster.with(members).await
+    }
+
+    async fn with(self, members: u64) -> Cluster {
+        let mut cluster = self;
         cluster.start(1).await;
         cluster.node(1).initialize().await.unwrap();
         cluster.leader_is(1).await;
@@ -169,6 +197,10 @@ impl Cluster {
         &self.nodes[&id].fold
     }
 
+    pub(crate) fn address(&self, id: u64) -> SocketAddr {
+        self.addresses[&id]
+    }
+
     pub(crate) fn member(&self, id: u64) -> MemberInfo {
         let address = self.addresses.get(&id).map(ToString::to_string).unwrap_or_default();
         MemberInfo { id, name: format!("c{id}"), zone: format!("z{id}"), address }
@@ -188,7 +220,7 @@ impl Cluster {
             },
             limits: self.limits,
             tables: &["entries"],
-            dialer: Arc::new(Plain { id }),
+            dialer: Arc::new(Plain { id, relays: self.relays.clone() }),
             caller_of: Arc::new(|extensions| extensions.get::<Caller>().cloned()),
             probe: Arc::new(move |_| Ok(free.load(Ordering::Relaxed))),
         }
@@ -294,6 +326,41 @@ impl Cluster {
                 Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
             }
         }
+    }
+
+    /// The connections of a cluster that can hold them.
+    pub(crate) fn relays(&self) -> &Relays {
+        &self.relays.as_ref().unwrap().0
+    }
+
+    /// Waits until all but the leader have the log up to here, or follow it no more.
+    pub(crate) async fn followers_have(&self, leader: u64, term: u64, index: u64) {
+        for (_, running) in self.nodes.iter().filter(|(id, _)| **id != leader) {
+            while running.node.status().last_log < Some(index) && running.node.status().term == term {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    }
+
+    /// The first to lead a later term.
+    pub(crate) async fn leader_after(&self, term: u64) -> u64 {
+        loop {
+            let leads = |running: &Running| {
+                let now = running.node.leadership().borrow().clone();
+                now.leading && now.term > term
+            };
+            if let Some((id, _)) = self.nodes.iter().find(|(_, running)| leads(running)) {
+                return *id;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Writes through this controller, which leads.
+    pub(crate) async fn write_at(&self, id: u64, text: &str) -> LogPosition {
+        let node = self.node(id);
+        let term = node.leadership().borrow().term;
+        node.propose(text.as_bytes().to_vec().into(), term).await.unwrap()
     }
 
     /// Waits until all controllers hold everything up to here, and the same.

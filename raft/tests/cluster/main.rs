@@ -8,4 +8,6 @@ mod harness;
 mod identity;
 mod membership;
 mod order;
+mod relays;
 mod snapshots;
+mod stale_leader;
