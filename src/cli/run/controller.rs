@@ -181,7 +181,10 @@ async fn identity(
                 let servers = settings.server.clone().unwrap_or_default();
                 let replace = settings.replace.unwrap_or(false);
                 let newcomer = Newcomer { role: Role::Controller, name, zone, advertise, replace };
-                let (_, members) = joining::join(&newcomer, token, &servers, data_dir).await?;
+                // Noted first: if it ended between the two, it would have an identity and never ask to become a member.
+                enrolment::note(data_dir, servers.clone())?;
+                let joined = joining::join(&newcomer, token, &servers, data_dir).await;
+                let (_, members) = joined.inspect_err(|_| enrolment::forget(data_dir))?;
                 let others = members.into_iter().map(|m| m.address).filter(|address| address != advertise);
                 enrolment::note(data_dir, others.chain(servers).collect())?;
             }

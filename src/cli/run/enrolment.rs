@@ -2,7 +2,8 @@
 //! caught up, to give it a vote. The data directory remembers that this is still to be done, so that a crash in between
 //! is made up for at the next start, and a controller that was removed later does not come back by itself.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,12 +32,26 @@ fn file(data_dir: &Path) -> PathBuf {
     data_dir.join("enrolment.json")
 }
 
-/// Notes that the controller of this data directory has to become a member.
+/// Notes that the controller of this data directory has to become a member, before it gets its identity: one that has an identity and
+/// no note is done with it. The note is on the disk when this returns.
 pub(crate) fn note(data_dir: &Path, servers: Vec<String>) -> anyhow::Result<()> {
     let file = file(data_dir);
-    fs::create_dir_all(data_dir)
-        .and_then(|()| fs::write(&file, serde_json::to_vec(&Enrolment { servers })?))
-        .with_context(|| format!("cannot write {}", file.display()))
+    let written = || -> std::io::Result<()> {
+        fs::create_dir_all(data_dir)?;
+        let temporary = file.with_extension("new");
+        let mut new = File::create(&temporary)?;
+        new.write_all(&serde_json::to_vec(&Enrolment { servers })?)?;
+        new.sync_all()?;
+        fs::rename(&temporary, &file)?;
+        File::open(data_dir)?.sync_all()
+    };
+    written().with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Forgets the note of a controller that did not get its identity.
+pub(crate) fn forget(data_dir: &Path) {
+    // What stays behind is written anew when it joins.
+    let _ = fs::remove_file(file(data_dir));
 }
 
 /// What is still to be done in this data directory.
@@ -60,7 +75,7 @@ pub(super) async fn enrol(enrolment: Enrolment, member: Member, identity: Identi
                 Ok(()) => {
                     tracing::info!("this controller is a voting member");
                     // What stays behind would only ask again for what is already so.
-                    let _ = fs::remove_file(file(&data_dir));
+                    forget(&data_dir);
                     return;
                 }
                 Err(status) if attempt % QUIET == QUIET - 1 => {
@@ -88,4 +103,23 @@ async fn ask(mut client: ClusterClient<tonic::transport::Channel>, own: &Member)
         client.promote(PromoteRequest { id: own.id }).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_is_noted_last_is_to_be_done_until_it_is_forgotten() {
+        let place = tempfile::tempdir().unwrap();
+        let data_dir = place.path().join("data");
+        assert!(pending(&data_dir).is_none());
+        note(&data_dir, vec!["a:1".into()]).unwrap();
+        note(&data_dir, vec!["a:1".into(), "b:1".into()]).unwrap();
+        assert_eq!(pending(&data_dir).unwrap().servers, ["a:1", "b:1"]);
+        forget(&data_dir);
+        assert!(pending(&data_dir).is_none());
+        assert_eq!(fs::read_dir(&data_dir).unwrap().count(), 0, "nothing is left behind");
+    }
 }

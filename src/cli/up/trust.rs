@@ -41,11 +41,11 @@ pub(super) fn identities(dir: &Path, plan: &Plan, ca: &Ca) -> anyhow::Result<()>
         }
         ca.store(&ca_dir(&home))?;
         let addresses = vec![planned.address.ip().to_string()];
-        issue(ca, &home, Subject::Controller { id, name: planned.name.clone(), addresses })?;
         if id > 1 {
             let others = plan.controllers.iter().filter(|other| other.name != planned.name);
             enrolment::note(&home, others.map(|other| other.address.to_string()).collect())?;
         }
+        issue(ca, &home, Subject::Controller { id, name: planned.name.clone(), addresses })?;
     }
     for planned in &plan.workers {
         let home = home(dir, &planned.name);
