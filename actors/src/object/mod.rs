@@ -7,9 +7,9 @@ mod key;
 mod meta;
 
 pub use digest::{
-    Affinity, Condition, DeploymentDigest, DeploymentStatus, Digest, NodeDigest, PodDigest, PreferredTerm,
-    ReplicaSetDigest, ReplicaSetStatus, Requirement, Resources, Selector, SelectorTerm, SpreadConstraint,
-    Taint, Toleration, node, pod, template,
+    Affinity, Condition, DeploymentDigest, DeploymentStatus, Digest, NodeDigest, PodAffinity, PodDigest,
+    PodTerm, PreferredTerm, ReplicaSetDigest, ReplicaSetStatus, Requirement, Resources, Selector,
+    SelectorTerm, SpreadConstraint, Taint, Toleration, node, pod, template,
 };
 pub use document::Document;
 pub use key::{ObjectKey, Uid};

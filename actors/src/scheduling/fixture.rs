@@ -22,7 +22,8 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    fn put(&mut self, key: &ObjectKey, value: Value) {
+    /// Any object.
+    pub(super) fn put(&mut self, key: &ObjectKey, value: Value) {
         let change = Change::between(key.clone(), None, &Document::from_value(value)).unwrap();
         self.state.apply(&change);
     }

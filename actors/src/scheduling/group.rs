@@ -22,7 +22,7 @@ impl<'a> Group<'a> {
         self.pods[0].meta.controller().map(|owner| &owner.uid)
     }
 
-    fn takes(&self, object: &Object, digest: &PodDigest) -> bool {
+    fn takes(&self, object: &Object, digest: &PodDigest, by_labels: bool) -> bool {
         let (a, b) = (self.digest, digest);
         a.requests == b.requests
             && a.host_ports == b.host_ports
@@ -30,6 +30,9 @@ impl<'a> Group<'a> {
             && a.affinity == b.affinity
             && a.tolerations == b.tolerations
             && a.spread == b.spread
+            && a.pod_affinity == b.pod_affinity
+            // What others say of a pod goes by its labels.
+            && (!by_labels || self.pods[0].meta.labels == object.meta.labels)
             // Pods of one owner may differ in labels; what matters is whether they count themselves.
             && a.spread.iter().all(|constraint| {
                 constraint.selector.matches(&self.pods[0].meta.labels) == constraint.selector.matches(&object.meta.labels)
@@ -38,8 +41,11 @@ impl<'a> Group<'a> {
 }
 
 /// Groups pods by priority and template. The greatest priority comes first, then the group with the oldest pod; age
-/// and name decide, not the order in which the pods are handed over.
-pub(super) fn groups(mut pods: Vec<&Object>) -> Vec<Group<'_>> {
+/// and name decide, not the order in which the pods are handed over. With `by_labels`, pods of one group have the same labels:
+/// needed when pods that have a place bear on those that come.
+pub(super) fn groups(mut pods: Vec<&Object>, by_labels: bool) -> Vec<Group<'_>> {
+    let by_labels =
+        by_labels || pods.iter().any(|object| object.pod().is_some_and(|pod| pod.pod_affinity.is_some()));
     let priority = |object: &Object| object.pod().map_or(0, |pod| pod.priority);
     pods.sort_by_cached_key(|object| (Reverse(priority(object)), object.meta.created_ms, object.key.clone()));
     pods.dedup_by(|a, b| a.key == b.key);
@@ -49,7 +55,7 @@ pub(super) fn groups(mut pods: Vec<&Object>) -> Vec<Group<'_>> {
         let Some(digest) = object.pod() else { continue };
         let owner = object.meta.controller().map_or("", |owner| owner.uid.as_str());
         let alike = known.entry((digest.priority, &object.key.namespace, owner)).or_default();
-        match alike.iter().find(|group| groups[**group].takes(object, digest)) {
+        match alike.iter().find(|group| groups[**group].takes(object, digest, by_labels)) {
             Some(group) => groups[*group].pods.push(object),
             None => {
                 alike.push(groups.len());

@@ -4,17 +4,18 @@
 //! ```text
 //!   pods --group--> templates, by priority and age
 //!        each: --filter--> nodes that may take one    (selectors, taints, once per template and node)
-//!              --spread--> counters of the topology it is to be spread over
+//!              --spread--> counters of the topology it is to be spread over, and of pods that want it near or far
 //!              --pick----> a heap of nodes per topology cell; the best goes out, comes back scored anew
 //! ```
 //!
-//! Not for writing anything down: the turn turns placements into changes. Not for preemption or pod affinity yet.
+//! Not for writing anything down: the turn turns placements into changes. Not for preemption yet.
 
 mod filter;
 #[cfg(test)]
 mod fixture;
 mod group;
 mod pick;
+mod pod_affinity;
 #[cfg(test)]
 mod properties;
 mod reasons;
@@ -27,6 +28,7 @@ mod view;
 
 use compact_str::CompactString;
 pub use filter::taints::tolerated;
+pub use pod_affinity::wants;
 pub use reasons::Reason;
 pub use view::Work;
 
@@ -65,7 +67,7 @@ pub fn plan_measured(state: &State, pods: &[ObjectKey]) -> (Vec<Placement>, Work
     }
     let mut view = View::new(state);
     let mut placements = Vec::with_capacity(waiting.len());
-    for group in group::groups(waiting) {
+    for group in group::groups(waiting, !view.no_terms_stand()) {
         place(&mut view, &group, &mut placements);
     }
     (placements, view.work)
@@ -94,12 +96,12 @@ fn place<'a>(view: &mut View<'a>, group: &Group<'a>, placements: &mut Vec<Placem
 pub fn explain(state: &State, pod: &ObjectKey) -> Vec<(CompactString, Vec<Reason>)> {
     let Some(object) = state.get(pod) else { return Vec::new() };
     let mut view = View::new(state);
-    let Some(group) = group::groups(vec![object]).pop() else { return Vec::new() };
+    let Some(group) = group::groups(vec![object], true).pop() else { return Vec::new() };
     let picker = Picker::new(&mut view, &group);
     (0..view.nodes.len()).map(|node| (view.nodes[node].name().clone(), picker.reasons(&view, node))).collect()
 }
 
-/// Whether a node may take a pod beside what it carries, topology spread apart: that is no property of one node.
+/// Whether a node may take a pod beside what it carries, topology spread and pod affinity apart: they are no properties of one node.
 /// The planner asks the same filters.
 pub fn fits(state: &State, pod: &Object, node: &Object) -> Result<(), Vec<Reason>> {
     let (Some(digest), Some(node)) = (pod.pod(), view::NodeView::new(state, node)) else {

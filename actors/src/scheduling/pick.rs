@@ -12,6 +12,7 @@ use kontiki_hooks::{Defect, planted};
 use super::{
     filter::{self, Shape},
     group::Group,
+    pod_affinity::PodRules,
     reasons::Reason,
     score::{self, Preference},
     spread::{self, Counter},
@@ -19,8 +20,18 @@ use super::{
 };
 use crate::object::{Object, PodDigest};
 
-/// A node that may take one more, the best first: pods of its like on it, room left, name.
-type Candidate = (i64, Reverse<i64>, usize);
+/// A node that may take one more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Candidate {
+    /// How strongly pods on it draw the next one; the strongest come first.
+    pull: Reverse<i64>,
+    /// Pods of its like on it; the fewest come first.
+    crowd: i64,
+    /// Room left; the most comes first.
+    room: Reverse<i64>,
+    /// The node, in the order of the names.
+    node: usize,
+}
 
 /// What the nodes of a cell share; in order, the most preferred come first.
 type Place = (Reverse<Preference>, Vec<Option<usize>>);
@@ -28,7 +39,7 @@ type Place = (Reverse<Preference>, Vec<Option<usize>>);
 /// Nodes with the same preference and the same domains.
 struct Cell {
     preference: Preference,
-    /// One per wide counter.
+    /// One per wide counter, then one per wide tally of the pod rules.
     domains: Vec<Option<usize>>,
     candidates: BTreeSet<Candidate>,
 }
@@ -41,6 +52,8 @@ pub(super) struct Picker<'a> {
     wide: Vec<Counter>,
     /// Counters whose domains are single nodes.
     narrow: Vec<Counter>,
+    /// What pods say of each other.
+    rules: PodRules,
     /// The most preferred first.
     cells: Vec<Cell>,
 }
@@ -52,7 +65,8 @@ impl<'a> Picker<'a> {
         let shape = view.shape(pod);
         let counters = spread::counters(view, group, &shape);
         let (narrow, wide) = counters.into_iter().partition(|counter| counter.topology.per_node);
-        let mut picker = Picker { pod, shape, wide, narrow, cells: Vec::new() };
+        let rules = PodRules::new(view, group);
+        let mut picker = Picker { pod, shape, wide, narrow, rules, cells: Vec::new() };
         let mut cells: BTreeMap<Place, Vec<Candidate>> = BTreeMap::new();
         let mut at: Place = (Reverse(Preference::default()), Vec::with_capacity(picker.wide.len()));
         for node in 0..view.nodes.len() {
@@ -67,6 +81,8 @@ impl<'a> Picker<'a> {
                 at.0 = Reverse(verdict.preference);
                 at.1.clear();
                 at.1.extend(picker.wide.iter().map(|counter| counter.topology.domain(node)));
+                let tallies = picker.rules.all().filter(|tally| !tally.topology.per_node);
+                at.1.extend(tallies.map(|tally| tally.topology.domain(node)));
                 match cells.get_mut(&at) {
                     Some(candidates) => candidates.push(candidate),
                     None => drop(cells.insert(at.clone(), vec![candidate])),
@@ -90,10 +106,15 @@ impl<'a> Picker<'a> {
     /// The best node for the next pod, which it is given to; none if no node may take it.
     pub(super) fn next(&mut self, view: &mut View<'a>, object: &'a Object) -> Option<usize> {
         let (cell, candidate) = self.best(view)?;
-        let node = candidate.2;
+        let node = candidate.node;
         self.cells[cell].candidates.remove(&candidate);
         view.place(object, self.pod, node);
         self.wide.iter_mut().chain(&mut self.narrow).for_each(|counter| counter.placed(node));
+        if self.rules.placed(node) {
+            let rules = &self.rules;
+            let open = |candidate: &Candidate| filter::pod_affinity::refuses(rules, candidate.node).is_none();
+            self.cells.iter_mut().for_each(|cell| cell.candidates.retain(open));
+        }
         if let Some(candidate) = self.candidate(view, node) {
             self.cells[cell].candidates.insert(candidate);
         }
@@ -114,7 +135,10 @@ impl<'a> Picker<'a> {
             return vec![Reason::SpreadLabel];
         }
         let allows = |counter: &Counter| filter::spread::allows(counter, counter.topology.domain(node));
-        if self.counters().all(allows) { Vec::new() } else { vec![Reason::Spread] }
+        if !self.counters().all(allows) {
+            return vec![Reason::Spread];
+        }
+        filter::pod_affinity::refuses(&self.rules, node).into_iter().collect()
     }
 
     fn counters(&self) -> impl Iterator<Item = &Counter> {
@@ -128,45 +152,57 @@ impl<'a> Picker<'a> {
 
     fn candidate(&self, view: &mut View<'_>, node: usize) -> Option<Candidate> {
         view.work.filters += 1;
-        if !filter::has_room(self.pod, &view.nodes[node], view.ports(node)) {
+        if !filter::has_room(self.pod, &view.nodes[node], view.ports(node))
+            || filter::pod_affinity::refuses(&self.rules, node).is_some()
+        {
             return None;
         }
         view.work.scores += 1;
         let places = self.narrow.iter().map(|counter| (counter, counter.topology.domain(node)));
-        let room = score::allocation(self.pod, &view.nodes[node]);
-        Some((score::spread::crowd(places), Reverse(room), node))
+        let drawn = self.rules.drawn.iter().filter(|tally| tally.topology.per_node);
+        Some(Candidate {
+            pull: Reverse(score::pod_affinity::pull(drawn, node)),
+            crowd: score::spread::crowd(places),
+            room: Reverse(score::allocation(self.pod, &view.nodes[node])),
+            node,
+        })
     }
 
-    /// The best candidate of the best cell: the most preferred, then the least crowded, then as candidates compare.
+    /// The best candidate of the best cell: the most preferred, then the most strongly drawn, then the least crowded, then the one
+    /// with the most room.
     fn best(&self, view: &mut View<'_>) -> Option<(usize, Candidate)> {
-        let mut best: Option<(i64, Candidate, usize)> = None;
+        type Rank = (Reverse<i64>, i64, i64, Reverse<i64>, usize);
+        let mut best: Option<(Rank, usize, Candidate)> = None;
         for (index, cell) in self.cells.iter().enumerate() {
-            if best.is_some_and(|(_, _, found)| self.cells[found].preference > cell.preference) {
+            if best.is_some_and(|(_, found, _)| self.cells[found].preference > cell.preference) {
                 break;
             }
             view.work.cells += 1;
+            // Any of them stands for the domains that they share.
+            let Some(Candidate { node, .. }) = cell.candidates.first().copied() else { continue };
             let places = || self.wide.iter().zip(cell.domains.iter().copied());
-            if !places().all(|(counter, domain)| filter::spread::allows(counter, domain)) {
-                continue;
-            }
-            let crowd = score::spread::crowd(places());
-            if best.is_some_and(|(least, _, _)| least < crowd) {
-                continue;
-            }
-            if let Some(candidate) = self.first_allowed(cell)
-                && best.is_none_or(|found| (crowd, candidate, index) < found)
+            if filter::pod_affinity::closed(&self.rules, node)
+                || !places().all(|(counter, domain)| filter::spread::allows(counter, domain))
             {
-                best = Some((crowd, candidate, index));
+                continue;
+            }
+            let Some(candidate) = self.first_allowed(cell) else { continue };
+            let drawn = self.rules.drawn.iter().filter(|tally| !tally.topology.per_node);
+            let pull = score::pod_affinity::pull(drawn, node).saturating_add(candidate.pull.0);
+            let crowd = score::spread::crowd(places());
+            let rank = (Reverse(pull), crowd, candidate.crowd, candidate.room, candidate.node);
+            if best.is_none_or(|(least, _, _)| rank < least) {
+                best = Some((rank, index, candidate));
             }
         }
-        best.map(|(_, candidate, cell)| (cell, candidate))
+        best.map(|(_, cell, candidate)| (cell, candidate))
     }
 
     /// The best candidate of a cell that no hard constraint over single nodes forbids.
     fn first_allowed(&self, cell: &Cell) -> Option<Candidate> {
         let allowed = |candidate: &&Candidate| {
             let mut counters = self.narrow.iter();
-            counters.all(|counter| filter::spread::allows(counter, counter.topology.domain(candidate.2)))
+            counters.all(|counter| filter::spread::allows(counter, counter.topology.domain(candidate.node)))
         };
         if planted(Defect::PlacementByHash) {
             let candidates: std::collections::HashSet<Candidate> = cell.candidates.iter().copied().collect();
@@ -174,7 +210,7 @@ impl<'a> Picker<'a> {
         }
         match self.narrow.as_slice() {
             // Candidates come in the order of the only counter: when it forbids the first, it forbids all.
-            [_] => cell.candidates.first().filter(allowed),
+            [_] if self.rules.drawn.is_empty() => cell.candidates.first().filter(allowed),
             _ => cell.candidates.iter().find(allowed),
         }
         .copied()

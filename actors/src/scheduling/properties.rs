@@ -1,4 +1,4 @@
-//! Promises that hold on any cluster: never over capacity, never against a hard rule, the same plan every time and
+//! Promises that hold on any cluster: never over capacity, never against a hard rule or another pod's, the same plan every time and
 //! from any order of the pods, and no pod left waiting that a node could take.
 
 #![allow(clippy::unwrap_used)]
@@ -33,6 +33,10 @@ struct Template {
     max_skew: Option<i64>,
     per_host: bool,
     priority: i32,
+    /// The template whose pods it keeps away from, over hosts or zones.
+    far: Option<(usize, bool)>,
+    /// The template whose pods it must be near to.
+    near: Option<(usize, bool)>,
 }
 
 fn node() -> impl Strategy<Value = Node> {
@@ -55,8 +59,10 @@ fn template() -> impl Strategy<Value = Template> {
         proptest::option::of(1..3i64),
         any::<bool>(),
         0..2i32,
+        proptest::option::weighted(0.3, (0..5usize, any::<bool>())),
+        proptest::option::weighted(0.3, (0..5usize, any::<bool>())),
     )
-        .prop_map(|(replicas, cpu, ssd, tolerates, max_skew, per_host, priority)| Template {
+        .prop_map(|(replicas, cpu, ssd, tolerates, max_skew, per_host, priority, far, near)| Template {
             replicas,
             cpu,
             ssd,
@@ -64,6 +70,8 @@ fn template() -> impl Strategy<Value = Template> {
             max_skew,
             per_host,
             priority,
+            far,
+            near,
         })
 }
 
@@ -102,6 +110,12 @@ fn cluster(nodes: &[Node], templates: &[Template]) -> (Cluster, Vec<ObjectKey>) 
             spec["topologySpreadConstraints"] = json!([{"maxSkew": max_skew, "topologyKey": key,
                 "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": owner}}}]);
         }
+        for (which, to) in [("podAntiAffinity", template.far), ("podAffinity", template.near)] {
+            let Some((other, per_host)) = to else { continue };
+            let term = json!({"topologyKey": if per_host { HOST } else { ZONE },
+                "labelSelector": {"matchLabels": {"app": format!("t{other}")}}});
+            spec["affinity"][which] = json!({"requiredDuringSchedulingIgnoredDuringExecution": [term]});
+        }
         for replica in 0..template.replicas {
             pods.push(cluster.pod(&format!("{owner}-{replica}"), &owner, spec.clone()));
         }
@@ -109,9 +123,41 @@ fn cluster(nodes: &[Node], templates: &[Template]) -> (Cluster, Vec<ObjectKey>) 
     (cluster, pods)
 }
 
+/// The domain of a node, by host or by zone.
+fn domain(nodes: &[Node], at: usize, per_host: bool) -> Option<String> {
+    if per_host { Some(at.to_string()) } else { nodes[at].zone.map(|z| z.to_string()) }
+}
+
+/// Checks a placement against those before it: what it wants, and what they want.
+fn check_neighbours(nodes: &[Node], templates: &[Template], before: &[(usize, usize)], me: (usize, usize)) {
+    let (owner, at) = me;
+    let together = |other: usize, per_host| {
+        let here = domain(nodes, at, per_host);
+        here.is_some() && here == domain(nodes, other, per_host)
+    };
+    if let Some((far, per_host)) = templates[owner].far {
+        let met = before.iter().find(|(theirs, node)| *theirs == far && together(*node, per_host));
+        assert_eq!(met, None, "t{owner} on n{at} is too near");
+    }
+    for (theirs, node) in before {
+        if let Some((far, per_host)) = templates[*theirs].far {
+            assert!(
+                far != owner || !together(*node, per_host),
+                "t{theirs} on n{node} keeps t{owner} off n{at}"
+            );
+        }
+    }
+    if let Some((near, per_host)) = templates[owner].near {
+        let mut others = before.iter().filter(|(theirs, _)| *theirs == near);
+        let first = near == owner && others.clone().next().is_none() && domain(nodes, at, per_host).is_some();
+        assert!(first || others.any(|(_, node)| together(*node, per_host)), "t{owner} on n{at} is lonely");
+    }
+}
+
 /// Checks one plan by going through it step by step with the plainest arithmetic.
 fn check(nodes: &[Node], templates: &[Template], placements: &[Placement]) {
     let mut used = vec![0i64; nodes.len()];
+    let mut before: Vec<(usize, usize)> = Vec::new();
     let mut domains: BTreeMap<(usize, String), i64> = BTreeMap::new();
     for placement in placements {
         let Ok(name) = &placement.node else { continue };
@@ -123,17 +169,16 @@ fn check(nodes: &[Node], templates: &[Template], placements: &[Placement]) {
         assert!(!node.cordoned, "{name} is cordoned");
         assert!(!node.tainted || template.tolerates, "{name} is tainted");
         assert!(!template.ssd || node.ssd, "{name} has no ssd");
+        check_neighbours(nodes, templates, &before, (owner, at));
+        before.push((owner, at));
         let Some(max_skew) = template.max_skew else { continue };
-        let domain = |i: usize, node: &Node| {
-            if template.per_host { Some(i.to_string()) } else { node.zone.map(|z| z.to_string()) }
-        };
-        let here = domain(at, node).expect("a node with the label");
+        let here = domain(nodes, at, template.per_host).expect("a node with the label");
         *domains.entry((owner, here.clone())).or_default() += 1;
         let least = nodes
             .iter()
             .enumerate()
             .filter(|(_, node)| !template.ssd || node.ssd)
-            .filter_map(|(i, node)| domain(i, node))
+            .filter_map(|(i, _)| domain(nodes, i, template.per_host))
             .map(|domain| domains.get(&(owner, domain)).copied().unwrap_or(0))
             .min()
             .unwrap();

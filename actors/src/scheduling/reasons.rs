@@ -31,6 +31,12 @@ pub enum Reason {
     Spread,
     /// It lacks the label that a hard topology spread constraint names.
     SpreadLabel,
+    /// No pod that the pod's required affinity selects is in its topology domain, or it is in none.
+    PodAffinity,
+    /// A pod that the pod's required anti-affinity selects is in its topology domain.
+    PodAntiAffinity,
+    /// A pod in its topology domain has a required anti-affinity to the pod.
+    Barred,
 }
 
 impl fmt::Display for Reason {
@@ -44,6 +50,9 @@ impl fmt::Display for Reason {
             Reason::TooManyPods => f.write_str("Too many pods"),
             Reason::Insufficient(resource) => write!(f, "Insufficient {resource}"),
             Reason::Spread => f.write_str("node(s) didn't match pod topology spread constraints"),
+            Reason::PodAffinity => f.write_str("node(s) didn't match pod affinity rules"),
+            Reason::PodAntiAffinity => f.write_str("node(s) didn't match pod anti-affinity rules"),
+            Reason::Barred => f.write_str("node(s) didn't satisfy existing pods anti-affinity rules"),
             Reason::SpreadLabel => {
                 f.write_str("node(s) didn't match pod topology spread constraints (missing required label)")
             }

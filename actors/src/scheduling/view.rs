@@ -11,7 +11,7 @@ use kontiki_hooks::{Defect, planted};
 use super::{filter::Shape, topology::Topology};
 use crate::{
     kind::Kind,
-    object::{NodeDigest, Object, PodDigest, Resources},
+    object::{NodeDigest, Object, PodAffinity, PodDigest, Resources},
     state::State,
 };
 
@@ -73,6 +73,7 @@ pub(super) struct View<'a> {
     /// The work so far.
     pub work: Work,
     placed: Vec<(&'a Object, usize)>,
+    terms: Vec<(&'a PodAffinity, usize)>,
     ports: BTreeMap<usize, Ports>,
     topologies: BTreeMap<CompactString, Rc<Topology>>,
     zones: Option<Rc<Topology>>,
@@ -89,6 +90,7 @@ impl<'a> View<'a> {
             nodes,
             work: Work::default(),
             placed: Vec::new(),
+            terms: Vec::new(),
             ports: BTreeMap::new(),
             topologies: BTreeMap::new(),
             zones: None,
@@ -103,7 +105,7 @@ impl<'a> View<'a> {
     }
 
     /// Gives a place to a pod.
-    pub(super) fn place(&mut self, object: &'a Object, pod: &PodDigest, node: usize) {
+    pub(super) fn place(&mut self, object: &'a Object, pod: &'a PodDigest, node: usize) {
         let view = &mut self.nodes[node];
         view.free = view.free.minus(pod.requests);
         view.free_pods -= 1;
@@ -112,11 +114,22 @@ impl<'a> View<'a> {
             self.ports.entry(node).or_default().extend(pod.host_ports.iter().cloned());
         }
         self.placed.push((object, node));
+        self.terms.extend(pod.pod_affinity.as_deref().map(|affinity| (affinity, node)));
     }
 
     /// Pods that this plan has placed so far, and where.
     pub(super) fn placed(&self) -> impl Iterator<Item = (&'a Object, usize)> {
         self.placed.iter().copied()
+    }
+
+    /// What the pods that this plan has placed say of others, and where.
+    pub(super) fn placed_with_terms(&self) -> impl Iterator<Item = (&'a PodAffinity, usize)> {
+        self.terms.iter().copied()
+    }
+
+    /// Whether any pod with a place may bear on those that come.
+    pub(super) fn no_terms_stand(&self) -> bool {
+        self.state.no_terms_stand() && self.terms.is_empty()
     }
 
     /// Learns which host ports a node's pods use; asked for by templates that want some, so by few.

@@ -123,8 +123,12 @@ impl State {
         };
         if let Some(new) = new.filter(|o| waits(o)) {
             self.unplaced.insert(new.key.clone());
+            if new.pod().is_some_and(|pod| pod.wants_others()) {
+                self.wanting.insert(new.key.clone());
+            }
         } else if let Some(object) = old.or(new).filter(|o| self.unplaced.contains(&o.key)) {
             self.unplaced.remove(&object.key);
+            self.wanting.remove(&object.key);
         }
         if old.map(|o| &o.meta.labels) != new.map(|o| &o.meta.labels) {
             let labels = |o: &Object| -> Vec<Label> {

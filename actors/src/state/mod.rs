@@ -4,6 +4,7 @@
 
 mod index;
 mod list;
+mod terms;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use imbl::{OrdMap, OrdSet, Vector};
 pub use index::NodeUsage;
 use kontiki_hooks::{Defect, planted};
 pub use list::List;
+pub use terms::{Pull, StandingTerm};
 
 use crate::{
     change::{Change, Event},
@@ -35,7 +37,9 @@ pub struct State {
     active_pods: OrdMap<Id, usize>,
     usage: OrdMap<compact_str::CompactString, NodeUsage>,
     labelled: OrdMap<Arc<index::Label>, OrdSet<ObjectKey>>,
+    standing: OrdMap<Arc<StandingTerm>, terms::OnNodes>,
     unplaced: OrdSet<ObjectKey>,
+    wanting: OrdSet<ObjectKey>,
     wakes: OrdMap<ObjectKey, i64>,
     due: OrdSet<(i64, ObjectKey)>,
     answered: OrdMap<Id, Arc<Outcome>>,
@@ -117,6 +121,11 @@ impl State {
     /// Pods that wait for a place.
     pub fn unplaced(&self) -> impl Iterator<Item = &ObjectKey> {
         self.unplaced.iter()
+    }
+
+    /// Those of them that want other pods near: one that gets a place may be what they wait for.
+    pub fn wanting(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.wanting.iter()
     }
 
     /// Whether this pod waits for a place.
@@ -262,6 +271,7 @@ impl State {
         self.replace_references(old, new);
         if kind == Kind::POD {
             self.replace_pod(old, new);
+            self.replace_terms(old, new);
         }
     }
 }

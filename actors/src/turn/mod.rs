@@ -77,6 +77,7 @@ pub struct Turn {
     unplaced: BTreeSet<ObjectKey>,
     woken: BTreeSet<ObjectKey>,
     capacity_changed: bool,
+    newly_placed: Vec<ObjectKey>,
     reactions: usize,
 }
 
@@ -91,6 +92,7 @@ impl Turn {
             unplaced: BTreeSet::new(),
             woken: BTreeSet::new(),
             capacity_changed: false,
+            newly_placed: Vec::new(),
             reactions: 0,
         }
     }
@@ -259,12 +261,24 @@ impl Turn {
             if old.is_some_and(takes) && !new.is_some_and(takes) && !planted(Defect::CapacityNotFreed) {
                 self.capacity_changed = true;
             }
+            if new.is_some_and(takes) && !old.is_some_and(takes) {
+                self.newly_placed.push(key.clone());
+            }
+            // By another label, others may want it near, or need no longer keep away from it.
+            if old.is_some_and(|old| takes(old) && new.is_some_and(|new| old.meta.labels != new.meta.labels))
+            {
+                self.capacity_changed = true;
+            }
             if new.is_some() && self.state.is_unplaced(key) {
                 self.unplaced.insert(key.clone());
             }
             self.orphan_changed(object);
         }
         if key.kind == Kind::NODE {
+            self.capacity_changed = true;
+        }
+        // Terms of pod affinity may select namespaces by their labels.
+        if key.kind == Kind::NAMESPACE && old.map(|o| &o.meta.labels) != new.map(|o| &o.meta.labels) {
             self.capacity_changed = true;
         }
         if let Some(old) = old
@@ -352,6 +366,7 @@ impl Turn {
         if std::mem::take(&mut self.capacity_changed) {
             waiting.extend(self.state.unplaced().cloned());
         }
+        waiting.extend(self.found_company());
         for key in waiting {
             self.try_later(&key);
         }

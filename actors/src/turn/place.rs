@@ -12,9 +12,10 @@ use crate::{
 const RETRY_MS: i64 = 500;
 
 impl Turn {
-    /// Places waiting pods: the new ones, and all when capacity came free. Says whether any was placed or told why not.
+    /// Places waiting pods: the new ones, those that want others near which got a place, and all when capacity came free. Says whether any was placed or told why not.
     pub(super) fn place(&mut self) -> bool {
-        let fresh = std::mem::take(&mut self.unplaced);
+        let mut fresh = std::mem::take(&mut self.unplaced);
+        fresh.extend(self.found_company());
         let all = std::mem::take(&mut self.capacity_changed);
         let mut candidates: Vec<ObjectKey> = if all {
             self.state.unplaced().cloned().collect()
@@ -39,6 +40,20 @@ impl Turn {
             }
         }
         true
+    }
+
+    /// Waiting pods that want one near which got its place in this turn.
+    pub(super) fn found_company(&mut self) -> Vec<ObjectKey> {
+        let placed = std::mem::take(&mut self.newly_placed);
+        let placed: Vec<&Object> =
+            placed.iter().filter_map(|key| self.state.get(key)).map(|object| &**object).collect();
+        let wants = |key: &&ObjectKey| {
+            let waiting = self.state.get(key);
+            waiting.is_some_and(|waiting| {
+                placed.iter().any(|other| scheduling::wants(&self.state, waiting, other))
+            })
+        };
+        self.state.wanting().filter(wants).cloned().collect()
     }
 
     /// Leaves a pod that waits to a next turn: one that was never tried to the very next, one that did not fit before to one a little

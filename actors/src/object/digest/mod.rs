@@ -1,14 +1,16 @@
 //! What actors and the scheduler need of an object, typed. Derived from the document at each change by a total
 //! function: what cannot be read counts as absent. Never stored, so it may change from version to version.
 
+mod affinity;
 pub mod node;
 pub mod pod;
 mod selector;
 pub mod template;
 mod workload;
 
+pub use affinity::{Affinity, PodAffinity, PodTerm, PreferredTerm};
 pub use node::{NodeDigest, Taint};
-pub use pod::{Affinity, PodDigest, PreferredTerm, Resources, SpreadConstraint, Toleration};
+pub use pod::{PodDigest, Resources, SpreadConstraint, Toleration};
 pub use selector::{Requirement, Selector, SelectorTerm};
 use serde::Deserialize;
 pub use workload::{DeploymentDigest, DeploymentStatus, ReplicaSetDigest, ReplicaSetStatus};

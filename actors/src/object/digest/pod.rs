@@ -1,12 +1,12 @@
 //! A pod's digest.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use compact_str::CompactString;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Condition, Selector, SelectorTerm, read};
+use super::{Affinity, Condition, PodAffinity, Selector, affinity, read};
 use crate::{
     object::{Document, parse_time_ms},
     quantity,
@@ -31,6 +31,8 @@ pub struct PodDigest {
     pub node_selector: BTreeMap<CompactString, CompactString>,
     /// Node affinity.
     pub affinity: Affinity,
+    /// Pod affinity and anti-affinity; none of it for most pods.
+    pub pod_affinity: Option<Arc<PodAffinity>>,
     /// Taints it bears.
     pub tolerations: Vec<Toleration>,
     /// How it wants to be spread.
@@ -62,24 +64,6 @@ pub struct Resources {
     pub memory: i64,
     /// Bytes.
     pub ephemeral_storage: i64,
-}
-
-/// Node affinity.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct Affinity {
-    /// Any of these must match; none given means any node.
-    pub required: Option<Vec<SelectorTerm>>,
-    /// These add to a node's score.
-    pub preferred: Vec<PreferredTerm>,
-}
-
-/// A preferred node selector term.
-#[derive(Clone, PartialEq, Debug)]
-pub struct PreferredTerm {
-    /// 1 to 100.
-    pub weight: i64,
-    /// The term.
-    pub term: SelectorTerm,
 }
 
 /// One toleration.
@@ -121,7 +105,7 @@ struct Spec {
     init_containers: Vec<Container>,
     overhead: BTreeMap<CompactString, Value>,
     node_selector: BTreeMap<CompactString, CompactString>,
-    affinity: Option<RawAffinity>,
+    affinity: Option<affinity::Raw>,
     tolerations: Vec<Toleration>,
     topology_spread_constraints: Vec<RawSpread>,
     priority: Option<i32>,
@@ -154,38 +138,18 @@ struct Port {
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-struct RawAffinity {
-    node_affinity: Option<NodeAffinity>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct NodeAffinity {
-    required_during_scheduling_ignored_during_execution: Option<Required>,
-    preferred_during_scheduling_ignored_during_execution: Vec<RawPreferred>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Required {
-    node_selector_terms: Vec<Value>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct RawPreferred {
-    weight: i64,
-    preference: Value,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
 struct RawSpread {
     max_skew: i64,
     topology_key: CompactString,
     when_unsatisfiable: CompactString,
     label_selector: Option<Value>,
     min_domains: Option<i64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct OwnNamespace {
+    namespace: CompactString,
 }
 
 #[derive(Deserialize, Default)]
@@ -266,22 +230,16 @@ impl PodDigest {
                 Some((p.protocol.clone().unwrap_or("TCP".into()), p.host_port.filter(|p| *p != 0)?))
             })
             .collect();
-        let affinity = spec.affinity.and_then(|a| a.node_affinity).unwrap_or_default();
+        // Its own namespace is what its terms are about unless they say otherwise; the rest of the metadata is no part of the digest.
+        let affinity = spec.affinity.unwrap_or_default();
+        let pod_affinity = affinity.pods(|| read::<OwnNamespace>(&document.metadata).namespace);
         let mut digest = PodDigest {
             node: spec.node_name.filter(|n| !n.is_empty()),
             requests,
             host_ports,
             node_selector: spec.node_selector,
-            affinity: Affinity {
-                required: affinity
-                    .required_during_scheduling_ignored_during_execution
-                    .map(|r| r.node_selector_terms.iter().map(SelectorTerm::of).collect()),
-                preferred: affinity
-                    .preferred_during_scheduling_ignored_during_execution
-                    .iter()
-                    .map(|p| PreferredTerm { weight: p.weight, term: SelectorTerm::of(&p.preference) })
-                    .collect(),
-            },
+            affinity: affinity.node(),
+            pod_affinity,
             tolerations: spec.tolerations,
             spread: spec
                 .topology_spread_constraints
@@ -322,6 +280,11 @@ impl PodDigest {
     /// Whether it has ended for good.
     pub fn terminal(&self) -> bool {
         self.phase == "Succeeded" || self.phase == "Failed"
+    }
+
+    /// Whether it must be near other pods.
+    pub fn wants_others(&self) -> bool {
+        self.pod_affinity.as_ref().is_some_and(|affinity| !affinity.required.is_empty())
     }
 
     /// Whether it is ready for at least this long at that time.

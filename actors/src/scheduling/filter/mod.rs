@@ -3,6 +3,7 @@
 
 mod affinity;
 mod cordon;
+pub(super) mod pod_affinity;
 mod ports;
 mod ready;
 mod resources;

@@ -4,6 +4,7 @@
 
 mod affinity;
 mod allocation;
+pub(super) mod pod_affinity;
 pub(super) mod spread;
 mod taints;
 
