@@ -6,9 +6,10 @@
 //!        each: --filter--> nodes that may take one    (selectors, taints, once per template and node)
 //!              --spread--> counters of the topology it is to be spread over, and of pods that want it near or far
 //!              --pick----> a heap of nodes per topology cell; the best goes out, comes back scored anew
+//!              --preempt-> for who finds none: pods of lower priority that would have to leave
 //! ```
 //!
-//! Not for writing anything down: the turn turns placements into changes. Not for preemption yet.
+//! Not for writing anything down: the turn turns placements into changes.
 
 mod filter;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod fixture;
 mod group;
 mod pick;
 mod pod_affinity;
+mod preempt;
 #[cfg(test)]
 mod properties;
 mod reasons;
@@ -29,6 +31,7 @@ mod view;
 use compact_str::CompactString;
 pub use filter::taints::tolerated;
 pub use pod_affinity::wants;
+pub use preempt::Preemption;
 pub use reasons::Reason;
 pub use view::Work;
 
@@ -45,6 +48,8 @@ pub struct Placement {
     pub pod: ObjectKey,
     /// The node, or why there is none, in Kubernetes' words: `0/3 nodes are available: ...`.
     pub node: Result<CompactString, String>,
+    /// Whom it may have sent away, if there is no node for it as things are.
+    pub preemption: Option<Preemption>,
 }
 
 /// Plans these pods: the highest priority first, then the oldest, each seeing the places of those before it. Pods of
@@ -68,6 +73,7 @@ pub fn plan_measured(state: &State, pods: &[ObjectKey]) -> (Vec<Placement>, Work
     let mut view = View::new(state);
     let mut placements = Vec::with_capacity(waiting.len());
     for group in group::groups(waiting, !view.no_terms_stand()) {
+        view.reserve_for(&group);
         place(&mut view, &group, &mut placements);
     }
     (placements, view.work)
@@ -75,20 +81,35 @@ pub fn plan_measured(state: &State, pods: &[ObjectKey]) -> (Vec<Placement>, Work
 
 fn place<'a>(view: &mut View<'a>, group: &Group<'a>, placements: &mut Vec<Placement>) {
     let mut picker = Picker::new(view, group);
-    let mut refusal = None;
+    let mut refusal: Option<Refusal> = None;
     for object in &group.pods {
         // One that finds no place leaves everything as it was, so its like find none either.
-        let node = match &refusal {
-            Some(message) => Err(String::clone(message)),
-            None => picker.next(view, object).map(|node| view.nodes[node].name().clone()).ok_or_else(|| {
-                let counts = (0..view.nodes.len()).flat_map(|node| picker.reasons(view, node));
-                let message = reasons::message(view.nodes.len(), counts);
-                refusal = Some(message.clone());
-                message
-            }),
+        if refusal.is_none() {
+            if let Some(node) = picker.next(view, object) {
+                let node = Ok(view.nodes[node].name().clone());
+                placements.push(Placement { pod: object.key.clone(), node, preemption: None });
+                continue;
+            }
+            let counts = (0..view.nodes.len()).flat_map(|node| picker.reasons(view, node));
+            let message = reasons::message(view.nodes.len(), counts);
+            refusal = Some(Refusal { message, hopeless: false });
+        }
+        let Some(refusal) = &mut refusal else { continue };
+        let preemption = match refusal.hopeless {
+            true => None,
+            false => preempt::preempt(view, &mut picker, group, object),
         };
-        placements.push(Placement { pod: object.key.clone(), node });
+        refusal.hopeless = preemption.is_none();
+        let node = Err(refusal.message.clone());
+        placements.push(Placement { pod: object.key.clone(), node, preemption });
     }
+}
+
+/// Why the next pods of a group find no place.
+struct Refusal {
+    message: String,
+    /// Nobody's leaving would help.
+    hopeless: bool,
 }
 
 /// Why each node may or may not take a pod as the state stands: no reasons means that it may. Nothing for a pod that
@@ -97,6 +118,7 @@ pub fn explain(state: &State, pod: &ObjectKey) -> Vec<(CompactString, Vec<Reason
     let Some(object) = state.get(pod) else { return Vec::new() };
     let mut view = View::new(state);
     let Some(group) = group::groups(vec![object], true).pop() else { return Vec::new() };
+    view.reserve_for(&group);
     let picker = Picker::new(&mut view, &group);
     (0..view.nodes.len()).map(|node| (view.nodes[node].name().clone(), picker.reasons(&view, node))).collect()
 }

@@ -18,7 +18,7 @@ use super::{
     spread::{self, Counter},
     view::{Ports, View},
 };
-use crate::object::{Object, PodDigest};
+use crate::object::{Object, PodDigest, Resources};
 
 /// A node that may take one more.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,6 +108,15 @@ impl<'a> Picker<'a> {
         let (cell, candidate) = self.best(view)?;
         let node = candidate.node;
         self.cells[cell].candidates.remove(&candidate);
+        self.take(view, object, node);
+        if let Some(candidate) = self.candidate(view, node) {
+            self.cells[cell].candidates.insert(candidate);
+        }
+        Some(node)
+    }
+
+    /// Gives a node to a pod.
+    pub(super) fn take(&mut self, view: &mut View<'a>, object: &'a Object, node: usize) {
         view.place(object, self.pod, node);
         self.wide.iter_mut().chain(&mut self.narrow).for_each(|counter| counter.placed(node));
         if self.rules.placed(node) {
@@ -115,10 +124,32 @@ impl<'a> Picker<'a> {
             let open = |candidate: &Candidate| filter::pod_affinity::refuses(rules, candidate.node).is_none();
             self.cells.iter_mut().for_each(|cell| cell.candidates.retain(open));
         }
-        if let Some(candidate) = self.candidate(view, node) {
-            self.cells[cell].candidates.insert(candidate);
-        }
-        Some(node)
+    }
+
+    /// Whether a node may take the group's pods if others make room: what else it lacks, nobody's leaving brings.
+    pub(super) fn may_ever(&self, node: usize) -> bool {
+        self.shape.verdicts[node].refusal.is_none() && !self.unlabelled(node)
+    }
+
+    /// Whether a node may take the next pod without these of its pods, when these host ports are still taken.
+    pub(super) fn admits_without(
+        &self,
+        view: &View<'_>,
+        group: &Group<'_>,
+        node: usize,
+        away: &[&Object],
+        ports: &Ports,
+    ) -> bool {
+        let freed = away.iter().filter_map(|object| object.pod()).map(|pod| pod.requests);
+        let (pods, freed) = (away.len() as i64, freed.fold(Resources::default(), Resources::plus));
+        let at = &view.nodes[node];
+        self.pod.requests.fits_in(at.free.plus(freed))
+            && at.free_pods.saturating_add(pods) >= 1
+            && filter::ports::refuses(self.pod, ports).is_none()
+            && self
+                .counters()
+                .all(|counter| filter::spread::allows_without(counter, node, counter.of_these(group, away)))
+            && self.rules.admits_without(view, group, node, away)
     }
 
     /// Why a node may not take the next pod; empty if it may.

@@ -17,6 +17,8 @@ use crate::{
 pub(super) struct Tally {
     /// The domains.
     pub topology: Rc<Topology>,
+    /// The label that makes them.
+    key: CompactString,
     /// What one more pod of the group adds to the domain that it goes to.
     grows: i64,
     counts: Vec<i64>,
@@ -38,8 +40,9 @@ pub(super) struct PodRules {
 }
 
 impl Tally {
-    fn new(topology: Rc<Topology>) -> Tally {
-        Tally { counts: vec![0; topology.count], topology, grows: 0 }
+    fn new(view: &mut View<'_>, key: &CompactString) -> Tally {
+        let topology = view.topology(key);
+        Tally { counts: vec![0; topology.count], topology, key: key.clone(), grows: 0 }
     }
 
     /// The number of a node's domain; none if it is in no domain.
@@ -81,6 +84,42 @@ impl PodRules {
         std::mem::take(&mut self.first)
     }
 
+    /// Whether the rules let the next pod go to a node without some of the pods there.
+    pub(super) fn admits_without(
+        &self,
+        view: &View<'_>,
+        group: &Group<'_>,
+        node: usize,
+        away: &[&Object],
+    ) -> bool {
+        let (state, example) = (view.state, group.pods[0]);
+        let own = group.digest().pod_affinity.as_deref();
+        let left = |tally: &Tally, counted: &dyn Fn(&Object) -> usize| {
+            let gone: usize = away.iter().map(|object| counted(object)).sum();
+            tally.at(node).map(|count| count - gone as i64)
+        };
+        let selected = |terms: &[PodTerm], key: &str, object: &Object| {
+            terms.iter().filter(|term| term.topology_key == key && selects(state, term, object)).count()
+        };
+        let followed = |object: &Object| {
+            usize::from(own.is_some_and(|own| own.required.iter().all(|term| selects(state, term, object))))
+        };
+        let avoided = |key: &str, object: &Object| own.map_or(0, |own| selected(&own.anti, key, object));
+        let barring = |key: &str, object: &Object| {
+            let theirs = object.pod().and_then(|pod| pod.pod_affinity.as_deref());
+            theirs.map_or(0, |theirs| selected(&theirs.anti, key, example))
+        };
+        self.wanted.iter().all(|tally| left(tally, &followed).is_some_and(|count| count > 0 || self.first))
+            && self
+                .avoided
+                .iter()
+                .all(|t| left(t, &|object| avoided(&t.key, object)).is_none_or(|count| count <= 0))
+            && self
+                .barred
+                .iter()
+                .all(|t| left(t, &|object| barring(&t.key, object)).is_none_or(|count| count <= 0))
+    }
+
     fn wants(&mut self, view: &mut View<'_>, own: &PodAffinity, example: &Object) {
         let Some(rarest) = own.required.first() else { return };
         let all = |object: &Object| own.required.iter().all(|term| selects(view.state, term, object));
@@ -89,7 +128,7 @@ impl PodRules {
         let itself = all(example);
         self.first = places.is_empty() && itself;
         for term in &own.required {
-            let mut tally = Tally::new(view.topology(&term.topology_key));
+            let mut tally = Tally::new(view, &term.topology_key);
             places.iter().for_each(|node| tally.add(*node, 1));
             tally.grows = i64::from(itself);
             self.wanted.push(tally);
@@ -158,7 +197,7 @@ struct Tallies(BTreeMap<CompactString, Tally>);
 
 impl Tallies {
     fn of(&mut self, view: &mut View<'_>, key: &CompactString) -> &mut Tally {
-        self.0.entry(key.clone()).or_insert_with(|| Tally::new(view.topology(key)))
+        self.0.entry(key.clone()).or_insert_with(|| Tally::new(view, key))
     }
 
     /// Those that say something, or will.

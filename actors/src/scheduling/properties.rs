@@ -209,7 +209,7 @@ proptest! {
         // Templates planned after another's refusal only took room, unless hard spread let a refused one in since:
         // the last group's refusals stand in the state that the plan makes.
         cluster.assign(&placements);
-        if let Some(Placement { pod, node: Err(_) }) = placements.last() {
+        if let Some(Placement { pod, node: Err(_), .. }) = placements.last() {
             let free = explain(&cluster.state, pod).into_iter().filter(|(_, reasons)| reasons.is_empty()).count();
             prop_assert_eq!(free, 0);
         }

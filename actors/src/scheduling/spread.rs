@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use super::{filter::Shape, group::Group, topology::Topology, view::View};
-use crate::object::{Object, SpreadConstraint};
+use crate::object::{Object, Selector, SpreadConstraint};
 
 /// Pods per domain of one topology.
 pub(super) struct Counter {
@@ -21,6 +21,7 @@ pub(super) struct Counter {
 pub(super) struct Hard {
     /// The largest difference to the emptiest domain.
     pub max_skew: i64,
+    selector: Selector,
     min_domains: usize,
     /// Domains with a node that the pods could go to by selector and affinity: only they count as empty.
     open: Vec<bool>,
@@ -42,6 +43,16 @@ impl Counter {
             return 0;
         }
         hard.histogram.first_key_value().map_or(0, |(count, _)| *count)
+    }
+
+    /// How many of these pods of one node are counted by a hard constraint.
+    pub(super) fn of_these(&self, group: &Group<'_>, pods: &[&Object]) -> i64 {
+        let Some(hard) = &self.hard else { return 0 };
+        let namespace = &group.pods[0].key.namespace;
+        let counted = |object: &&&Object| {
+            stays(object) && object.key.namespace == *namespace && hard.selector.matches(&object.meta.labels)
+        };
+        pods.iter().filter(counted).count() as i64
     }
 
     /// One of the pods to be placed went to a node.
@@ -81,7 +92,13 @@ impl Hard {
         let domains = open.iter().filter(|open| **open).count();
         let histogram = if domains > 0 { BTreeMap::from([(0, domains)]) } else { BTreeMap::new() };
         let min_domains = usize::try_from(constraint.min_domains.unwrap_or(0)).unwrap_or(0);
-        Hard { max_skew: constraint.max_skew, min_domains, open, histogram }
+        Hard {
+            max_skew: constraint.max_skew,
+            selector: constraint.selector.clone(),
+            min_domains,
+            open,
+            histogram,
+        }
     }
 }
 

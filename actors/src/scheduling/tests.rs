@@ -101,7 +101,7 @@ fn pods_on_their_way_out_do_not_count_for_spread_but_take_room() {
     assert_eq!(nodes_of(&cluster.plan()), ["big"]);
     let large = cluster.pod("large", "", asks("4"));
     let refusal = Err("0/2 nodes are available: 2 Insufficient cpu.".into());
-    assert!(cluster.plan().contains(&Placement { pod: large, node: refusal }));
+    assert!(cluster.plan().contains(&Placement { pod: large, node: refusal, preemption: None }));
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn every_reason_is_counted() {
         1 node(s) didn't match Pod's node affinity/selector, \
         1 node(s) had untolerated taint {node.kubernetes.io/unreachable: }, 1 node(s) were not ready, \
         1 node(s) were unschedulable, 2 node(s) didn't have free ports for the requested pod ports.";
-    assert_eq!(cluster.plan(), [Placement { pod: key.clone(), node: Err(message.into()) }]);
+    assert_eq!(cluster.plan(), [Placement { pod: key.clone(), node: Err(message.into()), preemption: None }]);
 
     let explained = explain(&cluster.state, &key);
     assert_eq!(explained.len(), 7);

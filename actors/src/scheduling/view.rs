@@ -8,10 +8,10 @@ use std::{
 use compact_str::CompactString;
 use kontiki_hooks::{Defect, planted};
 
-use super::{filter::Shape, topology::Topology};
+use super::{filter::Shape, group::Group, topology::Topology};
 use crate::{
     kind::Kind,
-    object::{NodeDigest, Object, PodAffinity, PodDigest, Resources},
+    object::{NodeDigest, Object, ObjectKey, PodAffinity, PodDigest, Resources},
     state::State,
 };
 
@@ -74,6 +74,9 @@ pub(super) struct View<'a> {
     pub work: Work,
     placed: Vec<(&'a Object, usize)>,
     terms: Vec<(&'a PodAffinity, usize)>,
+    leaving: BTreeSet<&'a ObjectKey>,
+    /// What is set aside for pods for which room is being made: their node, and what they need.
+    reserved: BTreeMap<&'a ObjectKey, (usize, Resources)>,
     ports: BTreeMap<usize, Ports>,
     topologies: BTreeMap<CompactString, Rc<Topology>>,
     zones: Option<Rc<Topology>>,
@@ -91,6 +94,8 @@ impl<'a> View<'a> {
             work: Work::default(),
             placed: Vec::new(),
             terms: Vec::new(),
+            leaving: BTreeSet::new(),
+            reserved: BTreeMap::new(),
             ports: BTreeMap::new(),
             topologies: BTreeMap::new(),
             zones: None,
@@ -115,6 +120,43 @@ impl<'a> View<'a> {
         }
         self.placed.push((object, node));
         self.terms.extend(pod.pod_affinity.as_deref().map(|affinity| (affinity, node)));
+    }
+
+    /// Sets aside what is needed by pods for which room is being made, for those of lower priority or the same; what a group itself
+    /// needs it may have.
+    pub(super) fn reserve_for(&mut self, group: &Group<'a>) {
+        let before = |object: &Object| {
+            let priority = object.pod().map_or(0, |pod| pod.priority);
+            priority >= group.digest().priority && !group.pods.iter().any(|own| own.key == object.key)
+        };
+        let state = self.state;
+        let nominated = state.nominated().filter_map(|key| state.get(key)).filter(|object| before(object));
+        let wanted: BTreeMap<&'a ObjectKey, (usize, Resources)> = nominated
+            .filter(|object| !self.placed.iter().any(|(placed, _)| placed.key == object.key))
+            .filter_map(|object| {
+                let pod = object.pod()?;
+                Some((&object.key, (self.node(pod.nominated.as_ref()?)?, pod.requests)))
+            })
+            .collect();
+        for (node, requests) in std::mem::take(&mut self.reserved).into_values() {
+            self.nodes[node].free = self.nodes[node].free.plus(requests);
+            self.nodes[node].free_pods += 1;
+        }
+        for (node, requests) in wanted.values() {
+            self.nodes[*node].free = self.nodes[*node].free.minus(*requests);
+            self.nodes[*node].free_pods -= 1;
+        }
+        self.reserved = wanted;
+    }
+
+    /// These pods are sent away by this plan; what they have is not free before they are gone.
+    pub(super) fn leave(&mut self, pods: &[&'a Object]) {
+        self.leaving.extend(pods.iter().map(|pod| &pod.key));
+    }
+
+    /// Whether a pod is on its way out, by this plan or before.
+    pub(super) fn leaves(&self, pod: &Object) -> bool {
+        pod.meta.deleting() || self.leaving.contains(&pod.key)
     }
 
     /// Pods that this plan has placed so far, and where.

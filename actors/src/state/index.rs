@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use compact_str::CompactString;
-use imbl::OrdSet;
+use imbl::{OrdMap, OrdSet};
 use kontiki_hooks::{Defect, planted};
 
 use super::{Id, State};
-use crate::object::{Object, ObjectKey, Resources, Selector};
+use crate::object::{Object, ObjectKey, PodDigest, Resources, Selector};
 
 /// What a node carries.
 #[derive(Clone, Default, Debug)]
@@ -17,7 +17,17 @@ pub struct NodeUsage {
     pub requested: Resources,
     /// How many of them there are.
     pub running: i64,
+    by_priority: OrdMap<i32, Share>,
     pods: OrdSet<ObjectKey>,
+}
+
+/// What the pods of one priority take of a node.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Share {
+    /// The sum of their requests.
+    pub requested: Resources,
+    /// How many they are.
+    pub pods: i64,
 }
 
 /// The uids of an object's owners.
@@ -29,6 +39,28 @@ fn owners(object: Option<&Object>) -> impl Iterator<Item = &str> {
 pub(super) type Label = (CompactString, CompactString, CompactString);
 
 impl NodeUsage {
+    /// What its pods take that have not ended, the lowest priority first.
+    pub fn by_priority(&self) -> impl Iterator<Item = (i32, &Share)> {
+        self.by_priority.iter().map(|(priority, share)| (*priority, share))
+    }
+
+    fn take(&mut self, priority: i32, taken: Resources) {
+        self.requested = self.requested.plus(taken);
+        self.running += 1;
+        let share = self.by_priority.entry(priority).or_default();
+        *share = Share { requested: share.requested.plus(taken), pods: share.pods + 1 };
+    }
+
+    fn give_back(&mut self, priority: i32, taken: Resources, counted: bool) {
+        self.requested = self.requested.minus(taken);
+        self.running -= i64::from(counted);
+        let Some(share) = self.by_priority.get_mut(&priority) else { return };
+        *share = Share { requested: share.requested.minus(taken), pods: share.pods - 1 };
+        if share.pods == 0 {
+            self.by_priority.remove(&priority);
+        }
+    }
+
     /// All pods placed there, ended ones too.
     pub fn pods(&self) -> impl Iterator<Item = &ObjectKey> {
         self.pods.iter()
@@ -69,18 +101,22 @@ impl State {
         let place = |o: &Object| {
             let pod = o.pod()?;
             let node = pod.node.clone()?;
-            let taken = if pod.terminal() { None } else { Some(pod.requests) };
+            let taken = if pod.terminal() { None } else { Some((pod.priority, pod.requests)) };
             Some((node, taken))
         };
         let (before, after) = (old.and_then(place), new.and_then(place));
         if before != after {
+            for (place, change) in [(&before, -1), (&after, 1)] {
+                if let Some((_, Some((priority, _)))) = place {
+                    self.count_priority(*priority, change);
+                }
+            }
             if let (Some((node, taken)), Some(old)) = (before, old)
                 && let Some(usage) = self.usage.get_mut(&node)
             {
                 usage.pods.remove(&old.key);
-                if let Some(taken) = taken {
-                    usage.requested = usage.requested.minus(taken);
-                    usage.running -= i64::from(new.is_some() || !planted(Defect::UsageDrift));
+                if let Some((priority, taken)) = taken {
+                    usage.give_back(priority, taken, new.is_some() || !planted(Defect::UsageDrift));
                 }
                 if usage.pods.is_empty() {
                     self.usage.remove(&node);
@@ -89,9 +125,8 @@ impl State {
             if let (Some((node, taken)), Some(new)) = (after, new) {
                 let usage = self.usage.entry(node).or_default();
                 usage.pods.insert(new.key.clone());
-                if let Some(taken) = taken {
-                    usage.requested = usage.requested.plus(taken);
-                    usage.running += 1;
+                if let Some((priority, taken)) = taken {
+                    usage.take(priority, taken);
                 }
             }
         }
@@ -123,12 +158,19 @@ impl State {
         };
         if let Some(new) = new.filter(|o| waits(o)) {
             self.unplaced.insert(new.key.clone());
-            if new.pod().is_some_and(|pod| pod.wants_others()) {
-                self.wanting.insert(new.key.clone());
+            let wants = new.pod().is_some_and(PodDigest::wants_others);
+            let nominated = new.pod().is_some_and(|pod| pod.nominated.is_some());
+            for (set, is_in) in [(&mut self.wanting, wants), (&mut self.nominated, nominated)] {
+                if is_in {
+                    set.insert(new.key.clone());
+                } else if set.contains(&new.key) {
+                    set.remove(&new.key);
+                }
             }
         } else if let Some(object) = old.or(new).filter(|o| self.unplaced.contains(&o.key)) {
             self.unplaced.remove(&object.key);
             self.wanting.remove(&object.key);
+            self.nominated.remove(&object.key);
         }
         if old.map(|o| &o.meta.labels) != new.map(|o| &o.meta.labels) {
             let labels = |o: &Object| -> Vec<Label> {
@@ -151,6 +193,19 @@ impl State {
                 }
             }
         }
+    }
+
+    fn count_priority(&mut self, priority: i32, change: i64) {
+        let count = self.priorities.entry(priority).or_default();
+        *count += change;
+        if *count == 0 {
+            self.priorities.remove(&priority);
+        }
+    }
+
+    /// The lowest priority of the pods that hold a place.
+    pub fn lowest_priority(&self) -> Option<i32> {
+        self.priorities.get_min().map(|(priority, _)| *priority)
     }
 
     /// The pods of a namespace that a selector matches: by the rarest of its labels, not by looking at all pods.

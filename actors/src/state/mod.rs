@@ -9,7 +9,7 @@ mod terms;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet, Vector};
-pub use index::NodeUsage;
+pub use index::{NodeUsage, Share};
 use kontiki_hooks::{Defect, planted};
 pub use list::List;
 pub use terms::{Pull, StandingTerm};
@@ -40,6 +40,8 @@ pub struct State {
     standing: OrdMap<Arc<StandingTerm>, terms::OnNodes>,
     unplaced: OrdSet<ObjectKey>,
     wanting: OrdSet<ObjectKey>,
+    nominated: OrdSet<ObjectKey>,
+    priorities: OrdMap<i32, i64>,
     wakes: OrdMap<ObjectKey, i64>,
     due: OrdSet<(i64, ObjectKey)>,
     answered: OrdMap<Id, Arc<Outcome>>,
@@ -126,6 +128,11 @@ impl State {
     /// Those of them that want other pods near: one that gets a place may be what they wait for.
     pub fn wanting(&self) -> impl Iterator<Item = &ObjectKey> {
         self.wanting.iter()
+    }
+
+    /// Those of them for which room is being made on a node.
+    pub fn nominated(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.nominated.iter()
     }
 
     /// Whether this pod waits for a place.

@@ -1,11 +1,14 @@
 //! Placing pods within the turn, on the turn's own state: what is planned is true, there is nothing to conflict with.
 
+use compact_str::CompactString;
 use serde_json::{Value, json};
 
 use super::{PLACEMENTS_LIMIT, Turn};
 use crate::{
+    input::DeleteOptions,
+    kinds::pod,
     object::{Object, ObjectKey},
-    scheduling,
+    scheduling::{self, Preemption},
 };
 
 /// When capacity came free for more pods than one turn places, the rest is tried after this.
@@ -36,7 +39,15 @@ impl Turn {
             let Some(pod) = self.state.get(&placement.pod).cloned() else { continue };
             match placement.node {
                 Ok(node) => self.assign(&pod, &node),
-                Err(message) => self.unschedulable(&pod, message),
+                // A full turn sends nobody away: the pod is tried again in the next one.
+                Err(_) if placement.preemption.is_some() && self.full() => self.try_later(&pod.key),
+                Err(message) => {
+                    let nominated = placement.preemption.as_ref().map(|preemption| &preemption.node);
+                    self.unschedulable(&pod, message, nominated);
+                    if let Some(preemption) = &placement.preemption {
+                        self.preempt(&pod, preemption);
+                    }
+                }
             }
         }
         true
@@ -71,14 +82,32 @@ impl Turn {
     pub(super) fn assign(&mut self, pod: &Object, node: &str) {
         let mut spec = pod.document.spec_value();
         spec["nodeName"] = node.into();
-        let status = with_condition(pod.document.status_value(), "True", None, &self.now());
+        let status = with_condition(pod.document.status_value(), "True", None, None, &self.now());
         self.put(&pod.key, pod.document.with_spec(spec).with_status(status));
         let message = format!("Successfully assigned {}/{} to {node}", pod.key.namespace, pod.key.name);
         self.event(pod, "Normal", "Scheduled", message, "default-scheduler");
     }
 
-    fn unschedulable(&mut self, pod: &Object, message: String) {
-        let known = pod.pod().and_then(|p| p.unscheduled_message.as_deref()) == Some(&message);
+    /// Sends pods away for a more important one, with the grace that they have.
+    fn preempt(&mut self, pod: &Object, preemption: &Preemption) {
+        let now = self.now();
+        for key in &preemption.victims {
+            let Some(victim) = self.state.get(key).cloned() else { continue };
+            let mut status = victim.document.status_value();
+            let message = "default-scheduler: preempting to accommodate a higher priority pod";
+            pod::disrupted(&mut status, "PreemptionByScheduler", message, &now);
+            self.put_status(&victim, status);
+            let message = format!("Preempted by pod {} on node {}", pod.meta.uid, preemption.node);
+            self.event(&victim, "Normal", "Preempted", message, "default-scheduler");
+            // It exists and there are no preconditions, so this is not refused.
+            let _ = self.delete(key, &DeleteOptions::default());
+        }
+    }
+
+    fn unschedulable(&mut self, pod: &Object, message: String, nominated: Option<&CompactString>) {
+        let known = pod.pod().is_some_and(|digest| {
+            digest.unscheduled_message.as_deref() == Some(&message) && digest.nominated.as_ref() == nominated
+        });
         if known {
             return;
         }
@@ -86,6 +115,7 @@ impl Turn {
             pod.document.status_value(),
             "False",
             Some(("Unschedulable", &message)),
+            nominated,
             &self.now(),
         );
         self.put(&pod.key, pod.document.with_status(status));
@@ -95,10 +125,23 @@ impl Turn {
     }
 }
 
-/// The status with a PodScheduled condition; its transition time stays while its status does.
-fn with_condition(mut status: Value, value: &str, why: Option<(&str, &str)>, now: &str) -> Value {
+/// The status with a PodScheduled condition; its transition time stays while its status does. The nominated node is the one where room
+/// is being made, if any.
+fn with_condition(
+    mut status: Value,
+    value: &str,
+    why: Option<(&str, &str)>,
+    nominated: Option<&CompactString>,
+    now: &str,
+) -> Value {
     if !status.is_object() {
         status = json!({"phase": "Pending"});
+    }
+    if let Some(fields) = status.as_object_mut() {
+        match nominated {
+            Some(node) => drop(fields.insert("nominatedNodeName".into(), node.as_str().into())),
+            None => drop(fields.remove("nominatedNodeName")),
+        }
     }
     if !status["conditions"].is_array() {
         status["conditions"] = json!([]);

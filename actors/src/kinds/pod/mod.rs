@@ -68,6 +68,6 @@ pub(super) fn not_ready(status: &mut Value, now: &str) -> bool {
 }
 
 /// A status that says why the pod is disrupted.
-pub(super) fn disrupted(status: &mut Value, reason: &str, message: &str, now: &str) {
+pub(crate) fn disrupted(status: &mut Value, reason: &str, message: &str, now: &str) {
     condition::set(status, "DisruptionTarget", "True", reason, message, now);
 }

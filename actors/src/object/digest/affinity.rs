@@ -118,9 +118,7 @@ impl Raw {
     /// What it says of other pods, if anything. The pod's namespace is asked for when there is something.
     pub(super) fn pods(&self, namespace: impl FnOnce() -> CompactString) -> Option<Arc<PodAffinity>> {
         let (with, without) = (self.pod_affinity.as_ref(), self.pod_anti_affinity.as_ref());
-        if with.or(without).is_none() {
-            return None;
-        }
+        with.or(without)?;
         let own = namespace();
         let terms = |raw: Option<&RawPod>| {
             let list = raw.into_iter().flat_map(|r| &r.required_during_scheduling_ignored_during_execution);

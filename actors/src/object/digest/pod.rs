@@ -39,6 +39,10 @@ pub struct PodDigest {
     pub spread: Vec<SpreadConstraint>,
     /// Its priority.
     pub priority: i32,
+    /// Whether pods of lower priority may be sent away for it.
+    pub preempts: bool,
+    /// The node where room is being made for it.
+    pub nominated: Option<CompactString>,
     /// `default-scheduler` unless somebody else places it.
     pub scheduler: CompactString,
     /// Held back from scheduling by gates.
@@ -109,6 +113,7 @@ struct Spec {
     tolerations: Vec<Toleration>,
     topology_spread_constraints: Vec<RawSpread>,
     priority: Option<i32>,
+    preemption_policy: Option<CompactString>,
     scheduler_name: Option<CompactString>,
     scheduling_gates: Vec<Value>,
     restart_policy: Option<CompactString>,
@@ -156,6 +161,7 @@ struct OwnNamespace {
 #[serde(rename_all = "camelCase", default)]
 struct Status {
     phase: Option<CompactString>,
+    nominated_node_name: Option<CompactString>,
     conditions: Vec<Condition>,
     container_statuses: Vec<ContainerStatus>,
 }
@@ -194,6 +200,14 @@ impl Resources {
             memory: self.memory.saturating_sub(other.memory),
             ephemeral_storage: self.ephemeral_storage.saturating_sub(other.ephemeral_storage),
         }
+    }
+
+    /// Whether so much is free; what is not asked for is never missing, even where more is given than there is.
+    pub fn fits_in(self, free: Resources) -> bool {
+        let enough = |wanted: i64, free: i64| wanted <= 0 || wanted <= free;
+        enough(self.cpu_milli, free.cpu_milli)
+            && enough(self.memory, free.memory)
+            && enough(self.ephemeral_storage, free.ephemeral_storage)
     }
 
     /// The larger of each.
@@ -253,6 +267,7 @@ impl PodDigest {
                 })
                 .collect(),
             priority: spec.priority.unwrap_or(0),
+            preempts: spec.preemption_policy.as_deref() != Some("Never"),
             scheduler: spec.scheduler_name.unwrap_or("default-scheduler".into()),
             gated: !spec.scheduling_gates.is_empty(),
             restart_policy: spec.restart_policy.unwrap_or("Always".into()),
@@ -269,6 +284,7 @@ impl PodDigest {
         let ready = status.conditions.iter().find(|c| c.r#type == "Ready");
         let scheduled = status.conditions.iter().find(|c| c.r#type == "PodScheduled" && c.status == "False");
         let since = ready.and_then(|c| c.last_transition_time.as_deref()).and_then(parse_time_ms);
+        self.nominated = status.nominated_node_name.filter(|name| !name.is_empty());
         self.phase = status.phase.unwrap_or("Pending".into());
         self.ready = ready.is_some_and(|c| c.status == "True");
         self.ready_since_ms = since.unwrap_or(0);

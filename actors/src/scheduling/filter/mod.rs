@@ -4,7 +4,7 @@
 mod affinity;
 mod cordon;
 pub(super) mod pod_affinity;
-mod ports;
+pub(super) mod ports;
 mod ready;
 mod resources;
 pub(super) mod spread;

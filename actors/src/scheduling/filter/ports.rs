@@ -5,6 +5,6 @@ use crate::{
     scheduling::{reasons::Reason, view::Ports},
 };
 
-pub(super) fn refuses(pod: &PodDigest, taken: &Ports) -> Option<Reason> {
+pub(in crate::scheduling) fn refuses(pod: &PodDigest, taken: &Ports) -> Option<Reason> {
     pod.host_ports.iter().any(|port| taken.contains(port)).then_some(Reason::Ports)
 }

@@ -16,7 +16,7 @@ pub(super) fn missing(pod: &PodDigest, node: &NodeView<'_>) -> Vec<Reason> {
         ("memory", pod.requests.memory, node.free.memory),
         ("ephemeral-storage", pod.requests.ephemeral_storage, node.free.ephemeral_storage),
     ] {
-        if lacks(wanted, free) {
+        if wanted > 0 && wanted > free {
             missing.push(Reason::Insufficient(name));
         }
     }
@@ -25,13 +25,5 @@ pub(super) fn missing(pod: &PodDigest, node: &NodeView<'_>) -> Vec<Reason> {
 
 /// Whether nothing is missing.
 pub(super) fn enough(pod: &PodDigest, node: &NodeView<'_>) -> bool {
-    let (wanted, free) = (&pod.requests, &node.free);
-    node.free_pods >= 1
-        && !lacks(wanted.cpu_milli, free.cpu_milli)
-        && !lacks(wanted.memory, free.memory)
-        && !lacks(wanted.ephemeral_storage, free.ephemeral_storage)
-}
-
-fn lacks(wanted: i64, free: i64) -> bool {
-    wanted > 0 && wanted > free
+    node.free_pods >= 1 && pod.requests.fits_in(node.free)
 }

@@ -1,0 +1,153 @@
+//! Preemption: a pod that finds no place may have pods of lower priority sent away for it, as few and as unimportant ones as
+//! possible: <https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/>. It then waits for them to be gone,
+//! with what it needs on that node set aside.
+
+use std::cmp::Reverse;
+
+use compact_str::CompactString;
+
+use super::{
+    group::Group,
+    pick::Picker,
+    pod_affinity::wants,
+    view::{Ports, View},
+};
+use crate::object::{Object, ObjectKey, PodDigest, Resources};
+
+/// Nodes on which victims are chosen before the best of them is taken, as kube-scheduler looks at some of many: those come first where
+/// the least important pods would do.
+const CANDIDATES: usize = 100;
+
+/// Room that is being made for a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Preemption {
+    /// Where.
+    pub node: CompactString,
+    /// Who has to leave; nobody, if all that is needed are pods that leave already.
+    pub victims: Vec<ObjectKey>,
+}
+
+/// How bad it is to make room on a node, the least bad first: the highest priority among the victims, the sum of their priorities, how
+/// many they are, how long the most important ones have been there, the node.
+type Harm = (Option<i32>, i64, usize, Reverse<i64>, usize);
+
+/// Makes room for a pod of a group that finds no place, and sets it aside in the view.
+pub(super) fn preempt<'a>(
+    view: &mut View<'a>,
+    picker: &mut Picker<'a>,
+    group: &Group<'a>,
+    object: &'a Object,
+) -> Option<Preemption> {
+    let pod = group.digest();
+    if !pod.preempts || view.state.lowest_priority().is_none_or(|lowest| lowest >= pod.priority) {
+        return None;
+    }
+    let mut best: Option<(Harm, Vec<&'a Object>)> = None;
+    let mut tried = 0;
+    for node in prospects(view, picker, pod) {
+        let Some(victims) = victims(view, picker, group, node) else { continue };
+        let harm = harm(&victims, node);
+        if best.as_ref().is_none_or(|(least, _)| harm < *least) {
+            best = Some((harm, victims));
+        }
+        tried += 1;
+        if tried == CANDIDATES {
+            break;
+        }
+    }
+    let ((.., node), victims) = best?;
+    view.leave(&victims);
+    picker.take(view, object, node);
+    let victims = victims.iter().map(|victim| victim.key.clone()).collect();
+    Some(Preemption { node: view.nodes[node].name().clone(), victims })
+}
+
+/// The nodes that would have the resources without pods of lower priority; first those where pods of the lowest would do.
+fn prospects(view: &View<'_>, picker: &Picker<'_>, pod: &PodDigest) -> Vec<usize> {
+    let prospect = |node: usize| {
+        if !picker.may_ever(node) {
+            return None;
+        }
+        let at = &view.nodes[node];
+        let (mut free, mut room) = (at.free, at.free_pods);
+        let enough = |free: Resources, room: i64| room >= 1 && pod.requests.fits_in(free);
+        let usage = view.state.usage(at.name())?;
+        let mut level = i32::MIN;
+        for (priority, theirs) in usage.by_priority().take_while(|(priority, _)| *priority < pod.priority) {
+            if enough(free, room) {
+                break;
+            }
+            level = priority;
+            (free, room) = (free.plus(theirs.requested), room.saturating_add(theirs.pods));
+        }
+        enough(free, room).then_some((level, node))
+    };
+    let mut found: Vec<(i32, usize)> = (0..view.nodes.len()).filter_map(prospect).collect();
+    found.sort_unstable();
+    found.into_iter().map(|(_, node)| node).collect()
+}
+
+/// Who would have to leave a node; none if that would not help.
+fn victims<'a>(
+    view: &View<'a>,
+    picker: &Picker<'a>,
+    group: &Group<'a>,
+    node: usize,
+) -> Option<Vec<&'a Object>> {
+    let pod = group.digest();
+    let name = view.nodes[node].name();
+    // Whom the pod wants near is no victim: kube-scheduler gives up where such a one is less important.
+    let lower = |object: &&&'a Object| {
+        let less = object.pod().is_some_and(|theirs| !theirs.terminal() && theirs.priority < pod.priority);
+        less && !wants(view.state, group.pods[0], object)
+    };
+    let all: Vec<&'a Object> = view.state.pods_on(name).map(|object| &**object).collect();
+    let (leaving, mut others): (Vec<&Object>, Vec<&Object>) =
+        all.iter().copied().filter(|object| lower(&object)).partition(|object| view.leaves(object));
+    others.sort_by_key(|object| (Reverse(priority(object)), object.meta.created_ms, &object.key));
+    let mut away: Vec<&'a Object> = leaving.iter().chain(&others).copied().collect();
+    let fits = |away: &[&'a Object]| {
+        let gone = |object: &Object| away.iter().any(|other| other.key == object.key);
+        let ports: Ports = match pod.host_ports.is_empty() {
+            true => Ports::new(),
+            false => {
+                let staying = all.iter().filter(|object| !gone(object)).filter_map(|object| object.pod());
+                staying
+                    .filter(|theirs| !theirs.terminal())
+                    .flat_map(|theirs| theirs.host_ports.iter().cloned())
+                    .collect()
+            }
+        };
+        picker.admits_without(view, group, node, away, &ports)
+    };
+    if !fits(&away) {
+        return None;
+    }
+    // The most important ones are spared first.
+    let mut victims = Vec::new();
+    for object in others {
+        let at = away.iter().position(|other| other.key == object.key)?;
+        away.remove(at);
+        if !fits(&away) {
+            away.push(object);
+            victims.push(object);
+        }
+    }
+    Some(victims)
+}
+
+fn priority(object: &Object) -> i32 {
+    object.pod().map_or(0, |pod| pod.priority)
+}
+
+fn harm(victims: &[&Object], node: usize) -> Harm {
+    let highest = victims.iter().map(|victim| priority(victim)).max();
+    // Counted from the lowest priority there is, so that each victim makes the sum greater.
+    let sum = victims.iter().map(|victim| i64::from(priority(victim)) - i64::from(i32::MIN)).sum();
+    let most_important = victims.iter().filter(|victim| Some(priority(victim)) == highest);
+    let since = most_important.map(|victim| victim.meta.created_ms).min().unwrap_or(i64::MAX);
+    (highest, sum, victims.len(), Reverse(since), node)
+}
+
+#[cfg(test)]
+mod tests;

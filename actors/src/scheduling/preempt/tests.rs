@@ -1,0 +1,237 @@
+//! Who is sent away, and who is not.
+
+#![allow(clippy::unwrap_used)]
+
+use serde_json::{Value, json};
+
+use crate::{
+    kind::Kind,
+    object::ObjectKey,
+    scheduling::{
+        Preemption,
+        fixture::{Cluster, asks},
+    },
+};
+
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+fn of(priority: i32, cpu: &str) -> Value {
+    let mut spec = asks(cpu);
+    spec["priority"] = priority.into();
+    spec
+}
+
+fn at(mut spec: Value, node: &str) -> Value {
+    spec["nodeName"] = node.into();
+    spec
+}
+
+/// The node where room is made, and who has to leave; none: nobody would help.
+type Said = Option<(String, Vec<String>)>;
+
+/// What the plan does for each pod, by name.
+fn preemptions(cluster: &Cluster) -> Vec<(String, Said)> {
+    let said = |preemption: Preemption| {
+        let victims = preemption.victims.iter().map(|key| key.name.to_string()).collect();
+        (preemption.node.to_string(), victims)
+    };
+    let plan = cluster.plan().into_iter().filter(|placement| placement.node.is_err());
+    plan.map(|placement| (placement.pod.name.to_string(), placement.preemption.map(said))).collect()
+}
+
+fn only(cluster: &Cluster) -> Said {
+    let mut all = preemptions(cluster);
+    assert_eq!(all.len(), 1);
+    all.pop().unwrap().1
+}
+
+fn some(node: &str, victims: &[&str]) -> Said {
+    Some((node.into(), victims.iter().map(ToString::to_string).collect()))
+}
+
+#[test]
+fn the_least_important_leave_and_no_more_than_needed() {
+    let mut cluster = Cluster::nodes(2, 1);
+    // Of two nodes, one carries what matters more; on the other, the larger of two would do alone, and the smaller is spared.
+    cluster.pod("a", "", at(of(5, "3"), "n0000"));
+    cluster.pod("small", "", at(of(1, "1"), "n0001"));
+    cluster.pod("large", "", at(of(1, "3"), "n0001"));
+    cluster.pods.clear();
+    cluster.pod("urgent", "", of(10, "3"));
+    assert_eq!(only(&cluster), some("n0001", &["large"]));
+}
+
+#[test]
+fn the_most_important_are_spared_first() {
+    let mut cluster = Cluster::nodes(1, 1);
+    for (name, priority) in [("a", 1), ("b", 3), ("c", 2), ("d", 3)] {
+        cluster.pod(name, "", at(of(priority, "1"), "n0000"));
+    }
+    cluster.pods.clear();
+    cluster.pod("urgent", "", of(10, "2"));
+    assert_eq!(only(&cluster), some("n0000", &["c", "a"]));
+}
+
+#[test]
+fn nobody_leaves_for_an_equal_or_for_who_does_not_want_it() {
+    let mut cluster = Cluster::nodes(1, 1);
+    cluster.pod("a", "", at(of(5, "4"), "n0000"));
+    cluster.pods.clear();
+    cluster.pod("equal", "", of(5, "1"));
+    assert_eq!(only(&cluster), None);
+    cluster.pods.clear();
+    let mut polite = of(10, "1");
+    polite["preemptionPolicy"] = "Never".into();
+    cluster.pod("polite", "", polite);
+    assert_eq!(only(&cluster), None);
+}
+
+/// Taints, selectors and nodes out of contact are no question of room.
+#[test]
+fn nobody_leaves_where_that_would_not_help() {
+    let mut cluster = Cluster::nodes(1, 1);
+    cluster.node("n0000", "4", json!({}), json!({"taints": [{"key": "t", "effect": "NoSchedule"}]}));
+    cluster.pod("a", "", at(of(1, "4"), "n0000"));
+    cluster.pods.clear();
+    cluster.pod("urgent", "", of(10, "1"));
+    assert_eq!(only(&cluster), None);
+    cluster.pods.clear();
+    cluster.node("n0000", "4", json!({}), json!({}));
+    cluster.pod("giant", "", of(10, "5"));
+    assert_eq!(only(&cluster), None);
+}
+
+#[test]
+fn each_of_a_group_gets_room_of_its_own() {
+    let mut cluster = Cluster::nodes(2, 1);
+    for (name, node) in [("a", "n0000"), ("b", "n0001")] {
+        cluster.pod(name, "", at(of(1, "3"), node));
+    }
+    cluster.pods.clear();
+    cluster.replicas("urgent", 4, &of(10, "2"));
+    let all = preemptions(&cluster);
+    assert_eq!(all.len(), 4);
+    let nodes: Vec<_> = all.iter().map(|(_, p)| p.clone()).collect();
+    // The second on a node needs nobody more to leave than the first.
+    assert_eq!(nodes[..2], [some("n0000", &["a"]), some("n0000", &[])]);
+    assert_eq!(nodes[2..], [some("n0001", &["b"]), some("n0001", &[])]);
+}
+
+/// What leaves already is waited for, and nobody leaves in addition.
+#[test]
+fn who_leaves_already_is_waited_for() {
+    let mut cluster = Cluster::nodes(2, 1);
+    let leaving = cluster.pod("a", "", at(of(1, "4"), "n0000"));
+    cluster.pod("b", "", at(of(1, "4"), "n0001"));
+    cluster.pods.clear();
+    cluster.end(&leaving);
+    cluster.pod("urgent", "", of(10, "4"));
+    assert_eq!(only(&cluster), some("n0000", &[]));
+}
+
+/// Room that is being made is for the pod that it is made for.
+#[test]
+fn what_is_set_aside_is_not_taken() {
+    let mut cluster = Cluster::nodes(1, 1);
+    let urgent = cluster.pod("urgent", "", of(10, "3"));
+    let old = cluster.state.get(&urgent).unwrap().document.clone();
+    let nominated = old.with_status(json!({"phase": "Pending", "nominatedNodeName": "n0000"}));
+    let change = crate::change::Change::between(urgent.clone(), Some(&old), &nominated).unwrap();
+    cluster.state.apply(&change);
+    cluster.pods.clear();
+    cluster.pod("late", "", of(1, "2"));
+    assert_eq!(only(&cluster), None);
+    cluster.pods.clear();
+    // More important ones need not mind, and itself least of all.
+    cluster.pod("first", "", of(11, "2"));
+    assert!(cluster.plan()[0].node.is_ok());
+    cluster.pods = vec![urgent];
+    assert!(cluster.plan()[0].node.is_ok());
+}
+
+#[test]
+fn host_ports_are_freed() {
+    let mut cluster = Cluster::nodes(1, 1);
+    let port = |priority: i32| {
+        let mut spec = of(priority, "1");
+        spec["containers"][0]["ports"] = json!([{"hostPort": 80}]);
+        spec
+    };
+    cluster.pod("a", "", at(port(1), "n0000"));
+    cluster.pod("b", "", at(of(1, "1"), "n0000"));
+    cluster.pods.clear();
+    cluster.pod("urgent", "", port(10));
+    assert_eq!(only(&cluster), some("n0000", &["a"]));
+}
+
+#[test]
+fn who_stands_too_near_leaves() {
+    let mut cluster = Cluster::nodes(2, 2);
+    let anti = |mut spec: Value, app: &str| {
+        let term = json!({"topologyKey": ZONE, "labelSelector": {"matchLabels": {"app": app}}});
+        spec["affinity"] =
+            json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
+        spec
+    };
+    // n0000 has one that the pod avoids, n0001 one that avoids the pod, and both nothing else to be minded.
+    cluster.pod("met", "met", at(of(2, "1"), "n0000"));
+    cluster.pod("barring", "barring", at(anti(of(1, "1"), "urgent"), "n0001"));
+    cluster.pod("bystander", "bystander", at(of(0, "1"), "n0001"));
+    cluster.pods.clear();
+    cluster.pod("urgent", "urgent", anti(of(10, "1"), "met"));
+    assert_eq!(only(&cluster), some("n0001", &["barring"]));
+    // Another node of the domain holds one more: its leaving alone does not help.
+    cluster.node("n0003", "4", json!({ZONE: "z1"}), json!({}));
+    cluster.pod("second", "barring", at(anti(of(1, "1"), "urgent"), "n0003"));
+    cluster.pods.retain(|key| key.name == "urgent");
+    assert_eq!(only(&cluster), some("n0000", &["met"]));
+}
+
+/// One whom the pod must be near is not sent away for it.
+#[test]
+fn who_is_wanted_near_stays() {
+    let mut cluster = Cluster::nodes(1, 1);
+    cluster.pod("db", "db", at(of(1, "2"), "n0000"));
+    cluster.pod("other", "other", at(of(2, "2"), "n0000"));
+    cluster.pods.clear();
+    let mut near = of(10, "2");
+    let term = json!({"topologyKey": ZONE, "labelSelector": {"matchLabels": {"app": "db"}}});
+    near["affinity"] = json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
+    cluster.pod("urgent", "urgent", near);
+    assert_eq!(only(&cluster), some("n0000", &["other"]));
+}
+
+#[test]
+fn a_crowded_domain_is_relieved() {
+    let mut cluster = Cluster::nodes(2, 2);
+    let spread = |mut spec: Value| {
+        spec["topologySpreadConstraints"] = json!([{"maxSkew": 1, "topologyKey": ZONE,
+            "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "web"}}}]);
+        spec
+    };
+    // z1 is full of what matters more; z0 has one web pod more than z1 may have.
+    cluster.pod("full", "full", at(of(20, "4"), "n0001"));
+    cluster.pod("web-0", "web", at(of(1, "1"), "n0000"));
+    cluster.pods.clear();
+    cluster.pod("web-1", "web", spread(of(10, "1")));
+    assert_eq!(only(&cluster), some("n0000", &["web-0"]));
+}
+
+/// Those who came last leave first when all else is equal.
+#[test]
+fn the_youngest_leave_first() {
+    let mut cluster = Cluster::nodes(2, 1);
+    for (name, node, created) in
+        [("old", "n0000", "2026-01-01T00:00:00Z"), ("young", "n0001", "2026-01-02T00:00:00Z")]
+    {
+        let key = ObjectKey::new(Kind::POD, "default", name);
+        let metadata =
+            json!({"name": name, "namespace": "default", "uid": name, "creationTimestamp": created});
+        cluster.put(
+            &key,
+            json!({"metadata": metadata, "spec": at(of(1, "4"), node), "status": {"phase": "Running"}}),
+        );
+    }
+    cluster.pod("urgent", "", of(10, "1"));
+    assert_eq!(only(&cluster), some("n0001", &["young"]));
+}
