@@ -33,7 +33,7 @@ mod wgl;
 
 use serde::{Deserialize, Serialize};
 
-use self::placement::{assigned, capacity, replicas, rollout, rules, spread};
+use self::placement::{affinity, assigned, capacity, replicas, rollout, rules, spread};
 pub use self::{
     evidence::Evidence,
     log::{Log, Step, Turn, Version},
@@ -150,6 +150,7 @@ pub fn all() -> &'static [&'static dyn Check] {
         &assigned::Assigned,
         &rules::Rules,
         &spread::Spread,
+        &affinity::Affinity,
         &rollout::Rollout,
         &replicas::Replicas,
         &causes::Causes,

@@ -1,5 +1,6 @@
 //! Placement, on the states that the log goes through.
 
+pub(super) mod affinity;
 pub(super) mod assigned;
 pub(super) mod capacity;
 pub(super) mod replicas;
