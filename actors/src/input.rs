@@ -25,6 +25,8 @@ pub enum Input {
     /// The cluster's first objects: namespaces, the `kubernetes` service and so on; done again at every new term,
     /// changes only what is missing.
     Bootstrap(Vec<(ObjectKey, Document)>),
+    /// Pods that are to be given a place, of those that have none: what [`crate::scheduling::SchedulingQueue`] hands out.
+    Place(Vec<ObjectKey>),
 }
 
 /// A client's write.

@@ -16,7 +16,7 @@ fn a_deployment_its_pods_and_their_places_are_one_entry() {
     let mut cluster = Cluster::new(3);
     let turns = cluster.turns;
     let changes = cluster.create(Kind::DEPLOYMENT, deployment("web", 3));
-    assert_eq!(cluster.turns, turns + 1);
+    assert_eq!(cluster.turns, turns + 2, "one that makes them, one that places them");
     let expected: Vec<&str> = [
         vec!["put Deployment", "put ReplicaSet", "put Event", "put Deployment", "put Deployment"],
         ["put Pod", "put Event"].repeat(3),

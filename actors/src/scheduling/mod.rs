@@ -20,6 +20,7 @@ mod pod_affinity;
 mod preempt;
 #[cfg(test)]
 mod properties;
+mod queue;
 mod reasons;
 mod score;
 mod spread;
@@ -32,6 +33,7 @@ use compact_str::CompactString;
 pub use filter::taints::tolerated;
 pub use pod_affinity::wants;
 pub use preempt::Preemption;
+pub use queue::{SchedulingQueue, ToPlace};
 pub use reasons::Reason;
 pub use view::Work;
 
@@ -40,6 +42,9 @@ use crate::{
     object::{Object, ObjectKey},
     state::State,
 };
+
+/// Pods that are planned at once.
+pub const PLAN_LIMIT: usize = 500;
 
 /// What was decided for one pod.
 #[derive(Clone, Debug, PartialEq)]

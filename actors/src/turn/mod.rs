@@ -4,7 +4,8 @@
 //!
 //! ```text
 //!   input -> api / reports / verdicts ... -> put, delete --notify--> queue of keys -> actor's reconcile -> put, delete ...
-//!                                                       \-> unplaced pods -> placement, when the queue is empty
+//!                                                       \-> pods without a place: left to the scheduling queue, and
+//!   input: pods to be placed -> plan -> put ...              placed by a turn of their own in the same entry
 //! ```
 
 mod api;
@@ -26,6 +27,7 @@ use crate::{
     input::{Input, Outcome},
     kind::Kind,
     object::{Document, Object, ObjectKey, OwnerRef},
+    scheduling::{PLAN_LIMIT, ToPlace},
     state::State,
 };
 
@@ -33,8 +35,6 @@ use crate::{
 pub const CHANGES_LIMIT: usize = 2000;
 /// Bytes of documents after which a turn leaves the rest to a next one.
 pub const BYTES_LIMIT: usize = 4 << 20;
-/// Pods placed in one turn.
-pub const PLACEMENTS_LIMIT: usize = 500;
 /// Actors that may react in one turn: an upper bound against a cascade that does not end.
 const REACTIONS_LIMIT: usize = 20_000;
 
@@ -47,14 +47,22 @@ pub struct Decision {
     pub outcome: Outcome,
     /// The state with the changes made: what the next turn starts from.
     pub state: State,
+    /// Pods that are to be placed now, by a turn of their own.
+    pub to_place: ToPlace,
 }
 
 /// Decides one input on a state. Pure: the same arguments give the same decision.
 pub fn decide(state: &State, input: &Input, context: Context) -> Decision {
     let mut turn = Turn::new(state.clone(), context);
     let outcome = turn.take(input);
+    let nothing = |outcome| Decision {
+        changes: Vec::new(),
+        outcome,
+        state: state.clone(),
+        to_place: ToPlace::default(),
+    };
     if let Outcome::Rejected(_) = outcome {
-        return Decision { changes: Vec::new(), outcome, state: state.clone() };
+        return nothing(outcome);
     }
     turn.run();
     let outcome = turn.refresh(outcome);
@@ -62,9 +70,10 @@ pub fn decide(state: &State, input: &Input, context: Context) -> Decision {
         && request.dry_run()
         && !planted(Defect::DryRunDone)
     {
-        return Decision { changes: Vec::new(), outcome, state: state.clone() };
+        return nothing(outcome);
     }
-    Decision { changes: turn.changes, outcome, state: turn.state }
+    let to_place = turn.left_to_place();
+    Decision { changes: turn.changes, outcome, state: turn.state, to_place }
 }
 
 /// A turn in progress: what actors act on.
@@ -74,7 +83,10 @@ pub struct Turn {
     changes: Vec<Change>,
     bytes: usize,
     queue: BTreeSet<ObjectKey>,
+    /// Pods to be placed, in this turn if that is what it is for, else in one after it.
     unplaced: BTreeSet<ObjectKey>,
+    /// How many pods this turn may still try to place; it tries none unless it is for that.
+    placements_left: usize,
     woken: BTreeSet<ObjectKey>,
     capacity_changed: bool,
     newly_placed: Vec<ObjectKey>,
@@ -90,6 +102,7 @@ impl Turn {
             bytes: 0,
             queue: BTreeSet::new(),
             unplaced: BTreeSet::new(),
+            placements_left: 0,
             woken: BTreeSet::new(),
             capacity_changed: false,
             newly_placed: Vec::new(),
@@ -320,7 +333,7 @@ impl Turn {
         }
     }
 
-    /// Runs actors until none has anything to do, then places pods, and so on.
+    /// Runs actors until none has anything to do, then places pods if it is for that, and so on.
     fn run(&mut self) {
         loop {
             while let Some(key) = self.next() {
@@ -354,22 +367,21 @@ impl Turn {
         self.queue.pop_first()
     }
 
-    /// The turn is full: whoever has not reacted is woken at once, in a next turn; and so is every pod that was still to be placed,
-    /// or that waits for the capacity that came free. Nothing else would try them again.
+    /// The turn is full: whoever has not reacted is woken at once, in a next turn.
     fn postpone(&mut self, key: ObjectKey) {
         let now = self.context.now_ms;
         self.wake_by(&key, now);
         while let Some(key) = self.queue.pop_first() {
             self.wake_by(&key, now);
         }
-        let mut waiting = std::mem::take(&mut self.unplaced);
-        if std::mem::take(&mut self.capacity_changed) {
-            waiting.extend(self.state.unplaced().cloned());
-        }
-        waiting.extend(self.found_company());
-        for key in waiting {
-            self.try_later(&key);
-        }
+    }
+
+    /// What is left to be placed.
+    fn left_to_place(&mut self) -> ToPlace {
+        let mut pods = std::mem::take(&mut self.unplaced);
+        pods.extend(self.found_company());
+        pods.retain(|key| self.state.is_unplaced(key));
+        ToPlace { pods, all: self.capacity_changed }
     }
 
     fn take(&mut self, input: &Input) -> Outcome {
@@ -404,6 +416,11 @@ impl Turn {
                         self.notify(key);
                     }
                 }
+                Outcome::Done
+            }
+            Input::Place(pods) => {
+                self.placements_left = PLAN_LIMIT;
+                self.unplaced.extend(pods.iter().cloned());
                 Outcome::Done
             }
             Input::Bootstrap(objects) => {

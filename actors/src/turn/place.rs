@@ -1,9 +1,9 @@
-//! Placing pods within the turn, on the turn's own state: what is planned is true, there is nothing to conflict with.
+//! Placing pods, on the turn's own state: what is planned is true, there is nothing to conflict with.
 
 use compact_str::CompactString;
 use serde_json::{Value, json};
 
-use super::{PLACEMENTS_LIMIT, Turn};
+use super::Turn;
 use crate::{
     input::DeleteOptions,
     kinds::pod,
@@ -11,36 +11,29 @@ use crate::{
     scheduling::{self, Preemption},
 };
 
-/// When capacity came free for more pods than one turn places, the rest is tried after this.
-const RETRY_MS: i64 = 500;
-
 impl Turn {
-    /// Places waiting pods: the new ones, those that want others near which got a place, and all when capacity came free. Says whether any was placed or told why not.
+    /// Places the pods that this turn is for, and those that come up meanwhile, as far as it may. Says whether any was placed or told
+    /// why not.
     pub(super) fn place(&mut self) -> bool {
-        let mut fresh = std::mem::take(&mut self.unplaced);
-        fresh.extend(self.found_company());
-        let all = std::mem::take(&mut self.capacity_changed);
-        let mut candidates: Vec<ObjectKey> = if all {
-            self.state.unplaced().cloned().collect()
-        } else {
-            fresh.into_iter().filter(|key| self.state.is_unplaced(key)).collect()
-        };
+        if self.placements_left == 0 || self.full() {
+            return false;
+        }
+        let mut candidates = std::mem::take(&mut self.unplaced);
+        candidates.extend(self.found_company());
+        let mut candidates: Vec<ObjectKey> =
+            candidates.into_iter().filter(|key| self.state.is_unplaced(key)).collect();
         if candidates.is_empty() {
             return false;
         }
-        let rank = |state: &crate::state::State, key: &ObjectKey| {
-            state.get(key).map(|o| (std::cmp::Reverse(o.pod().map_or(0, |p| p.priority)), o.meta.created_ms))
-        };
-        candidates.sort_by_cached_key(|key| (rank(&self.state, key), key.clone()));
-        for later in candidates.split_off(candidates.len().min(PLACEMENTS_LIMIT)) {
-            self.try_later(&later);
-        }
+        // More than the turn was given come up only where actors react to placements.
+        self.unplaced.extend(candidates.split_off(candidates.len().min(self.placements_left)));
+        self.placements_left -= candidates.len();
         for placement in scheduling::plan(&self.state, &candidates, self.context.now_ms) {
             let Some(pod) = self.state.get(&placement.pod).cloned() else { continue };
             match placement.node {
+                // What a full turn does not do, a next one does.
+                _ if self.full() => drop(self.unplaced.insert(placement.pod)),
                 Ok(node) => self.assign(&pod, &node),
-                // A full turn sends nobody away: the pod is tried again in the next one.
-                Err(_) if placement.preemption.is_some() && self.full() => self.try_later(&pod.key),
                 Err(message) => {
                     let nominated = placement.preemption.as_ref().map(|preemption| &preemption.node);
                     self.unschedulable(&pod, message, nominated);
@@ -65,17 +58,6 @@ impl Turn {
             })
         };
         self.state.wanting().filter(wants).cloned().collect()
-    }
-
-    /// Leaves a pod that waits to a next turn: one that was never tried to the very next, one that did not fit before to one a little
-    /// later. None is forgotten.
-    pub(super) fn try_later(&mut self, key: &ObjectKey) {
-        if !self.state.is_unplaced(key) {
-            return;
-        }
-        let tried = self.state.get(key).and_then(|o| o.pod()?.unscheduled_reason.clone()).is_some();
-        let at = self.now_ms() + if tried { RETRY_MS } else { 0 };
-        self.wake_by(key, at);
     }
 
     /// Puts a pod on a node.

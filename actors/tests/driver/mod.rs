@@ -16,6 +16,7 @@ use kontiki_actors::{
     decide,
     input::{DeleteOptions, Life, NodeHello, Part, PodReport, Propagation, Verdict},
     object::{parse_time_ms, rfc3339},
+    scheduling::SchedulingQueue,
 };
 use serde_json::{Value, json};
 
@@ -28,6 +29,7 @@ pub struct Cluster {
     pub now_ms: i64,
     pub turns: usize,
     pub observer: Option<Observer>,
+    queue: SchedulingQueue,
     seed: u64,
 }
 
@@ -47,6 +49,7 @@ impl Cluster {
             now_ms: START_MS,
             turns: 0,
             observer: None,
+            queue: SchedulingQueue::default(),
             seed: 1,
         };
         let ca = json!({"metadata": {"name": "kube-root-ca.crt", "namespace": "kube-system"}, "data": {"ca.crt": "CA"}});
@@ -62,8 +65,18 @@ impl Cluster {
         cluster
     }
 
-    /// One turn: decided here, folded there.
+    /// One turn and those that place the pods that it leaves: decided here, folded there. What all of them changed, and the answer of
+    /// the first.
     pub fn decide(&mut self, input: Input) -> (Vec<Change>, Outcome) {
+        let (mut changes, outcome) = self.turn(input);
+        while let Some(input) = self.queue.next(&self.state) {
+            changes.extend(self.turn(input).0);
+        }
+        (changes, outcome)
+    }
+
+    /// One turn alone: what it leaves to be placed waits for the next [`Cluster::decide`].
+    pub fn turn(&mut self, input: Input) -> (Vec<Change>, Outcome) {
         self.seed += 1;
         self.turns += 1;
         let decision = decide(&self.state, &input, Context::new(self.now_ms, self.seed));
@@ -92,6 +105,7 @@ impl Cluster {
         let bytes = entry.encode().unwrap();
         self.follower.fold(&Entry::decode(&bytes).unwrap(), &bytes);
         self.state = decision.state;
+        self.queue.add(&self.state, &decision.to_place);
         assert_eq!(self.state.revision(), self.follower.revision());
         (decision.changes, decision.outcome)
     }

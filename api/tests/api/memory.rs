@@ -13,6 +13,7 @@ use kontiki_actors::{
     Context, Document, Entry, Input, Kind, Object, ObjectKey, Outcome, Request, RequestId, State, Turned,
     decide,
     input::{Life, NodeHello, PodReport, Verdict},
+    scheduling::SchedulingQueue,
 };
 use kontiki_api::{
     Backend, Feed, FeedLimits, Freshness, LogsError, LogsQuery, Unavailable, backend::LogsStream,
@@ -52,15 +53,31 @@ impl Memory {
         Arc::new(memory)
     }
 
-    /// One turn: decided and folded at once.
+    /// One turn, decided and folded at once, and those that place the pods that it leaves.
     pub fn turn(&self, input: Input, id: Option<RequestId>) -> Outcome {
         let mut state = self.state.lock();
+        let mut queue = SchedulingQueue::default();
+        let outcome = self.one_turn(&mut state, &mut queue, input, id);
+        while let Some(input) = queue.next(&state) {
+            self.one_turn(&mut state, &mut queue, input, None);
+        }
+        outcome
+    }
+
+    fn one_turn(
+        &self,
+        state: &mut State,
+        queue: &mut SchedulingQueue,
+        input: Input,
+        id: Option<RequestId>,
+    ) -> Outcome {
         if let Some(answered) = id.as_deref().and_then(|id| state.answered(id)) {
             return answered.clone();
         }
         let seed = self.seed.fetch_add(1, Ordering::Relaxed) as u64;
         let now_ms = jiff::Timestamp::now().as_millisecond();
-        let decision = decide(&state, &input, Context::new(now_ms, seed));
+        let decision = decide(state, &input, Context::new(now_ms, seed));
+        queue.add(&decision.state, &decision.to_place);
         let turned = Turned {
             request: id,
             now_ms,

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use kontiki_actors::{
     Context, Decision, Document, Input, Kind, ObjectKey, Outcome, Request, State, decide,
     input::{Life, NodeHello, Verdict},
+    scheduling::SchedulingQueue,
 };
 use kontiki_api::resource;
 use serde_json::{Value, json};
@@ -24,6 +25,18 @@ pub(crate) fn decided(state: &State, input: &Input, seed: usize) -> Decision {
     let decision = decide(state, input, Context::new(NOW_MS, seed as u64));
     assert!(!matches!(decision.outcome, Outcome::Rejected(_)), "{:?}", decision.outcome);
     decision
+}
+
+/// The same with the pods that it leaves to be placed, as one entry carries it: the state after all of it.
+pub(crate) fn placed(state: &State, input: &Input, seed: usize) -> State {
+    let mut queue = SchedulingQueue::default();
+    let mut decision = decided(state, input, seed);
+    queue.add(&decision.state, &decision.to_place);
+    while let Some(input) = queue.next(&decision.state) {
+        decision = decided(&decision.state, &input, seed + 1);
+        queue.add(&decision.state, &decision.to_place);
+    }
+    decision.state
 }
 
 /// A state with the namespace `default`.

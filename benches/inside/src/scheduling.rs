@@ -100,22 +100,10 @@ pub(crate) fn operations() -> Vec<Operation> {
 }
 
 /// The pods of a new ReplicaSet, which makes one half of them in each of two turns, before any has a place; and the state with them.
-fn waiting(mut state: State, spec: Value) -> (State, Vec<ObjectKey>) {
+fn waiting(state: State, spec: Value) -> (State, Vec<ObjectKey>) {
     let set = create(&state, Kind::REPLICA_SET, workload(Kind::REPLICA_SET, NAME, PODS, spec));
     let again = Input::Wake(vec![ObjectKey::new(Kind::REPLICA_SET, NAMESPACE, NAME)]);
-    let mut pods = Vec::new();
-    for (input, seed) in [(set, SEED), (again, SEED + 1)] {
-        for change in decided(&state, &input, seed).changes {
-            let key = change.key();
-            if key.kind == Kind::POD {
-                // The second change of a pod is its placement.
-                if state.get(key).is_some() {
-                    break;
-                }
-                pods.push(key.clone());
-            }
-            state.apply(&change);
-        }
-    }
+    let state = decided(&decided(&state, &set, SEED).state, &again, SEED + 1).state;
+    let pods = state.unplaced().cloned().collect();
     (state, pods)
 }

@@ -8,7 +8,7 @@ use kontiki_actors::{Input, Kind, State};
 
 use crate::{
     Action, Operation,
-    fixture::{asks, config_map, create, decided, pod, with_config_maps, with_nodes, workload},
+    fixture::{asks, config_map, create, placed, pod, with_config_maps, with_nodes, workload},
     grouped,
 };
 
@@ -49,7 +49,7 @@ pub(crate) fn operations() -> Vec<Operation> {
     config_maps.into_iter().chain(pods).chain([deployment]).collect()
 }
 
-/// The turn, to dropping the state that it made: what the turn made new of it goes, what it shares with the one before stays.
+/// The turn and that which places its pods, to dropping the state that they made: what the turn made new of it goes, what it shares with the one before stays.
 fn turn(state: State, input: Input) -> Action {
-    Box::new(move || drop(black_box(decided(&state, black_box(&input), SEED))))
+    Box::new(move || drop(black_box(placed(&state, black_box(&input), SEED))))
 }

@@ -4,7 +4,9 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
-use kontiki_actors::{Context, Entry, Input, Outcome, RequestId, State, Turned, decide};
+use kontiki_actors::{
+    Context, Entry, Input, Outcome, RequestId, State, Turned, decide, scheduling::SchedulingQueue,
+};
 
 use crate::{
     assertions,
@@ -19,6 +21,8 @@ const IN_FLIGHT_MAX: usize = 8;
 const TURNS_MAX: usize = 256;
 /// Bytes of changes after which an entry is closed.
 const ENTRY_BYTES: usize = 1 << 20;
+/// With so many bytes in an entry, the pods that its turns leave to be placed are left to the next one.
+const PLACING_BYTES: usize = ENTRY_BYTES / 2;
 /// Reports of workers that are merged into one turn.
 const REPORTS_MAX: usize = 512;
 /// Wake-ups in one turn.
@@ -56,6 +60,13 @@ struct Waiting {
     replies: Vec<Reply>,
 }
 
+impl Waiting {
+    /// What nobody asked for.
+    fn unasked(input: Input) -> Waiting {
+        Waiting { input, request: None, replies: Vec::new() }
+    }
+}
+
 struct Flight {
     id: u64,
     /// Where the entry is in the log; none for what changed nothing.
@@ -70,6 +81,8 @@ struct Flight {
 pub(crate) struct Desk {
     state: State,
     waiting: VecDeque<Waiting>,
+    /// Pods that are to be placed.
+    queue: SchedulingQueue,
     flights: VecDeque<Flight>,
     next: u64,
     pumping: bool,
@@ -83,12 +96,18 @@ impl Desk {
         Desk {
             state,
             waiting: VecDeque::new(),
+            queue: SchedulingQueue::of_all(),
             flights: VecDeque::new(),
             next: 0,
             pumping: false,
             ringing: false,
             alarm: None,
         }
+    }
+
+    /// Whether there is something to decide.
+    fn has_work(&self) -> bool {
+        !self.waiting.is_empty() || !self.queue.is_empty()
     }
 
     /// How much waits.
@@ -147,7 +166,7 @@ impl World {
         lead.desk.pumping = false;
         while let Some(lead) = self.controllers[at].lead.as_ref().filter(|lead| lead.term == term)
             && lead.desk.flights.len() < IN_FLIGHT_MAX
-            && !lead.desk.waiting.is_empty()
+            && lead.desk.has_work()
         {
             let Some((entry, replies)) = self.decide_entry(at) else { break };
             self.launch(at, entry, replies);
@@ -163,7 +182,20 @@ impl World {
         let mut entry = Entry { term: lead.term, turns: Vec::new() };
         let (mut replies, mut bytes) = (Vec::new(), 0);
         let mut refused = Vec::new();
-        while let Some(mut next) = desk.waiting.pop_front() {
+        // First whom the entry before had no room for, then what waits, then whom that leaves to be placed.
+        let mut put_off = desk.queue.next(&desk.state).map(Waiting::unasked);
+        let mut placing = false;
+        loop {
+            let full = entry.turns.len() >= TURNS_MAX || bytes >= ENTRY_BYTES;
+            let mut next = put_off.take();
+            if next.is_none() && !full && !placing {
+                next = desk.waiting.pop_front();
+            }
+            if next.is_none() && bytes < PLACING_BYTES && !placing {
+                placing = true;
+                next = desk.queue.next(&desk.state).map(Waiting::unasked);
+            }
+            let Some(mut next) = next else { break };
             merge_reports(&mut next, &mut desk.waiting);
             if let Input::Wake(_) = next.input {
                 desk.ringing = false;
@@ -189,6 +221,7 @@ impl World {
                 }
             };
             self.notes.turns += 1;
+            desk.queue.add(&decision.state, &decision.to_place);
             if checked && let Some(words) = assertions::same(&decision, &decide()) {
                 self.notes.broken(self.now, "B1", words);
             }
@@ -210,9 +243,6 @@ impl World {
                 entry.turns.push(turned);
             }
             replies.extend(next.replies.into_iter().map(|reply| (reply, decision.outcome.clone())));
-            if entry.turns.len() >= TURNS_MAX || bytes >= ENTRY_BYTES {
-                break;
-            }
         }
         for reply in refused {
             self.reply(at, reply, Err(NoOutcome::Defect));
@@ -284,7 +314,7 @@ impl World {
                 self.reply(at, reply, Ok(outcome));
             }
         }
-        if self.controllers[at].lead.as_ref().is_some_and(|lead| lead.desk.waiting() > 0) {
+        if self.controllers[at].lead.as_ref().is_some_and(|lead| lead.desk.has_work()) {
             self.pump_soon(at);
         }
     }
@@ -322,8 +352,7 @@ impl World {
         let due = lead.desk.state.due(now_ms, WAKES_MAX);
         if !due.is_empty() && !lead.desk.ringing {
             lead.desk.ringing = true;
-            let input = Input::Wake(due);
-            lead.desk.waiting.push_back(Waiting { input, request: None, replies: Vec::new() });
+            lead.desk.waiting.push_back(Waiting::unasked(Input::Wake(due)));
             self.pump_soon(at);
         } else {
             self.set_alarm(at);
@@ -332,7 +361,7 @@ impl World {
 
     /// The entry that a controller decided in the moment in which it lost its leadership, and nobody took.
     pub(crate) fn decide_late(&mut self, at: usize) {
-        let waits = self.controllers[at].lead.as_ref().is_some_and(|lead| lead.desk.waiting() > 0);
+        let waits = self.controllers[at].lead.as_ref().is_some_and(|lead| lead.desk.has_work());
         if waits && let Some((entry, replies)) = self.decide_entry(at) {
             if !entry.turns.is_empty() {
                 self.controllers[at].late = entry.encode().ok().map(Bytes::from);

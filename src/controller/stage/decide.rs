@@ -2,7 +2,9 @@
 
 use std::panic::AssertUnwindSafe;
 
-use kontiki_actors::{Change, Context, Decision, Input, Outcome, RequestId, State, Turned};
+use kontiki_actors::{
+    Change, Context, Decision, Input, Outcome, RequestId, State, Turned, scheduling::ToPlace,
+};
 use kontiki_hooks::{Mark, reached};
 
 use super::{StageError, clock::Nature, unlogged::Unlogged};
@@ -18,6 +20,8 @@ pub(super) struct Decided {
     /// Empty: nothing changed.
     pub(super) turns: Vec<Turned>,
     pub(super) outcome: Outcome,
+    /// What is to be placed after it.
+    pub(super) to_place: ToPlace,
 }
 
 /// An input with what the entry says of it.
@@ -31,27 +35,37 @@ pub(super) struct Case<'a> {
     pub(super) nature: &'a Nature,
 }
 
-/// Decides a case. What the house itself brings (reports, verdicts, wake-ups) is a list: when an actor fails on it, each part
+/// Decides a case. What the house itself brings (reports, verdicts, wake-ups, pods to place) is a list: when an actor fails on it, each part
 /// is decided by itself and only what it fails on is left out, so that it cannot come back and fail for ever.
 pub(super) fn settle(state: &mut State, case: &Case<'_>) -> Result<Decided, StageError> {
     let answered = |request| state.answered(request).or_else(|| case.unlogged.get(request));
     if let Some(outcome) = case.request.and_then(|request| answered(request)) {
         reached(Mark::RetryAnsweredFromMemory);
-        return Ok(Decided { turns: Vec::new(), outcome: outcome.clone() });
+        return Ok(Decided::nothing(outcome.clone()));
     }
     let defect = match one(state, case) {
         Err(defect @ StageError::Defect(_)) => defect,
         other => return other,
     };
     let Some(parts) = parts(case.input) else { return Err(defect) };
-    let mut turns = Vec::new();
+    let mut all = Decided::nothing(Outcome::Done);
     for input in parts {
         match one(state, &Case { input: &input, ..*case }) {
-            Ok(decided) => turns.extend(decided.turns),
-            Err(_) => turns.extend(postpone(state, &input, case.now_ms)),
+            Ok(decided) => {
+                all.turns.extend(decided.turns);
+                all.to_place.pods.extend(decided.to_place.pods);
+                all.to_place.all |= decided.to_place.all;
+            }
+            Err(_) => all.turns.extend(postpone(state, &input, case.now_ms)),
         }
     }
-    Ok(Decided { turns, outcome: Outcome::Done })
+    Ok(all)
+}
+
+impl Decided {
+    fn nothing(outcome: Outcome) -> Decided {
+        Decided { turns: Vec::new(), outcome, to_place: ToPlace::default() }
+    }
 }
 
 fn one(state: &mut State, case: &Case<'_>) -> Result<Decided, StageError> {
@@ -65,7 +79,7 @@ fn one(state: &mut State, case: &Case<'_>) -> Result<Decided, StageError> {
         StageError::Defect(what)
     })?;
     if decision.changes.is_empty() {
-        return Ok(Decided { turns: Vec::new(), outcome: decision.outcome });
+        return Ok(Decided { to_place: decision.to_place, ..Decided::nothing(decision.outcome) });
     }
     *state = decision.state;
     if let Some(request) = case.request {
@@ -80,7 +94,7 @@ fn one(state: &mut State, case: &Case<'_>) -> Result<Decided, StageError> {
         outcome: decision.outcome.abridged(),
         trace: case.trace.map(str::to_owned),
     };
-    Ok(Decided { turns: vec![turned], outcome: decision.outcome })
+    Ok(Decided { turns: vec![turned], outcome: decision.outcome, to_place: decision.to_place })
 }
 
 /// The parts of a list, if the input is one.
@@ -89,13 +103,15 @@ fn parts(input: &Input) -> Option<Vec<Input>> {
         Input::Reports(list) => Some(list.iter().map(|r| Input::Reports(vec![r.clone()])).collect()),
         Input::Verdicts(list) => Some(list.iter().map(|v| Input::Verdicts(vec![v.clone()])).collect()),
         Input::Wake(list) => Some(list.iter().map(|key| Input::Wake(vec![key.clone()])).collect()),
+        Input::Place(list) => Some(list.iter().map(|key| Input::Place(vec![key.clone()])).collect()),
         _ => None,
     }
 }
 
-/// An actor that fails when it is woken must not be woken at once again, or the stage would do nothing else.
+/// An actor that fails when it is woken must not be woken at once again, or the stage would do nothing else; a pod whose placing
+/// fails is tried again when it is woken.
 fn postpone(state: &mut State, input: &Input, now_ms: i64) -> Option<Turned> {
-    let Input::Wake(keys) = input else { return None };
+    let (Input::Wake(keys) | Input::Place(keys)) = input else { return None };
     let later = |key: &kontiki_actors::ObjectKey| Change::Wake {
         key: key.clone(),
         at_ms: Some(now_ms + POSTPONED_MS),

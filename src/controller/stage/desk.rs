@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use kontiki_actors::{Entry, Input, RequestId, State};
+use kontiki_actors::{Entry, Input, RequestId, State, scheduling::SchedulingQueue};
 use kontiki_hooks::{Defect, Mark, planted, reached};
 use kontiki_raft::ProposeError;
 use tokio::{sync::oneshot, time::Instant};
@@ -25,6 +25,8 @@ const IN_FLIGHT_MAX: usize = 8;
 const TURNS_MAX: usize = 256;
 /// Bytes of changes after which an entry is closed. A turn that is larger gets an entry of its own.
 const ENTRY_BYTES: usize = 1 << 20;
+/// With so many bytes in an entry, the pods that its turns leave to be placed are left to the next one.
+const PLACING_BYTES: usize = ENTRY_BYTES / 2;
 /// Time after which an entry is closed, so that the first of its callers does not wait for the last.
 const ENTRY_TIME: Duration = Duration::from_millis(5);
 /// Reports of workers that are merged into one turn.
@@ -87,6 +89,8 @@ pub(super) struct Desk {
     waiting: VecDeque<Waiting>,
     flights: Flights,
     unlogged: Unlogged,
+    /// Pods that are to be placed.
+    queue: SchedulingQueue,
     clock: Clock,
     nature: Nature,
     /// A wake-up waits; no further one is due before that is decided.
@@ -104,6 +108,7 @@ impl Desk {
             waiting: VecDeque::new(),
             flights: Flights::default(),
             unlogged: Unlogged::default(),
+            queue: SchedulingQueue::default(),
             clock: Clock::default(),
             nature,
             ringing: false,
@@ -157,6 +162,8 @@ impl Desk {
         self.flights.begin();
         self.unlogged.begin(term);
         self.rest_until = None;
+        // Whom the leader before was about to place, nobody knows.
+        self.queue = SchedulingQueue::of_all();
         self.post = Post::Leading { term, state };
         if let Some(input) = self.first.clone() {
             self.waiting.push_front(Waiting { input, request: None, trace: None, replies: Vec::new() });
@@ -208,7 +215,7 @@ impl Desk {
             }
         }
         while self.flights.len() < IN_FLIGHT_MAX
-            && !self.waiting.is_empty()
+            && self.has_work()
             && let Some(batch) = self.decide()
         {
             tasks.extend(self.launch(batch));
@@ -216,16 +223,27 @@ impl Desk {
         tasks
     }
 
+    /// Whether there is something to decide. Pods wait while entries are refused.
+    fn has_work(&self) -> bool {
+        !self.waiting.is_empty()
+            || (!self.queue.is_empty() && self.rest_until.is_none_or(|until| until <= Instant::now()))
+    }
+
     /// Decides what waits until an entry is full.
     fn decide(&mut self) -> Option<Batch> {
-        let Post::Leading { term, state } = &mut self.post else { return None };
+        let Post::Leading { term, state } = &self.post else { return None };
         let mut batch = Batch {
             before: state.clone(),
             entry: Entry { term: *term, turns: Vec::new() },
             replies: Vec::new(),
         };
-        let (started, mut bytes) = (Instant::now(), 0);
-        while let Some(mut next) = self.waiting.pop_front() {
+        let started = Instant::now();
+        // First whom the entry before had no room for.
+        let mut bytes = self.place(&mut batch);
+        let Post::Leading { state, .. } = &mut self.post else { return None };
+        while bytes < ENTRY_BYTES
+            && let Some(mut next) = self.waiting.pop_front()
+        {
             if next.is_forsaken() {
                 continue;
             }
@@ -251,6 +269,7 @@ impl Desk {
                         break;
                     }
                     bytes += weight;
+                    self.queue.add(state, &decided.to_place);
                     let outcome = decided.outcome;
                     // The answer to what is in the log is remembered by the state; a dry run can come again as it likes.
                     let effective = matches!(&next.input, Input::Api(request) if !request.dry_run());
@@ -274,7 +293,34 @@ impl Desk {
                 break;
             }
         }
+        if bytes < PLACING_BYTES {
+            self.place(&mut batch);
+        }
         Some(batch)
+    }
+
+    /// Places the next pods that are to be placed, by a turn of the entry. Gives its bytes.
+    fn place(&mut self, batch: &mut Batch) -> usize {
+        let Post::Leading { state, .. } = &mut self.post else { return 0 };
+        if self.rest_until.is_some_and(|until| until > Instant::now()) {
+            return 0;
+        }
+        let Some(input) = self.queue.next(state) else { return 0 };
+        let case = Case {
+            actors: self.actors,
+            input: &input,
+            request: None,
+            unlogged: &self.unlogged,
+            trace: None,
+            now_ms: self.clock.read(&self.nature),
+            nature: &self.nature,
+        };
+        // Where placing a pod fails, only that pod is left out.
+        let Ok(decided) = settle(state, &case) else { return 0 };
+        self.queue.add(state, &decided.to_place);
+        let weight = decided.turns.iter().flat_map(|t| &t.changes).map(|c| c.weight()).sum();
+        batch.entry.turns.extend(decided.turns);
+        weight
     }
 
     fn launch(&mut self, batch: Batch) -> Option<Task> {
@@ -312,6 +358,7 @@ impl Desk {
                 if let Post::Leading { state, .. } = &mut self.post {
                     *state = before;
                 }
+                self.queue = SchedulingQueue::of_all();
                 self.rest_until = Some(Instant::now() + REST);
                 replies.iter().filter_map(|r| r.unlogged.as_ref()).for_each(|r| self.unlogged.take_back(r));
                 refuse(replies.into_iter().map(|reply| reply.sender).collect(), &stage_error(&error));
@@ -323,10 +370,14 @@ impl Desk {
     /// When the next wake-up is due, by the stage's clock, and how long until then.
     pub(super) fn next_ring(&mut self) -> Option<(i64, Duration)> {
         let Post::Leading { state, .. } = &self.post else { return None };
-        let at = state.next_wake_ms().filter(|_| !self.ringing)?;
-        let delay = u64::try_from(at.saturating_sub(self.clock.read(&self.nature))).unwrap_or(0);
         let rest =
             self.rest_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+        let now = self.clock.read(&self.nature);
+        let wake = state.next_wake_ms().filter(|_| !self.ringing);
+        // Pods that rest are no wake-up, but somebody must come back to them.
+        let rested = (!self.queue.is_empty() && !rest.is_zero()).then_some(now);
+        let at = wake.into_iter().chain(rested).min()?;
+        let delay = u64::try_from(at.saturating_sub(now)).unwrap_or(0);
         Some((at, Duration::from_millis(delay).max(rest)))
     }
 

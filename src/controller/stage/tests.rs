@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::{FutureExt, future::BoxFuture};
 use kontiki_actors::{
     Change, Context, Decision, Document, Entry, Input, Kind, Object, ObjectKey, Outcome, Rejection, Request,
-    State, decide, input::PodReport,
+    State, decide, input::PodReport, scheduling::ToPlace,
 };
 use kontiki_raft::ProposeError;
 use parking_lot::Mutex;
@@ -18,6 +18,8 @@ use super::{
     consensus::{Consensus, Settled},
     desk::{Desk, Task},
 };
+
+mod placing;
 
 type Ended = oneshot::Sender<Result<(), ProposeError>>;
 
@@ -64,6 +66,10 @@ fn actors(state: &State, input: &Input, context: Context) -> Decision {
             poison(&request.key().name);
             return decide(&state, input, context);
         }
+        Input::Place(keys) => {
+            keys.iter().for_each(|key| poison(&key.name));
+            return decide(&state, input, context);
+        }
         Input::Reports(reports) => {
             reports.iter().for_each(|report| poison(&report.name));
             reports
@@ -80,7 +86,7 @@ fn actors(state: &State, input: &Input, context: Context) -> Decision {
     for change in &changes {
         state.apply(change);
     }
-    Decision { changes, outcome: Outcome::Done, state }
+    Decision { changes, outcome: Outcome::Done, state, to_place: ToPlace::default() }
 }
 
 struct Play {

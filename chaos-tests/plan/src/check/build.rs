@@ -4,6 +4,7 @@
 use kontiki_actors::{
     Context, Decision, Document, Entry, Input, Kind, ObjectKey, Outcome, Request, State, Turned, decide,
     input::{DeleteOptions, Life, NodeHello, Part, PodReport, Verdict},
+    scheduling::SchedulingQueue,
 };
 use serde_json::{Value, json};
 
@@ -23,6 +24,7 @@ pub(crate) struct Build {
     pub(crate) now_ns: u64,
     /// The term in which its only controller leads.
     pub(crate) term: u64,
+    queue: SchedulingQueue,
     seed: u64,
 }
 
@@ -31,7 +33,14 @@ impl Build {
     pub(crate) fn new() -> Build {
         let plan = Plan { seed: 1, shape: Shape::default(), events: Vec::new() };
         let run = Run::new(plan, Layer::L0);
-        let mut build = Build { run, state: State::default(), now_ns: 0, term: 1, seed: 0 };
+        let mut build = Build {
+            run,
+            state: State::default(),
+            now_ns: 0,
+            term: 1,
+            queue: SchedulingQueue::default(),
+            seed: 0,
+        };
         let namespace = Document::from_value(json!({"metadata": {"name": names::NAMESPACE}}));
         let key = ObjectKey::new(Kind::NAMESPACE, "", names::NAMESPACE);
         build.turn(None, &Input::Bootstrap(vec![(key, namespace)]));
@@ -47,11 +56,21 @@ impl Build {
         1_700_000_000_000 + (self.now_ns / STEP_NS) as i64
     }
 
-    /// Decides an input, logs it as an entry and gives its outcome.
+    /// Decides an input, logs it as an entry and gives its outcome; and places the pods that it leaves to be placed.
     pub(crate) fn turn(&mut self, request: Option<&str>, input: &Input) -> Outcome {
+        let outcome = self.one_turn(request, input);
+        while let Some(input) = self.queue.next(&self.state) {
+            self.one_turn(None, &input);
+        }
+        outcome
+    }
+
+    fn one_turn(&mut self, request: Option<&str>, input: &Input) -> Outcome {
         self.seed += 1;
         let (now_ms, seed) = (self.now_ms(), self.seed);
-        let Decision { changes, outcome, .. } = decide(&self.state, input, Context::new(now_ms, seed));
+        let Decision { changes, outcome, state, to_place } =
+            decide(&self.state, input, Context::new(now_ms, seed));
+        self.queue.add(&state, &to_place);
         if changes.is_empty() {
             return outcome;
         }

@@ -84,6 +84,7 @@ fn name(input: &Input) -> String {
         Input::Reports(_) => "reports".into(),
         Input::Wake(_) => "wake-ups".into(),
         Input::Bootstrap(_) => "the first objects".into(),
+        Input::Place(_) => "pods to be placed".into(),
     }
 }
 
@@ -120,7 +121,7 @@ fn whole(moment: &Moment<'_>) -> Option<Input> {
             }
         }
         Input::Bootstrap(_) => return None,
-        Input::Api(_) | Input::Verdicts(_) | Input::Wake(_) => {}
+        Input::Api(_) | Input::Verdicts(_) | Input::Wake(_) | Input::Place(_) => {}
     }
     Some(input)
 }

@@ -1,0 +1,137 @@
+//! The pods that are to be tried. They wait beside the state, with whoever decides: once for all the turns of an entry they are placed,
+//! in a turn of their own, so that a planner's view of all nodes is made once for many pods. A new leader tries all that have no place.
+
+use std::{cmp::Reverse, collections::BTreeSet};
+
+use super::PLAN_LIMIT;
+use crate::{
+    input::Input,
+    object::{Object, ObjectKey},
+    state::State,
+};
+
+/// What a turn leaves to be placed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToPlace {
+    /// These pods.
+    pub pods: BTreeSet<ObjectKey>,
+    /// All that wait: something changed that may let them in.
+    pub all: bool,
+}
+
+/// In the order in which they are tried: the greatest priority, then the oldest, then by name.
+type Place = (Reverse<i32>, i64, ObjectKey);
+
+/// The pods that are to be tried. Each is tried once, then it waits for a change; so it holds no more than there are pods without a
+/// place.
+#[derive(Clone, Debug, Default)]
+pub struct SchedulingQueue {
+    waiting: BTreeSet<Place>,
+    /// When those that wait have been tried, all are tried again: none is passed over for ever, however often there is a change.
+    all: bool,
+}
+
+impl SchedulingQueue {
+    /// A queue that tries all pods without a place.
+    pub fn of_all() -> SchedulingQueue {
+        SchedulingQueue { waiting: BTreeSet::new(), all: true }
+    }
+
+    /// Adds what a turn left, which ended in this state.
+    pub fn add(&mut self, state: &State, left: &ToPlace) {
+        self.all |= left.all;
+        self.waiting.extend(left.pods.iter().filter_map(|key| state.get(key)).map(|object| place(object)));
+    }
+
+    /// Whether nothing is to be tried.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && !self.all
+    }
+
+    /// The input that places the next of them; none if there is nothing to do.
+    pub fn next(&mut self, state: &State) -> Option<Input> {
+        if self.waiting.is_empty() && std::mem::take(&mut self.all) {
+            self.waiting
+                .extend(state.unplaced().filter_map(|key| state.get(key)).map(|object| place(object)));
+        }
+        let mut pods = Vec::new();
+        while pods.len() < PLAN_LIMIT
+            && let Some((.., key)) = self.waiting.pop_first()
+        {
+            if state.is_unplaced(&key) {
+                pods.push(key);
+            }
+        }
+        (!pods.is_empty()).then_some(Input::Place(pods))
+    }
+}
+
+fn place(object: &Object) -> Place {
+    (Reverse(object.pod().map_or(0, |pod| pod.priority)), object.meta.created_ms, object.key.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::scheduling::fixture::{Cluster, asks};
+
+    fn names(input: Option<Input>) -> Vec<String> {
+        let Some(Input::Place(pods)) = input else { return Vec::new() };
+        pods.iter().map(|key| key.name.to_string()).collect()
+    }
+
+    fn some(cluster: &Cluster, name: &str) -> ToPlace {
+        let pods = cluster.pods.iter().filter(|key| key.name == name).cloned().collect();
+        ToPlace { pods, all: false }
+    }
+
+    #[test]
+    fn the_most_important_come_first_and_each_once() {
+        let mut cluster = Cluster::nodes(1, 1);
+        cluster.pod("a", "", asks("1"));
+        let mut urgent = asks("1");
+        urgent["priority"] = 7.into();
+        cluster.pod("z", "", urgent);
+        let mut queue = SchedulingQueue::default();
+        assert!(queue.is_empty());
+        for name in ["a", "z", "a"] {
+            queue.add(&cluster.state, &some(&cluster, name));
+        }
+        assert_eq!(names(queue.next(&cluster.state)), ["z", "a"]);
+        assert!(queue.is_empty() && queue.next(&cluster.state).is_none());
+    }
+
+    #[test]
+    fn who_has_a_place_or_is_gone_is_left_out() {
+        let mut cluster = Cluster::nodes(1, 1);
+        for name in ["a", "b", "c"] {
+            cluster.pod(name, "", asks("1"));
+        }
+        let mut queue = SchedulingQueue::default();
+        for name in ["a", "b", "c"] {
+            queue.add(&cluster.state, &some(&cluster, name));
+        }
+        let key = |name: &str| cluster.pods.iter().find(|key| key.name == name).unwrap().clone();
+        let (b, c) = (key("b"), key("c"));
+        cluster.state.apply(&crate::change::Change::Delete { key: b });
+        cluster.assign(&[super::super::Placement { pod: c, node: Ok("n0000".into()), preemption: None }]);
+        assert_eq!(names(queue.next(&cluster.state)), ["a"]);
+    }
+
+    /// Many that find no place do not keep the others from being tried, whatever goes on meanwhile.
+    #[test]
+    fn all_are_tried_before_any_is_tried_again() {
+        let mut cluster = Cluster::nodes(1, 1);
+        cluster.replicas("web", PLAN_LIMIT + 10, &asks("1"));
+        let mut queue = SchedulingQueue::of_all();
+        let again = ToPlace { pods: BTreeSet::new(), all: true };
+        let first = names(queue.next(&cluster.state));
+        queue.add(&cluster.state, &again);
+        let second = names(queue.next(&cluster.state));
+        assert_eq!((first.len(), second.len()), (PLAN_LIMIT, 10));
+        assert!(second.iter().all(|name| !first.contains(name)));
+        assert_eq!(names(queue.next(&cluster.state)), first);
+    }
+}
