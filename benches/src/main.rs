@@ -18,7 +18,7 @@ mod peers;
 mod questions;
 mod report;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::LazyLock};
 
 use anyhow::bail;
 use clap::{Parser, ValueEnum, builder::PossibleValue};
@@ -40,37 +40,22 @@ enum What {
     Question(Question),
     Event(Event),
     Questions,
+    Schedule,
     Lifecycle,
     All,
 }
 
 impl ValueEnum for What {
     fn value_variants<'a>() -> &'a [What] {
-        use What::{All, Lifecycle, Questions};
-        const fn q(question: Question) -> What {
-            What::Question(question)
-        }
-        const fn e(event: Event) -> What {
-            What::Event(event)
-        }
-        &[
-            const { q(Question::CreateOne) },
-            const { q(Question::CreateMany) },
-            const { q(Question::ReadMany) },
-            const { q(Question::PlaceOne) },
-            const { q(Question::Deploy) },
-            const { q(Question::Propose) },
-            const { e(Event::Start) },
-            const { e(Event::Idle) },
-            const { e(Event::Leader) },
-            const { e(Event::Worker) },
-            const { e(Event::Pause) },
-            const { e(Event::Both) },
-            const { e(Event::Scale) },
-            Questions,
-            Lifecycle,
-            All,
-        ]
+        static ALL: LazyLock<Vec<What>> = LazyLock::new(|| {
+            let questions = Question::value_variants().iter().map(|question| What::Question(*question));
+            let events = Event::value_variants().iter().map(|event| What::Event(*event));
+            questions
+                .chain(events)
+                .chain([What::Questions, What::Schedule, What::Lifecycle, What::All])
+                .collect()
+        });
+        &ALL
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
@@ -80,6 +65,10 @@ impl ValueEnum for What {
             What::Questions => {
                 Some(PossibleValue::new("questions").help("All that is answered beside a peer"))
             }
+            What::Schedule => Some(
+                PossibleValue::new("schedule")
+                    .help("kube-scheduler's own workloads, on 5,000 simulated workers"),
+            ),
             What::Lifecycle => {
                 Some(PossibleValue::new("lifecycle").help("Start, faults and idling, beside targets"))
             }
@@ -109,9 +98,9 @@ struct Args {
     /// In how many rounds those who are asked take turns.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Simulated workers of the questions that need some.
-    #[arg(long, default_value_t = 100)]
-    nodes: usize,
+    /// Simulated workers of the questions that need some [default: as the question says].
+    #[arg(long)]
+    nodes: Option<usize>,
     /// Ask no peer.
     #[arg(long)]
     alone: bool,
@@ -126,6 +115,7 @@ struct Args {
 impl Args {
     fn wants(&self, what: What) -> bool {
         let group = match what {
+            What::Question(Question::Schedule(_)) => What::Schedule,
             What::Question(_) => What::Questions,
             _ => What::Lifecycle,
         };

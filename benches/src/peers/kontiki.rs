@@ -15,8 +15,40 @@ use kontiki_load::Rest;
 /// ConfigMaps are the values.
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 /// All simulated workers are ready by then, or never.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Simulated workers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crowd {
+    nodes: usize,
+    /// With commas.
+    zones: &'static str,
+    cpu_milli: u64,
+    memory_mib: u64,
+    max_pods: u64,
+    start_ms: u64,
+}
+
+impl Crowd {
+    /// With room for whatever is asked of them.
+    pub(crate) fn roomy(nodes: usize) -> Crowd {
+        Crowd {
+            nodes,
+            zones: "a,b,c",
+            cpu_milli: 1_000_000,
+            memory_mib: 16 << 10,
+            max_pods: 10_000,
+            start_ms: 20,
+        }
+    }
+
+    /// As the nodes of kube-scheduler's own tests: four cores, 32 GiB, 110 pods. Nothing that they are given ever runs.
+    pub(crate) fn like_scheduler_perf(nodes: usize, zones: &'static str) -> Crowd {
+        let hour_ms = 3_600_000;
+        Crowd { nodes, zones, cpu_milli: 4000, memory_mib: 32 << 10, max_pods: 110, start_ms: hour_ms }
+    }
+}
 
 /// A cluster of its own, gone when this is dropped.
 pub(crate) struct Kontiki {
@@ -50,16 +82,26 @@ impl Kontiki {
         Ok(Kontiki { crowd: None, connections, servers, version, cluster })
     }
 
-    /// Starts simulated workers, roomy enough for whatever is asked of them, and waits until all are ready.
-    pub(crate) async fn crowd(&mut self, binary: &Path, nodes: usize) -> anyhow::Result<()> {
+    /// Starts simulated workers and waits until all are ready.
+    pub(crate) async fn crowd(&mut self, binary: &Path, crowd: &Crowd) -> anyhow::Result<()> {
+        let Crowd { nodes, zones, .. } = *crowd;
         let mut command = Command::new(binary);
-        command.args(["worker", "simulate", "--nodes", &nodes.to_string()]);
-        command.args(["--server", &self.cluster.address(), "--cpu-milli", "1000000", "--max-pods", "10000"]);
+        let figures = [
+            ("--nodes", nodes as u64),
+            ("--cpu-milli", crowd.cpu_milli),
+            ("--memory-mib", crowd.memory_mib),
+            ("--max-pods", crowd.max_pods),
+            ("--start-ms", crowd.start_ms),
+        ];
+        command.args(["worker", "simulate", "--zones", zones, "--server", &self.cluster.address()]);
+        for (name, value) in figures {
+            command.arg(name).arg(value.to_string());
+        }
         command.arg("--ca").arg(self.cluster.dir().join("ca"));
-        let crowd = self.crowd.insert(Process::start("simulated workers", command, self.cluster.dir())?);
+        let workers = self.crowd.insert(Process::start("simulated workers", command, self.cluster.dir())?);
         let end = tokio::time::Instant::now() + PATIENCE;
         loop {
-            crowd.still_runs()?;
+            workers.still_runs()?;
             let answer = self.connections[0].send(Method::GET, "/api/v1/nodes", Bytes::new()).await?;
             let ready = ready(&serde_json::from_slice(&answer)?);
             if ready == nodes {
@@ -68,8 +110,14 @@ impl Kontiki {
             if tokio::time::Instant::now() > end {
                 bail!("{ready} of {nodes} simulated workers are ready after {PATIENCE:?}");
             }
-            tokio::time::sleep(PAUSE).await;
+            // Thousands of nodes are a long list.
+            tokio::time::sleep(PAUSE * (1 + nodes as u32 / 100)).await;
         }
+    }
+
+    /// One of the connections, which lead to all controllers in turn, the leader first.
+    pub(crate) fn connection(&self, client: usize) -> &Rest {
+        &self.connections[client % CONNECTIONS]
     }
 
     /// A connection to the leader.

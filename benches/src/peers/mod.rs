@@ -11,7 +11,11 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-pub(crate) use self::{consensus::Consensus, kontiki::Kontiki, process::Process};
+pub(crate) use self::{
+    consensus::Consensus,
+    kontiki::{Crowd, Kontiki},
+    process::Process,
+};
 
 /// Connections to a store, spread over its members; the first is to the leader. Clients share them.
 ///

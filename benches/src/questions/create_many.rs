@@ -11,7 +11,7 @@ use crate::{
 pub(super) async fn answer(method: &Method) -> anyhow::Result<Outcome> {
     let asked = Asked {
         question: Question::CreateMany,
-        what: "create a 1 KiB ConfigMap, 1,000 clients, per second",
+        what: "create a 1 KiB ConfigMap, 1,000 clients, per second".into(),
         figure: Figure::PerSecond,
         goal: Goal::TimesAtLeast { goal: 2.0, aim: Some(3.0) },
     };

@@ -12,7 +12,7 @@ use crate::{
 pub(super) async fn answer(method: &Method) -> anyhow::Result<Outcome> {
     let asked = Asked {
         question: Question::CreateOne,
-        what: "create a 1 KiB ConfigMap, 1 client, p50",
+        what: "create a 1 KiB ConfigMap, 1 client, p50".into(),
         figure: Figure::P50,
         goal: Goal::TimesAtMost { goal: 1.2, aim: Some(0.8) },
     };

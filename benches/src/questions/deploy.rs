@@ -9,11 +9,11 @@ use http::Method as Verb;
 use kontiki_load::{Pods, Samples};
 use serde_json::json;
 
-use super::{Asked, Method, Question};
+use super::{Asked, Method, NODES, Question};
 use crate::{
     limits::Look,
     load::Meter,
-    peers::{Kontiki, Store},
+    peers::{Crowd, Kontiki, Store},
     report::{Figure, Goal, Limit, Outcome, Round, Setting, Side},
 };
 
@@ -23,14 +23,15 @@ const REPLICAS: usize = 1000;
 pub(super) async fn answer(method: &Method) -> anyhow::Result<Outcome> {
     let asked = Asked {
         question: Question::Deploy,
-        what: "one Deployment of 1,000 replicas, POST to all placed",
+        what: "one Deployment of 1,000 replicas, POST to all placed".into(),
         figure: Figure::P50,
         goal: Goal::MillisecondsAtMost { goal: 500.0 },
     };
     let setting = Setting::begin(&method.note);
     let mut ours = Kontiki::start(&method.binary).await?;
-    ours.crowd(&method.binary, method.nodes).await?;
-    let mut side = Side::of(format!("{}, {} simulated workers", ours.name(), method.nodes));
+    let nodes = method.nodes.unwrap_or(NODES);
+    ours.crowd(&method.binary, &Crowd::roomy(nodes)).await?;
+    let mut side = Side::of(format!("{}, {nodes} simulated workers", ours.name()));
     let mut watch = Pods::watch(&ours.another().await?, "default").await?;
     let end = Instant::now() + Duration::from_secs(method.seconds);
     let mut look = Look::default();

@@ -6,10 +6,11 @@ mod deploy;
 mod place_one;
 mod propose;
 mod read_many;
+mod schedule;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use clap::ValueEnum;
+use clap::{ValueEnum, builder::PossibleValue};
 use kontiki_load::{Ask, Shape};
 
 use crate::{
@@ -19,8 +20,10 @@ use crate::{
     report::{Figure, Goal, Limit, Outcome, Setting, Side},
 };
 
+pub(crate) use self::schedule::Workload;
+
 /// A question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
     /// One client creates ConfigMaps of 1 KiB, beside etcd's put.
     CreateOne,
@@ -34,6 +37,48 @@ pub(crate) enum Question {
     Deploy,
     /// Raw proposals of 1 KiB, 1,000 in flight, beside etcd's put.
     Propose,
+    /// One of kube-scheduler's own workloads.
+    Schedule(Workload),
+}
+
+impl ValueEnum for Question {
+    fn value_variants<'a>() -> &'a [Question] {
+        use Question::Schedule;
+        &[
+            Question::CreateOne,
+            Question::CreateMany,
+            Question::ReadMany,
+            Question::PlaceOne,
+            Question::Deploy,
+            Question::Propose,
+            Schedule(Workload::Basic),
+            Schedule(Workload::TopologySpreading),
+            Schedule(Workload::PreferredTopologySpreading),
+            Schedule(Workload::NodeAffinity),
+            Schedule(Workload::PodAffinity),
+            Schedule(Workload::PodAntiAffinity),
+            Schedule(Workload::PreferredPodAffinity),
+            Schedule(Workload::PreferredPodAntiAffinity),
+            Schedule(Workload::MixedChurn),
+            Schedule(Workload::Unschedulable),
+            Schedule(Workload::Preemption),
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let of = |name: &'static str, help: &'static str| Some(PossibleValue::new(name).help(help));
+        match self {
+            Question::CreateOne => {
+                of("create-one", "One client creates ConfigMaps of 1 KiB, beside etcd's put")
+            }
+            Question::CreateMany => of("create-many", "The same with 1,000 clients"),
+            Question::ReadMany => of("read-many", "1,000 clients read linearizably, beside etcd's range"),
+            Question::PlaceOne => of("place-one", "One pod to its committed placement, beside etcd's put"),
+            Question::Deploy => of("deploy", "A Deployment of 1,000 replicas until all are placed"),
+            Question::Propose => of("propose", "Raw proposals of 1 KiB, 1,000 in flight, beside etcd's put"),
+            Question::Schedule(workload) => of(workload.name(), workload.shape().title),
+        }
+    }
 }
 
 /// How it is measured.
@@ -45,8 +90,8 @@ pub(crate) struct Method {
     pub(crate) seconds: u64,
     /// So often each side is asked, in turns.
     pub(crate) rounds: usize,
-    /// Simulated workers.
-    pub(crate) nodes: usize,
+    /// Simulated workers, if others than the question has by itself.
+    pub(crate) nodes: Option<usize>,
     /// Whether etcd is asked, too.
     pub(crate) etcd: bool,
     /// What the reader should know of the machine.
@@ -55,6 +100,8 @@ pub(crate) struct Method {
 
 /// Of each round, so much passes before anything counts.
 const WARM_UP: Duration = Duration::from_millis(500);
+/// Simulated workers where they are only there to take what is placed.
+const NODES: usize = 100;
 /// "Many" clients.
 const MANY: usize = 1000;
 
@@ -79,6 +126,7 @@ impl Question {
             Question::PlaceOne => place_one::answer(method).await,
             Question::Deploy => deploy::answer(method).await,
             Question::Propose => propose::answer(method).await,
+            Question::Schedule(workload) => schedule::answer(workload, method).await,
         }
     }
 }
@@ -86,7 +134,7 @@ impl Question {
 /// What a question asks, before it is answered.
 struct Asked {
     question: Question,
-    what: &'static str,
+    what: String,
     figure: Figure,
     goal: Goal,
 }
@@ -95,7 +143,7 @@ impl Asked {
     fn outcome(self, setting: Setting, limit: Limit, sides: Vec<Side>) -> Outcome {
         Outcome {
             question: self.question.name(),
-            what: self.what.to_owned(),
+            what: self.what,
             figure: self.figure,
             goal: self.goal,
             limit,

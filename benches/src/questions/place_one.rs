@@ -11,11 +11,11 @@ use http::Method as Verb;
 use kontiki_load::{Pods, Rest, Samples};
 use serde_json::json;
 
-use super::{Asked, Doing, Method, Question, WARM_UP, ask};
+use super::{Asked, Doing, Method, NODES, Question, WARM_UP, ask};
 use crate::{
     limits::Look,
     load::{Meter, closed},
-    peers::{self, Kontiki, Store},
+    peers::{self, Crowd, Kontiki, Store},
     report::{Figure, Goal, Limit, Outcome, Round, Setting, Side},
 };
 
@@ -24,15 +24,16 @@ const PODS: &str = "/api/v1/namespaces/default/pods";
 pub(super) async fn answer(method: &Method) -> anyhow::Result<Outcome> {
     let asked = Asked {
         question: Question::PlaceOne,
-        what: "one pod, POST to its committed placement seen by a watch, p50",
+        what: "one pod, POST to its committed placement seen by a watch, p50".into(),
         figure: Figure::P50,
         goal: Goal::TimesAtMost { goal: 1.5, aim: None },
     };
     let setting = Setting::begin(&method.note);
     let mut ours = Kontiki::start(&method.binary).await?;
-    ours.crowd(&method.binary, method.nodes).await?;
+    let nodes = method.nodes.unwrap_or(NODES);
+    ours.crowd(&method.binary, &Crowd::roomy(nodes)).await?;
     let theirs: Option<Arc<dyn Store>> = peers::etcd(method.etcd).await?;
-    let mut sides = vec![Side::of(format!("{}, {} simulated workers", ours.name(), method.nodes))];
+    let mut sides = vec![Side::of(format!("{}, {nodes} simulated workers", ours.name()))];
     sides.extend(theirs.iter().map(|store| Side::of(store.name())));
     let span = method.span(sides.len());
     let mut watch = Pods::watch(&ours.another().await?, "default").await?;

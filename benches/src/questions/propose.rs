@@ -13,7 +13,7 @@ use crate::{
 pub(super) async fn answer(method: &Method) -> anyhow::Result<Outcome> {
     let asked = Asked {
         question: Question::Propose,
-        what: "raw proposals of 1 KiB, 1,000 in flight, per second",
+        what: "raw proposals of 1 KiB, 1,000 in flight, per second".into(),
         figure: Figure::PerSecond,
         goal: Goal::TimesAtLeast { goal: 8.0, aim: None },
     };

@@ -15,7 +15,7 @@ const KEYS: usize = 1000;
 pub(super) async fn answer(method: &Method) -> anyhow::Result<Outcome> {
     let asked = Asked {
         question: Question::ReadMany,
-        what: "linearizable GET of a 1 KiB ConfigMap, 1,000 clients, per second",
+        what: "linearizable GET of a 1 KiB ConfigMap, 1,000 clients, per second".into(),
         figure: Figure::PerSecond,
         goal: Goal::TimesAtLeast { goal: 3.0, aim: Some(5.0) },
     };

@@ -64,6 +64,11 @@ pub(crate) enum Goal {
         /// The aim.
         aim: Option<f64>,
     },
+    /// At least so many per second.
+    PerSecondAtLeast {
+        /// The goal.
+        goal: f64,
+    },
     /// At most so many milliseconds.
     MillisecondsAtMost {
         /// The goal.
@@ -211,18 +216,18 @@ impl Outcome {
         let peer = || Some(Spread::of(self.sides.get(1)?.figures(self.figure)).median);
         match self.goal {
             Goal::TimesAtMost { goal, .. } | Goal::TimesAtLeast { goal, .. } => Some(goal * peer()?),
-            Goal::MillisecondsAtMost { goal } => Some(goal),
+            Goal::MillisecondsAtMost { goal } | Goal::PerSecondAtLeast { goal } => Some(goal),
         }
     }
 
     /// Whether the median reaches the goal; nobody knows without the peer that it is about.
     pub(crate) fn met(&self) -> Option<bool> {
+        let ours = || Some(Spread::of(self.sides.first()?.figures(self.figure)).median);
         match self.goal {
             Goal::TimesAtMost { goal, .. } => Some(self.ratio()?.median <= goal),
             Goal::TimesAtLeast { goal, .. } => Some(self.ratio()?.median >= goal),
-            Goal::MillisecondsAtMost { goal } => {
-                Some(Spread::of(self.sides.first()?.figures(self.figure)).median <= goal)
-            }
+            Goal::PerSecondAtLeast { goal } => Some(ours()? >= goal),
+            Goal::MillisecondsAtMost { goal } => Some(ours()? <= goal),
         }
     }
 
@@ -305,6 +310,8 @@ pub(crate) mod tests {
         assert_eq!((met(most, 20.0), met(most, 20.1)), (Some(true), Some(false)));
         let absolute = Goal::MillisecondsAtMost { goal: 500.0 };
         assert_eq!((met(absolute, 500.0), met(absolute, 501.0)), (Some(true), Some(false)));
+        let rate = Goal::PerSecondAtLeast { goal: 500.0 };
+        assert_eq!((met(rate, 500.0), met(rate, 499.0)), (Some(true), Some(false)));
     }
 
     #[test]

@@ -103,6 +103,7 @@ pub(super) fn goal(goal: Goal) -> String {
     match goal {
         Goal::TimesAtMost { goal, aim: further } => format!("<= {goal}x{}", aim(further)),
         Goal::TimesAtLeast { goal, aim: further } => format!(">= {goal}x{}", aim(further)),
+        Goal::PerSecondAtLeast { goal } => format!(">= {}/s", number(goal)),
         Goal::MillisecondsAtMost { goal } => format!("<= {} ms", number(goal)),
     }
 }
