@@ -7,18 +7,19 @@ use std::time::Duration;
 use kontiki_hooks::{Mark, reached};
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::Fatal;
 use tokio::sync::watch;
 
 use super::Node;
 use crate::space::Room;
 use crate::state::Progress;
-use crate::types::Raft;
+use crate::types::{Raft, Types};
 use crate::wire::MemberInfo;
 
 /// How often the house is kept.
 const TICK: Duration = Duration::from_millis(100);
-/// A full leader tries to give the leadership away this often.
-const SHED_EVERY: Duration = Duration::from_secs(1);
+/// A leader that is to hand over, or has a full disk, tries to do so this often.
+const HAND_OVER_EVERY: Duration = Duration::from_secs(1);
 
 /// Who leads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,13 +28,15 @@ pub struct Leadership {
     pub term: u64,
     /// Its leader, as far as this node knows.
     pub leader: Option<MemberInfo>,
-    /// This node leads the term, and its state holds everything that was committed before: it may decide.
+    /// This node leads the term and is not handing over, and its state holds everything that was committed before: it may decide.
     pub leading: bool,
 }
 
 struct Shared {
     sender: watch::Sender<Leadership>,
     may_lead: AtomicBool,
+    /// The newest term in which this node was told to hand over.
+    handed_over: watch::Sender<u64>,
 }
 
 /// The leadership for those who watch it.
@@ -43,7 +46,8 @@ pub(crate) struct LeadershipWatch(Arc<Shared>);
 impl LeadershipWatch {
     pub(super) fn new() -> LeadershipWatch {
         let sender = watch::Sender::new(Leadership::default());
-        LeadershipWatch(Arc::new(Shared { sender, may_lead: AtomicBool::new(true) }))
+        let handed_over = watch::Sender::new(0);
+        LeadershipWatch(Arc::new(Shared { sender, may_lead: AtomicBool::new(true), handed_over }))
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<Leadership> {
@@ -52,6 +56,21 @@ impl LeadershipWatch {
 
     pub(crate) fn now(&self) -> Leadership {
         self.0.sender.borrow().clone()
+    }
+
+    /// From here on this node leads that term no more, as far as anybody here is told. The consensus takes no proposals in it and sends
+    /// no heartbeats; if whoever should take over never hears of it, the others miss the leader and elect one, unless it goes on
+    /// asking them whether they follow it.
+    fn hand_over(&self, term: u64) {
+        self.0.handed_over.send_if_modified(|newest| {
+            let newer = term > *newest;
+            *newest = term.max(*newest);
+            newer
+        });
+    }
+
+    fn hands_over(&self, term: u64) -> bool {
+        *self.0.handed_over.borrow() == term
     }
 
     /// Whether this node may call an election.
@@ -64,6 +83,7 @@ impl LeadershipWatch {
 pub(super) async fn follow(raft: Raft, progress: Arc<Progress>, leadership: LeadershipWatch) {
     let mut metrics = raft.server_metrics();
     let mut applied = progress.applied.subscribe();
+    let mut handed_over = leadership.0.handed_over.subscribe();
     loop {
         let now = metrics.borrow_watched().clone();
         let term = now.vote.leader_id().term;
@@ -72,7 +92,9 @@ pub(super) async fn follow(raft: Raft, progress: Arc<Progress>, leadership: Lead
             .and_then(|id| now.membership_config.get_node(&id).map(|seat| MemberInfo::new(id, seat)));
         // A leader's first entry is of its own term, and follows all that was committed before.
         let caught_up = applied.borrow_and_update().is_some_and(|last| last.term == term);
-        let leading = now.state == ServerState::Leader && now.current_leader == Some(now.id) && caught_up;
+        let hands_over = *handed_over.borrow_and_update() == term;
+        let leads = now.state == ServerState::Leader && !hands_over;
+        let leading = leads && now.current_leader == Some(now.id) && caught_up;
         let next = Leadership { term, leader, leading };
         leadership.0.sender.send_if_modified(|current| {
             let changed = *current != next;
@@ -81,24 +103,26 @@ pub(super) async fn follow(raft: Raft, progress: Arc<Progress>, leadership: Lead
             }
             changed
         });
-        let waits_for_fold = now.state == ServerState::Leader && !leading;
+        let waits_for_fold = leads && !leading;
         tokio::select! {
             changed = metrics.changed() => if changed.is_err() {
                 leadership.0.sender.send_modify(|current| (current.leader, current.leading) = (None, false));
                 return;
             },
             _ = applied.changed(), if waits_for_fold => {}
+            _ = handed_over.changed(), if leads => {}
         }
     }
 }
 
-/// The slow rounds: notices that the consensus died, takes snapshots by size, sheds the leadership when the disk is full.
+/// The slow rounds: notices that the consensus died, takes snapshots by size, hands the leadership over when the disk is full, and
+/// again where that did not get through.
 pub(super) async fn keep_house(node: Node) {
     let inner = &node.inner;
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut bytes_at_snapshot = 0;
-    let mut last_shed: Option<tokio::time::Instant> = None;
+    let mut last: Option<tokio::time::Instant> = None;
     loop {
         ticks.tick().await;
         let metrics = node.metrics();
@@ -117,13 +141,27 @@ pub(super) async fn keep_house(node: Node) {
             inner.raft.runtime_config().elect(may_lead);
         }
         let leads = metrics.state == ServerState::Leader;
-        if !may_lead && leads && last_shed.is_none_or(|last| last.elapsed() >= SHED_EVERY) {
-            last_shed = Some(tokio::time::Instant::now());
+        let unfinished = inner.leadership.hands_over(metrics.current_term);
+        if leads && (unfinished || !may_lead) && last.is_none_or(|last| last.elapsed() >= HAND_OVER_EVERY) {
+            last = Some(tokio::time::Instant::now());
             if let Some(successor) = node.successor(&metrics) {
-                reached(Mark::LeadershipShed);
-                tracing::warn!(successor, "no room on the disk: giving the leadership away");
-                let _ = inner.raft.trigger().transfer_leader(successor).await;
+                if !may_lead {
+                    reached(Mark::LeadershipShed);
+                    tracing::warn!(successor, "no room on the disk: giving the leadership away");
+                }
+                let _ = node.hand_over(successor).await;
             }
         }
+    }
+}
+
+impl Node {
+    /// Tells the consensus to hand the leadership to this voter, and everybody here that this node leads no more.
+    pub(super) async fn hand_over(&self, to: u64) -> Result<(), Fatal<Types>> {
+        let (raft, leadership) = (&self.inner.raft, &self.inner.leadership);
+        raft.trigger().transfer_leader(to).await?;
+        // It answers in order: the term in which it was told, whatever the metrics said before.
+        leadership.hand_over(raft.with_raft_state(|state| state.vote_ref().leader_id().term).await?);
+        Ok(())
     }
 }

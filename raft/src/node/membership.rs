@@ -172,8 +172,8 @@ impl Node {
             },
         };
         let mut leadership = self.leadership();
-        let trigger = self.inner.raft.trigger().transfer_leader(target).await;
-        trigger.map_err(|error| ChangeError::Unknown(format!("the transfer was cut short: {error}")))?;
+        let told = self.hand_over(target).await;
+        told.map_err(|error| ChangeError::Unknown(format!("the transfer was cut short: {error}")))?;
         let own = self.inner.member.id;
         let moved = leadership.wait_for(|now| now.leader.as_ref().is_some_and(|leader| leader.id != own));
         let moved = tokio::time::timeout(TRANSFER, moved).await.ok().and_then(Result::ok);

@@ -115,3 +115,29 @@ fn every_controller_reads_what_was_acknowledged_before() {
         assert!(cluster.node(left[0]).read_index().await.is_err());
     });
 }
+
+/// The consensus takes no proposals once it was told to hand over, whether or not anybody hears of it: who still called it the leader
+/// would wait for it, and keep the others from electing one by asking them whether they follow it.
+#[test]
+fn who_hands_over_leads_no_more_though_nobody_hears_of_it() {
+    run(async {
+        let cluster = Cluster::relayed(3, Limits::default()).await;
+        let (leader, term) = cluster.leader().await;
+        let (old, successor) = (cluster.node(leader).clone(), leader % 3 + 1);
+        let relays = cluster.relays();
+        relays.hold_questions_of(leader, true);
+        relays.hold_questions_to(cluster.address(leader), true);
+        let mut leadership = old.leadership();
+        let handing_over = tokio::spawn(async move { old.transfer_leader(Some(successor)).await });
+        let stopped = leadership.wait_for(|now| !now.leading);
+        let stopped = tokio::time::timeout(PATIENCE, stopped).await.unwrap().unwrap().clone();
+        assert_eq!((stopped.term, stopped.leader.map(|leader| leader.id)), (term, Some(leader)));
+
+        let next = cluster.leader_after(term).await;
+        relays.hold_questions_of(leader, false);
+        relays.hold_questions_to(cluster.address(leader), false);
+        let written = cluster.write_at(next, "after").await;
+        cluster.settled(written).await;
+        let _ = handing_over.await.unwrap();
+    });
+}
