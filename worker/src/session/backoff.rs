@@ -1,4 +1,4 @@
-//! The pauses while no leader is found.
+//! The pauses while no leader is found, and how long one controller is waited for.
 
 use std::time::Duration;
 
@@ -8,6 +8,10 @@ const FIRST: Duration = Duration::from_millis(50);
 const MOST: Duration = Duration::from_secs(2);
 const ELECTION_MOST: Duration = Duration::from_millis(250);
 const DISPERSAL: Duration = Duration::from_millis(200);
+/// At first another controller is worth more than patience with this one.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Less than a controller gives to a handshake, so that it is not busy with those who went away.
+const PATIENCE_MOST: Duration = Duration::from_secs(8);
 
 /// The pauses while no leader is found.
 #[derive(Debug)]
@@ -49,6 +53,12 @@ impl Backoff {
         DISPERSAL.mul_f64(self.jitter.random_range(0.0..=1.0))
     }
 
+    /// How long to wait for a connection. It grows with each round in vain: where thousands call at once, all would give up just before
+    /// it was their turn, for ever, and cost the controllers a handshake each time.
+    pub(super) fn patience(&self) -> Duration {
+        PATIENCE.saturating_mul(1 << self.rounds.min(10)).min(PATIENCE_MOST)
+    }
+
     /// Half of it to all of it.
     fn jittered(&mut self, pause: Duration) -> Duration {
         pause.mul_f64(self.jitter.random_range(0.5..=1.0))
@@ -75,5 +85,17 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.round() <= FIRST);
+    }
+
+    #[test]
+    fn patience_grows_while_nobody_is_reached_at_all() {
+        let mut backoff = Backoff::of("w1");
+        for expected in [1, 2, 4, 8, 8] {
+            assert_eq!(backoff.patience().as_secs(), expected);
+            backoff.round();
+        }
+        // Somebody answered, if only that nobody leads.
+        backoff.election();
+        assert_eq!(backoff.patience(), PATIENCE);
     }
 }

@@ -8,8 +8,8 @@ use tonic::transport::Channel;
 
 /// How a controller is reached.
 pub trait Dial: Send + Sync + 'static {
-    /// A fresh connection to `host:port`.
-    fn channel(&self, address: &str) -> Channel;
+    /// A fresh connection to `host:port`, which is given up if it takes longer than this to come about.
+    fn channel(&self, address: &str, patience: Duration) -> Channel;
 }
 
 /// By TLS, with the worker's certificate, trusting the cluster's controllers only.
@@ -26,12 +26,8 @@ impl ControllerDial {
 }
 
 impl Dial for ControllerDial {
-    fn channel(&self, address: &str) -> Channel {
-        let options = DialOptions {
-            // Another controller is worth more than this one's patience.
-            connect_timeout: Duration::from_millis(1000),
-            ..DialOptions::default()
-        };
+    fn channel(&self, address: &str, patience: Duration) -> Channel {
+        let options = DialOptions { connect_timeout: patience, ..DialOptions::default() };
         self.dialer.channel(address, self.name.clone(), options)
     }
 }

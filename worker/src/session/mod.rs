@@ -108,7 +108,7 @@ impl Session {
                 None => self.roster.next(),
             };
             let begun = Instant::now();
-            let ending = self.once(&address).await;
+            let ending = self.once(&address, backoff.patience()).await;
             debug!(%address, ?ending, "a session ended");
             match ending {
                 Ending::Redirected(Some(leader)) => {

@@ -20,8 +20,8 @@ use crate::agent::crew::Command;
 
 /// Messages on their way to the leader.
 const OUTGOING_MAX: usize = 16;
-/// A controller that takes longer to answer at all is not the one to wait for.
-const FIRST_ANSWER: Duration = Duration::from_secs(2);
+/// A controller that takes so many times as long to answer as one waits for a connection is not the one to wait for.
+const FIRST_ANSWER: u32 = 2;
 /// A leader that is silent for this many beats is gone, but not before a pause of a busy machine has passed.
 const SILENT_BEATS: u32 = 3;
 const SILENCE_MIN: Duration = Duration::from_secs(1);
@@ -42,8 +42,8 @@ struct Live {
 }
 
 impl Session {
-    /// One session with one controller.
-    pub(super) async fn once(&mut self, address: &str) -> Ending {
+    /// One session with one controller; if there is no connection after so much patience, it failed.
+    pub(super) async fn once(&mut self, address: &str, patience: Duration) -> Ending {
         let failed = |why: String| Ending::Failed(why);
         let (out, rest) = mpsc::channel(OUTGOING_MAX);
         let Some(hello) = self.greeting().await else { return failed("the agent is ending".to_owned()) };
@@ -51,18 +51,19 @@ impl Session {
             return failed("the session is closed".to_owned());
         }
         let mut client =
-            SessionsClient::new(self.dial.channel(address)).max_decoding_message_size(MESSAGE_MAX);
+            SessionsClient::new(self.dial.channel(address, patience)).max_decoding_message_size(MESSAGE_MAX);
         let begun = Instant::now();
-        let mut incoming = match timeout(FIRST_ANSWER, client.session(ReceiverStream::new(rest))).await {
-            Ok(Ok(response)) => response.into_inner(),
-            Ok(Err(status)) => return failed(cause(&status)),
-            Err(_) => return failed("no answer".to_owned()),
-        };
+        let mut incoming =
+            match timeout(patience * FIRST_ANSWER, client.session(ReceiverStream::new(rest))).await {
+                Ok(Ok(response)) => response.into_inner(),
+                Ok(Err(status)) => return failed(cause(&status)),
+                Err(_) => return failed("no answer".to_owned()),
+            };
         let mut live = Live {
             out,
             sequence: 0,
             beats: None,
-            silence: FIRST_ANSWER,
+            silence: patience * FIRST_ANSWER,
             heard: begun,
             serial: 0,
             sent: VecDeque::from([(0, begun)]),

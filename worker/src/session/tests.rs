@@ -30,7 +30,7 @@ const HUNG: Duration = Duration::from_secs(20);
 struct PlainDial;
 
 impl Dial for PlainDial {
-    fn channel(&self, address: &str) -> Channel {
+    fn channel(&self, address: &str, _: Duration) -> Channel {
         Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy()
     }
 }

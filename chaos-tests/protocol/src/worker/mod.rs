@@ -151,7 +151,7 @@ struct Dialer {
 }
 
 impl Dial for Dialer {
-    fn channel(&self, address: &str) -> Channel {
+    fn channel(&self, address: &str, _: Duration) -> Channel {
         self.fabric.channel(self.host, address, &self.scope)
     }
 }
