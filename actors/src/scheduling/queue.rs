@@ -43,6 +43,11 @@ impl SchedulingQueue {
         self.waiting.extend(left.pods.iter().filter_map(|key| state.get(key)).map(|object| place(object)));
     }
 
+    /// How many pods are known to be tried; those that a sweep over all will find are not counted.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Whether nothing is to be tried.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty() && !self.all

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use kontiki_actors::{Entry, Input, RequestId, State, scheduling::SchedulingQueue};
+use kontiki_actors::{Entry, Input, RequestId, State};
 use kontiki_hooks::{Defect, Mark, planted, reached};
 use kontiki_raft::ProposeError;
 use tokio::{sync::oneshot, time::Instant};
@@ -15,6 +15,7 @@ use super::{
     consensus::{Consensus, Settled},
     decide::{Actors, Case, settle},
     flight::{Flights, Kind, Landing, Replies, Reply, stage_error},
+    placing::Placing,
     unlogged::Unlogged,
 };
 use crate::controller::telemetry;
@@ -90,7 +91,7 @@ pub(super) struct Desk {
     flights: Flights,
     unlogged: Unlogged,
     /// Pods that are to be placed.
-    queue: SchedulingQueue,
+    placing: Placing,
     clock: Clock,
     nature: Nature,
     /// A wake-up waits; no further one is due before that is decided.
@@ -108,7 +109,7 @@ impl Desk {
             waiting: VecDeque::new(),
             flights: Flights::default(),
             unlogged: Unlogged::default(),
-            queue: SchedulingQueue::default(),
+            placing: Placing::default(),
             clock: Clock::default(),
             nature,
             ringing: false,
@@ -163,7 +164,7 @@ impl Desk {
         self.unlogged.begin(term);
         self.rest_until = None;
         // Whom the leader before was about to place, nobody knows.
-        self.queue = SchedulingQueue::of_all();
+        self.placing.begin();
         self.post = Post::Leading { term, state };
         if let Some(input) = self.first.clone() {
             self.waiting.push_front(Waiting { input, request: None, trace: None, replies: Vec::new() });
@@ -223,10 +224,15 @@ impl Desk {
         tasks
     }
 
-    /// Whether there is something to decide. Pods wait while entries are refused.
+    /// Whether there is something to decide.
     fn has_work(&self) -> bool {
-        !self.waiting.is_empty()
-            || (!self.queue.is_empty() && self.rest_until.is_none_or(|until| until <= Instant::now()))
+        let now = Instant::now();
+        !self.waiting.is_empty() || self.placing_due(now).is_some_and(|due| due <= now)
+    }
+
+    /// When pods are to be placed next, if any wait: they do while entries are refused, too.
+    fn placing_due(&self, now: Instant) -> Option<Instant> {
+        self.placing.due(now).map(|due| self.rest_until.map_or(due, |rest| rest.max(due)))
     }
 
     /// Decides what waits until an entry is full.
@@ -269,7 +275,7 @@ impl Desk {
                         break;
                     }
                     bytes += weight;
-                    self.queue.add(state, &decided.to_place);
+                    self.placing.add(state, &decided.to_place);
                     let outcome = decided.outcome;
                     // The answer to what is in the log is remembered by the state; a dry run can come again as it likes.
                     let effective = matches!(&next.input, Input::Api(request) if !request.dry_run());
@@ -302,10 +308,11 @@ impl Desk {
     /// Places the next pods that are to be placed, by a turn of the entry. Gives its bytes.
     fn place(&mut self, batch: &mut Batch) -> usize {
         let Post::Leading { state, .. } = &mut self.post else { return 0 };
-        if self.rest_until.is_some_and(|until| until > Instant::now()) {
+        let began = Instant::now();
+        if self.rest_until.is_some_and(|until| until > began) {
             return 0;
         }
-        let Some(input) = self.queue.next(state) else { return 0 };
+        let Some(input) = self.placing.next(state, began) else { return 0 };
         let case = Case {
             actors: self.actors,
             input: &input,
@@ -316,8 +323,10 @@ impl Desk {
             nature: &self.nature,
         };
         // Where placing a pod fails, only that pod is left out.
-        let Ok(decided) = settle(state, &case) else { return 0 };
-        self.queue.add(state, &decided.to_place);
+        let decided = settle(state, &case);
+        self.placing.took(began.elapsed(), Instant::now());
+        let Ok(decided) = decided else { return 0 };
+        self.placing.add(state, &decided.to_place);
         let weight = decided.turns.iter().flat_map(|t| &t.changes).map(|c| c.weight()).sum();
         batch.entry.turns.extend(decided.turns);
         weight
@@ -358,7 +367,7 @@ impl Desk {
                 if let Post::Leading { state, .. } = &mut self.post {
                     *state = before;
                 }
-                self.queue = SchedulingQueue::of_all();
+                self.placing.begin();
                 self.rest_until = Some(Instant::now() + REST);
                 replies.iter().filter_map(|r| r.unlogged.as_ref()).for_each(|r| self.unlogged.take_back(r));
                 refuse(replies.into_iter().map(|reply| reply.sender).collect(), &stage_error(&error));
@@ -370,15 +379,20 @@ impl Desk {
     /// When the next wake-up is due, by the stage's clock, and how long until then.
     pub(super) fn next_ring(&mut self) -> Option<(i64, Duration)> {
         let Post::Leading { state, .. } = &self.post else { return None };
-        let rest =
-            self.rest_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+        let instant = Instant::now();
+        let until = |then: Instant| then.saturating_duration_since(instant);
+        let rest = self.rest_until.map_or(Duration::ZERO, until);
         let now = self.clock.read(&self.nature);
-        let wake = state.next_wake_ms().filter(|_| !self.ringing);
+        let wake = state.next_wake_ms().filter(|_| !self.ringing).map(|at| {
+            let delay = u64::try_from(at.saturating_sub(now)).unwrap_or(0);
+            (at, Duration::from_millis(delay).max(rest))
+        });
         // Pods that rest are no wake-up, but somebody must come back to them.
-        let rested = (!self.queue.is_empty() && !rest.is_zero()).then_some(now);
-        let at = wake.into_iter().chain(rested).min()?;
-        let delay = u64::try_from(at.saturating_sub(now)).unwrap_or(0);
-        Some((at, Duration::from_millis(delay).max(rest)))
+        let rested =
+            self.placing_due(instant).map(until).filter(|delay| !delay.is_zero()).map(|delay| {
+                (now.saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)), delay)
+            });
+        wake.into_iter().chain(rested).min_by_key(|(_, delay)| *delay)
     }
 
     /// Wake-ups are due.

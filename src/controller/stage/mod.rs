@@ -16,6 +16,7 @@ mod consensus;
 mod decide;
 mod desk;
 mod flight;
+mod placing;
 #[cfg(test)]
 mod tests;
 mod unlogged;
