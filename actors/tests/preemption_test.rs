@@ -5,7 +5,7 @@ mod driver;
 
 use std::sync::Arc;
 
-use driver::{Cluster, key};
+use driver::{Cluster, key, replica_set};
 use kontiki_actors::{Kind, Object};
 use serde_json::{Value, json};
 
@@ -104,4 +104,23 @@ fn a_rollout_of_more_important_pods_comes_through() {
     };
     assert_eq!((running("high"), running("low")), (6, 6));
     assert_eq!(cluster.state.unplaced().count(), 6);
+}
+
+/// More of them than one turn makes room for: the others get theirs by the turns after it.
+#[test]
+fn many_at_once_get_room_by_several_turns() {
+    let count = 20;
+    let mut cluster = Cluster::new(count);
+    for n in 0..count {
+        cluster.create(Kind::POD, pod(&format!("low-{n}"), 0, "60"));
+    }
+    cluster.create(Kind::PRIORITY_CLASS, json!({"metadata": {"name": "high"}, "value": 1000}));
+    let mut set = replica_set("high", count as i64);
+    set["spec"]["template"]["spec"]["priorityClassName"] = "high".into();
+    set["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "60"}});
+    cluster.create(Kind::REPLICA_SET, set);
+    assert_eq!(cluster.state.nominated().count(), count);
+    let leaving = cluster.pods().iter().filter(|pod| pod.meta.deleting()).count();
+    assert_eq!(leaving, count);
+    cluster.assert_replicas_agree();
 }

@@ -31,7 +31,12 @@ pub struct Preemption {
 /// many they are, how long the most important ones have been there, the node.
 type Harm = (Option<i32>, i64, usize, Reverse<i64>, usize);
 
-/// Makes room for a pod of a group that finds no place, and sets it aside in the view.
+/// Whether others may have to leave for such a pod at all.
+pub(super) fn may(view: &View<'_>, pod: &PodDigest) -> bool {
+    pod.preempts && view.state.lowest_priority().is_some_and(|lowest| lowest < pod.priority)
+}
+
+/// Makes room for a pod of a group that finds no place and for which others [`may`] have to leave, and sets it aside in the view.
 pub(super) fn preempt<'a>(
     view: &mut View<'a>,
     picker: &mut Picker<'a>,
@@ -39,9 +44,6 @@ pub(super) fn preempt<'a>(
     object: &'a Object,
 ) -> Option<Preemption> {
     let pod = group.digest();
-    if !pod.preempts || view.state.lowest_priority().is_none_or(|lowest| lowest >= pod.priority) {
-        return None;
-    }
     let mut best: Option<(Harm, Vec<&'a Object>)> = None;
     let mut tried = 0;
     for node in prospects(view, picker, pod) {

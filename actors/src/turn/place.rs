@@ -1,5 +1,7 @@
 //! Placing pods, on the turn's own state: what is planned is true, there is nothing to conflict with.
 
+use std::collections::BTreeSet;
+
 use compact_str::CompactString;
 use serde_json::{Value, json};
 
@@ -28,7 +30,15 @@ impl Turn {
         // More than the turn was given come up only where actors react to placements.
         self.unplaced.extend(candidates.split_off(candidates.len().min(self.placements_left)));
         self.placements_left -= candidates.len();
-        for placement in scheduling::plan(&self.state, &candidates, self.context.now_ms) {
+        let placements = scheduling::plan(&self.state, &candidates, self.context.now_ms);
+        if placements.len() < candidates.len() {
+            // What the plan left out would take this turn too long.
+            let planned: BTreeSet<&ObjectKey> = placements.iter().map(|placement| &placement.pod).collect();
+            candidates.retain(|key| !planned.contains(key));
+            self.unplaced.extend(candidates);
+            self.placements_left = 0;
+        }
+        for placement in placements {
             let Some(pod) = self.state.get(&placement.pod).cloned() else { continue };
             match placement.node {
                 // What a full turn does not do, a next one does.

@@ -8,7 +8,7 @@ use crate::{
     kind::Kind,
     object::ObjectKey,
     scheduling::{
-        Preemption,
+        PREEMPTIONS_LIMIT, Preemption,
         fixture::{Cluster, asks},
     },
 };
@@ -234,4 +234,23 @@ fn the_youngest_leave_first() {
     }
     cluster.pod("urgent", "", of(10, "1"));
     assert_eq!(only(&cluster), some("n0001", &["young"]));
+}
+
+/// Looking for victims takes long, and everybody who writes waits for a plan: the rest is left to the next one.
+#[test]
+fn a_plan_makes_room_for_some_and_leaves_out_the_rest() {
+    let count = PREEMPTIONS_LIMIT + 4;
+    let mut cluster = Cluster::nodes(count, 1);
+    for node in 0..count {
+        cluster.pod(&format!("a{node}"), "", at(of(1, "4"), &format!("n{node:04}")));
+    }
+    cluster.pods.clear();
+    cluster.replicas("urgent", count, &of(10, "4"));
+    cluster.pod("small", "", of(0, "0"));
+    let plan = cluster.plan();
+    let of_urgent = plan.iter().filter(|placement| placement.pod.name.starts_with("urgent"));
+    assert!(of_urgent.clone().all(|placement| placement.preemption.is_some()));
+    assert_eq!(of_urgent.count(), PREEMPTIONS_LIMIT);
+    // Neither keeps those from being planned for whom nobody has to leave.
+    assert!(plan.iter().any(|placement| placement.pod.name == "small" && placement.node.is_ok()));
 }
