@@ -11,7 +11,7 @@ use super::{
     fixture::{Cluster, asks},
     plan_measured,
 };
-use crate::{kind::Kind, object::ObjectKey};
+use crate::{change::Change, kind::Kind, object::ObjectKey};
 
 fn with(mut spec: Value, field: &str, value: Value) -> Value {
     spec[field] = value;
@@ -268,6 +268,34 @@ fn hard_spread_refuses_rather_than_tilts() {
             1 node(s) were unschedulable."
             .into())
     );
+}
+
+/// With the key of the label that tells revisions apart, each revision is spread by itself.
+#[test]
+fn spread_may_count_only_pods_with_the_same_labels() {
+    for (keys, placed) in [(json!([]), false), (json!(["revision"]), true)] {
+        let mut cluster = Cluster::nodes(2, 2);
+        let mut constraint = zone_spread(true, 1);
+        constraint[0]["matchLabelKeys"] = keys;
+        let spec = with(asks("1"), "topologySpreadConstraints", constraint);
+        let mut full = asks("4");
+        full["nodeName"] = "n0001".into();
+        cluster.pod("other", "", full);
+        let pod = |cluster: &mut Cluster, name: &str, revision: &str, spec: Value| {
+            let key = cluster.pod(name, "web", spec);
+            let old = cluster.state.get(&key).unwrap().document.clone();
+            let mut metadata = old.metadata_value();
+            metadata["labels"]["revision"] = revision.into();
+            let change = Change::between(key, Some(&old), &old.with_metadata(metadata)).unwrap();
+            cluster.state.apply(&change);
+        };
+        let mut at_first = spec.clone();
+        at_first["nodeName"] = "n0000".into();
+        pod(&mut cluster, "old", "1", at_first);
+        cluster.pods.clear();
+        pod(&mut cluster, "new", "2", spec);
+        assert_eq!(cluster.plan()[0].node.is_ok(), placed);
+    }
 }
 
 #[test]

@@ -99,6 +99,16 @@ struct RawTerm {
     label_selector: Option<Value>,
     namespaces: Vec<CompactString>,
     namespace_selector: Option<Value>,
+    match_label_keys: Vec<CompactString>,
+    mismatch_label_keys: Vec<CompactString>,
+}
+
+/// What of its own metadata a pod's rules refer to.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct Own {
+    namespace: CompactString,
+    pub(super) labels: BTreeMap<CompactString, CompactString>,
 }
 
 impl Raw {
@@ -115,36 +125,53 @@ impl Raw {
         }
     }
 
-    /// What it says of other pods, if anything. The pod's namespace is asked for when there is something.
-    pub(super) fn pods(&self, namespace: impl FnOnce() -> CompactString) -> Option<Arc<PodAffinity>> {
+    /// What it says of other pods, if anything. The pod's own metadata is asked for when there is something.
+    pub(super) fn pods<'a>(&self, own: impl FnOnce() -> &'a Own) -> Option<Arc<PodAffinity>> {
         let (with, without) = (self.pod_affinity.as_ref(), self.pod_anti_affinity.as_ref());
         with.or(without)?;
-        let own = namespace();
+        let own = own();
         let terms = |raw: Option<&RawPod>| {
             let list = raw.into_iter().flat_map(|r| &r.required_during_scheduling_ignored_during_execution);
-            list.map(|term| term.read(&own)).collect::<Vec<PodTerm>>()
+            list.map(|term| term.read(own)).collect::<Vec<PodTerm>>()
         };
         let weighted = |raw: Option<&RawPod>, sign: i64| {
             let list = raw.into_iter().flat_map(|r| &r.preferred_during_scheduling_ignored_during_execution);
-            list.map(|p| (sign * p.weight, p.pod_affinity_term.read(&own))).collect::<Vec<_>>()
+            list.map(|p| (sign * p.weight, p.pod_affinity_term.read(own))).collect::<Vec<_>>()
         };
         let preferred = [weighted(with, 1), weighted(without, -1)].concat();
         let affinity = PodAffinity { required: terms(with), anti: terms(without), preferred };
         (affinity != PodAffinity::default()).then(|| Arc::new(affinity))
     }
+
+    /// Whether what it says of other pods depends on the pod's own labels.
+    pub(super) fn follows_own_labels(&self) -> bool {
+        let terms =
+            [&self.pod_affinity, &self.pod_anti_affinity].into_iter().flatten().flat_map(RawPod::terms);
+        terms.map(|t| t.match_label_keys.len() + t.mismatch_label_keys.len()).any(|keys| keys > 0)
+    }
+}
+
+impl RawPod {
+    fn terms(&self) -> impl Iterator<Item = &RawTerm> {
+        let preferred = self.preferred_during_scheduling_ignored_during_execution.iter();
+        let required = self.required_during_scheduling_ignored_during_execution.iter();
+        required.chain(preferred.map(|preferred| &preferred.pod_affinity_term))
+    }
 }
 
 impl RawTerm {
-    fn read(&self, own: &CompactString) -> PodTerm {
+    fn read(&self, own: &Own) -> PodTerm {
         let mut namespaces = self.namespaces.clone();
         if namespaces.is_empty() && self.namespace_selector.is_none() {
-            namespaces.push(own.clone());
+            namespaces.push(own.namespace.clone());
         }
         namespaces.sort();
         namespaces.dedup();
         PodTerm {
             topology_key: self.topology_key.clone(),
-            selector: self.label_selector.as_ref().map_or_else(Selector::nothing, Selector::of),
+            selector: self.label_selector.as_ref().map_or_else(Selector::nothing, |selector| {
+                Selector::of(selector).and_own(&self.match_label_keys, &self.mismatch_label_keys, &own.labels)
+            }),
             namespaces,
             namespace_selector: self.namespace_selector.as_ref().map(Selector::of),
         }
@@ -171,12 +198,22 @@ impl PodTerm {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::sync::LazyLock;
+
     use serde_json::json;
 
     use super::*;
 
     fn labels(pairs: &[(&str, &str)]) -> BTreeMap<CompactString, CompactString> {
         pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect()
+    }
+
+    fn own() -> &'static Own {
+        static OWN: LazyLock<Own> = LazyLock::new(|| Own {
+            namespace: "own".into(),
+            labels: labels(&[("app", "web"), ("hash", "7")]),
+        });
+        &OWN
     }
 
     #[test]
@@ -190,7 +227,7 @@ mod tests {
                 json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}),
             )
             .unwrap();
-            raw.pods(|| "own".into()).unwrap().required[0].clone()
+            raw.pods(own).unwrap().required[0].clone()
         };
         for (namespaces, selector, own, other) in [
             (json!([]), json!(null), true, false),
@@ -209,10 +246,37 @@ mod tests {
         assert!(!term(json!([]), json!({})).matches("gone", &web, || None));
     }
 
+    /// Keys of labels that the pod itself does not have require nothing.
+    #[test]
+    fn a_term_may_be_about_pods_whose_labels_equal_the_pods_own_or_differ() {
+        let term = |equal: Value, unequal: Value| {
+            let term = json!({"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "web"}},
+                "matchLabelKeys": equal, "mismatchLabelKeys": unequal});
+            let raw: Raw = serde_json::from_value(
+                json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}),
+            )
+            .unwrap();
+            assert!(raw.follows_own_labels());
+            raw.pods(own).unwrap().anti[0].clone()
+        };
+        let (same, other) =
+            (labels(&[("app", "web"), ("hash", "7")]), labels(&[("app", "web"), ("hash", "8")]));
+        let bare = labels(&[("app", "web")]);
+        for (equal, unequal, expected) in [
+            (json!(["hash"]), json!([]), [true, false, false]),
+            (json!([]), json!(["hash"]), [false, true, true]),
+            (json!(["absent"]), json!([]), [true, true, true]),
+        ] {
+            let term = term(equal, unequal);
+            let matches = [&same, &other, &bare].map(|labels| term.matches("own", labels, || None));
+            assert_eq!(matches, expected, "{term:?}");
+        }
+    }
+
     #[test]
     fn nothing_said_is_nothing_kept() {
         let raw: Raw = serde_json::from_value(json!({"nodeAffinity": {}, "podAffinity": {}})).unwrap();
-        assert_eq!(raw.pods(|| "own".into()), None);
+        assert_eq!(raw.pods(own), None);
         let raw: Raw = serde_json::from_value(json!({"nodeAffinity": {}})).unwrap();
         assert_eq!(raw.pods(|| unreachable!("nobody asks")), None);
     }
@@ -224,7 +288,7 @@ mod tests {
             "preferredDuringSchedulingIgnoredDuringExecution": [
                 {"weight": 7, "podAffinityTerm": {"topologyKey": "zone"}}]}}))
         .unwrap();
-        let affinity = raw.pods(|| "own".into()).unwrap();
+        let affinity = raw.pods(own).unwrap();
         let (weight, term) = &affinity.preferred[0];
         assert_eq!(*weight, -7);
         assert!(!term.matches("own", &labels(&[]), || None));

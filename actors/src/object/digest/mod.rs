@@ -47,7 +47,10 @@ impl Digest {
 
     /// The same, from the digest before: most changes leave the spec as it is.
     pub(super) fn after(old: &Object, document: &Document) -> Digest {
-        if old.document.spec != document.spec {
+        let by_labels = |old: &Digest| matches!(old, Digest::Pod(pod) if pod.follows_own_labels);
+        if old.document.spec != document.spec
+            || (old.document.metadata != document.metadata && by_labels(&old.digest))
+        {
             return Digest::of(old.key.kind, document);
         }
         let mut digest = old.digest.clone();
@@ -107,11 +110,12 @@ mod tests {
         let spec = |n: i64| {
             json!({"replicas": n, "nodeName": format!("n{n}"), "unschedulable": n > 1,
             "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"priority": n}},
+            "topologySpreadConstraints": [{"topologyKey": "zone", "labelSelector": {}, "matchLabelKeys": ["v"]}],
             "containers": [{"name": "c", "resources": {"requests": {"cpu": format!("{n}m")}}}]})
         };
         let document = |m: i64, s: i64, st: i64| {
             Document::from_value(
-                json!({"metadata": {"name": "x", "generation": m}, "spec": spec(s), "status": status(st)}),
+                json!({"metadata": {"name": "x", "generation": m, "labels": {"v": format!("{m}")}}, "spec": spec(s), "status": status(st)}),
             )
         };
         for kind in [Kind::POD, Kind::NODE, Kind::REPLICA_SET, Kind::DEPLOYMENT, Kind::CONFIG_MAP] {

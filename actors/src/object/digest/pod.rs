@@ -1,6 +1,6 @@
 //! A pod's digest.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cell::LazyCell, collections::BTreeMap, sync::Arc};
 
 use compact_str::CompactString;
 use serde::Deserialize;
@@ -37,6 +37,8 @@ pub struct PodDigest {
     pub tolerations: Vec<Toleration>,
     /// How it wants to be spread.
     pub spread: Vec<SpreadConstraint>,
+    /// Its spread or affinity is about pods with the same labels as its own, of some keys.
+    pub follows_own_labels: bool,
     /// Its priority.
     pub priority: i32,
     /// Whether pods of lower priority may be sent away for it.
@@ -148,13 +150,8 @@ struct RawSpread {
     topology_key: CompactString,
     when_unsatisfiable: CompactString,
     label_selector: Option<Value>,
+    match_label_keys: Vec<CompactString>,
     min_domains: Option<i64>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct OwnNamespace {
-    namespace: CompactString,
 }
 
 #[derive(Deserialize, Default)]
@@ -244,9 +241,13 @@ impl PodDigest {
                 Some((p.protocol.clone().unwrap_or("TCP".into()), p.host_port.filter(|p| *p != 0)?))
             })
             .collect();
-        // Its own namespace is what its terms are about unless they say otherwise; the rest of the metadata is no part of the digest.
+        // Its own namespace is what its terms are about unless they say otherwise, and its labels if they ask for that; the rest of the
+        // metadata is no part of the digest.
+        let own = LazyCell::new(|| read::<affinity::Own>(&document.metadata));
         let affinity = spec.affinity.unwrap_or_default();
-        let pod_affinity = affinity.pods(|| read::<OwnNamespace>(&document.metadata).namespace);
+        let pod_affinity = affinity.pods(|| &*own);
+        let keys = spec.topology_spread_constraints.iter().map(|c| c.match_label_keys.len());
+        let follows_own_labels = keys.sum::<usize>() > 0 || affinity.follows_own_labels();
         let mut digest = PodDigest {
             node: spec.node_name.filter(|n| !n.is_empty()),
             requests,
@@ -262,10 +263,17 @@ impl PodDigest {
                     max_skew: c.max_skew.max(1),
                     topology_key: c.topology_key,
                     hard: c.when_unsatisfiable != "ScheduleAnyway",
-                    selector: c.label_selector.as_ref().map(Selector::of).unwrap_or_else(Selector::nothing),
+                    selector: match &c.label_selector {
+                        Some(selector) if c.match_label_keys.is_empty() => Selector::of(selector),
+                        Some(selector) => {
+                            Selector::of(selector).and_own(&c.match_label_keys, &[], &own.labels)
+                        }
+                        None => Selector::nothing(),
+                    },
                     min_domains: c.min_domains,
                 })
                 .collect(),
+            follows_own_labels,
             priority: spec.priority.unwrap_or(0),
             preempts: spec.preemption_policy.as_deref() != Some("Never"),
             scheduler: spec.scheduler_name.unwrap_or("default-scheduler".into()),

@@ -69,6 +69,24 @@ impl Selector {
         Selector { requirements, nothing: false }
     }
 
+    /// The same with requirements more, on labels that a pod has itself: another pod's must be equal to them, or differ in each. Keys
+    /// that the pod does not have require nothing.
+    pub(super) fn and_own(
+        mut self,
+        equal: &[CompactString],
+        unequal: &[CompactString],
+        own: &BTreeMap<CompactString, CompactString>,
+    ) -> Selector {
+        for (keys, operator) in [(equal, "In"), (unequal, "NotIn")] {
+            self.requirements.extend(keys.iter().filter_map(|key| {
+                let values = vec![own.get(key)?.clone()];
+                Some(Requirement { key: key.clone(), operator: operator.into(), values })
+            }));
+        }
+        self.requirements.sort();
+        self
+    }
+
     /// Matches nothing: an absent selector.
     pub fn nothing() -> Selector {
         Selector { requirements: Vec::new(), nothing: true }
