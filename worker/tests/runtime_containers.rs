@@ -49,7 +49,7 @@ async fn a_container_sees_its_own_world() {
     let mut spec = agent.spec("main", script);
     spec.env = vec![("GREETING".to_owned(), "hello".to_owned())];
     spec.working_dir = Some("/tmp".to_owned());
-    spec.user = Some((0, 0));
+    (spec.user, spec.group) = (Some(0), Some(0));
     spec.mounts = vec![Mount { source: config.clone(), target: "/config".into(), read_only: true }];
     let exit = agent.run("pod", spec).await;
     let output = agent.log("main", "stdout");
@@ -76,7 +76,7 @@ async fn a_container_sees_its_own_world() {
 
     // The image's user, by name, with its groups; and nothing that an earlier attempt wrote.
     let mut spec = agent.spec("user", "id -u; id -g; id -G; ls /new || echo clean");
-    spec.user = Some((1000, 1000));
+    (spec.user, spec.group) = (Some(1000), Some(1000));
     agent.run("pod", spec).await;
     assert_eq!(agent.log("user", "stdout"), "1000\n1000\n1000 2000\nclean\n");
     agent.runtime.remove_pod("pod").await.unwrap();
@@ -149,7 +149,7 @@ async fn commands_run_beside_the_process() {
     agent.start_pod("pod", RuntimeClass::Container).await;
     let mut spec = agent.spec("main", "echo mine > /tmp/file; sleep 1000");
     spec.env = vec![("COLOR".to_owned(), "blue".to_owned())];
-    spec.user = Some((1000, 1000));
+    (spec.user, spec.group) = (Some(1000), Some(1000));
     agent.runtime.start_container("pod", spec).await.unwrap();
     let exec = async |script: &str, timeout| {
         let command = ["sh", "-c", script].map(str::to_owned).to_vec();
@@ -191,7 +191,7 @@ async fn a_pods_containers_share_a_network_that_others_do_not_have() {
     agent.start_pod("other", RuntimeClass::Container).await;
     let server = "nc -l -p 80 -e echo hello";
     let mut spec = agent.spec("server", server);
-    spec.user = Some((1000, 1000));
+    (spec.user, spec.group) = (Some(1000), Some(1000));
     agent.runtime.start_container("pod", spec).await.unwrap();
     // A connection is refused until the server listens.
     let mut stream = loop {

@@ -22,7 +22,7 @@ use super::status;
 use super::step::{Step, next};
 use crate::agent::aside::aside;
 use crate::agent::layout::Layout;
-use crate::runtime::{PodSandbox, RuntimeClass};
+use crate::runtime::{PodSandbox, RuntimeClass, RuntimeError};
 use crate::volume;
 
 /// After something failed that should not have, before it is tried again.
@@ -100,6 +100,19 @@ impl Driver {
             seen.over_before = over;
         }
         self.heed_deletion(now_ms);
+        if let Some(cause) = self.seen().estranged.clone() {
+            self.tell_estranged(&cause);
+        }
+    }
+
+    /// It is left alone, and its owner is told what can be done.
+    fn tell_estranged(&self, cause: &str) {
+        let message = format!(
+            "The pod runs on as it is, but this worker cannot manage it: its shim cannot be spoken to: {cause}. \
+             Delete the pod to have it ended and replaced, or run the worker with the build that started the pod."
+        );
+        warn!(pod = %self.pod.metadata.name, namespace = %self.pod.metadata.namespace, message);
+        self.host.note(&self.pod, None, "PodNotManaged", message);
     }
 
     /// The kept folder is written before anything is started, so that no start is forgotten.
@@ -211,6 +224,11 @@ impl Driver {
         let seen = &mut self.kept.observed;
         match started {
             Ok(()) => (seen.sandbox, seen.leftovers) = (true, false),
+            Err(RuntimeError::Estranged { cause, .. }) => {
+                seen.sandbox = true;
+                seen.estranged = Some(cause.clone());
+                self.tell_estranged(&cause);
+            }
             Err(error) => {
                 seen.leftovers = true;
                 seen.sandbox_retry_ms = now_ms.saturating_add(10_000);
@@ -261,6 +279,7 @@ impl Driver {
             seen.lose(&self.pod, now_ms);
         }
         (seen.sandbox, seen.leftovers, seen.volumes) = (false, false, false);
+        seen.estranged = None;
         remove_folder(&self.host.layout.pod(&uid));
     }
 

@@ -149,7 +149,7 @@ impl Driver {
         let words =
             |words: &[String]| -> Vec<String> { words.iter().map(|word| expand(word, value)).collect() };
         let (command, args) = (words(&container.command), words(&container.args));
-        let user = user(&self.pod, container)?;
+        let (user, group) = user(&self.pod, container)?.unzip();
         let (pod, owned, known) = (self.pod.clone(), container.clone(), env.clone());
         let volumes = self.host.layout.volumes(&self.pod.metadata.uid);
         let path = log_path.clone();
@@ -178,6 +178,7 @@ impl Driver {
             cpu_milli_request: cpu(requests).or_else(|| cpu(limits)),
             memory_limit_bytes: limits.get("memory").and_then(quantity::units),
             user,
+            group,
             privileged: security.privileged,
             read_only_root: security.read_only_root_filesystem,
             add_capabilities: security.capabilities.add.clone(),

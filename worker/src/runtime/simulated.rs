@@ -76,6 +76,7 @@ struct World {
 struct Pod {
     sandbox: PodSandbox,
     alive: bool,
+    estranged: Option<String>,
     containers: BTreeMap<(String, u32), Played>,
 }
 
@@ -171,6 +172,13 @@ impl SimulatedRuntime {
         }
     }
 
+    /// From now on the pod's shim cannot be spoken to, as if the next agent were of another build.
+    pub fn estrange(&self, pod_uid: &str, cause: &str) {
+        if let Some(pod) = self.lock().pods.get_mut(pod_uid) {
+            pod.estranged = Some(cause.to_owned());
+        }
+    }
+
     /// The pod's shim dies, and its containers with it.
     pub fn lose_pod(&self, pod_uid: &str) {
         let now_ms = self.now_ms();
@@ -238,6 +246,14 @@ fn exit_of(state: &ContainerState, code: i32, signal: Option<i32>, finished_at_m
 }
 
 impl Pod {
+    fn spoken_to(&self) -> Result<(), RuntimeError> {
+        let error = |cause: &String| {
+            let (pod_uid, cause) = (self.sandbox.uid.clone(), cause.clone());
+            Err(RuntimeError::Estranged { pod_uid, cause })
+        };
+        self.estranged.as_ref().map_or(Ok(()), error)
+    }
+
     fn running(&self) -> impl Iterator<Item = &Played> {
         let runs = |played: &&Played| played.state.phase == ContainerPhase::Running;
         self.containers.values().filter(runs).filter(|_| self.alive)
@@ -298,10 +314,14 @@ impl Runtime for SimulatedRuntime {
     async fn start_pod(&self, pod: PodSandbox) -> Result<(), RuntimeError> {
         let mut world = self.lock();
         match world.pods.get_mut(&pod.uid) {
-            Some(known) if known.alive => known.sandbox.blob = pod.blob,
+            Some(known) if known.alive => {
+                known.spoken_to()?;
+                known.sandbox.blob = pod.blob;
+            }
             _ => {
                 let uid = pod.uid.clone();
-                world.pods.insert(uid, Pod { sandbox: pod, alive: true, containers: BTreeMap::new() });
+                let containers = BTreeMap::new();
+                world.pods.insert(uid, Pod { sandbox: pod, alive: true, estranged: None, containers });
             }
         }
         Ok(())
@@ -327,6 +347,7 @@ impl Runtime for SimulatedRuntime {
             let pid = world.next_pid;
             let pod = world.pods.get_mut(pod_uid).filter(|pod| pod.alive);
             let Some(pod) = pod else { return Err(RuntimeError::PodUnknown(pod_uid.to_owned())) };
+            pod.spoken_to()?;
             if let Some(played) = pod.containers.values().find(|played| {
                 played.state.name == spec.name && played.state.phase == ContainerPhase::Running
             }) {
@@ -395,6 +416,7 @@ impl Runtime for SimulatedRuntime {
         _timeout: Duration,
     ) -> Result<ExecOutput, RuntimeError> {
         let mut world = self.lock();
+        world.pods.get(pod_uid).map_or(Ok(()), Pod::spoken_to)?;
         let Some(played) = world.running(pod_uid, container) else {
             let (pod_uid, container) = (pod_uid.to_owned(), container.to_owned());
             return Err(RuntimeError::ContainerUnknown { pod_uid, container });
@@ -415,6 +437,7 @@ impl Runtime for SimulatedRuntime {
             let Some(pod) = world.pods.get(pod_uid).filter(|pod| pod.alive) else {
                 return Err(RuntimeError::PodUnknown(pod_uid.to_owned()));
             };
+            pod.spoken_to()?;
             let mut running = pod
                 .containers
                 .values()
@@ -453,6 +476,7 @@ impl Runtime for SimulatedRuntime {
         let adopted = world.pods.values().map(|pod| AdoptedPod {
             sandbox: pod.sandbox.clone(),
             alive: pod.alive,
+            estranged: pod.estranged.clone(),
             containers: pod.containers.values().map(|played| played.state.clone()).collect(),
         });
         Ok(adopted.collect())

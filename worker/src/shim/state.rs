@@ -87,10 +87,16 @@ impl PodState {
 
     /// The last state that a shim left, with the blob.
     pub(crate) fn read(dir: &Path) -> Result<Self, String> {
-        let mut state: Self = read_json(&dir.join(STATE))?;
+        let state = Self::read_any(dir)?;
         if state.format != FORMAT {
             return Err(format!("{} has format {}, not {FORMAT}", dir.join(STATE).display(), state.format));
         }
+        Ok(state)
+    }
+
+    /// The same of whatever format, as far as it has these fields: what can be known of a shim that is not understood.
+    pub(crate) fn read_any(dir: &Path) -> Result<Self, String> {
+        let mut state: Self = read_json(&dir.join(STATE))?;
         state.sandbox.blob = std::fs::read(dir.join(BLOB)).unwrap_or_default();
         Ok(state)
     }

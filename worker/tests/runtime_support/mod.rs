@@ -186,10 +186,17 @@ impl Drop for Worker {
 }
 
 impl Worker {
-    /// An agent's runtime; several after another stand for restarts of the agent.
+    /// An agent's runtime; several after another stand for restarts of the agent. Its shims are of this build, or of
+    /// another one whose program `KONTIKI_TEST_SHIM` names.
     pub fn runtime(&self) -> Agent {
+        let shim = std::env::var("KONTIKI_TEST_SHIM").ok();
+        self.runtime_with(vec![shim.unwrap_or_else(|| env!("CARGO_BIN_EXE_kontiki-shim").to_owned())])
+    }
+
+    /// The same, whose shims are started by this command.
+    pub fn runtime_with(&self, shim_command: Vec<String>) -> Agent {
         let config = ShimConfig {
-            shim_command: vec![env!("CARGO_BIN_EXE_kontiki-shim").to_owned()],
+            shim_command,
             cgroup_parent: self.cgroup_parent.clone(),
             ..ShimConfig::new(self.dir.path())
         };

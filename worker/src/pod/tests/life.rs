@@ -365,6 +365,55 @@ async fn a_lost_lease_ends_only_what_must_never_run_twice() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_whose_shim_cannot_be_spoken_to_is_left_alone_and_can_still_be_deleted() {
+    let mut worker = Worker::new().await;
+    let probe = json!({ "exec": { "command": ["true"] }, "periodSeconds": 1, "failureThreshold": 1 });
+    let mut pod = pod(json!({ "command": ["ignore-term"], "readinessProbe": probe, "livenessProbe": probe }));
+    pod["spec"]["activeDeadlineSeconds"] = json!(3000);
+    worker.put(1, pod.clone(), &[]).await;
+    let before = worker.until("ready", ready).await;
+    worker.runtime.estrange("uid-1", "it speaks version 9");
+    worker.restart().await;
+    assert_eq!(worker.until("the same", |_, _| true).await, before, "it is ready as before");
+    let told = worker.events.iter().find(|event| event.reason == "PodNotManaged").unwrap();
+    assert!(told.message.contains("it speaks version 9. Delete the pod"), "{}", told.message);
+
+    // No probe condemns it, no deadline; a new assignment changes nothing, nor does a second restart.
+    worker.runtime.set_healthy("uid-1", "web", false);
+    pod["metadata"]["labels"] = json!({ "color": "blue" });
+    worker.put(2, pod.clone(), &[]).await;
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    worker.restart().await;
+    assert_eq!(worker.until("the same", |_, _| true).await, before);
+    assert_eq!(worker.runtime.running(), 1);
+
+    let before_ms = worker.config.clock.now_ms();
+    pod["metadata"]["deletionTimestamp"] = json!("2023-11-14T22:13:50Z");
+    pod["metadata"]["deletionGracePeriodSeconds"] = json!(30);
+    worker.put(3, pod, &[]).await;
+    let status = worker.until("gone", |_, gone| gone).await;
+    assert_eq!(state(&status)["terminated"]["exitCode"], 137, "it did not heed TERM, so it was killed");
+    assert_eq!(worker.config.clock.now_ms() - before_ms, 30_000);
+    assert_eq!(worker.runtime.adopt().await.unwrap(), [], "nothing of it is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_was_left_alone_and_dies_is_started_anew() {
+    let mut worker = Worker::new().await;
+    worker.put(1, pod(json!({})), &[]).await;
+    worker.until("ready", ready).await;
+    worker.runtime.estrange("uid-1", "it speaks version 9");
+    worker.restart().await;
+    worker.until("ready", ready).await;
+    worker.runtime.lose_pod("uid-1");
+    worker
+        .until("restarted", |status, gone| {
+            status["containerStatuses"][0]["restartCount"] == 1 && ready(status, gone)
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_shim_brings_a_new_sandbox() {
     let mut worker = Worker::new().await;
     worker.put(1, pod(json!({})), &[]).await;
