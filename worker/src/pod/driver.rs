@@ -18,8 +18,8 @@ use super::inbox::Inbox;
 use super::kept::Kept;
 use super::observed::{Ending, MountFailure, Observed, State, Stopping};
 use super::probes::Probes;
-use super::status;
 use super::step::{Step, next};
+use super::{status, stop_signal};
 use crate::agent::aside::aside;
 use crate::agent::layout::Layout;
 use crate::runtime::{PodSandbox, RuntimeClass, RuntimeError};
@@ -166,7 +166,7 @@ impl Driver {
             Step::PreStop(container) => self.pre_stop(&container, now_ms),
             Step::Ask(container) => {
                 self.stopping(&container, |stopping| stopping.asked = true);
-                self.signal(&container, TERM).await;
+                self.signal(&container, self.stop_signal(&container)).await;
             }
             Step::Kill(container) => {
                 self.stopping(&container, |stopping| stopping.killed_ms = Some(now_ms));
@@ -255,6 +255,12 @@ impl Driver {
         }
     }
 
+    fn stop_signal(&self, container: &str) -> i32 {
+        let run = self.seen().record(container).run();
+        let defaults = run.map(|run| self.host.runtime.image_defaults(&run.image)).unwrap_or_default();
+        stop_signal::number(&defaults.stop_signal)
+    }
+
     async fn signal(&self, container: &str, signal: i32) {
         let uid = &self.pod.metadata.uid;
         if let Err(error) = self.host.runtime.signal(uid, container, signal).await {
@@ -329,7 +335,6 @@ impl Driver {
     }
 }
 
-const TERM: i32 = 15;
 const KILL: i32 = 9;
 
 /// The folder of a pod's logs.

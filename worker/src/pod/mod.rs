@@ -28,5 +28,6 @@ mod hook;
 mod launch;
 mod news;
 mod probes;
+mod stop_signal;
 #[cfg(test)]
 mod tests;

@@ -23,7 +23,7 @@ pub enum Step {
     Stop(String, i64),
     /// Run a container's preStop hook.
     PreStop(String),
-    /// Ask a container to end (TERM).
+    /// Ask a container to end, by the signal that its image names, or TERM.
     Ask(String),
     /// Kill a container.
     Kill(String),

@@ -25,8 +25,8 @@ pub use error::RuntimeError;
 pub use shim_client::{ShimConfig, ShimRuntime};
 pub use simulated::{SimulatedRuntime, Simulation, Witness};
 pub use spec::{
-    AdoptedPod, ContainerPhase, ContainerSpec, ContainerState, ExecOutput, Exit, ImageRef, Mount, PodSandbox,
-    RuntimeClass, RuntimeEvent, Started,
+    AdoptedPod, ContainerPhase, ContainerSpec, ContainerState, ExecOutput, Exit, ImageDefaults, ImageRef,
+    Mount, PodSandbox, RuntimeClass, RuntimeEvent, Started,
 };
 
 /// A byte stream into a pod's network.
@@ -42,6 +42,9 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// The image that a name stands for on this worker now, or nothing: it was never loaded.
     fn resolve_image(&self, name: &str) -> Option<ImageRef>;
+
+    /// What an image that this worker holds says about its process; nothing of one that it does not hold any more.
+    fn image_defaults(&self, image: &ImageRef) -> ImageDefaults;
 
     /// Starts the pod's shim: its sandbox (network, ipc and uts namespaces) is ready when this returns. Called again
     /// for a running pod it only stores the new [`PodSandbox::blob`]. A pod whose shim lives but cannot be spoken to is

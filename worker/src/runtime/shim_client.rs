@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use super::estranged::{Estranged, LiveShim};
 use super::shim_link::{Link, Teller};
 use super::{
-    AdoptedPod, ContainerSpec, ExecOutput, ImageRef, PodSandbox, PodStream, Runtime, RuntimeClass,
-    RuntimeError, RuntimeEvent, Started, command_line, pod_network, shim_process,
+    AdoptedPod, ContainerSpec, ExecOutput, ImageDefaults, ImageRef, PodSandbox, PodStream, Runtime,
+    RuntimeClass, RuntimeError, RuntimeEvent, Started, command_line, pod_network, shim_process,
 };
 use crate::image::{Image, Store};
 use crate::shim::protocol::{Answer, BLOB_MAX, Call};
@@ -213,6 +213,11 @@ impl Runtime for ShimRuntime {
         })
     }
 
+    fn image_defaults(&self, image: &ImageRef) -> ImageDefaults {
+        let config = self.image(image).map(|image| image.config).unwrap_or_default();
+        ImageDefaults { user: config.user, stop_signal: config.stop_signal }
+    }
+
     async fn start_pod(&self, mut pod: PodSandbox) -> Result<(), RuntimeError> {
         if !self.config.containers {
             pod.class = RuntimeClass::Host;
@@ -268,7 +273,7 @@ impl Runtime for ShimRuntime {
         let link = self.link(pod_uid)?;
         let image = self.image(&spec.image)?;
         let rootfs = self.store.rootfs(&image);
-        let user = spec.user.map(|uid| format!("{uid}:{}", spec.group.unwrap_or(0))).unwrap_or_default();
+        let user = command_line::user(&spec, &image);
         let identity = self.store.identity(&image, &user).map_err(|cause| RuntimeError::ImageBroken {
             image: spec.image.name.clone(),
             cause: cause.to_string(),

@@ -19,8 +19,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{
-    AdoptedPod, ContainerPhase, ContainerSpec, ContainerState, ExecOutput, Exit, ImageRef, PodSandbox,
-    PodStream, Runtime, RuntimeError, RuntimeEvent, Started,
+    AdoptedPod, ContainerPhase, ContainerSpec, ContainerState, ExecOutput, Exit, ImageDefaults, ImageRef,
+    PodSandbox, PodStream, Runtime, RuntimeError, RuntimeEvent, Started,
 };
 
 /// Events that may wait for the agent; beyond it a container's end waits for room.
@@ -33,6 +33,8 @@ pub struct Simulation {
     pub images: Vec<String>,
     /// It holds whatever image is asked for.
     pub any_image: bool,
+    /// What all of them say about their process.
+    pub image_defaults: ImageDefaults,
     /// How long the start of a container takes.
     pub start_delay: Duration,
     /// Of a thousand starts so many fail; which ones, is settled by the pod and the attempt.
@@ -46,6 +48,7 @@ impl Default for Simulation {
         Self {
             images: Vec::new(),
             any_image: false,
+            image_defaults: ImageDefaults::default(),
             start_delay: Duration::ZERO,
             start_failures: 0,
             epoch_ms: 0,
@@ -309,6 +312,10 @@ impl Runtime for SimulatedRuntime {
         }
         let name = crate::image::normalise(name);
         self.lock().images.iter().find(|image| image.name == name || image.digest == name).cloned()
+    }
+
+    fn image_defaults(&self, _image: &ImageRef) -> ImageDefaults {
+        self.simulation.image_defaults.clone()
     }
 
     async fn start_pod(&self, pod: PodSandbox) -> Result<(), RuntimeError> {

@@ -48,6 +48,15 @@ pub struct ImageRef {
     pub size_bytes: u64,
 }
 
+/// What an image says about its process, as far as an agent decides by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageDefaults {
+    /// `user`, `uid`, `user:group` or `uid:gid`; empty stands for root.
+    pub user: String,
+    /// The signal that asks it to stop, such as `SIGQUIT`; empty stands for TERM.
+    pub stop_signal: String,
+}
+
 /// A directory or file of the worker that a container sees.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {

@@ -12,7 +12,7 @@ use crate::agent::clock::Clock;
 use crate::agent::crew::{Command, Crew};
 use crate::agent::outbox::Outbox;
 use crate::agent::{AgentConfig, Capacity};
-use crate::runtime::{Runtime, SimulatedRuntime, Simulation};
+use crate::runtime::{ImageDefaults, Runtime, SimulatedRuntime, Simulation};
 
 const EPOCH_MS: i64 = 1_700_000_000_000;
 
@@ -29,6 +29,10 @@ struct Worker {
 
 impl Worker {
     async fn new() -> Worker {
+        Worker::with_images(ImageDefaults::default()).await
+    }
+
+    async fn with_images(image_defaults: ImageDefaults) -> Worker {
         let dir = tempfile::tempdir().unwrap();
         let config = AgentConfig {
             node: "n1".into(),
@@ -42,8 +46,12 @@ impl Worker {
             version: "test".into(),
             clock: Clock::Simulated { epoch_ms: EPOCH_MS, birth: tokio::time::Instant::now() },
         };
-        let simulation =
-            Simulation { images: vec!["web:1".into()], epoch_ms: EPOCH_MS, ..Simulation::default() };
+        let simulation = Simulation {
+            images: vec!["web:1".into()],
+            image_defaults,
+            epoch_ms: EPOCH_MS,
+            ..Simulation::default()
+        };
         let runtime = SimulatedRuntime::new(simulation);
         let crew = Crew::gather(&config, Arc::new(runtime.clone())).await.unwrap();
         let (handle, outbox, shutdown) =
@@ -268,6 +276,28 @@ async fn a_deleted_pod_ends_gracefully_and_is_gone_only_then() {
     assert_eq!(worker.config.clock.now_ms() - before_ms, 30_000);
     assert!(worker.reasons().contains(&"Killing"));
     assert_eq!(worker.runtime.adopt().await.unwrap(), [], "nothing of it is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_is_asked_to_end_by_the_signal_that_its_image_names() {
+    let defaults = ImageDefaults { stop_signal: "SIGQUIT".into(), ..ImageDefaults::default() };
+    let mut worker = Worker::with_images(defaults).await;
+    let mut pod = pod(json!({}));
+    worker.put(1, pod.clone(), &[]).await;
+    worker.until("ready", ready).await;
+    pod["metadata"]["deletionTimestamp"] = json!("2023-11-14T22:13:50Z");
+    worker.put(2, pod, &[]).await;
+    let status = worker.until("gone", |_, gone| gone).await;
+    assert_eq!(state(&status)["terminated"]["exitCode"], 128 + 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_runs_as_root_is_refused_where_root_is_not_wanted() {
+    let mut worker = Worker::new().await;
+    worker.put(1, pod(json!({ "securityContext": { "runAsNonRoot": true } })), &[]).await;
+    let status = worker.until_waiting("CreateContainerConfigError").await;
+    let message = state(&status)["waiting"]["message"].as_str().unwrap();
+    assert!(message.starts_with("container has runAsNonRoot and image will run as root"), "{message}");
 }
 
 #[tokio::test(start_paused = true)]
