@@ -229,7 +229,7 @@ document! {
         exec: Option<Exec>,
         http_get: Option<HttpGet>,
         tcp_socket: Option<TcpSocket>,
-        grpc: Option<Value>,
+        grpc: Option<Grpc>,
         initial_delay_seconds: Option<u32>,
         timeout_seconds: Option<u32>,
         period_seconds: Option<u32>,
@@ -253,6 +253,10 @@ document! {
 document! {
     /// TCPSocketAction.
     TcpSocket { port: PortRef, }
+}
+document! {
+    /// GRPCAction.
+    Grpc { port: u16, service: String, }
 }
 document! {
     /// SecurityContext, of a pod or of a container.

@@ -6,6 +6,7 @@
 //! command that is not found), anything else runs until it is signalled. A TERM ends it with 143, a KILL with 137,
 //! except that a command line containing `ignore-term` survives a TERM.
 
+mod port;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +15,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -456,19 +456,8 @@ impl Runtime for SimulatedRuntime {
             let cause = "connection refused".to_owned();
             return Err(RuntimeError::Connect { pod_uid: pod_uid.to_owned(), port, cause });
         }
-        let (near, mut far) = tokio::io::duplex(4096);
-        // Every simulated port is an HTTP server that says yes once, which is all that probes ask. It answers a question
-        // and not a mere connection: clients refuse an answer that comes first.
-        tokio::spawn(async move {
-            let mut question = [0_u8; 1024];
-            if far.read(&mut question).await.is_ok_and(|count| count > 0) {
-                far.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
-                    .await
-                    .ok();
-                far.shutdown().await.ok();
-            }
-            tokio::io::copy(&mut far, &mut tokio::io::sink()).await.ok();
-        });
+        let (near, far) = tokio::io::duplex(4096);
+        tokio::spawn(port::serve(far));
         Ok(Box::new(near))
     }
 

@@ -363,6 +363,25 @@ async fn readiness_gates_ready_and_liveness_restarts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_grpc_probe_makes_a_container_ready_and_says_why_not() {
+    let mut worker = Worker::new().await;
+    let probe =
+        json!({ "grpc": { "port": 9000, "service": "web" }, "periodSeconds": 1, "failureThreshold": 1 });
+    worker.put(1, pod(json!({ "readinessProbe": probe })), &[]).await;
+    worker.until("ready", ready).await;
+    worker.runtime.set_healthy("uid-1", "web", false);
+    worker.until("not ready", |status, gone| !ready(status, gone)).await;
+    let unhealthy = worker.events.iter().find(|event| event.reason == "Unhealthy").unwrap();
+    assert!(
+        unhealthy
+            .message
+            .starts_with("Readiness probe failed: error: failed to connect service at \"127.0.0.1:9000\""),
+        "{}",
+        unhealthy.message
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_like_pod_succeeds_and_does_not_run_again_after_a_restart() {
     let mut worker = Worker::new().await;
     let mut pod = pod(json!({ "command": ["exit", "0"] }));
