@@ -3,9 +3,12 @@
 
 mod runtime_support;
 
+use std::path::Path;
 use std::time::Duration;
 
-use kontiki_worker::runtime::{ContainerSpec, Mount, Runtime, RuntimeClass, RuntimeError, RuntimeEvent};
+use kontiki_worker::runtime::{
+    ContainerSpec, Mount, Runtime, RuntimeClass, RuntimeError, RuntimeEvent, ShimConfig,
+};
 use runtime_support::{PATIENCE, Worker, cannot_run_containers, sandbox};
 use tokio::io::AsyncReadExt;
 
@@ -234,6 +237,50 @@ async fn a_container_beyond_its_memory_is_killed_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_has_no_more_processes_than_it_may() {
+    if cannot_run_containers() || !Path::new("/sys/fs/cgroup/pids").exists() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime_of(ShimConfig { pod_pids_limit: Some(8), ..worker.config() });
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    let script = "for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done; echo all";
+    let exit = agent.run("pod", agent.spec("bomb", script)).await;
+    assert_eq!((exit.code, agent.log("bomb", "stdout").as_str()), (2, ""));
+    assert!(agent.log("bomb", "stderr").contains("can't fork"), "{}", agent.log("bomb", "stderr"));
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_says_how_soon_it_is_killed_for_want_of_memory() {
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    let of = |pid| std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+    let own = of(shim_pid(&worker, "pod"));
+    // It takes CAP_SYS_RESOURCE to protect a process.
+    let may_protect = own == "-998\n";
+    for (name, score) in [("first", Some(1000)), ("last", Some(-997)), ("other", None)] {
+        let mut spec = agent.spec(name, "cat /proc/self/oom_score_adj");
+        spec.oom_score_adj = score;
+        agent.run("pod", spec).await;
+        let expected = score.filter(|score| *score >= 0 || may_protect).unwrap_or(0);
+        assert_eq!(agent.log(name, "stdout"), format!("{expected}\n"));
+    }
+    let mut spec = agent.spec("long", "sleep 1000");
+    spec.oom_score_adj = Some(500);
+    agent.runtime.start_container("pod", spec).await.unwrap();
+    let command = ["cat", "/proc/self/oom_score_adj"].map(str::to_owned).to_vec();
+    let output = agent.runtime.exec("pod", "long", command, PATIENCE).await.unwrap();
+    assert_eq!(output.stdout, b"500\n", "a command has its container's");
+    assert_eq!(of(shim_pid(&worker, "pod")), own, "the shim is as before");
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_pod_leaves_nothing_but_its_log() {
     if cannot_run_containers() {
         return;
@@ -341,12 +388,12 @@ async fn wait_for_log(agent: &runtime_support::Agent, container: &str, text: &st
 }
 
 fn kill_shim(worker: &Worker, pod_uid: &str) {
+    let pid = rustix::process::Pid::from_raw(shim_pid(worker, pod_uid)).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+fn shim_pid(worker: &Worker, pod_uid: &str) -> i32 {
     let state = std::fs::read(worker.dir.path().join("pods").join(pod_uid).join("state.json")).unwrap();
     let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
-    let pid = i32::try_from(state["shim_pid"].as_i64().unwrap()).unwrap();
-    rustix::process::kill_process(
-        rustix::process::Pid::from_raw(pid).unwrap(),
-        rustix::process::Signal::KILL,
-    )
-    .unwrap();
+    i32::try_from(state["shim_pid"].as_i64().unwrap()).unwrap()
 }

@@ -120,6 +120,7 @@ document! {
         hostname: Option<String>,
         host_network: bool,
         runtime_class_name: Option<String>,
+        priority_class_name: String,
         volumes: Vec<Volume>,
         security_context: SecurityContext,
         readiness_gates: Vec<ReadinessGate>,

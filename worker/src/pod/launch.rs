@@ -7,7 +7,7 @@ use super::document::{Container, Pod};
 use super::driver::{Driver, logs};
 use super::env::{Sources, expand};
 use super::observed::{Run, State};
-use super::quantity;
+use super::{oom, quantity};
 use tracing::Instrument;
 
 use crate::agent::aside::aside;
@@ -177,6 +177,7 @@ impl Driver {
             cpu_milli_limit: cpu(limits),
             cpu_milli_request: cpu(requests).or_else(|| cpu(limits)),
             memory_limit_bytes: limits.get("memory").and_then(quantity::units),
+            oom_score_adj: Some(oom::score_adj(&self.pod, container, self.host.machine.memory_bytes)),
             user,
             group,
             privileged: security.privileged,

@@ -25,6 +25,9 @@ const EVENTS_MAX: usize = 1024;
 /// What an exec may take beyond its own time, for starting and killing it.
 const EXEC_GRACE: Duration = Duration::from_secs(10);
 
+/// What a pod may have unless the worker is told otherwise: far more than most need, far less than would stop a machine.
+const POD_PIDS_LIMIT: u64 = 4096;
+
 /// How shims are started and where pods live.
 #[derive(Clone, Debug)]
 pub struct ShimConfig {
@@ -36,6 +39,8 @@ pub struct ShimConfig {
     pub cgroup_parent: String,
     /// A log of this size is replaced by a new one; one older is kept.
     pub log_bytes_max: u64,
+    /// The processes that a pod may have at a time, threads among them, where the machine can bound them.
+    pub pod_pids_limit: Option<u64>,
     /// Whether this process may make containers. If not, every pod runs as plain processes, as with `runtimeClassName: host`.
     pub containers: bool,
 }
@@ -48,6 +53,7 @@ impl ShimConfig {
             data_dir: data_dir.into(),
             cgroup_parent: "/kontiki".to_owned(),
             log_bytes_max: 10 << 20,
+            pod_pids_limit: Some(POD_PIDS_LIMIT),
             containers: rustix::process::geteuid().is_root(),
         }
     }
@@ -250,7 +256,9 @@ impl Runtime for ShimRuntime {
             self.keep(Arc::clone(&link));
             return link.call(Call::StoreBlob(pod.blob)).await.map(drop);
         }
-        let setup = Setup::new(pod, self.config.cgroup_parent.clone(), self.config.log_bytes_max);
+        let config = &self.config;
+        let (parent, log_bytes_max) = (config.cgroup_parent.clone(), config.log_bytes_max);
+        let setup = Setup::new(pod, parent, log_bytes_max, config.pod_pids_limit);
         let prepared = dir.clone();
         let prepare = move || -> Result<(), String> {
             let mut builder = std::fs::DirBuilder::new();

@@ -96,6 +96,8 @@ pub struct ContainerSpec {
     pub memory_limit_bytes: Option<u64>,
     /// The processes that it may have at a time.
     pub pids_limit: Option<u64>,
+    /// How soon the kernel kills it when the machine has no memory left, from -1000 (never) to 1000; 0 if not set.
+    pub oom_score_adj: Option<i32>,
     /// Replaces the image's user.
     pub user: Option<u32>,
     /// Replaces that user's first group.

@@ -100,6 +100,12 @@ impl Cgroups {
         Ok(())
     }
 
+    /// Bounds the processes in a cgroup and all below it.
+    pub(crate) fn limit_pids(&self, path: &Path, pids: u64) -> Result<(), String> {
+        let dir = self.directory("pids", path).ok_or("this machine has no pids cgroup")?;
+        write(&dir.join("pids.max"), &pids.to_string())
+    }
+
     /// Makes a container's cgroup and sets its limits. Answers warnings.
     pub(crate) fn limit(&self, path: &Path, spec: &ContainerSpec) -> Result<Vec<String>, String> {
         self.make_leaf(path)?;

@@ -50,7 +50,13 @@ pub(super) fn enter(dir: &Path, setup: &Setup) -> Result<Sandbox, String> {
 
     let mut sandbox = Sandbox::default();
     match Cgroups::detect().and_then(|cgroups| cgroups.make(&setup.pod_cgroup()).map(|()| cgroups)) {
-        Ok(cgroups) => sandbox.cgroups = cgroups,
+        Ok(cgroups) => {
+            let limited = setup.pids_limit.map(|pids| cgroups.limit_pids(&setup.pod_cgroup(), pids));
+            if let Some(Err(cause)) = limited {
+                sandbox.warnings.push(format!("the number of the pod's processes is not limited: {cause}"));
+            }
+            sandbox.cgroups = cgroups;
+        }
         Err(cause) => {
             sandbox.warnings.push(format!("no cgroups ({cause}): containers run without limits"));
             hide_cgroups()?;

@@ -31,11 +31,19 @@ pub(crate) struct Setup {
     /// Under this path in every cgroup hierarchy the pod's cgroups are made.
     pub(crate) cgroup_parent: String,
     pub(crate) log_bytes_max: u64,
+    /// The processes that the pod may have at a time.
+    #[serde(default)]
+    pub(crate) pids_limit: Option<u64>,
 }
 
 impl Setup {
-    pub(crate) fn new(sandbox: PodSandbox, cgroup_parent: String, log_bytes_max: u64) -> Self {
-        Self { format: FORMAT, sandbox, cgroup_parent, log_bytes_max }
+    pub(crate) fn new(
+        sandbox: PodSandbox,
+        cgroup_parent: String,
+        log_bytes_max: u64,
+        pids_limit: Option<u64>,
+    ) -> Self {
+        Self { format: FORMAT, sandbox, cgroup_parent, log_bytes_max, pids_limit }
     }
 
     /// Reads setup and blob.

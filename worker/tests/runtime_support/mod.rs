@@ -195,11 +195,20 @@ impl Worker {
 
     /// The same, whose shims are started by this command.
     pub fn runtime_with(&self, shim_command: Vec<String>) -> Agent {
-        let config = ShimConfig {
-            shim_command,
+        self.runtime_of(ShimConfig { shim_command, ..self.config() })
+    }
+
+    /// What a worker's runtime is made of.
+    pub fn config(&self) -> ShimConfig {
+        ShimConfig {
+            shim_command: vec![env!("CARGO_BIN_EXE_kontiki-shim").to_owned()],
             cgroup_parent: self.cgroup_parent.clone(),
             ..ShimConfig::new(self.dir.path())
-        };
+        }
+    }
+
+    /// A runtime of this configuration.
+    pub fn runtime_of(&self, config: ShimConfig) -> Agent {
         let runtime = ShimRuntime::new(config, Arc::clone(&self.store)).unwrap();
         let events = runtime.events();
         Agent { runtime, events, logs: self.dir.path().join("logs") }

@@ -57,6 +57,7 @@ pub(super) fn launch() -> Launch {
         log_path: "/log/3.log".into(),
         termination_message_path: text("/dev/termination-log"),
         termination_message_from_log: true,
+        ..ContainerSpec::default()
     };
     Launch {
         spec,

@@ -105,6 +105,7 @@ impl From<Spec> for ContainerSpec {
             log_path: spec.log_path,
             termination_message_path: spec.termination_message_path,
             termination_message_from_log: spec.termination_message_from_log,
+            ..Self::default()
         }
     }
 }
