@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use kontiki_worker::runtime::{
-    ContainerSpec, Mount, Runtime, RuntimeClass, RuntimeError, RuntimeEvent, ShimConfig,
+    ContainerSpec, Mount, PodSandbox, Processes, Runtime, RuntimeClass, RuntimeError, RuntimeEvent,
+    ShimConfig,
 };
 use runtime_support::{PATIENCE, Worker, cannot_run_containers, sandbox};
 use tokio::io::AsyncReadExt;
@@ -281,6 +282,80 @@ async fn a_container_says_how_soon_it_is_killed_for_want_of_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn containers_may_share_their_processes_with_their_pod() {
+    if cannot_run_containers() || !runtime_support::has_cgroups() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    let shared = PodSandbox { processes: Processes::Pod, ..sandbox("pod", RuntimeClass::Container) };
+    agent.runtime.start_pod(shared).await.unwrap();
+    let mut server = agent.spec("server", "");
+    server.command = ["sleep", "1000"].map(str::to_owned).to_vec();
+    let server = agent.runtime.start_container("pod", server).await.unwrap();
+    // What a container leaves behind ends with it here, too.
+    assert_eq!(agent.run("pod", agent.spec("leaver", "sleep 1234 & exit 3")).await.code, 3);
+    assert_eq!(agent.run("pod", agent.spec("peer", "echo $$; ps")).await.code, 0);
+    let seen = agent.log("peer", "stdout");
+    assert!(seen.contains("sleep 1000") && !seen.contains("sleep 1234"), "{seen}");
+    assert!(!seen.starts_with("1\n"), "the first process is none of its own: {seen}");
+    let command = ["ps"].map(str::to_owned).to_vec();
+    let output = agent.runtime.exec("pod", "server", command, PATIENCE).await.unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("sleep 1000"));
+
+    // Who holds the namespace takes the pod along.
+    rustix::process::kill_process(holder(&worker, "pod"), rustix::process::Signal::KILL).unwrap();
+    assert_eq!(agent.exit_of("server").await.code, 137);
+    assert_eq!(agent.event().await, RuntimeEvent::PodLost { pod_uid: "pod".to_owned() });
+    assert!(!Path::new(&format!("/proc/{}", server.pid)).exists());
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_holder_of_a_pods_processes_ends_with_the_shim() {
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    let shared = PodSandbox { processes: Processes::Pod, ..sandbox("pod", RuntimeClass::Container) };
+    agent.runtime.start_pod(shared).await.unwrap();
+    let flags = rustix::process::PidfdFlags::empty();
+    let handle = rustix::process::pidfd_open(holder(&worker, "pod"), flags).unwrap();
+    kill_shim(&worker, "pod");
+    wait_for_end(&handle);
+    assert_eq!(agent.event().await, RuntimeEvent::PodLost { pod_uid: "pod".to_owned() });
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn containers_may_see_the_machines_processes_and_ipc() {
+    if cannot_run_containers() || !runtime_support::has_cgroups() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    let (processes, host_ipc) = (Processes::Machine, true);
+    let open = PodSandbox { processes, host_ipc, ..sandbox("pod", RuntimeClass::Container) };
+    agent.runtime.start_pod(open).await.unwrap();
+    let script = format!(
+        "ls -d /proc/{}; ls -l /proc/self/ns/ipc; ls -l /proc/self/ns/pid; sleep 1235 & echo $!; exit 4",
+        std::process::id()
+    );
+    assert_eq!(agent.run("pod", agent.spec("main", &script)).await.code, 4);
+    let seen = agent.log("main", "stdout");
+    let own = |kind: &str| std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
+    for wanted in [format!("/proc/{}", std::process::id()).into(), own("ipc"), own("pid")] {
+        assert!(seen.contains(wanted.to_str().unwrap()), "{wanted:?} in {seen}");
+    }
+    let left = seen.lines().last().unwrap();
+    // What is dead and not buried yet has no command line any more.
+    let command_line = std::fs::read(format!("/proc/{left}/cmdline")).unwrap_or_default();
+    assert_eq!(String::from_utf8_lossy(&command_line), "", "what it left behind ended with it");
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_pod_leaves_nothing_but_its_log() {
     if cannot_run_containers() {
         return;
@@ -362,10 +437,7 @@ async fn a_dead_shim_takes_its_containers_with_it_and_is_reported() {
     .unwrap();
     kill_shim(&worker, "pod");
     assert_eq!(agent.event().await, RuntimeEvent::PodLost { pod_uid: "pod".to_owned() });
-    // Readable when the process has ended.
-    let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
-    let patience = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
-    assert_eq!(rustix::event::poll(&mut fds, Some(&patience)), Ok(1));
+    wait_for_end(&pidfd);
     let unknown = agent.runtime.start_container("pod", agent.spec("next", "true")).await.unwrap_err();
     assert_eq!(unknown, RuntimeError::PodUnknown("pod".to_owned()));
 
@@ -385,6 +457,23 @@ async fn wait_for_log(agent: &runtime_support::Agent, container: &str, text: &st
         }
     };
     tokio::time::timeout(PATIENCE, written).await.expect("the log is written");
+}
+
+/// The process that holds the pod's process namespace.
+fn holder(worker: &Worker, pod_uid: &str) -> rustix::process::Pid {
+    let shim = shim_pid(worker, pod_uid);
+    let children = std::fs::read_to_string(format!("/proc/{shim}/task/{shim}/children")).unwrap();
+    let holds = |pid: &&str| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap().ends_with(b"hold\0");
+    let pid = children.split_whitespace().find(holds).unwrap().parse().unwrap();
+    rustix::process::Pid::from_raw(pid).unwrap()
+}
+
+/// Waits for the end of a process.
+fn wait_for_end(handle: &rustix::fd::OwnedFd) {
+    // Readable when the process has ended.
+    let mut fds = [rustix::event::PollFd::new(handle, rustix::event::PollFlags::IN)];
+    let patience = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
+    assert_eq!(rustix::event::poll(&mut fds, Some(&patience)), Ok(1));
 }
 
 fn kill_shim(worker: &Worker, pod_uid: &str) {

@@ -119,6 +119,11 @@ document! {
         service_account_name: String,
         hostname: Option<String>,
         host_network: bool,
+        #[serde(rename = "hostPID")]
+        host_pid: bool,
+        #[serde(rename = "hostIPC")]
+        host_ipc: bool,
+        share_process_namespace: bool,
         runtime_class_name: Option<String>,
         priority_class_name: String,
         volumes: Vec<Volume>,

@@ -22,7 +22,7 @@ use super::step::{Step, next};
 use super::{status, stop_signal};
 use crate::agent::aside::aside;
 use crate::agent::layout::Layout;
-use crate::runtime::{PodSandbox, RuntimeClass, RuntimeError};
+use crate::runtime::{PodSandbox, Processes, RuntimeClass, RuntimeError};
 use crate::volume;
 
 /// After something failed that should not have, before it is tried again.
@@ -218,6 +218,12 @@ impl Driver {
             hostname: self.pod.hostname().to_owned(),
             class: if self.pod.is_host_class() { RuntimeClass::Host } else { RuntimeClass::Container },
             host_network: self.pod.spec.host_network,
+            host_ipc: self.pod.spec.host_ipc,
+            processes: match (self.pod.spec.host_pid, self.pod.spec.share_process_namespace) {
+                (true, _) => Processes::Machine,
+                (false, true) => Processes::Pod,
+                (false, false) => Processes::Container,
+            },
             blob: self.kept.to_blob(),
         };
         let started = self.host.runtime.start_pod(sandbox).await;

@@ -162,15 +162,8 @@ impl Estranged {
 
 /// Of a pod of which nothing can be read.
 fn bare_sandbox(pod_uid: &str, dir: &Path) -> PodSandbox {
-    PodSandbox {
-        uid: pod_uid.to_owned(),
-        namespace: String::new(),
-        name: String::new(),
-        hostname: String::new(),
-        class: RuntimeClass::Container,
-        host_network: false,
-        blob: std::fs::read(dir.join(BLOB)).unwrap_or_default(),
-    }
+    let blob = std::fs::read(dir.join(BLOB)).unwrap_or_default();
+    PodSandbox { uid: pod_uid.to_owned(), blob, ..PodSandbox::default() }
 }
 
 async fn watch(

@@ -26,7 +26,7 @@ pub use shim_client::{ShimConfig, ShimRuntime};
 pub use simulated::{SimulatedRuntime, Simulation, Witness};
 pub use spec::{
     AdoptedPod, ContainerPhase, ContainerSpec, ContainerState, ExecOutput, Exit, ImageDefaults, ImageRef,
-    Mount, PodSandbox, RuntimeClass, RuntimeEvent, Started,
+    Mount, PodSandbox, Processes, RuntimeClass, RuntimeEvent, Started,
 };
 
 /// A byte stream into a pod's network.

@@ -17,8 +17,20 @@ pub enum RuntimeClass {
     Host,
 }
 
+/// Whose processes a container sees, and can signal as far as its user may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Processes {
+    /// Its own.
+    #[default]
+    Container,
+    /// Those of all containers of its pod (`shareProcessNamespace`).
+    Pod,
+    /// Those of the machine (`hostPID`).
+    Machine,
+}
+
 /// What all containers of a pod share.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodSandbox {
     /// The pod's uid; names its directory and cgroup.
     pub uid: String,
@@ -32,6 +44,12 @@ pub struct PodSandbox {
     pub class: RuntimeClass,
     /// Use the machine's network rather than one of its own.
     pub host_network: bool,
+    /// Use the machine's System V IPC, message queues and shared memory rather than one's own (`hostIPC`).
+    #[serde(default)]
+    pub host_ipc: bool,
+    /// Whose processes its containers see.
+    #[serde(default)]
+    pub processes: Processes,
     /// Opaque state of the agent (what it was assigned), kept on disk by the shim and given back by `adopt`.
     #[serde(with = "octets")]
     pub blob: Vec<u8>,

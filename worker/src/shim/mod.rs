@@ -25,6 +25,7 @@ mod loopback;
 mod oci;
 mod oom_score;
 mod pod;
+mod processes;
 pub(crate) mod protocol;
 mod sandbox;
 mod signals;
@@ -50,6 +51,10 @@ pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
 /// The same, of a build with another version of the protocol: for tests of how agents meet it.
 #[doc(hidden)]
 pub fn main_of_version(args: impl IntoIterator<Item = String>, version: u16) -> ExitCode {
+    let mut args = args.into_iter().peekable();
+    if args.peek().is_some_and(|word| word == processes::HOLD) {
+        return processes::hold_until_input_ends();
+    }
     let dir = match parse(args) {
         Ok(dir) => dir,
         Err(message) => {

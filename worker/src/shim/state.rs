@@ -83,6 +83,7 @@ pub(crate) struct Record {
 pub(crate) struct PodState {
     pub(crate) format: u32,
     pub(crate) shim_pid: i32,
+    #[serde(with = "super::protocol::v1::sandbox")]
     pub(crate) sandbox: PodSandbox,
     pub(crate) containers: Vec<Record>,
 }

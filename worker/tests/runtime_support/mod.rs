@@ -285,7 +285,7 @@ pub fn sandbox(uid: &str, class: RuntimeClass) -> PodSandbox {
         name: "web".to_owned(),
         hostname: "web-1".to_owned(),
         class,
-        host_network: false,
         blob: b"assignment".to_vec(),
+        ..PodSandbox::default()
     }
 }

@@ -12,7 +12,7 @@ use crate::agent::clock::Clock;
 use crate::agent::crew::{Command, Crew};
 use crate::agent::outbox::Outbox;
 use crate::agent::{AgentConfig, Capacity};
-use crate::runtime::{ImageDefaults, Runtime, SimulatedRuntime, Simulation};
+use crate::runtime::{ImageDefaults, Processes, Runtime, SimulatedRuntime, Simulation};
 
 const EPOCH_MS: i64 = 1_700_000_000_000;
 
@@ -298,6 +298,23 @@ async fn an_image_that_runs_as_root_is_refused_where_root_is_not_wanted() {
     let status = worker.until_waiting("CreateContainerConfigError").await;
     let message = state(&status)["waiting"]["message"].as_str().unwrap();
     assert!(message.starts_with("container has runAsNonRoot and image will run as root"), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sandbox_shares_what_its_pod_asks_for() {
+    for (asked, processes, host_ipc) in [
+        (json!({}), Processes::Container, false),
+        (json!({ "shareProcessNamespace": true }), Processes::Pod, false),
+        (json!({ "hostPID": true, "hostIPC": true }), Processes::Machine, true),
+    ] {
+        let mut worker = Worker::new().await;
+        let mut pod = pod(json!({}));
+        pod["spec"].as_object_mut().unwrap().extend(asked.as_object().unwrap().clone());
+        worker.put(1, pod, &[]).await;
+        worker.until("ready", ready).await;
+        let sandbox = worker.runtime.adopt().await.unwrap().remove(0).sandbox;
+        assert_eq!((sandbox.processes, sandbox.host_ipc), (processes, host_ipc), "{asked}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

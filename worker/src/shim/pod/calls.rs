@@ -93,7 +93,7 @@ impl Pod {
         let cgroup = self.cgroup(&launch.spec.name);
         let score = launch.spec.oom_score_adj.unwrap_or(0);
         let result = oom_score::with(score, || match self.class() {
-            RuntimeClass::Container => linux::start(&launch, &self.dir, &self.sandbox.cgroups, &cgroup),
+            RuntimeClass::Container => linux::start(&launch, &self.dir, &self.sandbox, &cgroup),
             RuntimeClass::Host => host::start(&launch, &self.dir),
         });
         let (process, mut warnings) = match result {

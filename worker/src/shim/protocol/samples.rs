@@ -80,6 +80,7 @@ fn state() -> PodState {
         class: RuntimeClass::Host,
         host_network: true,
         blob: vec![0, 255, 7],
+        ..PodSandbox::default()
     };
     let container = |attempt, phase| ContainerState {
         name: text("web"),

@@ -5,24 +5,64 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::runtime::{ContainerSpec, ImageRef, Mount};
+use crate::runtime::{ContainerSpec, ImageRef, Mount, PodSandbox, RuntimeClass, octets};
 
-/// `Launch::spec` of either version.
-pub(crate) mod spec {
-    use super::*;
+/// How a type is written in either version, given what stood for it in version 1.
+macro_rules! either_version {
+    ($(#[$meta:meta])* $name:ident: $now:ty, $then:ty) => {
+        $(#[$meta])*
+        pub(crate) mod $name {
+            use super::*;
 
-    pub(crate) fn serialize<S: Serializer>(spec: &ContainerSpec, serializer: S) -> Result<S::Ok, S::Error> {
-        match serializer.is_human_readable() {
-            true => spec.serialize(serializer),
-            false => Spec::from(spec.clone()).serialize(serializer),
+            pub(crate) fn serialize<S: Serializer>(value: &$now, serializer: S) -> Result<S::Ok, S::Error> {
+                match serializer.is_human_readable() {
+                    true => value.serialize(serializer),
+                    false => <$then>::from(value.clone()).serialize(serializer),
+                }
+            }
+
+            pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<$now, D::Error> {
+                match deserializer.is_human_readable() {
+                    true => <$now>::deserialize(deserializer),
+                    false => <$then>::deserialize(deserializer).map(<$now>::from),
+                }
+            }
         }
+    };
+}
+
+either_version!(
+    /// `Launch::spec`.
+    spec: ContainerSpec, Spec
+);
+either_version!(
+    /// `PodState::sandbox`.
+    sandbox: PodSandbox, Sandbox
+);
+
+#[derive(Serialize, Deserialize)]
+struct Sandbox {
+    uid: String,
+    namespace: String,
+    name: String,
+    hostname: String,
+    class: RuntimeClass,
+    host_network: bool,
+    #[serde(with = "octets")]
+    blob: Vec<u8>,
+}
+
+impl From<PodSandbox> for Sandbox {
+    fn from(sandbox: PodSandbox) -> Self {
+        let PodSandbox { uid, namespace, name, hostname, class, host_network, blob, .. } = sandbox;
+        Self { uid, namespace, name, hostname, class, host_network, blob }
     }
+}
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ContainerSpec, D::Error> {
-        match deserializer.is_human_readable() {
-            true => ContainerSpec::deserialize(deserializer),
-            false => Spec::deserialize(deserializer).map(ContainerSpec::from),
-        }
+impl From<Sandbox> for PodSandbox {
+    fn from(sandbox: Sandbox) -> Self {
+        let Sandbox { uid, namespace, name, hostname, class, host_network, blob } = sandbox;
+        Self { uid, namespace, name, hostname, class, host_network, blob, ..Self::default() }
     }
 }
 
