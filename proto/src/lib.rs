@@ -1,5 +1,5 @@
-//! The wire. What travels between controllers (`raft`), between a worker and a controller (`worker`), and on joining
-//! and administration (`cluster`). Generated from the `.proto` files of this folder: their comments are the reference.
+//! The wire. What travels between controllers (`raft`), between a worker and a controller (`worker`), on joining
+//! and administration (`cluster`), and between a worker and the pods that it probes (`health`). Generated from the `.proto` files of this folder: their comments are the reference.
 
 pub mod trace;
 
@@ -19,4 +19,10 @@ pub mod worker {
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
 pub mod cluster {
     tonic::include_proto!("kontiki.cluster.v1");
+}
+
+/// The health checking protocol of gRPC, between a worker and its pods.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
+pub mod health {
+    tonic::include_proto!("grpc.health.v1");
 }

@@ -3,9 +3,13 @@
 
 mod runtime_support;
 
+use std::path::Path;
 use std::time::Duration;
 
-use kontiki_worker::runtime::{ContainerSpec, Mount, Runtime, RuntimeClass, RuntimeError, RuntimeEvent};
+use kontiki_worker::runtime::{
+    ContainerSpec, Mount, PodSandbox, Processes, Runtime, RuntimeClass, RuntimeError, RuntimeEvent,
+    ShimConfig,
+};
 use runtime_support::{PATIENCE, Worker, cannot_run_containers, sandbox};
 use tokio::io::AsyncReadExt;
 
@@ -49,7 +53,7 @@ async fn a_container_sees_its_own_world() {
     let mut spec = agent.spec("main", script);
     spec.env = vec![("GREETING".to_owned(), "hello".to_owned())];
     spec.working_dir = Some("/tmp".to_owned());
-    spec.user = Some((0, 0));
+    (spec.user, spec.group) = (Some(0), Some(0));
     spec.mounts = vec![Mount { source: config.clone(), target: "/config".into(), read_only: true }];
     let exit = agent.run("pod", spec).await;
     let output = agent.log("main", "stdout");
@@ -74,9 +78,9 @@ async fn a_container_sees_its_own_world() {
         "what the shim blocks and ignores is not handed on"
     );
 
-    // The image's user, by name, with its groups; and nothing that an earlier attempt wrote.
+    // A user with the groups that the image gives it; and nothing that an earlier attempt wrote.
     let mut spec = agent.spec("user", "id -u; id -g; id -G; ls /new || echo clean");
-    spec.user = Some((1000, 1000));
+    spec.user = Some(1000);
     agent.run("pod", spec).await;
     assert_eq!(agent.log("user", "stdout"), "1000\n1000\n1000 2000\nclean\n");
     agent.runtime.remove_pod("pod").await.unwrap();
@@ -149,7 +153,7 @@ async fn commands_run_beside_the_process() {
     agent.start_pod("pod", RuntimeClass::Container).await;
     let mut spec = agent.spec("main", "echo mine > /tmp/file; sleep 1000");
     spec.env = vec![("COLOR".to_owned(), "blue".to_owned())];
-    spec.user = Some((1000, 1000));
+    (spec.user, spec.group) = (Some(1000), Some(1000));
     agent.runtime.start_container("pod", spec).await.unwrap();
     let exec = async |script: &str, timeout| {
         let command = ["sh", "-c", script].map(str::to_owned).to_vec();
@@ -191,7 +195,7 @@ async fn a_pods_containers_share_a_network_that_others_do_not_have() {
     agent.start_pod("other", RuntimeClass::Container).await;
     let server = "nc -l -p 80 -e echo hello";
     let mut spec = agent.spec("server", server);
-    spec.user = Some((1000, 1000));
+    (spec.user, spec.group) = (Some(1000), Some(1000));
     agent.runtime.start_container("pod", spec).await.unwrap();
     // A connection is refused until the server listens.
     let mut stream = loop {
@@ -230,6 +234,124 @@ async fn a_container_beyond_its_memory_is_killed_and_says_so() {
         }
         Err(error) => assert!(error.to_string().contains("limit: this machine has no"), "{error}"),
     }
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_has_no_more_processes_than_it_may() {
+    if cannot_run_containers() || !Path::new("/sys/fs/cgroup/pids").exists() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime_of(ShimConfig { pod_pids_limit: Some(8), ..worker.config() });
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    let script = "for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done; echo all";
+    let exit = agent.run("pod", agent.spec("bomb", script)).await;
+    assert_eq!((exit.code, agent.log("bomb", "stdout").as_str()), (2, ""));
+    assert!(agent.log("bomb", "stderr").contains("can't fork"), "{}", agent.log("bomb", "stderr"));
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_says_how_soon_it_is_killed_for_want_of_memory() {
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    let of = |pid| std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+    let own = of(shim_pid(&worker, "pod"));
+    // It takes CAP_SYS_RESOURCE to protect a process.
+    let may_protect = own == "-998\n";
+    for (name, score) in [("first", Some(1000)), ("last", Some(-997)), ("other", None)] {
+        let mut spec = agent.spec(name, "cat /proc/self/oom_score_adj");
+        spec.oom_score_adj = score;
+        agent.run("pod", spec).await;
+        let expected = score.filter(|score| *score >= 0 || may_protect).unwrap_or(0);
+        assert_eq!(agent.log(name, "stdout"), format!("{expected}\n"));
+    }
+    let mut spec = agent.spec("long", "sleep 1000");
+    spec.oom_score_adj = Some(500);
+    agent.runtime.start_container("pod", spec).await.unwrap();
+    let command = ["cat", "/proc/self/oom_score_adj"].map(str::to_owned).to_vec();
+    let output = agent.runtime.exec("pod", "long", command, PATIENCE).await.unwrap();
+    assert_eq!(output.stdout, b"500\n", "a command has its container's");
+    assert_eq!(of(shim_pid(&worker, "pod")), own, "the shim is as before");
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn containers_may_share_their_processes_with_their_pod() {
+    if cannot_run_containers() || !runtime_support::has_cgroups() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    let shared = PodSandbox { processes: Processes::Pod, ..sandbox("pod", RuntimeClass::Container) };
+    agent.runtime.start_pod(shared).await.unwrap();
+    let mut server = agent.spec("server", "");
+    server.command = ["sleep", "1000"].map(str::to_owned).to_vec();
+    let server = agent.runtime.start_container("pod", server).await.unwrap();
+    // What a container leaves behind ends with it here, too.
+    assert_eq!(agent.run("pod", agent.spec("leaver", "sleep 1234 & exit 3")).await.code, 3);
+    assert_eq!(agent.run("pod", agent.spec("peer", "echo $$; ps")).await.code, 0);
+    let seen = agent.log("peer", "stdout");
+    assert!(seen.contains("sleep 1000") && !seen.contains("sleep 1234"), "{seen}");
+    assert!(!seen.starts_with("1\n"), "the first process is none of its own: {seen}");
+    let command = ["ps"].map(str::to_owned).to_vec();
+    let output = agent.runtime.exec("pod", "server", command, PATIENCE).await.unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("sleep 1000"));
+
+    // Who holds the namespace takes the pod along.
+    rustix::process::kill_process(holder(&worker, "pod"), rustix::process::Signal::KILL).unwrap();
+    assert_eq!(agent.exit_of("server").await.code, 137);
+    assert_eq!(agent.event().await, RuntimeEvent::PodLost { pod_uid: "pod".to_owned() });
+    assert!(!Path::new(&format!("/proc/{}", server.pid)).exists());
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_holder_of_a_pods_processes_ends_with_the_shim() {
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    let shared = PodSandbox { processes: Processes::Pod, ..sandbox("pod", RuntimeClass::Container) };
+    agent.runtime.start_pod(shared).await.unwrap();
+    let flags = rustix::process::PidfdFlags::empty();
+    let handle = rustix::process::pidfd_open(holder(&worker, "pod"), flags).unwrap();
+    kill_shim(&worker, "pod");
+    wait_for_end(&handle);
+    assert_eq!(agent.event().await, RuntimeEvent::PodLost { pod_uid: "pod".to_owned() });
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn containers_may_see_the_machines_processes_and_ipc() {
+    if cannot_run_containers() || !runtime_support::has_cgroups() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    let (processes, host_ipc) = (Processes::Machine, true);
+    let open = PodSandbox { processes, host_ipc, ..sandbox("pod", RuntimeClass::Container) };
+    agent.runtime.start_pod(open).await.unwrap();
+    let script = format!(
+        "ls -d /proc/{}; ls -l /proc/self/ns/ipc; ls -l /proc/self/ns/pid; sleep 1235 & echo $!; exit 4",
+        std::process::id()
+    );
+    assert_eq!(agent.run("pod", agent.spec("main", &script)).await.code, 4);
+    let seen = agent.log("main", "stdout");
+    let own = |kind: &str| std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
+    for wanted in [format!("/proc/{}", std::process::id()).into(), own("ipc"), own("pid")] {
+        assert!(seen.contains(wanted.to_str().unwrap()), "{wanted:?} in {seen}");
+    }
+    let left = seen.lines().last().unwrap();
+    // What is dead and not buried yet has no command line any more.
+    let command_line = std::fs::read(format!("/proc/{left}/cmdline")).unwrap_or_default();
+    assert_eq!(String::from_utf8_lossy(&command_line), "", "what it left behind ended with it");
     agent.runtime.remove_pod("pod").await.unwrap();
 }
 
@@ -315,10 +437,7 @@ async fn a_dead_shim_takes_its_containers_with_it_and_is_reported() {
     .unwrap();
     kill_shim(&worker, "pod");
     assert_eq!(agent.event().await, RuntimeEvent::PodLost { pod_uid: "pod".to_owned() });
-    // Readable when the process has ended.
-    let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
-    let patience = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
-    assert_eq!(rustix::event::poll(&mut fds, Some(&patience)), Ok(1));
+    wait_for_end(&pidfd);
     let unknown = agent.runtime.start_container("pod", agent.spec("next", "true")).await.unwrap_err();
     assert_eq!(unknown, RuntimeError::PodUnknown("pod".to_owned()));
 
@@ -340,13 +459,30 @@ async fn wait_for_log(agent: &runtime_support::Agent, container: &str, text: &st
     tokio::time::timeout(PATIENCE, written).await.expect("the log is written");
 }
 
+/// The process that holds the pod's process namespace.
+fn holder(worker: &Worker, pod_uid: &str) -> rustix::process::Pid {
+    let shim = shim_pid(worker, pod_uid);
+    let children = std::fs::read_to_string(format!("/proc/{shim}/task/{shim}/children")).unwrap();
+    let holds = |pid: &&str| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap().ends_with(b"hold\0");
+    let pid = children.split_whitespace().find(holds).unwrap().parse().unwrap();
+    rustix::process::Pid::from_raw(pid).unwrap()
+}
+
+/// Waits for the end of a process.
+fn wait_for_end(handle: &rustix::fd::OwnedFd) {
+    // Readable when the process has ended.
+    let mut fds = [rustix::event::PollFd::new(handle, rustix::event::PollFlags::IN)];
+    let patience = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
+    assert_eq!(rustix::event::poll(&mut fds, Some(&patience)), Ok(1));
+}
+
 fn kill_shim(worker: &Worker, pod_uid: &str) {
+    let pid = rustix::process::Pid::from_raw(shim_pid(worker, pod_uid)).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+fn shim_pid(worker: &Worker, pod_uid: &str) -> i32 {
     let state = std::fs::read(worker.dir.path().join("pods").join(pod_uid).join("state.json")).unwrap();
     let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
-    let pid = i32::try_from(state["shim_pid"].as_i64().unwrap()).unwrap();
-    rustix::process::kill_process(
-        rustix::process::Pid::from_raw(pid).unwrap(),
-        rustix::process::Signal::KILL,
-    )
-    .unwrap();
+    i32::try_from(state["shim_pid"].as_i64().unwrap()).unwrap()
 }

@@ -87,6 +87,9 @@ pub(crate) struct WorkerSettings {
     /// Memory that it offers, in bytes [default: the machine's].
     #[arg(long, env = "KONTIKI_MEMORY_BYTES", value_name = "N")]
     memory_bytes: Option<i64>,
+    /// Processes and threads that a pod may have at a time; 0 for no limit [default: 4096].
+    #[arg(long, env = "KONTIKI_POD_PIDS_LIMIT", value_name = "N")]
+    pod_pids_limit: Option<u64>,
     /// Export traces to this OTLP endpoint (gRPC), such as http://127.0.0.1:4317.
     #[arg(long, env = "KONTIKI_OTLP_ENDPOINT", value_name = "URL")]
     otlp_endpoint: Option<String>,
@@ -96,7 +99,7 @@ pub(crate) fn run(args: WorkerArgs) -> anyhow::Result<()> {
     let file: WorkerSettings = settings::read(args.config.as_ref())?;
     let settings = first_of!(WorkerSettings, args.settings, file, {
         name, zone, data_dir, images, listen, advertise, server, join, replace, labels, max_pods, cpu_milli, memory_bytes,
-        otlp_endpoint,
+        pod_pids_limit, otlp_endpoint,
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
@@ -133,7 +136,10 @@ async fn start(settings: WorkerSettings, name: String, session: &Handle) -> anyh
     }
     let images = settings.images.clone().unwrap_or_else(|| data_dir.join(IMAGES));
     let store = Arc::new(Store::open(images).context("the image store")?);
-    let shims = ShimConfig::new(&data_dir);
+    let mut shims = ShimConfig::new(&data_dir);
+    if let Some(pids) = settings.pod_pids_limit {
+        shims.pod_pids_limit = Some(pids).filter(|pids| *pids > 0);
+    }
     if !shims.containers {
         tracing::warn!(
             "this worker is not root: its pods run as plain processes of the machine, on its network"

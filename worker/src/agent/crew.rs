@@ -95,6 +95,9 @@ impl Crew {
         for found in adopted.iter().filter(|found| !known.contains(&found.sandbox.uid)) {
             match Kept::from_json(&found.sandbox.blob) {
                 Ok(from_shim) => kept.push(from_shim),
+                Err(error) if found.estranged.is_some() => {
+                    warn!(pod = %found.sandbox.uid, %error, "a pod that this build knows nothing of is left alone");
+                }
                 Err(error) => {
                     warn!(pod = %found.sandbox.uid, %error, "a pod that nobody can account for is removed");
                     crew.host.runtime.remove_pod(&found.sandbox.uid).await.map_err(AgentError::Adopt)?;

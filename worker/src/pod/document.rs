@@ -119,7 +119,13 @@ document! {
         service_account_name: String,
         hostname: Option<String>,
         host_network: bool,
+        #[serde(rename = "hostPID")]
+        host_pid: bool,
+        #[serde(rename = "hostIPC")]
+        host_ipc: bool,
+        share_process_namespace: bool,
         runtime_class_name: Option<String>,
+        priority_class_name: String,
         volumes: Vec<Volume>,
         security_context: SecurityContext,
         readiness_gates: Vec<ReadinessGate>,
@@ -229,7 +235,7 @@ document! {
         exec: Option<Exec>,
         http_get: Option<HttpGet>,
         tcp_socket: Option<TcpSocket>,
-        grpc: Option<Value>,
+        grpc: Option<Grpc>,
         initial_delay_seconds: Option<u32>,
         timeout_seconds: Option<u32>,
         period_seconds: Option<u32>,
@@ -253,6 +259,10 @@ document! {
 document! {
     /// TCPSocketAction.
     TcpSocket { port: PortRef, }
+}
+document! {
+    /// GRPCAction.
+    Grpc { port: u16, service: String, }
 }
 document! {
     /// SecurityContext, of a pod or of a container.

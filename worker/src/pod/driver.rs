@@ -18,11 +18,11 @@ use super::inbox::Inbox;
 use super::kept::Kept;
 use super::observed::{Ending, MountFailure, Observed, State, Stopping};
 use super::probes::Probes;
-use super::status;
 use super::step::{Step, next};
+use super::{status, stop_signal};
 use crate::agent::aside::aside;
 use crate::agent::layout::Layout;
-use crate::runtime::{PodSandbox, RuntimeClass};
+use crate::runtime::{PodSandbox, Processes, RuntimeClass, RuntimeError};
 use crate::volume;
 
 /// After something failed that should not have, before it is tried again.
@@ -100,6 +100,19 @@ impl Driver {
             seen.over_before = over;
         }
         self.heed_deletion(now_ms);
+        if let Some(cause) = self.seen().estranged.clone() {
+            self.tell_estranged(&cause);
+        }
+    }
+
+    /// It is left alone, and its owner is told what can be done.
+    fn tell_estranged(&self, cause: &str) {
+        let message = format!(
+            "The pod runs on as it is, but this worker cannot manage it: its shim cannot be spoken to: {cause}. \
+             Delete the pod to have it ended and replaced, or run the worker with the build that started the pod."
+        );
+        warn!(pod = %self.pod.metadata.name, namespace = %self.pod.metadata.namespace, message);
+        self.host.note(&self.pod, None, "PodNotManaged", message);
     }
 
     /// The kept folder is written before anything is started, so that no start is forgotten.
@@ -153,7 +166,7 @@ impl Driver {
             Step::PreStop(container) => self.pre_stop(&container, now_ms),
             Step::Ask(container) => {
                 self.stopping(&container, |stopping| stopping.asked = true);
-                self.signal(&container, TERM).await;
+                self.signal(&container, self.stop_signal(&container)).await;
             }
             Step::Kill(container) => {
                 self.stopping(&container, |stopping| stopping.killed_ms = Some(now_ms));
@@ -205,12 +218,23 @@ impl Driver {
             hostname: self.pod.hostname().to_owned(),
             class: if self.pod.is_host_class() { RuntimeClass::Host } else { RuntimeClass::Container },
             host_network: self.pod.spec.host_network,
+            host_ipc: self.pod.spec.host_ipc,
+            processes: match (self.pod.spec.host_pid, self.pod.spec.share_process_namespace) {
+                (true, _) => Processes::Machine,
+                (false, true) => Processes::Pod,
+                (false, false) => Processes::Container,
+            },
             blob: self.kept.to_blob(),
         };
         let started = self.host.runtime.start_pod(sandbox).await;
         let seen = &mut self.kept.observed;
         match started {
             Ok(()) => (seen.sandbox, seen.leftovers) = (true, false),
+            Err(RuntimeError::Estranged { cause, .. }) => {
+                seen.sandbox = true;
+                seen.estranged = Some(cause.clone());
+                self.tell_estranged(&cause);
+            }
             Err(error) => {
                 seen.leftovers = true;
                 seen.sandbox_retry_ms = now_ms.saturating_add(10_000);
@@ -237,6 +261,12 @@ impl Driver {
         }
     }
 
+    fn stop_signal(&self, container: &str) -> i32 {
+        let run = self.seen().record(container).run();
+        let defaults = run.map(|run| self.host.runtime.image_defaults(&run.image)).unwrap_or_default();
+        stop_signal::number(&defaults.stop_signal)
+    }
+
     async fn signal(&self, container: &str, signal: i32) {
         let uid = &self.pod.metadata.uid;
         if let Err(error) = self.host.runtime.signal(uid, container, signal).await {
@@ -261,6 +291,7 @@ impl Driver {
             seen.lose(&self.pod, now_ms);
         }
         (seen.sandbox, seen.leftovers, seen.volumes) = (false, false, false);
+        seen.estranged = None;
         remove_folder(&self.host.layout.pod(&uid));
     }
 
@@ -310,7 +341,6 @@ impl Driver {
     }
 }
 
-const TERM: i32 = 15;
 const KILL: i32 = 9;
 
 /// The folder of a pod's logs.

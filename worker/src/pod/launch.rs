@@ -7,11 +7,11 @@ use super::document::{Container, Pod};
 use super::driver::{Driver, logs};
 use super::env::{Sources, expand};
 use super::observed::{Run, State};
-use super::quantity;
+use super::{oom, quantity};
 use tracing::Instrument;
 
 use crate::agent::aside::aside;
-use crate::runtime::{ContainerSpec, Exit, ImageRef, RuntimeError};
+use crate::runtime::{ContainerSpec, Exit, ImageDefaults, ImageRef, RuntimeError};
 use crate::volume;
 
 /// How soon a worker notices that a missing image was loaded.
@@ -149,7 +149,7 @@ impl Driver {
         let words =
             |words: &[String]| -> Vec<String> { words.iter().map(|word| expand(word, value)).collect() };
         let (command, args) = (words(&container.command), words(&container.args));
-        let user = user(&self.pod, container)?;
+        let (user, group) = user(&self.pod, container, &self.host.runtime.image_defaults(&image))?;
         let (pod, owned, known) = (self.pod.clone(), container.clone(), env.clone());
         let volumes = self.host.layout.volumes(&self.pod.metadata.uid);
         let path = log_path.clone();
@@ -177,7 +177,9 @@ impl Driver {
             cpu_milli_limit: cpu(limits),
             cpu_milli_request: cpu(requests).or_else(|| cpu(limits)),
             memory_limit_bytes: limits.get("memory").and_then(quantity::units),
+            oom_score_adj: Some(oom::score_adj(&self.pod, container, self.host.machine.memory_bytes)),
             user,
+            group,
             privileged: security.privileged,
             read_only_root: security.read_only_root_filesystem,
             add_capabilities: security.capabilities.add.clone(),
@@ -191,26 +193,106 @@ impl Driver {
     }
 }
 
-fn user(pod: &Pod, container: &Container) -> Result<Option<(u32, u32)>, String> {
+/// The user and the group that the pod asks for. An error says that the image's user may be root where root is not
+/// wanted, in the kubelet's words.
+fn user(
+    pod: &Pod,
+    container: &Container,
+    image: &ImageDefaults,
+) -> Result<(Option<u32>, Option<u32>), String> {
     let (own, pods) = (&container.security_context, &pod.spec.security_context);
     let user = own.run_as_user.or(pods.run_as_user);
-    let group = own.run_as_group.or(pods.run_as_group).unwrap_or(0);
-    if own.run_as_non_root.or(pods.run_as_non_root) == Some(true) && user == Some(0) {
-        return Err(format!(
-            "container's runAsUser breaks non-root policy (pod: \"{}_{}({})\", container: {})",
-            pod.metadata.name, pod.metadata.namespace, pod.metadata.uid, container.name
-        ));
+    let group = own.run_as_group.or(pods.run_as_group);
+    if own.run_as_non_root.or(pods.run_as_non_root) != Some(true) {
+        return Ok((user, group));
     }
-    Ok(user.map(|user| (user, group)))
+    let name = image.user.split(':').next().unwrap_or_default();
+    let problem = match (user, name.parse::<u32>()) {
+        (Some(0), _) => "container's runAsUser breaks non-root policy".to_owned(),
+        (None, Ok(0)) => "container has runAsNonRoot and image will run as root".to_owned(),
+        (None, Err(_)) if name.is_empty() => {
+            "container has runAsNonRoot and image will run as root".to_owned()
+        }
+        (None, Err(_)) => format!(
+            "container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root"
+        ),
+        (Some(_), _) | (None, Ok(_)) => return Ok((user, group)),
+    };
+    let metadata = &pod.metadata;
+    let pod = format!("{}_{}({})", metadata.name, metadata.namespace, metadata.uid);
+    Err(format!("{problem} (pod: \"{pod}\", container: {})", container.name))
 }
 
-/// Makes the folder of a container's logs, and drops those that nobody can ask for any more: only the current one and
-/// the one before are served.
+/// Makes the folder of a container's logs, and drops those that nobody can ask for any more, with their older halves:
+/// only the current one and the one before are served.
 fn prepare_log(path: &Path, attempt: u32) -> Result<(), String> {
     let folder = path.parent().unwrap_or(path);
-    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    if let Some(old) = attempt.checked_sub(2) {
-        std::fs::remove_file(folder.join(format!("{old}.log"))).ok();
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let of = entry.file_name().to_str().and_then(|name| name.split('.').next()?.parse::<u32>().ok());
+        if of.is_some_and(|of| of.saturating_add(1) < attempt) {
+            std::fs::remove_file(entry.path()).ok();
+        }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn only_the_current_log_and_the_one_before_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("web");
+        let path = |name: &str| folder.join(name);
+        prepare_log(&path("0.log"), 0).unwrap();
+        // Of attempts 2 and 3 an earlier build left what it had rotated.
+        for name in ["2.log.1", "3.log.1", "8.log", "8.log.1", "9.log", "9.log.1", "10.log", "notes"] {
+            std::fs::write(path(name), "").unwrap();
+        }
+        prepare_log(&path("10.log"), 10).unwrap();
+        let mut left: Vec<_> = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|it| it.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["10.log", "9.log", "9.log.1", "notes"]);
+    }
+
+    #[test]
+    fn who_must_not_be_root_is_not_root_for_all_that_can_be_known() {
+        let verdict = |pods: &str, own: &str, image: &str| {
+            let json = format!(
+                r#"{{"metadata":{{"name":"p","namespace":"ns","uid":"u"}},
+                "spec":{{"securityContext":{{{pods}}},"containers":[{{"name":"c","securityContext":{{{own}}}}}]}}}}"#
+            );
+            let pod = Pod::parse(json.as_bytes()).unwrap();
+            let image = ImageDefaults { user: image.to_owned(), ..ImageDefaults::default() };
+            user(&pod, &pod.spec.containers[0], &image)
+        };
+        const NON_ROOT: &str = r#""runAsNonRoot":true"#;
+        for image in ["", "0", "0:1000", ":1000"] {
+            assert_eq!(
+                verdict(NON_ROOT, "", image).unwrap_err(),
+                "container has runAsNonRoot and image will run as root (pod: \"p_ns(u)\", container: c)",
+                "{image}"
+            );
+        }
+        assert_eq!(
+            verdict("", NON_ROOT, "web:web").unwrap_err(),
+            "container has runAsNonRoot and image has non-numeric user (web), cannot verify user is non-root \
+             (pod: \"p_ns(u)\", container: c)"
+        );
+        let explicit = verdict(NON_ROOT, r#""runAsUser":0"#, "1000").unwrap_err();
+        assert!(explicit.starts_with("container's runAsUser breaks non-root policy"), "{explicit}");
+        assert_eq!(verdict(NON_ROOT, "", "1000:1000"), Ok((None, None)));
+        assert_eq!(verdict(NON_ROOT, r#""runAsUser":7"#, "root"), Ok((Some(7), None)));
+        assert_eq!(verdict(NON_ROOT, r#""runAsNonRoot":false"#, ""), Ok((None, None)));
+        assert_eq!(verdict(r#""runAsUser":7,"runAsGroup":8"#, "", "0"), Ok((Some(7), Some(8))));
+    }
 }

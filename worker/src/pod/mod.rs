@@ -27,6 +27,8 @@ pub mod step;
 mod hook;
 mod launch;
 mod news;
+mod oom;
 mod probes;
+mod stop_signal;
 #[cfg(test)]
 mod tests;

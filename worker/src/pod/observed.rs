@@ -14,6 +14,8 @@ use crate::runtime::{AdoptedPod, ContainerPhase, Exit, ImageRef};
 pub struct Observed {
     /// The sandbox runs.
     pub sandbox: bool,
+    /// Why its shim, which lives, cannot be spoken to, if so: everything stays as it is until the pod is to end.
+    pub estranged: Option<String>,
     /// Something of an earlier sandbox may be left, and is to be removed before a new one starts.
     pub leftovers: bool,
     /// The sandbox could not be started: not again before this.
@@ -318,6 +320,7 @@ impl Observed {
                 record.end(exit.clone(), None);
             }
         }
+        self.estranged = adopted.and_then(|adopted| adopted.estranged.clone());
         let alive = adopted.is_some_and(|adopted| adopted.alive);
         if alive {
             self.sandbox = true;
@@ -328,6 +331,10 @@ impl Observed {
             // What was begun before the restart is begun again: a hook runs twice rather than never, and the deadline holds.
             if let Some(stopping) = &mut record.stopping {
                 *stopping = Stopping { by_ms: stopping.by_ms, ..Stopping::default() };
+            }
+            if self.estranged.is_some() {
+                // What is not told to have ended may well run.
+                continue;
             }
             // A run of which the runtime knows nothing is over.
             let name_of_run = record.run().map(|run| run.attempt);
@@ -350,6 +357,7 @@ impl Observed {
     pub fn lose(&mut self, pod: &Pod, now_ms: i64) {
         self.leftovers |= self.sandbox;
         self.sandbox = false;
+        self.estranged = None;
         self.volumes = false;
         for record in self.containers.values_mut() {
             if let Some(run) = record.run() {

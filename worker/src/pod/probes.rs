@@ -20,8 +20,9 @@ pub(super) struct Probes {
 impl Probes {
     /// Starts what should run and is not, and ends what should not.
     pub(super) fn tend(&mut self, host: &Arc<Host>, inbox: &Arc<Inbox>, pod: &Arc<Pod>, seen: &Observed) {
-        let wanted: Vec<(&Container, Kind, &Run)> =
-            pod.all_containers().flat_map(|c| wanted(c, seen)).collect();
+        // Nobody can be asked in a pod whose shim cannot be: what is known of its containers stands.
+        let asked = pod.all_containers().filter(|_| seen.estranged.is_none());
+        let wanted: Vec<(&Container, Kind, &Run)> = asked.flat_map(|c| wanted(c, seen)).collect();
         self.running.retain(|(name, kind), (attempt, _)| {
             wanted.iter().any(|(c, wanted, run)| c.name == *name && wanted == kind && run.attempt == *attempt)
         });

@@ -23,7 +23,7 @@ pub enum Step {
     Stop(String, i64),
     /// Run a container's preStop hook.
     PreStop(String),
-    /// Ask a container to end (TERM).
+    /// Ask a container to end, by the signal that its image names, or TERM.
     Ask(String),
     /// Kill a container.
     Kill(String),
@@ -43,6 +43,10 @@ const LAST_GRACE_MS: i64 = 2000;
 /// The next thing to do for a pod.
 pub fn next(pod: &Pod, seen: &Observed, now_ms: i64) -> Step {
     if let Some(by_ms) = seen.stop_by_ms() {
+        if seen.estranged.is_some() && now_ms >= by_ms.saturating_add(LAST_GRACE_MS) {
+            // Not every end of its containers shows: its time is over, whatever is seen of them.
+            return finish(seen);
+        }
         let step = stop_all(pod, seen, by_ms, now_ms);
         return step.unwrap_or_else(|| finish(seen));
     }
@@ -53,6 +57,9 @@ pub fn next(pod: &Pod, seen: &Observed, now_ms: i64) -> Step {
         // Sidecars go on until the others are through.
         let by_ms = now_ms.saturating_add(pod.grace_seconds().saturating_mul(1000));
         return stop_all(pod, seen, by_ms, now_ms).unwrap_or_else(|| finish(seen));
+    }
+    if seen.estranged.is_some() {
+        return Step::Wait { until_ms: None };
     }
     let mut wake = Wake(None);
     if let (Some(seconds), Some(start_ms)) = (pod.spec.active_deadline_seconds, seen.start_ms) {

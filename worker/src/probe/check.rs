@@ -1,4 +1,4 @@
-//! One question to a container: a command, an HTTP GET, or whether a port takes connections.
+//! One question to a container: a command, an HTTP GET, gRPC's question for health, or whether a port takes connections.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
-use crate::pod::document::{Container, HttpGet, PortRef, Probe};
+use super::health;
+use crate::pod::document::{Container, Grpc, HttpGet, PortRef, Probe};
 use crate::runtime::Runtime;
 
 /// How a container is asked.
@@ -19,6 +20,8 @@ pub enum Action<'a> {
     Http(&'a HttpGet),
     /// A TCP connection is taken.
     Tcp(&'a PortRef),
+    /// A gRPC server says that it serves.
+    Grpc(&'a Grpc),
 }
 
 impl<'a> Action<'a> {
@@ -27,10 +30,13 @@ impl<'a> Action<'a> {
         let exec = probe.exec.as_ref().map(|exec| Action::Exec(&exec.command));
         let http = || probe.http_get.as_ref().map(Action::Http);
         let tcp = || probe.tcp_socket.as_ref().map(|tcp| Action::Tcp(&tcp.port));
-        exec.or_else(http).or_else(tcp)
+        let grpc = || probe.grpc.as_ref().map(Action::Grpc);
+        exec.or_else(http).or_else(tcp).or_else(grpc)
     }
 }
 
+/// Who asks.
+pub(super) const USER_AGENT: &str = "kube-probe/1.32";
 /// What a message quotes of a command's output.
 const OUTPUT_MAX: usize = 1024;
 
@@ -66,6 +72,7 @@ pub async fn perform(
             let port = number(port, container)?;
             runtime.connect(uid, port, time).await.map(drop).map_err(|error| error.to_string())
         }
+        Action::Grpc(grpc) => health::ask(runtime, uid, grpc, time).await,
         Action::Http(get) => {
             let port = number(&get.port, container)?;
             let path = get.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
@@ -108,7 +115,7 @@ async fn ask(
     let own_host = get.host.as_deref().filter(|host| !host.is_empty());
     let defaults = [
         (header::HOST, own_host.unwrap_or(address)),
-        (header::USER_AGENT, "kube-probe/1.32"),
+        (header::USER_AGENT, USER_AGENT),
         (header::ACCEPT, "*/*"),
         (header::CONNECTION, "close"),
     ];

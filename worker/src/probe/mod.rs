@@ -2,6 +2,7 @@
 //! questions. Not for what follows from the answer: the pod's driver decides that.
 
 pub mod check;
+mod health;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,11 +103,7 @@ pub async fn run(subject: Subject, kind: Kind) {
     let Some(probe) = kind.of(container) else { return };
     let note = |message: String| host.note(pod, Some(&container.name), "Unhealthy", message);
     let Some(action) = Action::of(probe) else {
-        let what = if probe.grpc.is_some() { "grpc probes are" } else { "a probe without an action is" };
-        note(format!(
-            "{} probe not run: {what} not supported on this worker, use exec, httpGet or tcpSocket",
-            kind.title()
-        ));
+        note(format!("{} probe not run: it says neither exec, httpGet, tcpSocket nor grpc", kind.title()));
         return;
     };
     let seconds =

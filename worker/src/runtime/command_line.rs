@@ -28,6 +28,18 @@ pub(super) fn launch(
     Ok(Launch { spec, rootfs, args, env, working_dir, uid, gid, groups })
 }
 
+/// Who it runs as, in the form of an image's `User`. A user without a group has the group that the image's passwd says,
+/// as in other runtimes.
+pub(super) fn user(spec: &ContainerSpec, image: &Image) -> String {
+    let of_image = || image.config.user.clone();
+    let user = spec.user.map_or_else(of_image, |user| user.to_string());
+    match (spec.group, user.split_once(':')) {
+        (Some(group), Some((user, _))) => format!("{user}:{group}"),
+        (Some(group), None) => format!("{user}:{group}"),
+        (None, _) => user,
+    }
+}
+
 /// A command replaces the image's entrypoint and its arguments; arguments alone replace only the arguments.
 fn arguments(spec: &ContainerSpec, image: &Image) -> Result<Vec<String>, RuntimeError> {
     let (entrypoint, cmd) = (&image.config.entrypoint, &image.config.cmd);
@@ -105,6 +117,25 @@ mod tests {
                 ContainerSpec { command: words(command), args: words(args), ..ContainerSpec::default() };
             assert_eq!(arguments(&spec, &image()).unwrap(), words(expected));
         }
+    }
+
+    #[test]
+    fn user_and_group_replace_the_images_each_for_itself() {
+        let mut image = image();
+        image.config.user = "web:staff".to_owned();
+        for (user, group, expected) in [
+            (None, None, "web:staff"),
+            (Some(7), None, "7"),
+            (None, Some(8), "web:8"),
+            (Some(7), Some(8), "7:8"),
+            (Some(0), Some(0), "0:0"),
+        ] {
+            let spec = ContainerSpec { user, group, ..ContainerSpec::default() };
+            assert_eq!(super::user(&spec, &image), expected);
+        }
+        image.config.user = String::new();
+        let spec = ContainerSpec { group: Some(8), ..ContainerSpec::default() };
+        assert_eq!(super::user(&spec, &image), ":8", "which is root's");
     }
 
     #[test]

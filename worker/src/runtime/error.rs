@@ -52,6 +52,14 @@ pub enum RuntimeError {
         /// What failed.
         cause: String,
     },
+    /// The shim lives but cannot be spoken to, as one of another build. Never said by a shim.
+    #[error("shim of pod {pod_uid} lives but cannot be spoken to: {cause}")]
+    Estranged {
+        /// The pod.
+        pod_uid: String,
+        /// Why not.
+        cause: String,
+    },
 }
 
 impl RuntimeError {
@@ -66,7 +74,8 @@ impl RuntimeError {
             Self::PodUnknown(_)
             | Self::ContainerUnknown { .. }
             | Self::Connect { .. }
-            | Self::Shim { .. } => "RunContainerError",
+            | Self::Shim { .. }
+            | Self::Estranged { .. } => "RunContainerError",
         }
     }
 

@@ -6,6 +6,8 @@
 
 mod command_line;
 mod error;
+mod estranged;
+pub(crate) mod octets;
 mod pod_network;
 mod shim_client;
 mod shim_link;
@@ -23,8 +25,8 @@ pub use error::RuntimeError;
 pub use shim_client::{ShimConfig, ShimRuntime};
 pub use simulated::{SimulatedRuntime, Simulation, Witness};
 pub use spec::{
-    AdoptedPod, ContainerPhase, ContainerSpec, ContainerState, ExecOutput, Exit, ImageRef, Mount, PodSandbox,
-    RuntimeClass, RuntimeEvent, Started,
+    AdoptedPod, ContainerPhase, ContainerSpec, ContainerState, ExecOutput, Exit, ImageDefaults, ImageRef,
+    Mount, PodSandbox, Processes, RuntimeClass, RuntimeEvent, Started,
 };
 
 /// A byte stream into a pod's network.
@@ -41,8 +43,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// The image that a name stands for on this worker now, or nothing: it was never loaded.
     fn resolve_image(&self, name: &str) -> Option<ImageRef>;
 
+    /// What an image that this worker holds says about its process; nothing of one that it does not hold any more.
+    fn image_defaults(&self, image: &ImageRef) -> ImageDefaults;
+
     /// Starts the pod's shim: its sandbox (network, ipc and uts namespaces) is ready when this returns. Called again
-    /// for a running pod it only stores the new [`PodSandbox::blob`].
+    /// for a running pod it only stores the new [`PodSandbox::blob`]. A pod whose shim lives but cannot be spoken to is
+    /// left alone: [`RuntimeError::Estranged`].
     async fn start_pod(&self, pod: PodSandbox) -> Result<(), RuntimeError>;
 
     /// Creates and starts a container of a started pod. Its log goes to [`ContainerSpec::log_path`] in CRI format
@@ -51,7 +57,7 @@ pub trait Runtime: Send + Sync + 'static {
     async fn start_container(&self, pod_uid: &str, spec: ContainerSpec) -> Result<Started, RuntimeError>;
 
     /// Sends a signal to a container's first process; 9 (KILL) goes to every process of the container. Signalling a
-    /// container that has already exited is no error.
+    /// container that has already exited is no error. It reaches the containers of an estranged pod, too.
     async fn signal(&self, pod_uid: &str, container: &str, signal: i32) -> Result<(), RuntimeError>;
 
     /// Runs a command in a running container and waits for it (probes, hooks). Past the timeout it is killed and
@@ -73,7 +79,7 @@ pub trait Runtime: Send + Sync + 'static {
     ) -> Result<Box<dyn PodStream>, RuntimeError>;
 
     /// Kills what is left, ends the shim, removes sandbox, cgroup, root filesystems and the pod's directory; logs stay.
-    /// Idempotent: an unknown pod is already removed.
+    /// Idempotent: an unknown pod is already removed. An estranged pod is ended by its processes.
     async fn remove_pod(&self, pod_uid: &str) -> Result<(), RuntimeError>;
 
     /// After an agent restart: every pod whose shim still lives, or whose shim left a final state on disk, with all

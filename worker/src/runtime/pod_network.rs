@@ -8,30 +8,35 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix, SocketFlags,
+    SocketType, socket_with,
+};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::shim::protocol::{Answer, Call, Decoder, Message, Request, encode};
+use crate::shim::protocol::frame::Decoder;
+use crate::shim::protocol::{Answer, Call, Message, Request};
 use crate::shim::state::SOCKET;
 
 const SHIM_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connects to a port of the pod's loopback. `shared` says that the pod has no network of its own.
+/// Connects to a port of the pod's loopback. Without the version of its shim the pod has no network of its own.
 pub(super) async fn dial(
     dir: &Path,
     port: u16,
-    shared: bool,
+    shim_version: Option<u16>,
     timeout: Duration,
 ) -> std::io::Result<TcpStream> {
     let dialing = async {
-        let socket = if shared {
-            TcpSocket::new_v4()?
-        } else {
-            let dir = dir.to_owned();
-            let socket = tokio::task::spawn_blocking(move || socket_of(&dir))
-                .await
-                .map_err(std::io::Error::other)??;
-            TcpSocket::from_std_stream(socket.into())
+        let socket = match shim_version {
+            None => TcpSocket::new_v4()?,
+            Some(version) => {
+                let dir = dir.to_owned();
+                let socket = tokio::task::spawn_blocking(move || socket_of(&dir, version))
+                    .await
+                    .map_err(std::io::Error::other)??;
+                TcpSocket::from_std_stream(socket.into())
+            }
         };
         socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await
     };
@@ -41,17 +46,25 @@ pub(super) async fn dial(
     }
 }
 
-/// Connects to a pod's shim. The path goes through a descriptor: a socket's address holds about a hundred bytes.
+/// Connects to a pod's shim; reading and writing does not block. It never waits: where too many wait to be heard already,
+/// it fails with [`std::io::ErrorKind::WouldBlock`]. The path goes through a descriptor: a socket's address holds about
+/// a hundred bytes.
 pub(super) fn connect(dir: &Path) -> std::io::Result<UnixStream> {
     let handle = std::fs::File::open(dir)?;
-    UnixStream::connect(format!("/proc/self/fd/{}/{SOCKET}", handle.as_raw_fd()))
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let path = format!("/proc/self/fd/{}/{SOCKET}", handle.as_raw_fd());
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket.into())
 }
 
 /// An unconnected TCP socket of the pod's network, over a connection of its own.
-fn socket_of(dir: &Path) -> std::io::Result<OwnedFd> {
+fn socket_of(dir: &Path, version: u16) -> std::io::Result<OwnedFd> {
     let mut stream = connect(dir)?;
+    stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(SHIM_TIMEOUT))?;
-    stream.write_all(&encode(&Request { id: 0, call: Call::Socket }).map_err(std::io::Error::other)?)?;
+    let request = Request { id: 0, call: Call::Socket }.encode(version).map_err(std::io::Error::other)?;
+    stream.write_all(&request)?;
     let mut bytes = [0; 4096];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -67,7 +80,8 @@ fn socket_of(dir: &Path) -> std::io::Result<OwnedFd> {
     });
     let mut decoder = Decoder::default();
     decoder.push(&bytes[..received.bytes]);
-    match decoder.next::<Message>().map_err(std::io::Error::other)? {
+    let frame = decoder.next().map_err(std::io::Error::other)?;
+    match frame.map(|frame| Message::decode(&frame)).transpose().map_err(std::io::Error::other)?.flatten() {
         Some(Message::Answer { answer: Ok(Answer::Done), .. }) => {
             fd.ok_or_else(|| std::io::Error::other("the shim sent no socket"))
         }

@@ -3,17 +3,18 @@
 use std::collections::HashMap;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::estranged::{Estranged, LiveShim};
 use super::shim_link::{Link, Teller};
 use super::{
-    AdoptedPod, ContainerSpec, ExecOutput, ImageRef, PodSandbox, PodStream, Runtime, RuntimeClass,
-    RuntimeError, RuntimeEvent, Started, command_line, pod_network, shim_process,
+    AdoptedPod, ContainerSpec, ExecOutput, ImageDefaults, ImageRef, PodSandbox, PodStream, Runtime,
+    RuntimeClass, RuntimeError, RuntimeEvent, Started, command_line, pod_network, shim_process,
 };
 use crate::image::{Image, Store};
 use crate::shim::protocol::{Answer, BLOB_MAX, Call};
@@ -23,6 +24,9 @@ use crate::shim::state::{PodState, Setup};
 const EVENTS_MAX: usize = 1024;
 /// What an exec may take beyond its own time, for starting and killing it.
 const EXEC_GRACE: Duration = Duration::from_secs(10);
+
+/// What a pod may have unless the worker is told otherwise: far more than most need, far less than would stop a machine.
+const POD_PIDS_LIMIT: u64 = 4096;
 
 /// How shims are started and where pods live.
 #[derive(Clone, Debug)]
@@ -35,6 +39,8 @@ pub struct ShimConfig {
     pub cgroup_parent: String,
     /// A log of this size is replaced by a new one; one older is kept.
     pub log_bytes_max: u64,
+    /// The processes that a pod may have at a time, threads among them, where the machine can bound them.
+    pub pod_pids_limit: Option<u64>,
     /// Whether this process may make containers. If not, every pod runs as plain processes, as with `runtimeClassName: host`.
     pub containers: bool,
 }
@@ -47,6 +53,7 @@ impl ShimConfig {
             data_dir: data_dir.into(),
             cgroup_parent: "/kontiki".to_owned(),
             log_bytes_max: 10 << 20,
+            pod_pids_limit: Some(POD_PIDS_LIMIT),
             containers: rustix::process::geteuid().is_root(),
         }
     }
@@ -58,6 +65,8 @@ pub struct ShimRuntime {
     pods_dir: PathBuf,
     store: Arc<Store>,
     pods: Mutex<HashMap<String, Arc<Link>>>,
+    /// Pods that are left alone, because their shims cannot be spoken to.
+    estranged: Mutex<HashMap<String, Estranged>>,
     /// One start or removal of a pod at a time; a second call for it waits and then finds what the first made.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     events: mpsc::Sender<RuntimeEvent>,
@@ -71,8 +80,16 @@ impl ShimRuntime {
         std::fs::DirBuilder::new().recursive(true).mode(0o711).create(&pods_dir)?;
         let pods_dir = pods_dir.canonicalize()?;
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
-        let (pods, turns) = (Mutex::new(HashMap::new()), Mutex::new(HashMap::new()));
-        Ok(Self { config, pods_dir, store, pods, turns, events, receiver: Mutex::new(Some(receiver)) })
+        Ok(Self {
+            config,
+            pods_dir,
+            store,
+            pods: Mutex::default(),
+            estranged: Mutex::default(),
+            turns: Mutex::default(),
+            events,
+            receiver: Mutex::new(Some(receiver)),
+        })
     }
 
     /// A pod's directory, for what the agent keeps there (volumes). The uid must be a plain name.
@@ -85,6 +102,9 @@ impl ShimRuntime {
     }
 
     fn link(&self, pod_uid: &str) -> Result<Arc<Link>, RuntimeError> {
+        if let Some(estranged) = self.estranged().get(pod_uid) {
+            return Err(estranged.error());
+        }
         let mut pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
         match pods.get(pod_uid) {
             Some(link) if !link.is_closed() => Ok(Arc::clone(link)),
@@ -97,6 +117,10 @@ impl ShimRuntime {
 
     fn keep(&self, link: Arc<Link>) {
         self.pods.lock().unwrap_or_else(PoisonError::into_inner).insert(link.sandbox.uid.clone(), link);
+    }
+
+    fn estranged(&self) -> MutexGuard<'_, HashMap<String, Estranged>> {
+        self.estranged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn teller(&self, pod_uid: &str, dir: &Path) -> Teller {
@@ -116,37 +140,55 @@ impl ShimRuntime {
     }
 
     /// Adopts the pod in a directory, or answers the last that is known of it.
-    async fn adopt_one(teller: Teller) -> Option<(Option<Arc<Link>>, AdoptedPod)> {
-        let (dir, pod_uid) = (teller.dir.clone(), teller.pod_uid.clone());
-        match Link::open(teller, true).await {
-            Ok((link, state)) => Some((Some(link), adopted(state, true))),
-            Err(cause) => {
-                let state = PodState::read(&dir).or_else(|_| {
-                    // The shim never came up; its setup at least says which pod it was for.
-                    Setup::read(&dir).map(|setup| PodState::new(setup.sandbox))
-                });
-                match state {
-                    Ok(state) => Some((None, adopted(state, false))),
-                    Err(unreadable) => {
-                        tracing::warn!(
-                            pod_uid,
-                            cause,
-                            unreadable,
-                            "pod directory without a pod: removing it"
-                        );
-                        let remains = dir.clone();
-                        tokio::task::spawn_blocking(move || std::fs::remove_dir_all(remains)).await.ok();
-                        None
-                    }
-                }
+    async fn adopt_one(teller: Teller) -> Result<Option<Found>, RuntimeError> {
+        let (dir, pod_uid, events) = (teller.dir.clone(), teller.pod_uid.clone(), teller.events.clone());
+        let cause = match Link::open(teller, true).await {
+            Ok((link, state)) => return Ok(Some(Found::Linked(link, adopted(state, true)))),
+            Err(cause) => cause,
+        };
+        if let Some((estranged, pod)) = meet(&pod_uid, &dir, cause.clone(), events)? {
+            return Ok(Some(Found::Estranged(estranged, pod)));
+        }
+        let state = PodState::read(&dir).or_else(|_| {
+            // The shim never came up; its setup at least says which pod it was for.
+            Setup::read(&dir).map(|setup| PodState::new(setup.sandbox))
+        });
+        match state {
+            Ok(state) => Ok(Some(Found::Dead(adopted(state, false)))),
+            Err(unreadable) => {
+                tracing::warn!(pod_uid, cause, unreadable, "pod directory without a pod: removing it");
+                tokio::task::spawn_blocking(move || std::fs::remove_dir_all(dir)).await.ok();
+                Ok(None)
             }
         }
     }
 }
 
+/// What was found in a pod's directory.
+enum Found {
+    Linked(Arc<Link>, AdoptedPod),
+    Estranged(Estranged, AdoptedPod),
+    Dead(AdoptedPod),
+}
+
+/// The pod, if its shim lives although it could not be spoken to.
+fn meet(
+    pod_uid: &str,
+    dir: &Path,
+    cause: String,
+    events: mpsc::Sender<RuntimeEvent>,
+) -> Result<Option<(Estranged, AdoptedPod)>, RuntimeError> {
+    let met = LiveShim::find(dir)
+        .and_then(|shim| shim.map(|shim| Estranged::meet(shim, pod_uid, dir, cause, events)).transpose());
+    met.map_err(|source| RuntimeError::Shim {
+        pod_uid: pod_uid.to_owned(),
+        cause: format!("look whether it lives: {source}"),
+    })
+}
+
 fn adopted(state: PodState, alive: bool) -> AdoptedPod {
     let containers = state.containers.into_iter().map(|record| record.state).collect();
-    AdoptedPod { sandbox: state.sandbox, alive, containers }
+    AdoptedPod { sandbox: state.sandbox, alive, estranged: None, containers }
 }
 
 fn unexpected(pod_uid: &str) -> RuntimeError {
@@ -177,6 +219,11 @@ impl Runtime for ShimRuntime {
         })
     }
 
+    fn image_defaults(&self, image: &ImageRef) -> ImageDefaults {
+        let config = self.image(image).map(|image| image.config).unwrap_or_default();
+        ImageDefaults { user: config.user, stop_signal: config.stop_signal }
+    }
+
     async fn start_pod(&self, mut pod: PodSandbox) -> Result<(), RuntimeError> {
         if !self.config.containers {
             pod.class = RuntimeClass::Host;
@@ -191,14 +238,27 @@ impl Runtime for ShimRuntime {
         let shim_error = |cause| RuntimeError::Shim { pod_uid: uid.clone(), cause };
         let link = match self.link(&uid) {
             Ok(link) => Some(link),
+            Err(error @ RuntimeError::Estranged { .. }) => return Err(error),
             // A shim of an agent before this one may serve it already.
-            Err(_) => Link::open(self.teller(&uid, &dir), false).await.ok().map(|(link, _)| link),
+            Err(_) => match Link::open(self.teller(&uid, &dir), false).await {
+                Ok((link, _)) => Some(link),
+                Err(cause) => match meet(&uid, &dir, cause, self.events.clone())? {
+                    Some((estranged, _)) => {
+                        let error = estranged.error();
+                        self.estranged().insert(uid, estranged);
+                        return Err(error);
+                    }
+                    None => None,
+                },
+            },
         };
         if let Some(link) = link {
             self.keep(Arc::clone(&link));
             return link.call(Call::StoreBlob(pod.blob)).await.map(drop);
         }
-        let setup = Setup::new(pod, self.config.cgroup_parent.clone(), self.config.log_bytes_max);
+        let config = &self.config;
+        let (parent, log_bytes_max) = (config.cgroup_parent.clone(), config.log_bytes_max);
+        let setup = Setup::new(pod, parent, log_bytes_max, config.pod_pids_limit);
         let prepared = dir.clone();
         let prepare = move || -> Result<(), String> {
             let mut builder = std::fs::DirBuilder::new();
@@ -221,7 +281,7 @@ impl Runtime for ShimRuntime {
         let link = self.link(pod_uid)?;
         let image = self.image(&spec.image)?;
         let rootfs = self.store.rootfs(&image);
-        let user = spec.user.map(|(uid, gid)| format!("{uid}:{gid}")).unwrap_or_default();
+        let user = command_line::user(&spec, &image);
         let identity = self.store.identity(&image, &user).map_err(|cause| RuntimeError::ImageBroken {
             image: spec.image.name.clone(),
             cause: cause.to_string(),
@@ -240,6 +300,9 @@ impl Runtime for ShimRuntime {
     }
 
     async fn signal(&self, pod_uid: &str, container: &str, signal: i32) -> Result<(), RuntimeError> {
+        if let Some(estranged) = self.estranged().get(pod_uid) {
+            return estranged.signal(container, signal);
+        }
         self.link(pod_uid)?.call(Call::Signal { container: container.to_owned(), signal }).await.map(drop)
     }
 
@@ -269,7 +332,8 @@ impl Runtime for ShimRuntime {
     ) -> Result<Box<dyn PodStream>, RuntimeError> {
         let link = self.link(pod_uid)?;
         let shared = link.sandbox.host_network || link.sandbox.class == RuntimeClass::Host;
-        match pod_network::dial(&self.pod_dir(pod_uid)?, port, shared, timeout).await {
+        let shim_version = (!shared).then_some(link.version);
+        match pod_network::dial(&self.pod_dir(pod_uid)?, port, shim_version, timeout).await {
             Ok(stream) => Ok(Box::new(stream)),
             Err(source) => {
                 let cause = match source.kind() {
@@ -290,16 +354,23 @@ impl Runtime for ShimRuntime {
         if let Some(link) = self.pods.lock().unwrap_or_else(PoisonError::into_inner).remove(pod_uid) {
             link.silence();
         }
+        // It watches no more: an end that is asked for is no news.
+        self.estranged().remove(pod_uid);
         if !dir.exists() {
             return Ok(());
         }
         // A connection of its own: the agent's ends with its link, which others may still hold for a moment.
         let (silent, _) = mpsc::channel(1);
-        if let Ok((link, _)) = Link::open(Teller::new(pod_uid.to_owned(), dir.clone(), silent), true).await {
-            match link.call(Call::Shutdown).await {
+        match Link::open(Teller::new(pod_uid.to_owned(), dir.clone(), silent.clone()), true).await {
+            Ok((link, _)) => match link.call(Call::Shutdown).await {
                 // A shim that dies on the way has done the most of it; the rest is done below.
                 Ok(_) | Err(RuntimeError::PodUnknown(_)) => {}
                 Err(error) => tracing::warn!(pod_uid, %error, "shim did not end cleanly"),
+            },
+            Err(cause) => {
+                if let Some((estranged, _)) = meet(pod_uid, &dir, cause, silent)? {
+                    estranged.end().await.map_err(shim_error)?;
+                }
             }
         }
         let remove = move || -> Result<(), String> {
@@ -329,11 +400,18 @@ impl Runtime for ShimRuntime {
         }
         let mut pods = Vec::new();
         while let Some(done) = tasks.join_next().await {
-            if let Ok(Some((link, pod))) = done {
-                if let Some(link) = link {
+            let Ok(found) = done else { continue };
+            match found? {
+                Some(Found::Linked(link, pod)) => {
                     self.keep(link);
+                    pods.push(pod);
                 }
-                pods.push(pod);
+                Some(Found::Estranged(estranged, pod)) => {
+                    self.estranged().insert(pod.sandbox.uid.clone(), estranged);
+                    pods.push(pod);
+                }
+                Some(Found::Dead(pod)) => pods.push(pod),
+                None => {}
             }
         }
         pods.sort_by(|a, b| a.sandbox.uid.cmp(&b.sandbox.uid));

@@ -10,8 +10,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
+use super::estranged::LiveShim;
 use super::{ContainerPhase, Exit, PodSandbox, RuntimeError, RuntimeEvent, pod_network};
-use crate::shim::protocol::{Answer, Call, Decoder, Message, Request, encode};
+use crate::shim::protocol::frame::Decoder;
+use crate::shim::protocol::{Answer, Call, Message, PREVIOUS, Request, VERSION};
 use crate::shim::state::PodState;
 
 /// Calls that may wait to be sent; more wait at the caller.
@@ -19,6 +21,8 @@ const CALLS_MAX: usize = 64;
 /// How long the shim may take for what it does at once.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 const RECONNECTS_MAX: u32 = 3;
+/// Between two such rounds, while the shim lives.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(2);
 
 /// Answers to one call.
 type Reply = oneshot::Sender<Result<Answer, RuntimeError>>;
@@ -27,6 +31,8 @@ type Reply = oneshot::Sender<Result<Answer, RuntimeError>>;
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) sandbox: PodSandbox,
+    /// The version that the shim speaks.
+    pub(super) version: u16,
     calls: mpsc::Sender<(Call, Reply)>,
     silenced: Arc<AtomicBool>,
 }
@@ -85,14 +91,17 @@ impl Teller {
 impl Link {
     /// Connects to the shim and answers its state. `adopting` says that the caller takes the exits in it for told.
     pub(super) async fn open(mut teller: Teller, adopting: bool) -> Result<(Arc<Self>, PodState), String> {
-        let mut wire = Wire::connect(&teller.dir).await?;
-        let state = wire.hello().await?;
+        let (wire, state) = Wire::greet(&teller.dir).await?;
         if adopting {
             teller.skip(&state);
         }
         let (calls, queue) = mpsc::channel(CALLS_MAX);
-        let link =
-            Arc::new(Self { sandbox: state.sandbox.clone(), calls, silenced: Arc::clone(&teller.silenced) });
+        let link = Arc::new(Self {
+            sandbox: state.sandbox.clone(),
+            version: wire.version,
+            calls,
+            silenced: Arc::clone(&teller.silenced),
+        });
         tokio::spawn(serve(wire, queue, teller));
         Ok((link, state))
     }
@@ -122,31 +131,56 @@ impl Link {
 /// Serves the link until the shim is dead or nobody holds the link.
 async fn serve(mut wire: Wire, mut queue: mpsc::Receiver<(Call, Reply)>, mut teller: Teller) {
     loop {
-        match carry(&mut wire, &mut queue, &mut teller).await {
-            Ended::Dropped => return,
-            Ended::Broken => {}
+        if let Ended::Dropped = carry(&mut wire, &mut queue, &mut teller).await {
+            return;
         }
-        match reconnect(&teller.dir).await {
-            Some(again) => wire = again,
-            None => {
+        wire = loop {
+            let cause = match reconnect(&teller.dir).await {
+                Ok(again) => break again,
+                Err(cause) => cause,
+            };
+            if matches!(LiveShim::find(&teller.dir), Ok(None)) {
                 // Callers must see that the pod is gone before the event says so.
                 drop(queue);
                 return teller.lost().await;
             }
-        }
+            // Its pod lives as long as it does.
+            tracing::warn!(
+                pod_uid = teller.pod_uid,
+                cause,
+                "the shim lives but cannot be spoken to: trying again"
+            );
+            if let Ended::Dropped = refuse(&mut queue, &teller.pod_uid, &cause).await {
+                return;
+            }
+        };
     }
 }
 
-async fn reconnect(dir: &std::path::Path) -> Option<Wire> {
+async fn reconnect(dir: &std::path::Path) -> Result<Wire, String> {
+    let mut cause = String::new();
     for _ in 0..RECONNECTS_MAX {
         // A dead shim's socket refuses at once, so there is nothing to wait for between the tries.
-        if let Ok(mut wire) = Wire::connect(dir).await
-            && wire.hello().await.is_ok()
-        {
-            return Some(wire);
+        match Wire::greet(dir).await {
+            Ok((wire, _)) => return Ok(wire),
+            Err(other) => cause = other,
         }
     }
-    None
+    Err(cause)
+}
+
+/// Lets nobody wait for a shim that does not answer, until it is time to try again.
+async fn refuse(queue: &mut mpsc::Receiver<(Call, Reply)>, pod_uid: &str, cause: &str) -> Ended {
+    let refusing = async {
+        while let Some((_, reply)) = queue.recv().await {
+            let (pod_uid, cause) = (pod_uid.to_owned(), cause.to_owned());
+            reply.send(Err(RuntimeError::Shim { pod_uid, cause })).ok();
+        }
+    };
+    match tokio::time::timeout(RECONNECT_PAUSE, refusing).await {
+        Ok(()) => Ended::Dropped,
+        Err(_) => Ended::Broken,
+    }
 }
 
 enum Ended {
@@ -175,23 +209,26 @@ async fn carry(wire: &mut Wire, queue: &mut mpsc::Receiver<(Call, Reply)>, telle
             return Ended::Broken;
         }
         loop {
-            match wire.decoder.next::<Message>() {
-                Ok(Some(Message::Answer { id, answer })) => {
+            let message = match wire.next() {
+                Ok(Some(message)) => message,
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::error!(pod_uid = teller.pod_uid, error, "shim cannot be understood");
+                    return Ended::Broken;
+                }
+            };
+            match message {
+                Message::Answer { id, answer } => {
                     if let Some(reply) = waiting.remove(&id) {
                         reply.send(answer).ok();
                     }
                 }
-                Ok(Some(Message::Exited { container, attempt, exit })) => {
+                Message::Exited { container, attempt, exit } => {
                     teller.tell(&container, attempt, exit).await;
                     wire.next_id += 1;
                     if wire.send(wire.next_id, Call::Acknowledge { container, attempt }).await.is_err() {
                         return Ended::Broken;
                     }
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::error!(pod_uid = teller.pod_uid, %error, "shim cannot be understood");
-                    return Ended::Broken;
                 }
             }
         }
@@ -202,20 +239,34 @@ async fn carry(wire: &mut Wire, queue: &mut mpsc::Receiver<(Call, Reply)>, telle
 struct Wire {
     stream: UnixStream,
     decoder: Decoder,
+    version: u16,
     next_id: u64,
 }
 
 impl Wire {
-    async fn connect(dir: &std::path::Path) -> Result<Self, String> {
-        // Connecting to a listening unix socket does not wait for anyone.
+    /// Connects in the newest version that both sides speak.
+    async fn greet(dir: &std::path::Path) -> Result<(Self, PodState), String> {
+        let mut wire = Self::connect(dir, VERSION)?;
+        let cause = match wire.hello().await {
+            Ok(state) => return Ok((wire, state)),
+            Err(cause) => cause,
+        };
+        // A shim of the version before knows only that one, and hangs up at any other.
+        let mut wire = Self::connect(dir, PREVIOUS)?;
+        match wire.hello().await {
+            Ok(state) => Ok((wire, state)),
+            Err(_) => Err(cause),
+        }
+    }
+
+    fn connect(dir: &std::path::Path, version: u16) -> Result<Self, String> {
         let stream = pod_network::connect(dir).map_err(|source| format!("connect to it: {source}"))?;
-        let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
-        let stream = stream.map_err(|source| format!("connect to it: {source}"))?;
-        Ok(Self { stream, decoder: Decoder::default(), next_id: 0 })
+        let stream = UnixStream::from_std(stream).map_err(|source| format!("connect to it: {source}"))?;
+        Ok(Self { stream, decoder: Decoder::default(), version, next_id: 0 })
     }
 
     async fn send(&mut self, id: u64, call: Call) -> Result<(), String> {
-        let frame = encode(&Request { id, call }).map_err(|source| source.to_string())?;
+        let frame = Request { id, call }.encode(self.version).map_err(|source| source.to_string())?;
         self.stream.write_all(&frame).await.map_err(|source| source.to_string())
     }
 
@@ -231,18 +282,111 @@ impl Wire {
         }
     }
 
+    /// The next message that has arrived. News of a kind that this build does not know is passed over.
+    fn next(&mut self) -> Result<Option<Message>, String> {
+        while let Some(frame) = self.decoder.next().map_err(|source| source.to_string())? {
+            if let Some(message) = Message::decode(&frame).map_err(|source| source.to_string())? {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
     /// Says hello and waits for the welcome, which comes before anything else.
     async fn hello(&mut self) -> Result<PodState, String> {
         let hello = async {
             self.send(0, Call::Hello).await?;
             loop {
-                match self.decoder.next::<Message>().map_err(|source| source.to_string())? {
+                match self.next()? {
                     Some(Message::Answer { answer: Ok(Answer::Welcome(state)), .. }) => return Ok(*state),
+                    Some(Message::Answer { answer: Err(error), .. }) => return Err(error.to_string()),
                     Some(other) => return Err(format!("it did not say welcome but {other:?}")),
                     None => self.read().await?,
                 }
             }
         };
         tokio::time::timeout(HELLO_TIMEOUT, hello).await.map_err(|_| "it does not answer".to_owned())?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::shim::protocol::golden_v1;
+
+    /// A shim of the version before, as it was: it hangs up at what it does not understand.
+    fn old_shim(listener: UnixListener) {
+        for stream in listener.incoming() {
+            let (mut stream, mut header) = (stream.unwrap(), [0; 6]);
+            stream.read_exact(&mut header).unwrap();
+            if header[4..6] == [1, 0] {
+                stream.write_all(&golden_v1("message")[0]).unwrap();
+            }
+        }
+    }
+
+    fn welcome() -> Answer {
+        let mut decoder = Decoder::default();
+        decoder.push(&golden_v1("message")[0]);
+        let message = Message::decode(&decoder.next().unwrap().unwrap()).unwrap();
+        let Some(Message::Answer { answer: Ok(welcome), .. }) = message else { panic!("{message:?}") };
+        welcome
+    }
+
+    /// A shim of this build, until it has answered so often or is left.
+    fn answer(mut stream: std::os::unix::net::UnixStream, count: usize) {
+        let (mut decoder, mut buffer, mut answered) = (Decoder::default(), [0; 4096], 0);
+        while answered < count {
+            let Ok(read @ 1..) = stream.read(&mut buffer) else { return };
+            decoder.push(&buffer[..read]);
+            while let Some(frame) = decoder.next().unwrap() {
+                let Request { id, call } = Request::decode(&frame).unwrap();
+                let answer = Ok(if matches!(call, Call::Hello) { welcome() } else { Answer::Done });
+                stream.write_all(&Message::Answer { id, answer }.encode(VERSION).unwrap()).unwrap();
+                answered += 1;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_shim_that_hangs_up_for_a_while_is_not_taken_for_dead() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join(crate::shim::state::SOCKET)).unwrap();
+        std::thread::spawn(move || {
+            for (nth, stream) in listener.incoming().map_while(Result::ok).enumerate() {
+                match nth {
+                    0 => answer(stream, 1),
+                    1..=6 => drop(stream),
+                    _ => answer(stream, usize::MAX),
+                }
+            }
+        });
+        let (events, mut receiver) = mpsc::channel(1);
+        let teller = Teller::new("u-1".to_owned(), dir.path().to_owned(), events);
+        let (link, _) = Link::open(teller, true).await.unwrap();
+        loop {
+            match link.call(Call::StoreBlob(Vec::new())).await {
+                Ok(answer) => break assert!(matches!(answer, Answer::Done), "{answer:?}"),
+                Err(RuntimeError::Shim { .. }) => tokio::task::yield_now().await,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert!(receiver.try_recv().is_err(), "nobody said that it is lost");
+    }
+
+    #[tokio::test]
+    async fn a_shim_of_the_version_before_is_spoken_to_in_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join(crate::shim::state::SOCKET)).unwrap();
+        std::thread::spawn(move || old_shim(listener));
+        let (events, _receiver) = mpsc::channel(1);
+        let teller = Teller::new("u-1".to_owned(), dir.path().to_owned(), events);
+        let (link, state) = Link::open(teller, true).await.unwrap();
+        assert_eq!((link.version, state.sandbox.name.as_str(), state.containers.len()), (1, "web-0", 2));
     }
 }

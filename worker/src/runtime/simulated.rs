@@ -6,6 +6,7 @@
 //! command that is not found), anything else runs until it is signalled. A TERM ends it with 143, a KILL with 137,
 //! except that a command line containing `ignore-term` survives a TERM.
 
+mod port;
 #[cfg(test)]
 mod tests;
 
@@ -14,13 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{
-    AdoptedPod, ContainerPhase, ContainerSpec, ContainerState, ExecOutput, Exit, ImageRef, PodSandbox,
-    PodStream, Runtime, RuntimeError, RuntimeEvent, Started,
+    AdoptedPod, ContainerPhase, ContainerSpec, ContainerState, ExecOutput, Exit, ImageDefaults, ImageRef,
+    PodSandbox, PodStream, Runtime, RuntimeError, RuntimeEvent, Started,
 };
 
 /// Events that may wait for the agent; beyond it a container's end waits for room.
@@ -33,6 +33,8 @@ pub struct Simulation {
     pub images: Vec<String>,
     /// It holds whatever image is asked for.
     pub any_image: bool,
+    /// What all of them say about their process.
+    pub image_defaults: ImageDefaults,
     /// How long the start of a container takes.
     pub start_delay: Duration,
     /// Of a thousand starts so many fail; which ones, is settled by the pod and the attempt.
@@ -46,6 +48,7 @@ impl Default for Simulation {
         Self {
             images: Vec::new(),
             any_image: false,
+            image_defaults: ImageDefaults::default(),
             start_delay: Duration::ZERO,
             start_failures: 0,
             epoch_ms: 0,
@@ -76,6 +79,7 @@ struct World {
 struct Pod {
     sandbox: PodSandbox,
     alive: bool,
+    estranged: Option<String>,
     containers: BTreeMap<(String, u32), Played>,
 }
 
@@ -171,6 +175,13 @@ impl SimulatedRuntime {
         }
     }
 
+    /// From now on the pod's shim cannot be spoken to, as if the next agent were of another build.
+    pub fn estrange(&self, pod_uid: &str, cause: &str) {
+        if let Some(pod) = self.lock().pods.get_mut(pod_uid) {
+            pod.estranged = Some(cause.to_owned());
+        }
+    }
+
     /// The pod's shim dies, and its containers with it.
     pub fn lose_pod(&self, pod_uid: &str) {
         let now_ms = self.now_ms();
@@ -238,6 +249,14 @@ fn exit_of(state: &ContainerState, code: i32, signal: Option<i32>, finished_at_m
 }
 
 impl Pod {
+    fn spoken_to(&self) -> Result<(), RuntimeError> {
+        let error = |cause: &String| {
+            let (pod_uid, cause) = (self.sandbox.uid.clone(), cause.clone());
+            Err(RuntimeError::Estranged { pod_uid, cause })
+        };
+        self.estranged.as_ref().map_or(Ok(()), error)
+    }
+
     fn running(&self) -> impl Iterator<Item = &Played> {
         let runs = |played: &&Played| played.state.phase == ContainerPhase::Running;
         self.containers.values().filter(runs).filter(|_| self.alive)
@@ -295,13 +314,21 @@ impl Runtime for SimulatedRuntime {
         self.lock().images.iter().find(|image| image.name == name || image.digest == name).cloned()
     }
 
+    fn image_defaults(&self, _image: &ImageRef) -> ImageDefaults {
+        self.simulation.image_defaults.clone()
+    }
+
     async fn start_pod(&self, pod: PodSandbox) -> Result<(), RuntimeError> {
         let mut world = self.lock();
         match world.pods.get_mut(&pod.uid) {
-            Some(known) if known.alive => known.sandbox.blob = pod.blob,
+            Some(known) if known.alive => {
+                known.spoken_to()?;
+                known.sandbox.blob = pod.blob;
+            }
             _ => {
                 let uid = pod.uid.clone();
-                world.pods.insert(uid, Pod { sandbox: pod, alive: true, containers: BTreeMap::new() });
+                let containers = BTreeMap::new();
+                world.pods.insert(uid, Pod { sandbox: pod, alive: true, estranged: None, containers });
             }
         }
         Ok(())
@@ -327,6 +354,7 @@ impl Runtime for SimulatedRuntime {
             let pid = world.next_pid;
             let pod = world.pods.get_mut(pod_uid).filter(|pod| pod.alive);
             let Some(pod) = pod else { return Err(RuntimeError::PodUnknown(pod_uid.to_owned())) };
+            pod.spoken_to()?;
             if let Some(played) = pod.containers.values().find(|played| {
                 played.state.name == spec.name && played.state.phase == ContainerPhase::Running
             }) {
@@ -395,6 +423,7 @@ impl Runtime for SimulatedRuntime {
         _timeout: Duration,
     ) -> Result<ExecOutput, RuntimeError> {
         let mut world = self.lock();
+        world.pods.get(pod_uid).map_or(Ok(()), Pod::spoken_to)?;
         let Some(played) = world.running(pod_uid, container) else {
             let (pod_uid, container) = (pod_uid.to_owned(), container.to_owned());
             return Err(RuntimeError::ContainerUnknown { pod_uid, container });
@@ -415,6 +444,7 @@ impl Runtime for SimulatedRuntime {
             let Some(pod) = world.pods.get(pod_uid).filter(|pod| pod.alive) else {
                 return Err(RuntimeError::PodUnknown(pod_uid.to_owned()));
             };
+            pod.spoken_to()?;
             let mut running = pod
                 .containers
                 .values()
@@ -426,19 +456,8 @@ impl Runtime for SimulatedRuntime {
             let cause = "connection refused".to_owned();
             return Err(RuntimeError::Connect { pod_uid: pod_uid.to_owned(), port, cause });
         }
-        let (near, mut far) = tokio::io::duplex(4096);
-        // Every simulated port is an HTTP server that says yes once, which is all that probes ask. It answers a question
-        // and not a mere connection: clients refuse an answer that comes first.
-        tokio::spawn(async move {
-            let mut question = [0_u8; 1024];
-            if far.read(&mut question).await.is_ok_and(|count| count > 0) {
-                far.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
-                    .await
-                    .ok();
-                far.shutdown().await.ok();
-            }
-            tokio::io::copy(&mut far, &mut tokio::io::sink()).await.ok();
-        });
+        let (near, far) = tokio::io::duplex(4096);
+        tokio::spawn(port::serve(far));
         Ok(Box::new(near))
     }
 
@@ -453,6 +472,7 @@ impl Runtime for SimulatedRuntime {
         let adopted = world.pods.values().map(|pod| AdoptedPod {
             sandbox: pod.sandbox.clone(),
             alive: pod.alive,
+            estranged: pod.estranged.clone(),
             containers: pod.containers.values().map(|played| played.state.clone()).collect(),
         });
         Ok(adopted.collect())

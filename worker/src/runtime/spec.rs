@@ -1,8 +1,11 @@
-//! The values that cross the seam between agent and runtime.
+//! The values that cross the seam between agent and runtime. Most of them cross to the shim, too, which may be of an
+//! older or a newer build: a field that is added needs a default (see `shim/protocol.rs`).
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+use super::octets;
 
 /// How the containers of a pod run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,8 +17,20 @@ pub enum RuntimeClass {
     Host,
 }
 
+/// Whose processes a container sees, and can signal as far as its user may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Processes {
+    /// Its own.
+    #[default]
+    Container,
+    /// Those of all containers of its pod (`shareProcessNamespace`).
+    Pod,
+    /// Those of the machine (`hostPID`).
+    Machine,
+}
+
 /// What all containers of a pod share.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodSandbox {
     /// The pod's uid; names its directory and cgroup.
     pub uid: String,
@@ -29,7 +44,14 @@ pub struct PodSandbox {
     pub class: RuntimeClass,
     /// Use the machine's network rather than one of its own.
     pub host_network: bool,
+    /// Use the machine's System V IPC, message queues and shared memory rather than one's own (`hostIPC`).
+    #[serde(default)]
+    pub host_ipc: bool,
+    /// Whose processes its containers see.
+    #[serde(default)]
+    pub processes: Processes,
     /// Opaque state of the agent (what it was assigned), kept on disk by the shim and given back by `adopt`.
+    #[serde(with = "octets")]
     pub blob: Vec<u8>,
 }
 
@@ -42,6 +64,15 @@ pub struct ImageRef {
     pub digest: String,
     /// The bytes that its layers take, unpacked.
     pub size_bytes: u64,
+}
+
+/// What an image says about its process, as far as an agent decides by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageDefaults {
+    /// `user`, `uid`, `user:group` or `uid:gid`; empty stands for root.
+    pub user: String,
+    /// The signal that asks it to stop, such as `SIGQUIT`; empty stands for TERM.
+    pub stop_signal: String,
 }
 
 /// A directory or file of the worker that a container sees.
@@ -57,6 +88,7 @@ pub struct Mount {
 
 /// One start of one container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ContainerSpec {
     /// The container's name in its pod.
     pub name: String,
@@ -82,8 +114,12 @@ pub struct ContainerSpec {
     pub memory_limit_bytes: Option<u64>,
     /// The processes that it may have at a time.
     pub pids_limit: Option<u64>,
-    /// Replaces the image's user and group.
-    pub user: Option<(u32, u32)>,
+    /// How soon the kernel kills it when the machine has no memory left, from -1000 (never) to 1000; 0 if not set.
+    pub oom_score_adj: Option<i32>,
+    /// Replaces the image's user.
+    pub user: Option<u32>,
+    /// Replaces that user's first group.
+    pub group: Option<u32>,
     /// All capabilities, no masked paths.
     pub privileged: bool,
     /// The root filesystem cannot be written to.
@@ -172,6 +208,9 @@ pub struct AdoptedPod {
     pub sandbox: PodSandbox,
     /// Its shim lives. If not, no container of it runs any more and `remove_pod` is all that can be done.
     pub alive: bool,
+    /// Why its shim cannot be spoken to although it lives, if so: all that can be done is to signal its containers
+    /// and to remove it.
+    pub estranged: Option<String>,
     /// The current and the previous attempt of each container, ordered by name and attempt.
     pub containers: Vec<ContainerState>,
 }
@@ -182,8 +221,10 @@ pub struct ExecOutput {
     /// Its exit code; 128 + signal when a signal ended it.
     pub code: i32,
     /// What it wrote to standard output, up to a bound.
+    #[serde(with = "octets")]
     pub stdout: Vec<u8>,
     /// What it wrote to standard error, up to a bound.
+    #[serde(with = "octets")]
     pub stderr: Vec<u8>,
     /// It was killed because its time was over.
     pub timed_out: bool,

@@ -9,8 +9,10 @@ use std::path::Path;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
-use super::protocol::{Decoder, Message, Request, encode};
+use super::protocol::frame::{Decoder, Frame};
+use super::protocol::{Message, Misread, Request, VERSION};
 use super::state::SOCKET;
+use crate::runtime::RuntimeError;
 
 /// Connections at a time; each dial of a port uses one for a moment.
 const AGENTS_MAX: usize = 64;
@@ -36,6 +38,10 @@ pub(super) struct Agent {
     pub(super) id: u64,
     /// It asked for everything and is told of exits.
     pub(super) subscribed: bool,
+    /// The version in which it spoke last, and is answered.
+    version: u16,
+    /// What this build calls the version that it speaks by itself; only tests give it another number.
+    newest: u16,
     stream: UnixStream,
     decoder: Decoder,
     outbox: VecDeque<u8>,
@@ -62,19 +68,49 @@ impl Agent {
         }
         let mut requests = Vec::new();
         loop {
-            match self.decoder.next() {
-                Ok(Some(request)) => requests.push(request),
+            let frame = match self.decoder.next() {
+                Ok(Some(frame)) => frame,
                 Ok(None) => return requests,
                 Err(_) => {
                     self.broken = true;
                     return requests;
                 }
+            };
+            let version = frame.version;
+            let request = if version == self.newest {
+                Request::decode(&Frame { version: VERSION, ..frame })
+            } else if version == self.newest - 1 {
+                Request::decode(&frame)
+            } else {
+                Err(Misread::Version(version))
+            };
+            match request {
+                Ok(request) => {
+                    self.version = version;
+                    requests.push(request);
+                }
+                Err(misread) => self.refuse(&misread),
             }
         }
     }
 
+    /// Says what is not understood, for an agent of a newer build may well go on without it.
+    fn refuse(&mut self, misread: &Misread) {
+        let id = match misread {
+            Misread::Body { id: Some(id), .. } => *id,
+            // Its header shows the asker what is spoken here.
+            Misread::Version(_) => 0,
+            Misread::Body { id: None, .. } => {
+                self.broken = true;
+                return;
+            }
+        };
+        let cause = format!("the pod's shim cannot do this: {misread}: restart the pod to update its shim");
+        self.send(&Message::Answer { id, answer: Err(RuntimeError::Invalid(cause)) });
+    }
+
     pub(super) fn send(&mut self, message: &Message) {
-        match encode(message) {
+        match message.encode(self.version) {
             Ok(frame) if self.outbox.len() + frame.len() <= OUTBOX_MAX => {
                 self.outbox.extend(frame);
                 self.write();
@@ -85,7 +121,7 @@ impl Agent {
 
     /// Sends a message and a file descriptor with it; such connections carry nothing else at that time.
     pub(super) fn send_with(&mut self, message: &Message, fd: &OwnedFd) {
-        let Ok(frame) = encode(message) else {
+        let Ok(frame) = message.encode(self.version) else {
             self.broken = true;
             return;
         };
@@ -120,11 +156,12 @@ pub(super) struct Agents {
     listener: UnixListener,
     connected: Vec<Agent>,
     next: u64,
+    newest: u16,
 }
 
 impl Agents {
-    pub(super) fn new(listener: UnixListener) -> Self {
-        Self { listener, connected: Vec::new(), next: 0 }
+    pub(super) fn new(listener: UnixListener, newest: u16) -> Self {
+        Self { listener, connected: Vec::new(), next: 0, newest }
     }
 
     pub(super) fn listener(&self) -> BorrowedFd<'_> {
@@ -138,8 +175,16 @@ impl Agents {
     pub(super) fn accept(&mut self) {
         while let Ok((stream, _)) = self.listener.accept() {
             if self.connected.len() < AGENTS_MAX && stream.set_nonblocking(true).is_ok() {
-                let (id, decoder, outbox) = (self.next, Decoder::default(), VecDeque::new());
-                self.connected.push(Agent { id, subscribed: false, stream, decoder, outbox, broken: false });
+                self.connected.push(Agent {
+                    id: self.next,
+                    subscribed: false,
+                    version: self.newest,
+                    newest: self.newest,
+                    stream,
+                    decoder: Decoder::default(),
+                    outbox: VecDeque::new(),
+                    broken: false,
+                });
                 self.next += 1;
             }
         }

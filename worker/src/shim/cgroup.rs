@@ -100,6 +100,12 @@ impl Cgroups {
         Ok(())
     }
 
+    /// Bounds the processes in a cgroup and all below it.
+    pub(crate) fn limit_pids(&self, path: &Path, pids: u64) -> Result<(), String> {
+        let dir = self.directory("pids", path).ok_or("this machine has no pids cgroup")?;
+        write(&dir.join("pids.max"), &pids.to_string())
+    }
+
     /// Makes a container's cgroup and sets its limits. Answers warnings.
     pub(crate) fn limit(&self, path: &Path, spec: &ContainerSpec) -> Result<Vec<String>, String> {
         self.make_leaf(path)?;
@@ -174,15 +180,28 @@ impl Cgroups {
         count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
     }
 
-    /// Kills every process of this cgroup and those below it.
-    pub(crate) fn kill(&self, path: &Path) {
+    /// Kills every process of this cgroup and those below it. Answers how many there were.
+    pub(crate) fn kill(&self, path: &Path) -> usize {
+        let mut killed = 0;
         for dir in self.directories(path) {
             for dir in with_children(&dir) {
                 let text = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
                 for pid in text.lines().filter_map(|line| line.parse().ok()).filter_map(Pid::from_raw) {
                     rustix::process::kill_process(pid, Signal::KILL).ok();
+                    killed += 1;
                 }
             }
+        }
+        killed
+    }
+
+    /// Kills until nothing is left, also what is born meanwhile. What does not die within a moment is left.
+    pub(crate) fn end(&self, path: &Path) {
+        for _ in 0..REMOVE_TRIES {
+            if self.kill(path) == 0 {
+                return;
+            }
+            std::thread::sleep(REMOVE_PAUSE);
         }
     }
 

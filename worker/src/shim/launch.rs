@@ -9,6 +9,7 @@ use crate::runtime::ContainerSpec;
 /// A container with its image's part resolved.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Launch {
+    #[serde(with = "super::protocol::v1::spec")]
     pub(crate) spec: ContainerSpec,
     /// The image's unpacked files.
     pub(crate) rootfs: PathBuf,

@@ -15,6 +15,7 @@ use super::cgroup::Cgroups;
 use super::container::{Process, output_pipe};
 use super::executor::{Become, MARK};
 use super::oci::{Places, describe};
+use super::sandbox::Sandbox;
 use crate::runtime::RuntimeError;
 
 /// A program that takes longer than this to be executed hangs on a dead file system.
@@ -25,20 +26,22 @@ const REASON_BYTES_MAX: usize = 4096;
 pub(super) fn start(
     launch: &Launch,
     pod_dir: &Path,
-    cgroups: &Cgroups,
+    sandbox: &Sandbox,
     cgroup: &Path,
 ) -> Result<(Process, Vec<String>), RuntimeError> {
     let failed = |cause: String| RuntimeError::CreateFailed(format!("failed to create container: {cause}"));
     let bundle = Bundle::of(pod_dir, &launch.spec.name);
     bundle.make().map_err(failed)?;
-    let mut warnings = cgroups.limit(cgroup, &launch.spec).map_err(failed)?;
+    let mut warnings = sandbox.cgroups.limit(cgroup, &launch.spec).map_err(failed)?;
     warnings.extend(bundle.mount(&launch.rootfs).map_err(failed)?);
     let places = Places {
         rootfs: &bundle.rootfs(),
         pod_dir,
         termination_message: &bundle.termination_message(),
         cgroup,
-        unified_cgroup: matches!(cgroups, Cgroups::V2 { .. }),
+        unified_cgroup: matches!(sandbox.cgroups, Cgroups::V2 { .. }),
+        pid_namespace: sandbox.processes.describe(),
+        host_ipc: sandbox.host_ipc,
     };
     let description = describe(launch, &places).map_err(RuntimeError::Invalid)?;
     let path = bundle.dir.join("config.json");

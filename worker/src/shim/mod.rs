@@ -25,6 +25,7 @@ mod loopback;
 mod oci;
 mod oom_score;
 mod pod;
+mod processes;
 pub(crate) mod protocol;
 mod sandbox;
 mod signals;
@@ -44,6 +45,16 @@ pub(crate) const READY: &str = "ready";
 
 /// Runs a shim until its pod is removed. `args` are those behind the word `shim`. Call it before any thread exists.
 pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
+    main_of_version(args, protocol::VERSION)
+}
+
+/// The same, of a build with another version of the protocol: for tests of how agents meet it.
+#[doc(hidden)]
+pub fn main_of_version(args: impl IntoIterator<Item = String>, version: u16) -> ExitCode {
+    let mut args = args.into_iter().peekable();
+    if args.peek().is_some_and(|word| word == processes::HOLD) {
+        return processes::hold_until_input_ends();
+    }
     let dir = match parse(args) {
         Ok(dir) => dir,
         Err(message) => {
@@ -51,7 +62,7 @@ pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let ready = prepare(&dir);
+    let ready = prepare(&dir, version.max(protocol::VERSION));
     let (verdict, shim) = match ready {
         Ok(shim) => (READY.to_owned(), Some(shim)),
         Err(message) => (message, None),
@@ -76,7 +87,7 @@ fn parse(args: impl IntoIterator<Item = String>) -> Result<PathBuf, String> {
     }
 }
 
-fn prepare(dir: &Path) -> Result<(pod::Pod, File), String> {
+fn prepare(dir: &Path, version: u16) -> Result<(pod::Pod, File), String> {
     // Out of the agent's session and process group: what kills those must leave this process alive.
     rustix::process::setsid().ok();
     let lock = take_lock(dir)?;
@@ -87,7 +98,7 @@ fn prepare(dir: &Path) -> Result<(pod::Pod, File), String> {
     let setup = state::Setup::read(dir)?;
     let sandbox = sandbox::enter(dir, &setup)?;
     let listener = agents::listen(dir).map_err(|source| format!("listen on {}: {source}", dir.display()))?;
-    Ok((pod::Pod::new(dir.to_owned(), setup, sandbox, listener, signals)?, lock))
+    Ok((pod::Pod::new(dir.to_owned(), setup, sandbox, listener, signals, version)?, lock))
 }
 
 /// One shim per pod, whatever agents believe.

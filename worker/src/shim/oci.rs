@@ -66,6 +66,7 @@ const MASKED: &[&str] = &[
     "/sys/devices/virtual/powercap",
 ];
 const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const SHARED_MEMORY: &str = "/dev/shm";
 const DEFAULT_MESSAGE_PATH: &str = "/dev/termination-log";
 
 /// Where the parts of a container are on the worker.
@@ -76,6 +77,10 @@ pub(super) struct Places<'a> {
     pub(super) cgroup: &'a Path,
     /// A single cgroup hierarchy is cheap to show to the container.
     pub(super) unified_cgroup: bool,
+    /// Its process namespace, if it is not to be the shim's.
+    pub(super) pid_namespace: Option<Value>,
+    /// It sees the machine's shared memory.
+    pub(super) host_ipc: bool,
 }
 
 /// Describes the container. The shim is already in the pod's network, ipc and uts namespaces: they are inherited.
@@ -86,6 +91,8 @@ pub(super) fn describe(launch: &Launch, places: &Places<'_>) -> Result<Value, St
     let read_only = if spec.privileged { &[][..] } else { READ_ONLY };
     // Without inheritable ones, a process that is not root has none unless its file grants them.
     let effective: &[String] = if launch.uid == 0 { &capabilities } else { &[] };
+    let mut namespaces = vec![json!({ "type": "mount" })];
+    namespaces.extend(places.pid_namespace.clone());
     Ok(json!({
         "ociVersion": SPEC_VERSION,
         "root": { "path": places.rootfs, "readonly": spec.read_only_root },
@@ -104,7 +111,7 @@ pub(super) fn describe(launch: &Launch, places: &Places<'_>) -> Result<Value, St
         "mounts": mounts(launch, places),
         "linux": {
             "cgroupsPath": places.cgroup,
-            "namespaces": [{ "type": "pid" }, { "type": "mount" }],
+            "namespaces": namespaces,
             "maskedPaths": masked,
             "readonlyPaths": read_only,
         },
@@ -113,6 +120,10 @@ pub(super) fn describe(launch: &Launch, places: &Places<'_>) -> Result<Value, St
 
 fn mounts(launch: &Launch, places: &Places<'_>) -> Vec<Value> {
     let filesystem = |kind: &str, target: &str, options: &[&str]| json!({ "type": kind, "source": kind, "destination": target, "options": options });
+    let bind = |source: &Path, target: &Path, read_only: bool| {
+        let access = if read_only { "ro" } else { "rw" };
+        json!({ "type": "bind", "source": source, "destination": target, "options": ["rbind", "rprivate", access] })
+    };
     let system = if launch.spec.privileged { "rw" } else { "ro" };
     let mut mounts = vec![
         filesystem("proc", "/proc", &["nosuid", "noexec", "nodev"]),
@@ -122,7 +133,12 @@ fn mounts(launch: &Launch, places: &Places<'_>) -> Vec<Value> {
             "/dev/pts",
             &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         ),
-        filesystem("tmpfs", "/dev/shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
+        match places.host_ipc {
+            true => bind(Path::new(SHARED_MEMORY), Path::new(SHARED_MEMORY), false),
+            false => {
+                filesystem("tmpfs", SHARED_MEMORY, &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"])
+            }
+        },
         filesystem("mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]),
         filesystem("sysfs", "/sys", &["nosuid", "noexec", "nodev", system]),
     ];
@@ -133,10 +149,6 @@ fn mounts(launch: &Launch, places: &Places<'_>) -> Vec<Value> {
             &["nosuid", "noexec", "nodev", "relatime", system],
         ));
     }
-    let bind = |source: &Path, target: &Path, read_only: bool| {
-        let access = if read_only { "ro" } else { "rw" };
-        json!({ "type": "bind", "source": source, "destination": target, "options": ["rbind", "rprivate", access] })
-    };
     let asked = |target: &Path| launch.spec.mounts.iter().any(|mount| mount.target == target);
     for name in ["hosts", "hostname", "resolv.conf"] {
         let target = Path::new("/etc").join(name);
@@ -222,6 +234,8 @@ mod tests {
             termination_message: place,
             cgroup: place,
             unified_cgroup: false,
+            pid_namespace: None,
+            host_ipc: false,
         };
         let mounts = mounts(&launch, &places);
         let hosts: Vec<&Value> = mounts.iter().filter(|mount| mount["destination"] == "/etc/hosts").collect();

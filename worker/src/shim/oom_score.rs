@@ -3,17 +3,18 @@
 const FILE: &str = "/proc/self/oom_score_adj";
 /// What the node's own services get.
 const PROTECTED: &str = "-998";
-const USUAL: &str = "0";
 
 /// Protects this process, if it may.
 pub(super) fn protect() {
     std::fs::write(FILE, PROTECTED).ok();
 }
 
-/// Starts something that must not inherit the protection.
-pub(super) fn without<T>(start: impl FnOnce() -> T) -> T {
-    std::fs::write(FILE, USUAL).ok();
+/// Starts something that is to have this score rather than inherit the protection. Without the right to it (a worker
+/// that is not root and a score below its own) it gets the shim's.
+pub(super) fn with<T>(score: i32, start: impl FnOnce() -> T) -> T {
+    let own = std::fs::read_to_string(FILE).unwrap_or_default();
+    std::fs::write(FILE, score.to_string()).ok();
     let started = start();
-    protect();
+    std::fs::write(FILE, own.trim()).ok();
     started
 }

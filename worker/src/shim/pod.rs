@@ -55,10 +55,11 @@ impl Pod {
         sandbox: Sandbox,
         listener: UnixListener,
         signals: Signals,
+        version: u16,
     ) -> Result<Self, String> {
         let state = PodState::new(setup.sandbox.clone());
         state.write(&dir)?;
-        let (agents, running, execs) = (Agents::new(listener), BTreeMap::new(), Vec::new());
+        let (agents, running, execs) = (Agents::new(listener, version), BTreeMap::new(), Vec::new());
         Ok(Self {
             dir,
             setup,

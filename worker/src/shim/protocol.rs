@@ -1,22 +1,39 @@
-//! What agent and shim say to each other: frames of length, version and a bincode body.
+//! What agent and shim say to each other: calls, answers and news, each the body of a [`frame`].
 //!
-//! A shim outlives the agent that started it and may meet a newer one, so every frame carries the version, and a
-//! side that does not know it says so instead of guessing. Bodies are this crate's own closed types.
+//! A shim outlives the agent that started it and may meet one of another build. So each side speaks two versions, its
+//! own and the one before, and a shim answers in the version in which it was asked. Bodies of version 2 are JSON, to
+//! which fields and calls are added without a new version (docs/adr/0010):
+//! - a field that is added has a default; a side that does not know it leaves it out or passes over it;
+//! - a call, an answer or an error that is not known is answered with an error, or taken for one;
+//! - what an old shim must not pass over in silence comes as a call of its own, which it refuses.
+//!
+//! Version 1 is bincode of types that stand still: whoever changes one keeps a copy of it for that version. It goes
+//! when version 3 comes.
 
-use serde::de::DeserializeOwned;
+pub(crate) mod frame;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;
+pub(crate) mod v1;
+
+#[cfg(test)]
+pub(crate) use tests::golden_v1;
+
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use super::Launch;
 use super::state::PodState;
-use crate::runtime::{ExecOutput, Exit, RuntimeError, Started};
+use crate::runtime::{ExecOutput, Exit, RuntimeError, Started, octets};
+use frame::{FRAME_MAX, Frame, FrameError};
 
-/// The version of the frames and their bodies.
-pub(crate) const VERSION: u16 = 1;
-/// The longest body; the agent's blob is the biggest thing in it.
-pub(crate) const FRAME_MAX: usize = 8 << 20;
+/// The version that this build speaks by itself.
+pub(crate) const VERSION: u16 = 2;
+/// The version before, which it understands too.
+pub(crate) const PREVIOUS: u16 = 1;
 /// The longest blob.
 pub(crate) const BLOB_MAX: usize = 4 << 20;
-const HEADER: usize = 6;
 
 /// What an agent asks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,7 +42,7 @@ pub(crate) struct Request {
     pub(crate) call: Call,
 }
 
-/// The calls.
+/// The calls. Version 1 knows them by their order.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Call {
     /// Subscribes to exits and asks for everything.
@@ -42,7 +59,7 @@ pub(crate) enum Call {
     },
     /// An unconnected TCP socket of the pod's network, sent beside the answer.
     Socket,
-    StoreBlob(Vec<u8>),
+    StoreBlob(#[serde(with = "octets")] Vec<u8>),
     /// This exit need not be told again.
     Acknowledge {
         container: String,
@@ -59,7 +76,7 @@ pub(crate) enum Message {
     Exited { container: String, attempt: u32, exit: Exit },
 }
 
-/// The answers.
+/// The answers. Version 1 knows them by their order.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
     Welcome(Box<PodState>),
@@ -68,98 +85,96 @@ pub(crate) enum Answer {
     Done,
 }
 
-/// Why a frame could not be read.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum FrameError {
-    #[error("frame of {0} bytes is too long")]
-    TooLong(usize),
-    #[error("the other side speaks version {0}, this one {VERSION}: restart the pod to update its shim")]
+/// Why the body of a frame is not understood. The next frame may be.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Misread {
+    #[error(
+        "the other side speaks version {0} of the shim's protocol, and this build {PREVIOUS} to {VERSION}"
+    )]
     Version(u16),
-    #[error("frame cannot be read: {0}")]
-    Body(String),
+    #[error("{cause}")]
+    Body {
+        /// The request's number, if that at least could be read.
+        id: Option<u64>,
+        cause: String,
+    },
 }
 
-/// One frame as bytes.
-pub(crate) fn encode(body: &impl Serialize) -> Result<Vec<u8>, FrameError> {
-    let config = bincode::config::standard();
-    let body =
-        bincode::serde::encode_to_vec(body, config).map_err(|source| FrameError::Body(source.to_string()))?;
-    let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= FRAME_MAX);
-    let length = length.ok_or(FrameError::TooLong(body.len()))?;
-    let mut frame = Vec::with_capacity(HEADER + body.len());
-    frame.extend_from_slice(&length.to_le_bytes());
-    frame.extend_from_slice(&VERSION.to_le_bytes());
-    frame.extend_from_slice(&body);
-    Ok(frame)
-}
-
-/// Bytes on their way to become frames.
-#[derive(Debug, Default)]
-pub(crate) struct Decoder {
-    buffer: Vec<u8>,
-}
-
-impl Decoder {
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+impl Request {
+    /// The frame that carries it, as bytes.
+    pub(crate) fn encode(&self, version: u16) -> Result<Vec<u8>, FrameError> {
+        encode(version, self)
     }
 
-    /// The next whole frame, if it has arrived.
-    pub(crate) fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
-        let Some(header) = self.buffer.first_chunk::<HEADER>() else { return Ok(None) };
-        let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
-        let version = u16::from_le_bytes([header[4], header[5]]);
-        if version != VERSION {
-            return Err(FrameError::Version(version));
+    /// Reads one of either version.
+    pub(crate) fn decode(frame: &Frame) -> Result<Self, Misread> {
+        #[derive(Deserialize)]
+        struct Numbered {
+            id: u64,
         }
-        if length > FRAME_MAX {
-            return Err(FrameError::TooLong(length));
-        }
-        if self.buffer.len() < HEADER + length {
-            return Ok(None);
-        }
-        let config = bincode::config::standard().with_limit::<{ FRAME_MAX * 4 }>();
-        let (body, used) = bincode::serde::decode_from_slice(&self.buffer[HEADER..HEADER + length], config)
-            .map_err(|source| FrameError::Body(source.to_string()))?;
-        if used != length {
-            return Err(FrameError::Body(format!("{} bytes too many", length - used)));
-        }
-        self.buffer.drain(..HEADER + length);
-        if self.buffer.is_empty() {
-            self.buffer = Vec::new(); // A big frame must not stay as capacity.
-        }
-        Ok(Some(body))
+        decode(frame).map_err(|misread| match (misread, serde_json::from_slice(&frame.body)) {
+            (Misread::Body { cause, .. }, Ok(Numbered { id })) => Misread::Body { id: Some(id), cause },
+            (misread, _) => misread,
+        })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_survive_any_cut() {
-        let frame = encode(&Request { id: 7, call: Call::StoreBlob(vec![1, 2, 3]) }).expect("encodes");
-        let mut decoder = Decoder::default();
-        for byte in &frame[..frame.len() - 1] {
-            decoder.push(&[*byte]);
-            assert!(decoder.next::<Request>().expect("no error").is_none());
-        }
-        decoder.push(&frame[frame.len() - 1..]);
-        let request = decoder.next::<Request>().expect("decodes").expect("is whole");
-        assert_eq!(request.id, 7);
-        assert!(matches!(request.call, Call::StoreBlob(blob) if blob == [1, 2, 3]));
+impl Message {
+    /// The frame that carries it, as bytes.
+    pub(crate) fn encode(&self, version: u16) -> Result<Vec<u8>, FrameError> {
+        encode(version, self)
     }
 
-    #[test]
-    fn foreign_frames_are_refused() {
-        let mut newer = encode(&Request { id: 1, call: Call::Hello }).expect("encodes");
-        newer[4] = 9;
-        let mut decoder = Decoder::default();
-        decoder.push(&newer);
-        assert!(matches!(decoder.next::<Request>(), Err(FrameError::Version(9))));
+    /// Reads one of either version. An answer that is not understood is an error to whoever asked; news that is not
+    /// understood is none.
+    pub(crate) fn decode(frame: &Frame) -> Result<Option<Self>, Misread> {
+        #[derive(Deserialize)]
+        enum Numbered {
+            Answer { id: u64 },
+        }
+        let cause = match decode(frame) {
+            Ok(message) => return Ok(Some(message)),
+            Err(Misread::Body { cause, .. }) if frame.version == VERSION => cause,
+            Err(misread) => return Err(misread),
+        };
+        if let Ok(Numbered::Answer { id }) = serde_json::from_slice(&frame.body) {
+            let said = String::from_utf8_lossy(&frame.body[..frame.body.len().min(QUOTE_MAX)]);
+            let cause = format!("its answer is not understood: {cause}: {said}");
+            let error = RuntimeError::Shim { pod_uid: String::new(), cause };
+            return Ok(Some(Self::Answer { id, answer: Err(error) }));
+        }
+        match serde_json::from_slice::<IgnoredAny>(&frame.body) {
+            Ok(_) => Ok(None),
+            Err(_) => Err(Misread::Body { id: None, cause }),
+        }
+    }
+}
 
-        let mut decoder = Decoder::default();
-        decoder.push(&[0xff, 0xff, 0xff, 0xff, 1, 0]);
-        assert!(matches!(decoder.next::<Request>(), Err(FrameError::TooLong(_))));
+/// What an error quotes of an answer that is not understood.
+const QUOTE_MAX: usize = 256;
+
+fn encode(version: u16, body: &impl Serialize) -> Result<Vec<u8>, FrameError> {
+    let body = match version {
+        PREVIOUS => bincode::serde::encode_to_vec(body, bincode::config::standard())
+            .map_err(|source| FrameError::Body(source.to_string())),
+        _ => serde_json::to_vec(body).map_err(|source| FrameError::Body(source.to_string())),
+    };
+    Frame { version, body: body? }.to_bytes()
+}
+
+fn decode<T: DeserializeOwned>(Frame { version, body }: &Frame) -> Result<T, Misread> {
+    let misread = |cause: String| Misread::Body { id: None, cause };
+    match *version {
+        VERSION => serde_json::from_slice(body).map_err(|source| misread(source.to_string())),
+        PREVIOUS => {
+            let config = bincode::config::standard().with_limit::<{ FRAME_MAX * 4 }>();
+            let (value, used) = bincode::serde::decode_from_slice(body, config)
+                .map_err(|source| misread(source.to_string()))?;
+            match body.len() - used {
+                0 => Ok(value),
+                more => Err(misread(format!("{more} bytes too many"))),
+            }
+        }
+        other => Err(Misread::Version(other)),
     }
 }

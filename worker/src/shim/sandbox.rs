@@ -1,5 +1,6 @@
 //! What the containers of a pod share: the shim enters the pod's network, ipc and uts namespaces itself, so that its
-//! children are born in them, and a mount namespace, so that their mounts vanish with it.
+//! children are born in them, and a mount namespace, so that their mounts vanish with it. Of the processes' namespace it
+//! stays out.
 
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use super::cgroup::Cgroups;
 use super::loopback;
+use super::processes::Namespace;
 use super::state::{Setup, replace};
 use crate::runtime::RuntimeClass;
 
@@ -17,6 +19,10 @@ const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 #[derive(Debug, Default)]
 pub(super) struct Sandbox {
     pub(super) cgroups: Cgroups,
+    /// The process namespaces of its containers.
+    pub(super) processes: Namespace,
+    /// It uses the machine's IPC.
+    pub(super) host_ipc: bool,
     /// What it cannot give, told with every container.
     pub(super) warnings: Vec<String>,
 }
@@ -31,9 +37,12 @@ pub(super) fn enter(dir: &Path, setup: &Setup) -> Result<Sandbox, String> {
             "containers need root: run the worker as root, or the pod with runtimeClassName: host".to_owned()
         );
     }
-    let mut namespaces = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
+    let mut namespaces = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS;
     if !setup.sandbox.host_network {
         namespaces |= CloneFlags::CLONE_NEWNET;
+    }
+    if !setup.sandbox.host_ipc {
+        namespaces |= CloneFlags::CLONE_NEWIPC;
     }
     nix::sched::unshare(namespaces).map_err(|source| format!("make the pod's namespaces: {source}"))?;
     // Mounts of the worker still arrive here (volumes made later); none of the pod's go there.
@@ -48,9 +57,16 @@ pub(super) fn enter(dir: &Path, setup: &Setup) -> Result<Sandbox, String> {
     }
     write_files(dir, setup)?;
 
-    let mut sandbox = Sandbox::default();
+    let processes = Namespace::make(setup.sandbox.processes)?;
+    let mut sandbox = Sandbox { processes, host_ipc: setup.sandbox.host_ipc, ..Sandbox::default() };
     match Cgroups::detect().and_then(|cgroups| cgroups.make(&setup.pod_cgroup()).map(|()| cgroups)) {
-        Ok(cgroups) => sandbox.cgroups = cgroups,
+        Ok(cgroups) => {
+            let limited = setup.pids_limit.map(|pids| cgroups.limit_pids(&setup.pod_cgroup(), pids));
+            if let Some(Err(cause)) = limited {
+                sandbox.warnings.push(format!("the number of the pod's processes is not limited: {cause}"));
+            }
+            sandbox.cgroups = cgroups;
+        }
         Err(cause) => {
             sandbox.warnings.push(format!("no cgroups ({cause}): containers run without limits"));
             hide_cgroups()?;

@@ -46,6 +46,13 @@ impl Signals {
     }
 }
 
+/// Has the kernel forget children as they end, for a process that does not ask how they did.
+pub(super) fn forget_children() -> nix::Result<()> {
+    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the new disposition is SIG_IGN, so no handler of this program can run because of it.
+    unsafe { sigaction(Signal::SIGCHLD, &ignore) }.map(drop)
+}
+
 /// Undoes, in a child that is about to execute something else, what this process or whoever started the worker
 /// changed: programs expect nothing blocked, nothing ignored, and a broken pipe to end them.
 pub(super) fn restore_for_exec() -> std::io::Result<()> {

@@ -31,11 +31,19 @@ pub(crate) struct Setup {
     /// Under this path in every cgroup hierarchy the pod's cgroups are made.
     pub(crate) cgroup_parent: String,
     pub(crate) log_bytes_max: u64,
+    /// The processes that the pod may have at a time.
+    #[serde(default)]
+    pub(crate) pids_limit: Option<u64>,
 }
 
 impl Setup {
-    pub(crate) fn new(sandbox: PodSandbox, cgroup_parent: String, log_bytes_max: u64) -> Self {
-        Self { format: FORMAT, sandbox, cgroup_parent, log_bytes_max }
+    pub(crate) fn new(
+        sandbox: PodSandbox,
+        cgroup_parent: String,
+        log_bytes_max: u64,
+        pids_limit: Option<u64>,
+    ) -> Self {
+        Self { format: FORMAT, sandbox, cgroup_parent, log_bytes_max, pids_limit }
     }
 
     /// Reads setup and blob.
@@ -75,6 +83,7 @@ pub(crate) struct Record {
 pub(crate) struct PodState {
     pub(crate) format: u32,
     pub(crate) shim_pid: i32,
+    #[serde(with = "super::protocol::v1::sandbox")]
     pub(crate) sandbox: PodSandbox,
     pub(crate) containers: Vec<Record>,
 }
@@ -87,10 +96,16 @@ impl PodState {
 
     /// The last state that a shim left, with the blob.
     pub(crate) fn read(dir: &Path) -> Result<Self, String> {
-        let mut state: Self = read_json(&dir.join(STATE))?;
+        let state = Self::read_any(dir)?;
         if state.format != FORMAT {
             return Err(format!("{} has format {}, not {FORMAT}", dir.join(STATE).display(), state.format));
         }
+        Ok(state)
+    }
+
+    /// The same of whatever format, as far as it has these fields: what can be known of a shim that is not understood.
+    pub(crate) fn read_any(dir: &Path) -> Result<Self, String> {
+        let mut state: Self = read_json(&dir.join(STATE))?;
         state.sandbox.blob = std::fs::read(dir.join(BLOB)).unwrap_or_default();
         Ok(state)
     }

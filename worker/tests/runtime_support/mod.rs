@@ -186,13 +186,29 @@ impl Drop for Worker {
 }
 
 impl Worker {
-    /// An agent's runtime; several after another stand for restarts of the agent.
+    /// An agent's runtime; several after another stand for restarts of the agent. Its shims are of this build, or of
+    /// another one whose program `KONTIKI_TEST_SHIM` names.
     pub fn runtime(&self) -> Agent {
-        let config = ShimConfig {
+        let shim = std::env::var("KONTIKI_TEST_SHIM").ok();
+        self.runtime_with(vec![shim.unwrap_or_else(|| env!("CARGO_BIN_EXE_kontiki-shim").to_owned())])
+    }
+
+    /// The same, whose shims are started by this command.
+    pub fn runtime_with(&self, shim_command: Vec<String>) -> Agent {
+        self.runtime_of(ShimConfig { shim_command, ..self.config() })
+    }
+
+    /// What a worker's runtime is made of.
+    pub fn config(&self) -> ShimConfig {
+        ShimConfig {
             shim_command: vec![env!("CARGO_BIN_EXE_kontiki-shim").to_owned()],
             cgroup_parent: self.cgroup_parent.clone(),
             ..ShimConfig::new(self.dir.path())
-        };
+        }
+    }
+
+    /// A runtime of this configuration.
+    pub fn runtime_of(&self, config: ShimConfig) -> Agent {
         let runtime = ShimRuntime::new(config, Arc::clone(&self.store)).unwrap();
         let events = runtime.events();
         Agent { runtime, events, logs: self.dir.path().join("logs") }
@@ -269,7 +285,7 @@ pub fn sandbox(uid: &str, class: RuntimeClass) -> PodSandbox {
         name: "web".to_owned(),
         hostname: "web-1".to_owned(),
         class,
-        host_network: false,
         blob: b"assignment".to_vec(),
+        ..PodSandbox::default()
     }
 }

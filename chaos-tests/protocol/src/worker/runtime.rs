@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use kontiki_worker::runtime::{
-    AdoptedPod, ContainerSpec, ExecOutput, ImageRef, PodSandbox, PodStream, Runtime, RuntimeError,
-    RuntimeEvent, SimulatedRuntime, Started,
+    AdoptedPod, ContainerSpec, ExecOutput, ImageDefaults, ImageRef, PodSandbox, PodStream, Runtime,
+    RuntimeError, RuntimeEvent, SimulatedRuntime, Started,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -38,6 +38,10 @@ impl Runtime for Hanging {
 
     fn resolve_image(&self, name: &str) -> Option<ImageRef> {
         self.inner.resolve_image(name)
+    }
+
+    fn image_defaults(&self, image: &ImageRef) -> ImageDefaults {
+        self.inner.image_defaults(image)
     }
 
     async fn start_pod(&self, pod: PodSandbox) -> Result<(), RuntimeError> {

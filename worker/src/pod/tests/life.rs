@@ -12,7 +12,7 @@ use crate::agent::clock::Clock;
 use crate::agent::crew::{Command, Crew};
 use crate::agent::outbox::Outbox;
 use crate::agent::{AgentConfig, Capacity};
-use crate::runtime::{Runtime, SimulatedRuntime, Simulation};
+use crate::runtime::{ImageDefaults, Processes, Runtime, SimulatedRuntime, Simulation};
 
 const EPOCH_MS: i64 = 1_700_000_000_000;
 
@@ -29,6 +29,10 @@ struct Worker {
 
 impl Worker {
     async fn new() -> Worker {
+        Worker::with_images(ImageDefaults::default()).await
+    }
+
+    async fn with_images(image_defaults: ImageDefaults) -> Worker {
         let dir = tempfile::tempdir().unwrap();
         let config = AgentConfig {
             node: "n1".into(),
@@ -42,8 +46,12 @@ impl Worker {
             version: "test".into(),
             clock: Clock::Simulated { epoch_ms: EPOCH_MS, birth: tokio::time::Instant::now() },
         };
-        let simulation =
-            Simulation { images: vec!["web:1".into()], epoch_ms: EPOCH_MS, ..Simulation::default() };
+        let simulation = Simulation {
+            images: vec!["web:1".into()],
+            image_defaults,
+            epoch_ms: EPOCH_MS,
+            ..Simulation::default()
+        };
         let runtime = SimulatedRuntime::new(simulation);
         let crew = Crew::gather(&config, Arc::new(runtime.clone())).await.unwrap();
         let (handle, outbox, shutdown) =
@@ -271,6 +279,45 @@ async fn a_deleted_pod_ends_gracefully_and_is_gone_only_then() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_container_is_asked_to_end_by_the_signal_that_its_image_names() {
+    let defaults = ImageDefaults { stop_signal: "SIGQUIT".into(), ..ImageDefaults::default() };
+    let mut worker = Worker::with_images(defaults).await;
+    let mut pod = pod(json!({}));
+    worker.put(1, pod.clone(), &[]).await;
+    worker.until("ready", ready).await;
+    pod["metadata"]["deletionTimestamp"] = json!("2023-11-14T22:13:50Z");
+    worker.put(2, pod, &[]).await;
+    let status = worker.until("gone", |_, gone| gone).await;
+    assert_eq!(state(&status)["terminated"]["exitCode"], 128 + 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_runs_as_root_is_refused_where_root_is_not_wanted() {
+    let mut worker = Worker::new().await;
+    worker.put(1, pod(json!({ "securityContext": { "runAsNonRoot": true } })), &[]).await;
+    let status = worker.until_waiting("CreateContainerConfigError").await;
+    let message = state(&status)["waiting"]["message"].as_str().unwrap();
+    assert!(message.starts_with("container has runAsNonRoot and image will run as root"), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sandbox_shares_what_its_pod_asks_for() {
+    for (asked, processes, host_ipc) in [
+        (json!({}), Processes::Container, false),
+        (json!({ "shareProcessNamespace": true }), Processes::Pod, false),
+        (json!({ "hostPID": true, "hostIPC": true }), Processes::Machine, true),
+    ] {
+        let mut worker = Worker::new().await;
+        let mut pod = pod(json!({}));
+        pod["spec"].as_object_mut().unwrap().extend(asked.as_object().unwrap().clone());
+        worker.put(1, pod, &[]).await;
+        worker.until("ready", ready).await;
+        let sandbox = worker.runtime.adopt().await.unwrap().remove(0).sandbox;
+        assert_eq!((sandbox.processes, sandbox.host_ipc), (processes, host_ipc), "{asked}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_removed_pod_is_killed_and_forgotten_and_so_is_one_that_a_complete_list_does_not_name() {
     let mut worker = Worker::new().await;
     worker.put(1, pod(json!({})), &[]).await;
@@ -333,6 +380,25 @@ async fn readiness_gates_ready_and_liveness_restarts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_grpc_probe_makes_a_container_ready_and_says_why_not() {
+    let mut worker = Worker::new().await;
+    let probe =
+        json!({ "grpc": { "port": 9000, "service": "web" }, "periodSeconds": 1, "failureThreshold": 1 });
+    worker.put(1, pod(json!({ "readinessProbe": probe })), &[]).await;
+    worker.until("ready", ready).await;
+    worker.runtime.set_healthy("uid-1", "web", false);
+    worker.until("not ready", |status, gone| !ready(status, gone)).await;
+    let unhealthy = worker.events.iter().find(|event| event.reason == "Unhealthy").unwrap();
+    assert!(
+        unhealthy
+            .message
+            .starts_with("Readiness probe failed: error: failed to connect service at \"127.0.0.1:9000\""),
+        "{}",
+        unhealthy.message
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_like_pod_succeeds_and_does_not_run_again_after_a_restart() {
     let mut worker = Worker::new().await;
     let mut pod = pod(json!({ "command": ["exit", "0"] }));
@@ -362,6 +428,55 @@ async fn a_lost_lease_ends_only_what_must_never_run_twice() {
     assert_eq!(status["reason"], "NodeLost");
     let left = worker.runtime.adopt().await.unwrap();
     assert!(left.iter().any(|pod| pod.sandbox.uid == "uid-2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_whose_shim_cannot_be_spoken_to_is_left_alone_and_can_still_be_deleted() {
+    let mut worker = Worker::new().await;
+    let probe = json!({ "exec": { "command": ["true"] }, "periodSeconds": 1, "failureThreshold": 1 });
+    let mut pod = pod(json!({ "command": ["ignore-term"], "readinessProbe": probe, "livenessProbe": probe }));
+    pod["spec"]["activeDeadlineSeconds"] = json!(3000);
+    worker.put(1, pod.clone(), &[]).await;
+    let before = worker.until("ready", ready).await;
+    worker.runtime.estrange("uid-1", "it speaks version 9");
+    worker.restart().await;
+    assert_eq!(worker.until("the same", |_, _| true).await, before, "it is ready as before");
+    let told = worker.events.iter().find(|event| event.reason == "PodNotManaged").unwrap();
+    assert!(told.message.contains("it speaks version 9. Delete the pod"), "{}", told.message);
+
+    // No probe condemns it, no deadline; a new assignment changes nothing, nor does a second restart.
+    worker.runtime.set_healthy("uid-1", "web", false);
+    pod["metadata"]["labels"] = json!({ "color": "blue" });
+    worker.put(2, pod.clone(), &[]).await;
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    worker.restart().await;
+    assert_eq!(worker.until("the same", |_, _| true).await, before);
+    assert_eq!(worker.runtime.running(), 1);
+
+    let before_ms = worker.config.clock.now_ms();
+    pod["metadata"]["deletionTimestamp"] = json!("2023-11-14T22:13:50Z");
+    pod["metadata"]["deletionGracePeriodSeconds"] = json!(30);
+    worker.put(3, pod, &[]).await;
+    let status = worker.until("gone", |_, gone| gone).await;
+    assert_eq!(state(&status)["terminated"]["exitCode"], 137, "it did not heed TERM, so it was killed");
+    assert_eq!(worker.config.clock.now_ms() - before_ms, 30_000);
+    assert_eq!(worker.runtime.adopt().await.unwrap(), [], "nothing of it is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_was_left_alone_and_dies_is_started_anew() {
+    let mut worker = Worker::new().await;
+    worker.put(1, pod(json!({})), &[]).await;
+    worker.until("ready", ready).await;
+    worker.runtime.estrange("uid-1", "it speaks version 9");
+    worker.restart().await;
+    worker.until("ready", ready).await;
+    worker.runtime.lose_pod("uid-1");
+    worker
+        .until("restarted", |status, gone| {
+            status["containerStatuses"][0]["restartCount"] == 1 && ready(status, gone)
+        })
+        .await;
 }
 
 #[tokio::test(start_paused = true)]

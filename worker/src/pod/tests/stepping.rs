@@ -46,6 +46,18 @@ fn start(name: &str) -> Step {
 }
 
 #[test]
+fn of_a_pod_whose_shim_cannot_be_spoken_to_ends_need_not_be_seen() {
+    let pod = pod(r#""containers":[{"name":"a"}]"#);
+    let mut seen = ready();
+    seen.estranged = Some("it speaks version 9".to_owned());
+    assert_eq!(next(&pod, &seen, 0), Step::Wait { until_ms: None }, "nothing is started");
+    begin(&mut seen, "a", 0);
+    seen.delete_by_ms = Some(1000);
+    assert_eq!(next(&pod, &seen, 0), Step::Stop("a".to_owned(), 1000));
+    assert_eq!(next(&pod, &seen, 3000), Step::RemoveSandbox, "though it still seems to run");
+}
+
+#[test]
 fn everything_is_prepared_in_order_and_init_containers_go_first() {
     let pod =
         pod(r#""initContainers":[{"name":"i1"},{"name":"i2"}],"containers":[{"name":"a"},{"name":"b"}]"#);

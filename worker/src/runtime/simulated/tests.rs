@@ -17,8 +17,8 @@ fn sandbox() -> PodSandbox {
         name: "web".to_owned(),
         hostname: "web".to_owned(),
         class: RuntimeClass::Container,
-        host_network: false,
         blob: vec![1],
+        ..PodSandbox::default()
     }
 }
 

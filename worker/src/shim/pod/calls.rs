@@ -91,8 +91,9 @@ impl Pod {
             RuntimeError::CreateFailed(format!("open the log {}: {source}", launch.spec.log_path.display()))
         })?;
         let cgroup = self.cgroup(&launch.spec.name);
-        let result = oom_score::without(|| match self.class() {
-            RuntimeClass::Container => linux::start(&launch, &self.dir, &self.sandbox.cgroups, &cgroup),
+        let score = launch.spec.oom_score_adj.unwrap_or(0);
+        let result = oom_score::with(score, || match self.class() {
+            RuntimeClass::Container => linux::start(&launch, &self.dir, &self.sandbox, &cgroup),
             RuntimeClass::Host => host::start(&launch, &self.dir),
         });
         let (process, mut warnings) = match result {
@@ -149,7 +150,8 @@ impl Pod {
             let (pod_uid, container) = (self.state.sandbox.uid.clone(), container.to_owned());
             return Err(RuntimeError::ContainerUnknown { pod_uid, container });
         };
-        let process = oom_score::without(|| match self.class() {
+        let score = running.launch.spec.oom_score_adj.unwrap_or(0);
+        let process = oom_score::with(score, || match self.class() {
             RuntimeClass::Container => linux::exec(&running.launch, &self.dir, command),
             RuntimeClass::Host => host::exec(&running.launch, &self.dir, &command),
         })?;

@@ -32,6 +32,9 @@ impl Pod {
                 self.running.iter().find(|(_, running)| running.pid == pid).map(|(name, _)| name.clone())
             {
                 self.finish(&name, status);
+            } else if self.sandbox.processes.is_held_by(pid) {
+                eprintln!("the holder of the pod's process namespace ended, and so must the pod");
+                self.shut_down(None);
             }
         }
     }
@@ -43,6 +46,9 @@ impl Pod {
         {
             // What the first process left behind in its group ends with it, as in a container.
             rustix::process::kill_process_group(group, Signal::KILL).ok();
+        }
+        if !self.sandbox.processes.ends_with_first() {
+            self.sandbox.cgroups.end(&self.cgroup(name));
         }
         running.drain(&mut self.buffer);
         let (code, signal) = code_of(status);
@@ -164,9 +170,12 @@ fn kill_orphans() {
         if pids.is_empty() {
             return;
         }
-        for pid in pids {
-            rustix::process::kill_process(pid, Signal::KILL).ok();
-            rustix::process::waitpid(Some(pid), WaitOptions::empty()).ok();
+        for pid in &pids {
+            rustix::process::kill_process(*pid, Signal::KILL).ok();
+        }
+        // In the order of their ends: the first process of a namespace ends after all others in it were waited for.
+        for _ in &pids {
+            rustix::process::wait(WaitOptions::empty()).ok();
         }
     }
 }
