@@ -27,6 +27,7 @@ pub use budget::Limits;
 pub use config::ImageConfig;
 pub use name::normalise;
 pub use pull::{Pulled, Puller};
+pub(crate) use registry::Reference;
 pub use registry::{
     Credential, Patience, Progress, Registries, RegistriesFile, RegistryError, RegistrySettings,
 };

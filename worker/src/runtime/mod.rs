@@ -7,6 +7,7 @@
 mod command_line;
 mod error;
 mod pod_network;
+mod pull;
 mod shim_client;
 mod shim_link;
 mod shim_process;
@@ -19,7 +20,10 @@ use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
+use crate::image::Credential;
+
 pub use error::RuntimeError;
+pub use pull::PullError;
 pub use shim_client::{ShimConfig, ShimRuntime};
 pub use simulated::{SimulatedRuntime, Simulation, Witness};
 pub use spec::{
@@ -40,6 +44,11 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// The image that a name stands for on this worker now, or nothing: it was never loaded.
     fn resolve_image(&self, name: &str) -> Option<ImageRef>;
+
+    /// Makes the worker hold what a name leads to in its registry now, and answers it. However many ask for one image at a
+    /// time, it is pulled once; who drops the future waits no more, and with the last of them the pull ends. Nothing of it
+    /// happens on the caller's threads.
+    async fn pull_image(&self, name: &str, credentials: &[Credential]) -> Result<ImageRef, PullError>;
 
     /// Starts the pod's shim: its sandbox (network, ipc and uts namespaces) is ready when this returns. Called again
     /// for a running pod it only stores the new [`PodSandbox::blob`].

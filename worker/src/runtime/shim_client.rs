@@ -10,12 +10,13 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::pull::Pulls;
 use super::shim_link::{Link, Teller};
 use super::{
-    AdoptedPod, ContainerSpec, ExecOutput, ImageRef, PodSandbox, PodStream, Runtime, RuntimeClass,
+    AdoptedPod, ContainerSpec, ExecOutput, ImageRef, PodSandbox, PodStream, PullError, Runtime, RuntimeClass,
     RuntimeError, RuntimeEvent, Started, command_line, pod_network, shim_process,
 };
-use crate::image::{Image, Store};
+use crate::image::{Credential, Image, Registries, Store};
 use crate::shim::protocol::{Answer, BLOB_MAX, Call};
 use crate::shim::state::{PodState, Setup};
 
@@ -57,6 +58,7 @@ pub struct ShimRuntime {
     config: ShimConfig,
     pods_dir: PathBuf,
     store: Arc<Store>,
+    pulls: Pulls,
     pods: Mutex<HashMap<String, Arc<Link>>>,
     /// One start or removal of a pod at a time; a second call for it waits and then finds what the first made.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
@@ -66,13 +68,14 @@ pub struct ShimRuntime {
 
 impl ShimRuntime {
     /// Opens the worker's pods; call `adopt` to find those that still run.
-    pub fn new(config: ShimConfig, store: Arc<Store>) -> std::io::Result<Self> {
+    pub fn new(config: ShimConfig, store: Arc<Store>, registries: Arc<Registries>) -> std::io::Result<Self> {
         let pods_dir = config.data_dir.join("pods");
         std::fs::DirBuilder::new().recursive(true).mode(0o711).create(&pods_dir)?;
         let pods_dir = pods_dir.canonicalize()?;
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         let (pods, turns) = (Mutex::new(HashMap::new()), Mutex::new(HashMap::new()));
-        Ok(Self { config, pods_dir, store, pods, turns, events, receiver: Mutex::new(Some(receiver)) })
+        let pulls = Pulls::new(Arc::clone(&store), registries);
+        Ok(Self { config, pods_dir, store, pulls, pods, turns, events, receiver: Mutex::new(Some(receiver)) })
     }
 
     /// A pod's directory, for what the agent keeps there (volumes). The uid must be a plain name.
@@ -175,6 +178,10 @@ impl Runtime for ShimRuntime {
             digest: image.digest,
             size_bytes: image.size_bytes,
         })
+    }
+
+    async fn pull_image(&self, name: &str, credentials: &[Credential]) -> Result<ImageRef, PullError> {
+        self.pulls.pull(name, credentials).await
     }
 
     async fn start_pod(&self, mut pod: PodSandbox) -> Result<(), RuntimeError> {

@@ -20,8 +20,9 @@ use tokio::time::Instant;
 
 use super::{
     AdoptedPod, ContainerPhase, ContainerSpec, ContainerState, ExecOutput, Exit, ImageRef, PodSandbox,
-    PodStream, Runtime, RuntimeError, RuntimeEvent, Started,
+    PodStream, PullError, Runtime, RuntimeError, RuntimeEvent, Started, pull,
 };
+use crate::image::Credential;
 
 /// Events that may wait for the agent; beyond it a container's end waits for room.
 const EVENTS_MAX: usize = 1024;
@@ -33,6 +34,10 @@ pub struct Simulation {
     pub images: Vec<String>,
     /// It holds whatever image is asked for.
     pub any_image: bool,
+    /// The images that its registries have, by their names as people write them.
+    pub registry: Vec<String>,
+    /// How long a pull takes.
+    pub pull_delay: Duration,
     /// How long the start of a container takes.
     pub start_delay: Duration,
     /// Of a thousand starts so many fail; which ones, is settled by the pod and the attempt.
@@ -46,6 +51,8 @@ impl Default for Simulation {
         Self {
             images: Vec::new(),
             any_image: false,
+            registry: Vec::new(),
+            pull_delay: Duration::ZERO,
             start_delay: Duration::ZERO,
             start_failures: 0,
             epoch_ms: 0,
@@ -293,6 +300,20 @@ impl Runtime for SimulatedRuntime {
         }
         let name = crate::image::normalise(name);
         self.lock().images.iter().find(|image| image.name == name || image.digest == name).cloned()
+    }
+
+    async fn pull_image(&self, name: &str, _: &[Credential]) -> Result<ImageRef, PullError> {
+        if !self.simulation.pull_delay.is_zero() {
+            tokio::time::sleep(self.simulation.pull_delay).await;
+        }
+        crate::image::Reference::parse(name)?;
+        let image = simulated_image(name);
+        let has = |other: &String| crate::image::normalise(other) == image.name;
+        if !self.simulation.any_image && !self.simulation.registry.iter().any(has) {
+            return Err(pull::not_here(name));
+        }
+        self.lock().images.insert(image.clone());
+        Ok(image)
     }
 
     async fn start_pod(&self, pod: PodSandbox) -> Result<(), RuntimeError> {

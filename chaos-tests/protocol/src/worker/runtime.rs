@@ -4,8 +4,9 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use kontiki_worker::image::Credential;
 use kontiki_worker::runtime::{
-    AdoptedPod, ContainerSpec, ExecOutput, ImageRef, PodSandbox, PodStream, Runtime, RuntimeError,
+    AdoptedPod, ContainerSpec, ExecOutput, ImageRef, PodSandbox, PodStream, PullError, Runtime, RuntimeError,
     RuntimeEvent, SimulatedRuntime, Started,
 };
 use tokio::sync::{mpsc, watch};
@@ -38,6 +39,11 @@ impl Runtime for Hanging {
 
     fn resolve_image(&self, name: &str) -> Option<ImageRef> {
         self.inner.resolve_image(name)
+    }
+
+    async fn pull_image(&self, name: &str, credentials: &[Credential]) -> Result<ImageRef, PullError> {
+        self.answers().await;
+        self.inner.pull_image(name, credentials).await
     }
 
     async fn start_pod(&self, pod: PodSandbox) -> Result<(), RuntimeError> {

@@ -30,7 +30,7 @@ use futures_util::{StreamExt, TryStreamExt};
 pub use config::{Registries, RegistriesFile, RegistrySettings};
 pub use credentials::Credential;
 pub use error::RegistryError;
-pub(super) use reference::Reference;
+pub(crate) use reference::Reference;
 pub use wire::Patience;
 
 use self::manifest::{Descriptor, Found};
