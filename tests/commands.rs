@@ -146,6 +146,17 @@ fn images_are_loaded_and_listed() {
     let error = cluster.kontiki(&["image", "load", rubbish.to_str().unwrap()]).unwrap_err().to_string();
     assert!(error.contains("rubbish.tar"), "{error}");
     assert_eq!(listed(&cluster).to_string(), list);
+    // What runs keeps its image, until it is gone.
+    let remove =
+        || cluster.kontiki(&["image", "remove", "kontiki.local/web:1"]).map_err(|error| error.to_string());
+    let error = remove().unwrap_err();
+    assert!(error.contains("in use"), "{error}");
+    let pruned = cluster.kontiki(&["image", "prune", "--all"]).unwrap();
+    assert!(!pruned.contains("kontiki.local/web"), "{pruned}");
+    cluster.kubectl(&["delete", "deployment/web"]).unwrap();
+    eventually("the image is nobody's", remove);
+    assert!(!listed(&cluster).to_string().contains("kontiki.local/web"));
+    assert!(remove().unwrap_err().contains("there is no image kontiki.local/web:1"));
 }
 
 fn namespaces_of_bench(cluster: &Cluster) -> Vec<String> {

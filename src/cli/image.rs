@@ -1,10 +1,12 @@
-//! `kontiki image load|list`: the images of a worker on this machine. They reach a machine as archive files.
+//! `kontiki image pull|load|list|remove|prune`: the images of a worker on this machine.
+
+mod pull;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
-use kontiki_worker::image::Store;
+use kontiki_worker::image::{Store, normalise};
 
 use super::access::DEFAULT_DIR;
 use super::say::{say, say_text};
@@ -16,10 +18,17 @@ pub(crate) const IMAGES: &str = "images";
 /// `kontiki image ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
+    /// Pull images from their registries. Running workers see them at once.
+    Pull(pull::PullArgs),
     /// Load archives (OCI or docker-archive; plain, gzip or zstd). Running workers see the images at once.
     Load(LoadArgs),
     /// List the images.
     List(ListArgs),
+    /// Remove images by name or digest, unless a container uses them.
+    #[command(visible_alias = "rm")]
+    Remove(RemoveArgs),
+    /// Remove the images that have no name any more, unless a container uses them.
+    Prune(PruneArgs),
 }
 
 /// Arguments of `kontiki image load`.
@@ -42,6 +51,26 @@ pub(crate) struct ListArgs {
     output: Output,
 }
 
+/// Arguments of `kontiki image remove`.
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    /// Their names, or digests (`sha256:...`).
+    #[arg(required = true, value_name = "IMAGE")]
+    names: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Arguments of `kontiki image prune`.
+#[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// Remove every image that no container uses.
+    #[arg(short, long)]
+    all: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
 #[derive(Debug, Args)]
 struct Common {
     /// The data directory of the cluster that `up` started, or of one worker.
@@ -60,6 +89,7 @@ impl Common {
 
 pub(crate) fn image(command: ImageCommand) -> anyhow::Result<()> {
     match command {
+        ImageCommand::Pull(args) => pull::pull(&args),
         ImageCommand::Load(args) => {
             let store = args.common.store()?;
             for file in &args.files {
@@ -70,6 +100,8 @@ pub(crate) fn image(command: ImageCommand) -> anyhow::Result<()> {
             Ok(())
         }
         ImageCommand::List(args) => list(&args.common.store()?, args.output),
+        ImageCommand::Remove(args) => remove(&args.common.store()?, &args.names),
+        ImageCommand::Prune(args) => prune(&args.common.store()?, args.all),
     }
 }
 
@@ -87,13 +119,49 @@ fn list(store: &Store, output: Output) -> anyhow::Result<()> {
             let mut table = table::table(&["IMAGE", "DIGEST", "SIZE"]);
             for image in &images {
                 let digest: String = image.digest.chars().take(19).collect();
-                let size = format!("{:.1}MiB", image.size_bytes as f64 / f64::from(1 << 20));
+                let size = mebibytes(image.size_bytes);
                 for name in &image.names {
                     table.add_row([name, &digest, &size]);
+                }
+                if image.names.is_empty() {
+                    table.add_row(["<none>", &digest, &size]);
                 }
             }
             say_text(&table::text(&mut table));
             Ok(())
         }
     }
+}
+
+/// All that can go go, and the first that cannot is the error.
+fn remove(store: &Store, names: &[String]) -> anyhow::Result<()> {
+    let mut failed = None;
+    for name in names {
+        match store.remove(name) {
+            Ok(true) => say(format_args!("removed {}", normalise(name))),
+            Ok(false) => {
+                let cause = anyhow!("there is no image {}: see kontiki image list", normalise(name));
+                failed.get_or_insert(cause);
+            }
+            Err(error) => {
+                failed.get_or_insert(error.into());
+            }
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+fn prune(store: &Store, all: bool) -> anyhow::Result<()> {
+    let gone = store.prune(all)?;
+    for image in &gone {
+        let name = image.names.first().unwrap_or(&image.digest);
+        say(format_args!("removed {name}"));
+    }
+    let bytes = gone.iter().fold(0_u64, |sum, image| sum.saturating_add(image.size_bytes));
+    say(format_args!("{} images, {}", gone.len(), mebibytes(bytes)));
+    Ok(())
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1}MiB", bytes as f64 / f64::from(1 << 20))
 }

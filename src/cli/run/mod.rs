@@ -4,7 +4,7 @@
 pub(crate) mod controller;
 pub(crate) mod enrolment;
 mod joining;
-mod settings;
+pub(crate) mod settings;
 pub(crate) mod simulate;
 pub(crate) mod span;
 pub(crate) mod worker;

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 const FILE_MAX: u64 = 1 << 20;
 
 /// Reads a settings file (YAML). A name that is not known is refused: it is a typing error.
-pub(super) fn read<T: DeserializeOwned + Default>(file: Option<&PathBuf>) -> anyhow::Result<T> {
+pub(crate) fn read<T: DeserializeOwned + Default>(file: Option<&PathBuf>) -> anyhow::Result<T> {
     let Some(file) = file else { return Ok(T::default()) };
     let failed = || format!("cannot read settings {}", file.display());
     let size = std::fs::metadata(file).with_context(failed)?.len();

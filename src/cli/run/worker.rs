@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use kontiki_pki::{Identity, Role};
 use kontiki_worker::agent::{self, AgentConfig, Capacity, clock::Clock};
-use kontiki_worker::image::Store;
+use kontiki_worker::image::{Registries, Store};
 use kontiki_worker::runtime::{ShimConfig, ShimRuntime};
 use serde::Deserialize;
 use tokio::runtime::Handle;
@@ -60,6 +60,9 @@ pub(crate) struct WorkerSettings {
     /// The folder with its images; several workers may share one [default: images/ in the data directory].
     #[arg(long, env = "KONTIKI_IMAGES", value_name = "DIR")]
     images: Option<PathBuf>,
+    /// A YAML file about registries: mirrors, plain HTTP, certificates. See docs/operations.md.
+    #[arg(long, env = "KONTIKI_REGISTRIES", value_name = "FILE")]
+    registries: Option<PathBuf>,
     /// Where controllers reach it for the logs of containers [default: 0.0.0.0:10250].
     #[arg(long, env = "KONTIKI_LISTEN", value_name = "IP:PORT")]
     listen: Option<SocketAddr>,
@@ -98,8 +101,8 @@ pub(crate) struct WorkerSettings {
 pub(crate) fn run(args: WorkerArgs) -> anyhow::Result<()> {
     let file: WorkerSettings = settings::read(args.config.as_ref())?;
     let settings = first_of!(WorkerSettings, args.settings, file, {
-        name, zone, data_dir, images, listen, advertise, server, join, replace, labels, max_pods, cpu_milli, memory_bytes,
-        pod_pids_limit, otlp_endpoint,
+        name, zone, data_dir, images, registries, listen, advertise, server, join, replace, labels, max_pods, cpu_milli,
+        memory_bytes, pod_pids_limit, otlp_endpoint,
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
@@ -145,7 +148,9 @@ async fn start(settings: WorkerSettings, name: String, session: &Handle) -> anyh
             "this worker is not root: its pods run as plain processes of the machine, on its network"
         );
     }
-    let runtime = ShimRuntime::new(shims, store).context("the runtime")?;
+    let registries =
+        Registries::new(settings::read(settings.registries.as_ref())?).context("the registries")?;
+    let runtime = ShimRuntime::new(shims, store, Arc::new(registries)).context("the runtime")?;
     let listen = settings.listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], PORT)));
     let own = if listen.ip().is_unspecified() { settings::host_name() } else { listen.ip().to_string() };
     let config = AgentConfig {

@@ -34,7 +34,7 @@ pub(super) fn assignment(
     }
 }
 
-/// The ConfigMaps and Secrets that a pod's spec refers to: volumes, env, envFrom.
+/// The ConfigMaps and Secrets that a pod's spec refers to: volumes, env, envFrom, imagePullSecrets.
 pub(super) fn dependencies(pod: &Object) -> BTreeSet<ObjectKey> {
     let mut found = BTreeSet::new();
     let spec = pod.document.spec_value();
@@ -51,6 +51,9 @@ pub(super) fn dependencies(pod: &Object) -> BTreeSet<ObjectKey> {
             add(Kind::CONFIG_MAP, &source["configMap"]["name"]);
             add(Kind::SECRET, &source["secret"]["name"]);
         }
+    }
+    for secret in list(&spec["imagePullSecrets"]) {
+        add(Kind::SECRET, &secret["name"]);
     }
     for field in ["initContainers", "containers"] {
         for container in list(&spec[field]) {
@@ -85,10 +88,11 @@ mod tests {
         let document = Document::from_value(json!({"metadata": {"name": "p"}, "spec": {
             "volumes": [{"name": "a", "configMap": {"name": "c1"}}, {"name": "b", "secret": {"secretName": "s1"}},
                 {"name": "c", "projected": {"sources": [{"secret": {"name": "s2"}}]}}],
+            "imagePullSecrets": [{"name": "s4"}, {}],
             "containers": [{"name": "x", "envFrom": [{"configMapRef": {"name": "c2"}}],
                 "env": [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "s3", "key": "k"}}}]}]}}));
         let pod = Object::new(ObjectKey::new(Kind::POD, "n", "p"), 1, document);
         let names: Vec<String> = dependencies(&pod).iter().map(|k| k.name.to_string()).collect();
-        assert_eq!(names, ["c1", "c2", "s1", "s2", "s3"]);
+        assert_eq!(names, ["c1", "c2", "s1", "s2", "s3", "s4"]);
     }
 }

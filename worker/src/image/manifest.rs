@@ -164,12 +164,13 @@ fn blob<'a>(archive: &'a Archive, descriptor: &Descriptor) -> Result<&'a Spooled
     Ok(spooled)
 }
 
-fn fits_machine(config: &ConfigDocument) -> bool {
+pub(super) fn fits_machine(config: &ConfigDocument) -> bool {
     (config.os.is_empty() || config.os == "linux")
         && (config.architecture.is_empty() || config.architecture == machine_architecture())
 }
 
-fn checked(manifest: Manifest) -> Result<Manifest, ImageError> {
+/// An image whose documents contradict each other is refused.
+pub(super) fn checked(manifest: Manifest) -> Result<Manifest, ImageError> {
     let (layers, diff_ids) = (manifest.layers.len(), manifest.config.rootfs.diff_ids.len());
     if layers != diff_ids {
         return Err(ImageError::Malformed(format!("image has {layers} layers but {diff_ids} diff ids")));

@@ -1,29 +1,39 @@
 //! What containers run: the images that this worker holds.
 //!
 //! ```text
-//! archive file -> archive (spool, verify) -> manifest (which layers) -> unpack (one root directory) -> store
+//! archive file -> archive (spool, verify) -> manifest (which layers) -.
+//! registry     -> registry (fetch, verify) -> pull ------------------> unpack (one root directory) -> store
 //! ```
 //!
 //! An image is loaded once and unpacked once; every container of it mounts the same directory, read-only, below its
-//! own writable layer. Nothing here talks to a registry, and nothing here trusts an archive: digests are compared,
-//! every path is resolved beneath the image's root, sizes and file counts are bounded, and a load that fails leaves
-//! nothing behind.
+//! own writable layer, and holds it against removal (`usage`). Nothing here trusts an archive or a registry: digests
+//! are compared, every path is resolved beneath the image's root, sizes and file counts are bounded, and a load that
+//! fails leaves nothing behind.
 
 mod archive;
 mod budget;
 mod config;
 mod manifest;
 mod name;
+mod pull;
+mod registry;
 mod rootdir;
 mod store;
 mod unpack;
+mod usage;
 mod user;
 
 pub use budget::Limits;
 pub use config::ImageConfig;
 pub use name::normalise;
+pub use pull::{Pulled, Puller};
+pub(crate) use registry::Reference;
+pub use registry::{
+    Credential, Patience, Progress, Registries, RegistriesFile, RegistryError, RegistrySettings,
+};
 pub(crate) use rootdir::beneath;
 pub use store::{Image, LoadedImage, Store};
+pub(crate) use usage::Hold;
 pub use user::Identity;
 
 /// Why an image could not be loaded or read.
@@ -72,6 +82,11 @@ pub enum ImageError {
     /// The image names a user that it does not have.
     #[error("user \"{0}\" is not in the image's /etc/passwd: set securityContext.runAsUser")]
     UnknownUser(String),
+    /// A container runs on the image, or ran on it and may again.
+    #[error(
+        "image {0} is in use: delete the pods that use it first (a name of an image that has others can be removed at any time)"
+    )]
+    InUse(String),
 }
 
 impl ImageError {

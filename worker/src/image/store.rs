@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! images/index.json              every image: names, configuration, size
-//! images/<hex digest>/rootfs/    its files, unpacked
-//! images/loading-<...>/          a load in progress; removed when it ends and when the store is opened
+//! images/<hex digest>/rootfs/    its files, unpacked; the directory is locked by those who use it
+//! images/loading-<...>/          a load or a removal in progress; removed when it ends and when the store is opened
+//! images/pulling-<hex digest>    locked by the one that pulls that image
 //! ```
 //!
 //! Any number of processes may use one store: the index is replaced whole, under a lock.
@@ -24,11 +25,13 @@ use super::config::ImageConfig;
 use super::manifest::{self, Manifest};
 use super::name::{is_digest, normalise};
 use super::unpack::Unpacker;
+use super::usage::{Claim, Turn};
 use super::user::{self, Identity};
 
 const INDEX: &str = "index.json";
 const LOCK: &str = "lock";
 const LOADING: &str = "loading-";
+const PULLING: &str = "pulling-";
 const INDEX_VERSION: u32 = 1;
 
 /// An image that the worker holds.
@@ -44,6 +47,9 @@ pub struct Image {
     pub layers: Vec<String>,
     /// The bytes of its files, unpacked.
     pub size_bytes: u64,
+    /// What it was pulled as, as `repository@digest`: the digest is that of an index where its name led to one.
+    #[serde(default)]
+    pub repo_digests: Vec<String>,
 }
 
 /// What a load brought.
@@ -94,13 +100,13 @@ impl Store {
 
     /// Loads every image of an archive (OCI or docker-archive; plain, gzip or zstd). All or nothing.
     pub fn load(&self, archive: &Path) -> Result<Vec<LoadedImage>, ImageError> {
-        let loading = Loading::start(self)?;
-        let spool = loading.dir.join("spool");
-        std::fs::create_dir(&spool).map_err(ImageError::io("make the spool"))?;
+        let loading = self.begin()?;
+        let spool = loading.spool()?;
         let files = Archive::read(archive, &spool, self.limits)?;
+        let file_name = archive.file_stem().and_then(|stem| stem.to_str()).unwrap_or("image");
         let mut unpacked = Vec::new();
         for manifest in manifest::read(&files)? {
-            unpacked.push(self.unpack(&loading, manifest, archive)?);
+            unpacked.push(self.unpack(&loading, manifest, file_name)?);
         }
         let _lock = self.lock()?;
         let mut index = self.read_index()?;
@@ -117,10 +123,13 @@ impl Store {
         let name = normalise(name);
         let digest = name.rsplit_once('@').map_or(name.as_str(), |(_, digest)| digest);
         let mut index = self.read_index().ok()?;
-        if is_digest(digest) {
+        if is_digest(digest) && index.images.contains_key(digest) {
             return index.images.remove(digest);
         }
-        index.images.into_values().find(|image| image.names.contains(&name))
+        index
+            .images
+            .into_values()
+            .find(|image| image.names.contains(&name) || image.repo_digests.contains(&name))
     }
 
     /// Every image, ordered by digest.
@@ -139,38 +148,133 @@ impl Store {
         user::look_up(&self.rootfs(image), user)
     }
 
-    /// Takes a name away; an image without names goes too. Answers whether there was such a name.
+    /// Takes a name away; an image without names goes too, unless a container uses it: then nothing changes. Answers
+    /// whether there was such a name (or digest).
     pub fn remove(&self, name: &str) -> Result<bool, ImageError> {
         let name = normalise(name);
         let _lock = self.lock()?;
         let mut index = self.read_index()?;
-        let mut known = false;
-        let mut unnamed = Vec::new();
-        for image in index.images.values_mut() {
-            let before = image.names.len();
-            image.names.retain(|other| *other != name);
-            let hit = image.names.len() != before || image.digest == name;
-            known |= hit;
-            if hit && (image.names.is_empty() || image.digest == name) {
-                unnamed.push(image.digest.clone());
+        let hit = index.images.values().find(|image| image.digest == name || image.names.contains(&name));
+        let Some(image) = hit.cloned() else { return Ok(false) };
+        if image.digest != name && image.names.len() > 1 {
+            if let Some(image) = index.images.get_mut(&image.digest) {
+                image.names.retain(|other| *other != name);
+            }
+            self.write_index(&index)?;
+            return Ok(true);
+        }
+        match self.claim(&image)? {
+            Some(claim) => self.discard(&mut index, vec![(image, claim)])?,
+            None => return Err(ImageError::InUse(name)),
+        }
+        Ok(true)
+    }
+
+    /// Removes the images that have no name any more and that no container uses; with `named`, those with names too.
+    /// Answers those that went.
+    pub fn prune(&self, named: bool) -> Result<Vec<Image>, ImageError> {
+        let _lock = self.lock()?;
+        let mut index = self.read_index()?;
+        let mut unused = Vec::new();
+        for image in index.images.values().filter(|image| named || image.names.is_empty()) {
+            if let Some(claim) = self.claim(image)? {
+                unused.push((image.clone(), claim));
             }
         }
-        for digest in &unnamed {
-            index.images.remove(digest);
-        }
+        let gone = unused.iter().map(|(image, _)| image.clone()).collect();
+        self.discard(&mut index, unused)?;
+        Ok(gone)
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Begins a load: a directory that is removed if nothing comes of it.
+    pub(super) fn begin(&self) -> Result<Loading, ImageError> {
+        Loading::start(self)
+    }
+
+    /// Unpacks and adopts an image whose layers are in the directory of a load.
+    pub(super) fn keep(
+        &self,
+        loading: &Loading,
+        manifest: Manifest,
+        repo_digest: String,
+    ) -> Result<LoadedImage, ImageError> {
+        let (mut image, unpacked) = self.unpack(loading, manifest, "image")?;
+        image.repo_digests.push(repo_digest);
+        let _lock = self.lock()?;
+        let mut index = self.read_index()?;
+        let loaded = self.adopt(&mut index, image, unpacked)?;
         self.write_index(&index)?;
-        for digest in unnamed {
-            let home = self.home(&digest);
-            std::fs::remove_dir_all(&home).map_err(ImageError::io(format!("remove {}", home.display())))?;
+        Ok(loaded)
+    }
+
+    /// Lets a name lead to the image whose manifest has this digest, if it is here.
+    pub(super) fn give_name(
+        &self,
+        digest: &str,
+        name: &str,
+        repo_digest: &str,
+    ) -> Result<Option<Image>, ImageError> {
+        let _lock = self.lock()?;
+        let mut index = self.read_index()?;
+        let own = repo_digest.to_owned();
+        let Some(mut image) = index.images.get(digest).cloned() else { return Ok(None) };
+        if image.names.iter().any(|other| other == name) && image.repo_digests.contains(&own) {
+            return Ok(Some(image));
         }
-        Ok(known)
+        image.names.push(name.to_owned());
+        image.repo_digests.push(own);
+        take_names(&mut index, &mut image);
+        index.images.insert(image.digest.clone(), image.clone());
+        self.write_index(&index)?;
+        Ok(Some(image))
+    }
+
+    /// The right to pull an image, unless another process has it.
+    pub(super) fn turn(&self, digest: &str) -> Result<Option<Turn>, ImageError> {
+        let path = self.dir.join(format!("{PULLING}{}", hex(digest)));
+        Turn::try_take(path).map_err(ImageError::io("wait for another pull of the image"))
+    }
+
+    /// The right to remove an image, unless it is in use. One whose files are gone is nobody's.
+    fn claim(&self, image: &Image) -> Result<Option<Option<Claim>>, ImageError> {
+        let home = self.home(&image.digest);
+        match Claim::on(&home) {
+            Ok(claim) => Ok(claim.map(Some)),
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(Some(None)),
+            Err(source) => Err(ImageError::io(format!("lock {}", home.display()))(source)),
+        }
+    }
+
+    /// Removes images that are claimed: first from the index, so that a half removed image is never found.
+    fn discard(&self, index: &mut Index, images: Vec<(Image, Option<Claim>)>) -> Result<(), ImageError> {
+        for (image, _) in &images {
+            index.images.remove(&image.digest);
+        }
+        self.write_index(index)?;
+        for (image, claim) in images {
+            if claim.is_some() {
+                self.bury(&self.home(&image.digest))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves a directory out of the way, where whoever opens the store next removes it if this process cannot.
+    fn bury(&self, home: &Path) -> Result<(), ImageError> {
+        let grave = self.begin()?;
+        std::fs::rename(home, grave.dir.join("removed"))
+            .map_err(ImageError::io(format!("remove {}", home.display())))
     }
 
     fn unpack(
         &self,
         loading: &Loading,
         manifest: Manifest,
-        archive: &Path,
+        file_name: &str,
     ) -> Result<(Image, PathBuf), ImageError> {
         let home = loading.dir.join(hex(&manifest.digest));
         let rootfs = home.join("rootfs");
@@ -182,10 +286,10 @@ impl Store {
         for (layer, diff_id) in manifest.layers.iter().zip(&layers) {
             unpacker.apply(layer, diff_id)?;
         }
-        let file_name = archive.file_stem().and_then(|stem| stem.to_str()).unwrap_or("image");
         let names = manifest.names.iter().map(|name| full_name(name, file_name)).collect();
         let config = manifest.config.config;
-        Ok((Image { digest: manifest.digest, names, config, layers, size_bytes: unpacker.bytes() }, home))
+        let (digest, size_bytes) = (manifest.digest, unpacker.bytes());
+        Ok((Image { digest, names, config, layers, size_bytes, repo_digests: Vec::new() }, home))
     }
 
     /// Moves an unpacked image to its place and its names to it.
@@ -196,9 +300,6 @@ impl Store {
         unpacked: PathBuf,
     ) -> Result<LoadedImage, ImageError> {
         let names = image.names.clone();
-        for other in index.images.values_mut() {
-            other.names.retain(|name| !names.contains(name));
-        }
         let home = self.home(&image.digest);
         let new = !index.images.contains_key(&image.digest);
         if new {
@@ -209,9 +310,9 @@ impl Store {
             std::fs::rename(&unpacked, &home).map_err(ImageError::io("put the image in place"))?;
         } else if let Some(known) = index.images.get(&image.digest) {
             image.names.extend(known.names.iter().cloned());
+            image.repo_digests.extend(known.repo_digests.iter().cloned());
         }
-        image.names.sort();
-        image.names.dedup();
+        take_names(index, &mut image);
         index.images.insert(image.digest.clone(), image.clone());
         Ok(LoadedImage { image, names, new })
     }
@@ -255,17 +356,38 @@ impl Store {
         std::fs::rename(&next, self.dir.join(INDEX)).map_err(ImageError::io(what))
     }
 
-    /// Removes what loads that died left behind: their directories are locked while they live.
+    /// Removes what loads, pulls and removals that died left behind: what is theirs is locked while they live.
     fn sweep(&self) -> Result<(), ImageError> {
         let entries = std::fs::read_dir(&self.dir).map_err(ImageError::io("list the image store"))?;
+        let mut homes = Vec::new();
         for entry in entries.flatten() {
-            if !entry.file_name().to_string_lossy().starts_with(LOADING) {
-                continue;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(LOADING) {
+                let dead = File::open(entry.path()).is_ok_and(|dir| {
+                    rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok()
+                });
+                if dead {
+                    std::fs::remove_dir_all(entry.path()).ok();
+                }
+            } else if name.starts_with(PULLING) {
+                // Taking the right and giving it back takes the file away.
+                Turn::try_take(entry.path()).ok();
+            } else if is_digest(&format!("sha256:{name}")) {
+                homes.push(format!("sha256:{name}"));
             }
-            let dead = File::open(entry.path())
-                .is_ok_and(|dir| rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok());
-            if dead {
-                std::fs::remove_dir_all(entry.path()).ok();
+        }
+        // What an index that cannot be read would list, is not for taking away.
+        let Ok(listed) = self.read_index() else { return Ok(()) };
+        if homes.iter().all(|digest| listed.images.contains_key(digest)) {
+            return Ok(());
+        }
+        // Images come to the index and leave it under the lock.
+        let _lock = self.lock()?;
+        let listed = self.read_index()?;
+        for home in homes.iter().filter(|digest| !listed.images.contains_key(*digest)) {
+            let home = self.home(home);
+            if let Ok(Some(_claim)) = Claim::on(&home) {
+                self.bury(&home)?;
             }
         }
         Ok(())
@@ -273,7 +395,7 @@ impl Store {
 }
 
 /// A load in progress; dropped, it leaves nothing behind.
-struct Loading {
+pub(super) struct Loading {
     dir: PathBuf,
     _lock: File,
 }
@@ -288,11 +410,30 @@ impl Loading {
             .map_err(|source| ImageError::io("lock the load")(source.into()))?;
         Ok(Self { dir, _lock: lock })
     }
+
+    /// A directory for what is to be unpacked.
+    pub(super) fn spool(&self) -> Result<PathBuf, ImageError> {
+        let spool = self.dir.join("spool");
+        std::fs::create_dir(&spool).map_err(ImageError::io("make the spool"))?;
+        Ok(spool)
+    }
 }
 
 impl Drop for Loading {
     fn drop(&mut self) {
         std::fs::remove_dir_all(&self.dir).ok();
+    }
+}
+
+/// A name leads to one image: the last that was given it.
+fn take_names(index: &mut Index, image: &mut Image) {
+    for names in [&mut image.names, &mut image.repo_digests] {
+        names.sort();
+        names.dedup();
+    }
+    for other in index.images.values_mut().filter(|other| other.digest != image.digest) {
+        other.names.retain(|name| !image.names.contains(name));
+        other.repo_digests.retain(|name| !image.repo_digests.contains(name));
     }
 }
 

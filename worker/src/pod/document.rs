@@ -129,7 +129,12 @@ document! {
         volumes: Vec<Volume>,
         security_context: SecurityContext,
         readiness_gates: Vec<ReadinessGate>,
+        image_pull_secrets: Vec<Named>,
     }
+}
+document! {
+    /// LocalObjectReference.
+    Named { name: String, }
 }
 document! {
     /// PodStatus, as far as the leader decides it.

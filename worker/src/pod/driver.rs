@@ -53,6 +53,7 @@ pub struct Driver {
     pub(super) dependencies: Dependencies,
     pub(super) removed: bool,
     pub(super) hooks: BTreeMap<String, AbortOnDropHandle<()>>,
+    pub(super) pulls: BTreeMap<String, AbortOnDropHandle<()>>,
     probes: Probes,
     runs: watch::Sender<Runs>,
     stored: Vec<u8>,
@@ -78,6 +79,7 @@ impl Driver {
             dependencies,
             removed: false,
             hooks: BTreeMap::new(),
+            pulls: BTreeMap::new(),
             probes: Probes::default(),
             runs,
             stored: Vec::new(),
@@ -278,6 +280,9 @@ impl Driver {
     async fn remove_sandbox(&mut self) {
         let uid = self.pod.metadata.uid.clone();
         self.hooks.clear();
+        if self.removed || self.seen().stop_by_ms().is_some() {
+            self.end_pulls();
+        }
         if let Err(error) = self.host.runtime.remove_pod(&uid).await {
             warn!(pod = %uid, %error, "a pod's sandbox could not be removed: trying again");
             let now_ms = self.host.clock.now_ms();

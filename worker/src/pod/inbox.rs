@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use super::kept::Assignment;
 use crate::probe;
-use crate::runtime::Exit;
+use crate::runtime::{Exit, ImageRef, PullError};
 
 /// The inbox.
 #[derive(Default)]
@@ -35,6 +35,8 @@ pub struct News {
     pub hooks_over: BTreeSet<String>,
     /// Containers whose postStart hook failed, and which attempt.
     pub hooks_failed: BTreeMap<String, u32>,
+    /// Containers whose image was pulled, or could not be: which image, and how it went.
+    pub pulls: BTreeMap<String, (String, Result<ImageRef, PullError>)>,
 }
 
 impl Inbox {

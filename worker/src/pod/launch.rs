@@ -1,4 +1,4 @@
-//! Starting a container: its image, its environment, its mounts; and what is said when one of them is missing.
+//! Starting a container: its environment, its mounts; and what is said when one of them is missing.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use super::backoff::CRASH;
 use super::document::{Container, Pod};
 use super::driver::{Driver, logs};
 use super::env::{Sources, expand};
-use super::observed::{Run, State};
+use super::observed::Run;
 use super::{oom, quantity};
 use tracing::Instrument;
 
@@ -14,8 +14,6 @@ use crate::agent::aside::aside;
 use crate::runtime::{ContainerSpec, Exit, ImageDefaults, ImageRef, RuntimeError};
 use crate::volume;
 
-/// How soon a worker notices that a missing image was loaded.
-const IMAGE_CHECK_MS: i64 = 2000;
 /// A configuration that is wrong is looked at again when the leader sends a new one; this is for the rest.
 const CONFIG_RETRY_MS: i64 = 60_000;
 
@@ -24,21 +22,17 @@ impl Driver {
     pub(super) async fn start_container(&mut self, name: &str) {
         let pod = self.pod.clone();
         let Some(container) = pod.container(name) else { return };
-        let Some(image) = self.host.runtime.resolve_image(&container.image) else {
-            return self.image_missing(container);
-        };
+        let Some((image, pulled)) = self.image(container) else { return };
         let attempt = self.seen().record(name).starts;
         let log_path = logs(&self.host.layout, &pod).join(name).join(format!("{attempt}.log"));
         let spec = match self.spec(container, image.clone(), attempt, log_path).await {
             Ok(spec) => spec,
             Err(message) => return self.refuse(container, message),
         };
-        self.host.note(
-            &pod,
-            Some(name),
-            "Pulled",
-            format!("Container image \"{}\" already present on machine", container.image),
-        );
+        if !pulled {
+            let message = format!("Container image \"{}\" already present on machine", container.image);
+            self.host.note(&pod, Some(name), "Pulled", message);
+        }
         let uid = &pod.metadata.uid;
         let span = tracing::info_span!("container.start", pod = pod.metadata.name, container = name);
         let span = kontiki_proto::trace::follow(span, Some(&self.kept.assignment.traceparent));
@@ -54,42 +48,6 @@ impl Driver {
                 self.post_start(container, attempt);
             }
             Err(error) => self.start_failed(container, image, attempt, &error),
-        }
-    }
-
-    fn image_missing(&mut self, container: &Container) {
-        let now_ms = self.host.clock.now_ms();
-        let (name, image) = (container.name.as_str(), container.image.as_str());
-        let record = self.kept.observed.record_mut(name);
-        record.retry_ms = now_ms.saturating_add(IMAGE_CHECK_MS);
-        let was = match &record.state {
-            State::Waiting { reason, .. } => reason.clone(),
-            _ => String::new(),
-        };
-        let note = |reason: &str, message: String| self.host.note(&self.pod, Some(name), reason, message);
-        if container.image_pull_policy == "Never" {
-            let message = format!("Container image \"{image}\" is not present with pull policy of Never");
-            record.wait("ErrImageNeverPull", message.clone());
-            if was != "ErrImageNeverPull" {
-                note("ErrImageNeverPull", message);
-                note("Failed", "Error: ErrImageNeverPull".to_owned());
-            }
-            return;
-        }
-        let error = RuntimeError::ImageMissing(image.to_owned()).to_string();
-        if record.image_missing(now_ms) {
-            record.wait("ErrImagePull", error.clone());
-            note("Failed", format!("Failed to pull image \"{image}\": {error}"));
-            note("Failed", "Error: ErrImagePull".to_owned());
-        } else {
-            record.wait(
-                "ImagePullBackOff",
-                format!("Back-off pulling image \"{image}\": ErrImagePull: {error}"),
-            );
-            if was != "ImagePullBackOff" {
-                note("BackOff", format!("Back-off pulling image \"{image}\""));
-                note("Failed", "Error: ImagePullBackOff".to_owned());
-            }
         }
     }
 

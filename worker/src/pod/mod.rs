@@ -25,6 +25,7 @@ pub mod status;
 pub mod step;
 
 mod hook;
+mod image;
 mod launch;
 mod news;
 mod oom;

@@ -45,6 +45,9 @@ impl Driver {
             self.kept.observed.ending = Some(Ending { reason, message, by_ms: now_ms });
         }
         self.heed_hooks(&news, now_ms);
+        for (container, (image, pulled)) in std::mem::take(&mut news.pulls) {
+            self.heed_pull(&container, &image, pulled, now_ms);
+        }
         for ((container, kind), (attempt, good)) in news.probes {
             self.heed_probe(&container, kind, attempt, good, now_ms);
         }
@@ -55,6 +58,7 @@ impl Driver {
             Ok(pod) => pod,
             Err(error) => return error!(pod = %assignment.name, %error, "an assignment cannot be read"),
         };
+        self.end_pulls_of_other_images(&pod);
         self.pod = Arc::new(pod);
         self.dependencies = assignment.dependencies();
         self.kept.assignment = assignment;

@@ -85,8 +85,16 @@ pub struct Record {
     pub retry_ms: i64,
     /// The pause before the image is asked for again.
     pub image_delay_ms: i64,
-    /// When a missing image counts as failed anew.
+    /// When the image is pulled again.
     pub image_retry_ms: i64,
+    /// Why it could not be had; empty if that is not known.
+    pub image_error: String,
+    /// The image is being pulled: since when. A new agent begins anew.
+    #[serde(skip)]
+    pub pulling_ms: Option<i64>,
+    /// The image that was pulled for the next start.
+    #[serde(skip)]
+    pub pulled: Option<ImageRef>,
     /// Its startup probe, if any, has succeeded.
     pub started: bool,
     /// Its readiness probe, if any, succeeds.
@@ -192,14 +200,11 @@ impl Record {
         self.state = State::Waiting { reason: reason.to_owned(), message: message.into() };
     }
 
-    /// Its image is not there. Says whether this counts as a new failure, or as the pause after the last one.
-    pub fn image_missing(&mut self, now_ms: i64) -> bool {
-        let new = now_ms >= self.image_retry_ms;
-        if new {
-            self.image_delay_ms = IMAGE.next(self.image_delay_ms);
-            self.image_retry_ms = now_ms.saturating_add(self.image_delay_ms);
-        }
-        new
+    /// Its image could not be pulled. The pauses between tries double.
+    pub fn pull_failed(&mut self, error: String, now_ms: i64) {
+        self.image_delay_ms = IMAGE.next(self.image_delay_ms);
+        self.image_retry_ms = now_ms.saturating_add(self.image_delay_ms);
+        self.image_error = error;
     }
 
     /// It was started.
@@ -212,6 +217,7 @@ impl Record {
         }
         self.starts = run.attempt.saturating_add(1);
         (self.image_delay_ms, self.image_retry_ms) = (0, 0);
+        (self.image_error, self.pulling_ms, self.pulled) = (String::new(), None, None);
         (self.started, self.ready) = (false, false);
         self.stopping = None;
         self.state = State::Running(run);
@@ -251,6 +257,9 @@ impl Observed {
             retry_ms: 0,
             image_delay_ms: 0,
             image_retry_ms: 0,
+            image_error: String::new(),
+            pulling_ms: None,
+            pulled: None,
             started: false,
             ready: false,
             stopping: None,

@@ -212,6 +212,9 @@ fn start_one(
         }
         _ => {}
     }
+    if record.pulling_ms.is_some() {
+        return None;
+    }
     if now_ms >= record.retry_ms {
         return Some(Step::Start(container.name.clone()));
     }

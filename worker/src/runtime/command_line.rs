@@ -102,7 +102,14 @@ mod tests {
             env: words(&["PATH=/bin", "COLOR=red"]),
             ..ImageConfig::default()
         };
-        Image { digest: String::new(), names: Vec::new(), config, layers: Vec::new(), size_bytes: 0 }
+        Image {
+            digest: String::new(),
+            names: Vec::new(),
+            config,
+            layers: Vec::new(),
+            size_bytes: 0,
+            repo_digests: Vec::new(),
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod error;
 mod estranged;
 pub(crate) mod octets;
 mod pod_network;
+mod pull;
 mod shim_client;
 mod shim_link;
 mod shim_process;
@@ -21,7 +22,10 @@ use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
+use crate::image::Credential;
+
 pub use error::RuntimeError;
+pub use pull::PullError;
 pub use shim_client::{ShimConfig, ShimRuntime};
 pub use simulated::{SimulatedRuntime, Simulation, Witness};
 pub use spec::{
@@ -45,6 +49,11 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// What an image that this worker holds says about its process; nothing of one that it does not hold any more.
     fn image_defaults(&self, image: &ImageRef) -> ImageDefaults;
+
+    /// Makes the worker hold what a name leads to in its registry now, and answers it. However many ask for one image at a
+    /// time, it is pulled once; who drops the future waits no more, and with the last of them the pull ends. Nothing of it
+    /// happens on the caller's threads.
+    async fn pull_image(&self, name: &str, credentials: &[Credential]) -> Result<ImageRef, PullError>;
 
     /// Starts the pod's shim: its sandbox (network, ipc and uts namespaces) is ready when this returns. Called again
     /// for a running pod it only stores the new [`PodSandbox::blob`]. A pod whose shim lives but cannot be spoken to is

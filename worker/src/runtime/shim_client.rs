@@ -11,12 +11,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::estranged::{Estranged, LiveShim};
+use super::pull::Pulls;
 use super::shim_link::{Link, Teller};
 use super::{
-    AdoptedPod, ContainerSpec, ExecOutput, ImageDefaults, ImageRef, PodSandbox, PodStream, Runtime,
-    RuntimeClass, RuntimeError, RuntimeEvent, Started, command_line, pod_network, shim_process,
+    AdoptedPod, ContainerSpec, ExecOutput, ImageDefaults, ImageRef, PodSandbox, PodStream, PullError,
+    Runtime, RuntimeClass, RuntimeError, RuntimeEvent, Started, command_line, pod_network, shim_process,
 };
-use crate::image::{Image, Store};
+use crate::image::{Credential, Image, Registries, Store};
 use crate::shim::protocol::{Answer, BLOB_MAX, Call};
 use crate::shim::state::{PodState, Setup};
 
@@ -64,6 +65,7 @@ pub struct ShimRuntime {
     config: ShimConfig,
     pods_dir: PathBuf,
     store: Arc<Store>,
+    pulls: Pulls,
     pods: Mutex<HashMap<String, Arc<Link>>>,
     /// Pods that are left alone, because their shims cannot be spoken to.
     estranged: Mutex<HashMap<String, Estranged>>,
@@ -75,15 +77,17 @@ pub struct ShimRuntime {
 
 impl ShimRuntime {
     /// Opens the worker's pods; call `adopt` to find those that still run.
-    pub fn new(config: ShimConfig, store: Arc<Store>) -> std::io::Result<Self> {
+    pub fn new(config: ShimConfig, store: Arc<Store>, registries: Arc<Registries>) -> std::io::Result<Self> {
         let pods_dir = config.data_dir.join("pods");
         std::fs::DirBuilder::new().recursive(true).mode(0o711).create(&pods_dir)?;
         let pods_dir = pods_dir.canonicalize()?;
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let pulls = Pulls::new(Arc::clone(&store), registries);
         Ok(Self {
             config,
             pods_dir,
             store,
+            pulls,
             pods: Mutex::default(),
             estranged: Mutex::default(),
             turns: Mutex::default(),
@@ -222,6 +226,10 @@ impl Runtime for ShimRuntime {
     fn image_defaults(&self, image: &ImageRef) -> ImageDefaults {
         let config = self.image(image).map(|image| image.config).unwrap_or_default();
         ImageDefaults { user: config.user, stop_signal: config.stop_signal }
+    }
+
+    async fn pull_image(&self, name: &str, credentials: &[Credential]) -> Result<ImageRef, PullError> {
+        self.pulls.pull(name, credentials).await
     }
 
     async fn start_pod(&self, mut pod: PodSandbox) -> Result<(), RuntimeError> {

@@ -20,8 +20,9 @@ use tokio::time::Instant;
 
 use super::{
     AdoptedPod, ContainerPhase, ContainerSpec, ContainerState, ExecOutput, Exit, ImageDefaults, ImageRef,
-    PodSandbox, PodStream, Runtime, RuntimeError, RuntimeEvent, Started,
+    PodSandbox, PodStream, PullError, Runtime, RuntimeError, RuntimeEvent, Started, pull,
 };
+use crate::image::Credential;
 
 /// Events that may wait for the agent; beyond it a container's end waits for room.
 const EVENTS_MAX: usize = 1024;
@@ -35,6 +36,10 @@ pub struct Simulation {
     pub any_image: bool,
     /// What all of them say about their process.
     pub image_defaults: ImageDefaults,
+    /// The images that its registries have, by their names as people write them.
+    pub registry: Vec<String>,
+    /// How long a pull takes.
+    pub pull_delay: Duration,
     /// How long the start of a container takes.
     pub start_delay: Duration,
     /// Of a thousand starts so many fail; which ones, is settled by the pod and the attempt.
@@ -49,6 +54,8 @@ impl Default for Simulation {
             images: Vec::new(),
             any_image: false,
             image_defaults: ImageDefaults::default(),
+            registry: Vec::new(),
+            pull_delay: Duration::ZERO,
             start_delay: Duration::ZERO,
             start_failures: 0,
             epoch_ms: 0,
@@ -316,6 +323,20 @@ impl Runtime for SimulatedRuntime {
 
     fn image_defaults(&self, _image: &ImageRef) -> ImageDefaults {
         self.simulation.image_defaults.clone()
+    }
+
+    async fn pull_image(&self, name: &str, _: &[Credential]) -> Result<ImageRef, PullError> {
+        if !self.simulation.pull_delay.is_zero() {
+            tokio::time::sleep(self.simulation.pull_delay).await;
+        }
+        crate::image::Reference::parse(name)?;
+        let image = simulated_image(name);
+        let has = |other: &String| crate::image::normalise(other) == image.name;
+        if !self.simulation.any_image && !self.simulation.registry.iter().any(has) {
+            return Err(pull::not_here(name));
+        }
+        self.lock().images.insert(image.clone());
+        Ok(image)
     }
 
     async fn start_pod(&self, pod: PodSandbox) -> Result<(), RuntimeError> {

@@ -17,6 +17,7 @@ use super::log::Source;
 use super::sandbox::Sandbox;
 use super::signals::Signals;
 use super::state::{PodState, Setup};
+use crate::image::Hold;
 use crate::runtime::RuntimeClass;
 
 /// The pod and everything of it.
@@ -28,6 +29,8 @@ pub(super) struct Pod {
     signals: Signals,
     agents: Agents,
     running: BTreeMap<String, Running>,
+    /// What containers run on, or ran on and may again: not to be removed while this shim lives.
+    holds: BTreeMap<String, Hold>,
     execs: Vec<Exec>,
     buffer: Vec<u8>,
     shutdown: Option<Shutdown>,
@@ -68,6 +71,7 @@ impl Pod {
             signals,
             agents,
             running,
+            holds: BTreeMap::new(),
             execs,
             buffer: Vec::new(),
             shutdown: None,

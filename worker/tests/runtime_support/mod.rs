@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kontiki_worker::image::Store;
+use kontiki_worker::image::{Registries, RegistriesFile, Store};
 use kontiki_worker::runtime::{
     ContainerSpec, Exit, PodSandbox, Runtime, RuntimeClass, RuntimeEvent, ShimConfig, ShimRuntime,
 };
@@ -209,7 +209,8 @@ impl Worker {
 
     /// A runtime of this configuration.
     pub fn runtime_of(&self, config: ShimConfig) -> Agent {
-        let runtime = ShimRuntime::new(config, Arc::clone(&self.store)).unwrap();
+        let registries = Arc::new(Registries::new(RegistriesFile::default()).unwrap());
+        let runtime = ShimRuntime::new(config, Arc::clone(&self.store), registries).unwrap();
         let events = runtime.events();
         Agent { runtime, events, logs: self.dir.path().join("logs") }
     }

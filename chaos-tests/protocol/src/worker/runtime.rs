@@ -4,9 +4,12 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use kontiki_worker::runtime::{
-    AdoptedPod, ContainerSpec, ExecOutput, ImageDefaults, ImageRef, PodSandbox, PodStream, Runtime,
-    RuntimeError, RuntimeEvent, SimulatedRuntime, Started,
+use kontiki_worker::{
+    image::Credential,
+    runtime::{
+        AdoptedPod, ContainerSpec, ExecOutput, ImageDefaults, ImageRef, PodSandbox, PodStream, PullError,
+        Runtime, RuntimeError, RuntimeEvent, SimulatedRuntime, Started,
+    },
 };
 use tokio::sync::{mpsc, watch};
 
@@ -42,6 +45,11 @@ impl Runtime for Hanging {
 
     fn image_defaults(&self, image: &ImageRef) -> ImageDefaults {
         self.inner.image_defaults(image)
+    }
+
+    async fn pull_image(&self, name: &str, credentials: &[Credential]) -> Result<ImageRef, PullError> {
+        self.answers().await;
+        self.inner.pull_image(name, credentials).await
     }
 
     async fn start_pod(&self, pod: PodSandbox) -> Result<(), RuntimeError> {

@@ -29,10 +29,15 @@ struct Worker {
 
 impl Worker {
     async fn new() -> Worker {
-        Worker::with_images(ImageDefaults::default()).await
+        Worker::with(Simulation::default()).await
     }
 
     async fn with_images(image_defaults: ImageDefaults) -> Worker {
+        Worker::with(Simulation { image_defaults, ..Simulation::default() }).await
+    }
+
+    /// One that holds `web:1`.
+    async fn with(simulation: Simulation) -> Worker {
         let dir = tempfile::tempdir().unwrap();
         let config = AgentConfig {
             node: "n1".into(),
@@ -46,12 +51,7 @@ impl Worker {
             version: "test".into(),
             clock: Clock::Simulated { epoch_ms: EPOCH_MS, birth: tokio::time::Instant::now() },
         };
-        let simulation = Simulation {
-            images: vec!["web:1".into()],
-            image_defaults,
-            epoch_ms: EPOCH_MS,
-            ..Simulation::default()
-        };
+        let simulation = Simulation { images: vec!["web:1".into()], epoch_ms: EPOCH_MS, ..simulation };
         let runtime = SimulatedRuntime::new(simulation);
         let crew = Crew::gather(&config, Arc::new(runtime.clone())).await.unwrap();
         let (handle, outbox, shutdown) =
@@ -233,6 +233,117 @@ async fn a_missing_image_is_waited_for() {
         state(&status)["waiting"]["message"],
         "Container image \"nope:1\" is not present with pull policy of Never"
     );
+}
+
+fn far(delay: Duration) -> Simulation {
+    Simulation { registry: vec!["far:1".to_owned()], pull_delay: delay, ..Simulation::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_is_not_here_is_pulled() {
+    let mut worker = Worker::with(far(Duration::from_millis(1500))).await;
+    worker.put(1, pod(json!({ "image": "far:1" })), &[]).await;
+    worker.until("ready", ready).await;
+    assert_eq!(worker.reasons(), ["Pulling", "Pulled", "Created", "Started"]);
+    assert_eq!(worker.events[0].message, "Pulling image \"far:1\"");
+    assert_eq!(
+        worker.events[1].message,
+        "Successfully pulled image \"far:1\" in 1.500s (1.500s including waiting). Image size: 1048576 bytes."
+    );
+    assert_eq!(worker.events[1].r#type, "Normal");
+}
+
+#[tokio::test(start_paused = true)]
+async fn always_asks_the_registry_whatever_is_here() {
+    let mut worker = Worker::new().await;
+    worker.put(1, pod(json!({ "imagePullPolicy": "Always" })), &[]).await;
+    worker.until_waiting("ErrImagePull").await;
+    let status = worker.until_waiting("ImagePullBackOff").await;
+    let message = state(&status)["waiting"]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("Back-off pulling image \"web:1\": ErrImagePull: image \"web:1\""),
+        "{message}"
+    );
+    assert_eq!(worker.reasons(), ["Pulling", "Failed", "Failed", "BackOff", "Failed"]);
+
+    let here = Simulation { registry: vec!["web:1".to_owned()], ..Simulation::default() };
+    let mut worker = Worker::with(here).await;
+    let again = json!({ "imagePullPolicy": "Always", "command": ["exit", "1"] });
+    worker.put(1, pod(again), &[]).await;
+    worker.until("restarted", |status, _| status["containerStatuses"][0]["restartCount"] == 1).await;
+    let pulls = worker.reasons().iter().filter(|reason| **reason == "Pulling").count();
+    assert_eq!(pulls, 2, "each start asks: {:?}", worker.reasons());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_is_loaded_meanwhile_ends_the_back_off() {
+    let mut worker = Worker::new().await;
+    worker.put(1, pod(json!({ "image": "nope:1" })), &[]).await;
+    worker.until_waiting("ImagePullBackOff").await;
+    worker.put(2, pod(json!({ "image": "web:1" })), &[]).await;
+    worker.until("ready", ready).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_image_name_is_told_so() {
+    let mut worker = Worker::new().await;
+    worker.put(1, pod(json!({ "image": "Not A Name" })), &[]).await;
+    let status = worker.until_waiting("InvalidImageName").await;
+    let message = state(&status)["waiting"]["message"].as_str().unwrap();
+    assert!(message.contains("couldn't parse image name \"Not A Name\""), "{message}");
+    assert_eq!(worker.reasons(), ["Pulling", "InspectFailed", "Failed"]);
+    worker.put(2, pod(json!({})), &[]).await;
+    worker.until("ready", ready).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_pull_holds_up_nothing_else() {
+    let hour = Duration::from_secs(3000);
+    let mut worker = Worker::with(far(hour)).await;
+    let mut both = pod(json!({ "image": "far:1" }));
+    both["spec"]["containers"].as_array_mut().unwrap().push(json!({ "name": "near", "image": "web:1" }));
+    worker.put(1, both.clone(), &[]).await;
+    let near = |status: &Value, _: bool| {
+        let statuses = status["containerStatuses"].as_array().unwrap();
+        statuses.iter().any(|it| it["name"] == "near" && it["state"]["running"].is_object())
+    };
+    let status = worker.until("the other runs", near).await;
+    let waiting = &status["containerStatuses"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|it| it["name"] == "web")
+        .unwrap()["state"];
+    assert_eq!(waiting["waiting"]["reason"], "ContainerCreating");
+    both["metadata"]["deletionTimestamp"] = json!("2023-11-14T22:13:50Z");
+    both["metadata"]["deletionGracePeriodSeconds"] = json!(30);
+    worker.put(2, both, &[]).await;
+    worker.until("gone", |_, gone| gone).await;
+    assert!(worker.config.clock.now_ms() - EPOCH_MS < 60_000, "it waited for the pull");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_image_ends_the_pull_of_the_first() {
+    let mut worker = Worker::with(far(Duration::from_secs(3000))).await;
+    worker.put(1, pod(json!({ "image": "far:1" })), &[]).await;
+    worker.until("taken up", |_, _| true).await;
+    worker.put(2, pod(json!({})), &[]).await;
+    worker.until("ready", ready).await;
+    assert!(worker.config.clock.now_ms() - EPOCH_MS < 60_000, "it waited for the pull");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_secret_that_is_missing_is_told_and_the_pull_tried() {
+    let mut worker = Worker::with(far(Duration::ZERO)).await;
+    let mut pod = pod(json!({ "image": "far:1" }));
+    pod["spec"]["imagePullSecrets"] = json!([{ "name": "mine" }, { "name": "gone" }]);
+    let secret = json!({ "data": { ".dockerconfigjson": "eyJhdXRocyI6IHt9fQ==" } });
+    worker.put(1, pod, &[("Secret", "mine", secret)]).await;
+    worker.until("ready", ready).await;
+    assert_eq!(worker.reasons()[..2], ["FailedToRetrieveImagePullSecret", "Pulling"]);
+    let message =
+        "Unable to retrieve some image pull secrets (gone); attempting to pull the image may not succeed.";
+    assert_eq!(worker.events[0].message, message);
 }
 
 #[tokio::test(start_paused = true)]

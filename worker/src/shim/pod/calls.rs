@@ -13,6 +13,7 @@ use super::super::protocol::{Answer, BLOB_MAX, Call, Message, Request};
 use super::super::state::{BLOB, replace};
 use super::super::{Launch, host, linux, oom_score};
 use super::Pod;
+use crate::image::Hold;
 use crate::runtime::{ContainerPhase, ContainerState, RuntimeClass, RuntimeError, Started};
 
 /// Containers of one pod, at most.
@@ -87,6 +88,11 @@ impl Pod {
                 "the pod ends or has {CONTAINERS_MAX} containers already"
             )));
         }
+        // Before its files are looked at: from here on nobody removes them.
+        let hold = match launch.rootfs.as_os_str().is_empty() {
+            true => None,
+            false => Some(Hold::of_rootfs(&launch.rootfs).map_err(RuntimeError::CreateFailed)?),
+        };
         let log = Log::open(&launch.spec.log_path, self.setup.log_bytes_max).map_err(|source| {
             RuntimeError::CreateFailed(format!("open the log {}: {source}", launch.spec.log_path.display()))
         })?;
@@ -116,6 +122,9 @@ impl Pod {
         });
         self.save();
         let name = launch.spec.name.clone();
+        if let Some(hold) = hold {
+            self.holds.insert(name.clone(), hold);
+        }
         self.running.insert(name, Running::new(launch, process, started_at_ms, log));
         Ok(Answer::Started { started, warnings })
     }

@@ -1,0 +1,79 @@
+//! Who uses an image, across processes: locks on its directory, which die with whoever holds them.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+/// While any process has a hold on an image, it is not removed.
+#[derive(Debug)]
+pub(crate) struct Hold(#[allow(dead_code, reason = "the lock is the open file's")] File);
+
+impl Hold {
+    /// Takes a hold on the image whose root directory this is.
+    pub(crate) fn of_rootfs(rootfs: &Path) -> Result<Self, String> {
+        let home = rootfs.parent().unwrap_or(rootfs);
+        let gone = |cause: String| format!("the image in {} is gone: {cause}", home.display());
+        match lock(home, FlockOperation::NonBlockingLockShared) {
+            Ok(Some(file)) => Ok(Self(file)),
+            Ok(None) => Err(gone("it is being removed".to_owned())),
+            Err(source) => Err(gone(source.to_string())),
+        }
+    }
+}
+
+/// The only one to use an image: whoever removes it.
+#[derive(Debug)]
+pub(super) struct Claim(#[allow(dead_code, reason = "the lock is the open file's")] File);
+
+impl Claim {
+    /// Takes the claim, unless somebody has a hold on the image.
+    pub(super) fn on(home: &Path) -> io::Result<Option<Self>> {
+        Ok(lock(home, FlockOperation::NonBlockingLockExclusive)?.map(Self))
+    }
+}
+
+/// The right to pull an image into a store. The file that it is bound to goes with it.
+#[derive(Debug)]
+pub(super) struct Turn {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Turn {
+    /// Takes the right, unless somebody has it.
+    pub(super) fn try_take(path: PathBuf) -> io::Result<Option<Self>> {
+        File::options().create(true).append(true).open(&path)?;
+        match lock(&path, FlockOperation::NonBlockingLockExclusive) {
+            Ok(file) => Ok(file.map(|file| Self { path, _file: file })),
+            // Whoever had it took the file away in between.
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(source),
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // Still locked: nobody can have it meanwhile, and who waits for it sees that the file is another one.
+        std::fs::remove_file(&self.path).ok();
+    }
+}
+
+/// Locks what is at a path, if it is still there once it is locked.
+fn lock(path: &Path, operation: FlockOperation) -> io::Result<Option<File>> {
+    let file = File::open(path)?;
+    match rustix::fs::flock(&file, operation) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => return Ok(None),
+        Err(source) => return Err(source.into()),
+    }
+    let (locked, there) = (file.metadata()?, std::fs::metadata(path)?);
+    if (locked.dev(), locked.ino()) == (there.dev(), there.ino()) {
+        return Ok(Some(file));
+    }
+    Err(io::Error::new(io::ErrorKind::NotFound, "it was replaced"))
+}
