@@ -19,7 +19,9 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
-    Api, body, delete,
+    Api,
+    authentication::authenticate,
+    body, delete,
     identity::{self, Access, User},
     list, patch,
     path::{Route, Target},
@@ -110,7 +112,7 @@ async fn serve(
     route: Result<Route, Status>,
     trace: Option<String>,
 ) -> Answered {
-    let user = User::of(parts.extensions.get::<Peer>());
+    let user = authenticate(parts.extensions.get::<Peer>(), &parts.headers)?;
     let query = Query::of(&parts.uri);
     let public = route.as_ref().is_ok_and(identity::public);
     if !public {

@@ -22,8 +22,7 @@ impl User {
     }
 
     /// Whoever a certificate names.
-    pub fn of(peer: Option<&Peer>) -> User {
-        let Some(peer) = peer else { return User::anonymous() };
+    pub fn of(peer: &Peer) -> User {
         let name = match peer.role {
             Role::Controller => format!("system:controller:{}", peer.name),
             Role::Worker => format!("system:node:{}", peer.name),

@@ -1,13 +1,14 @@
 //! The REST API of Kubernetes over a backend.
 //!
 //! ```text
-//!   request -> path.rs (what is it about) -> identity.rs (who, may they) -> body.rs, negotiate.rs (forms)
+//!   request -> path.rs (what is it about) -> authentication.rs (who) -> identity.rs (may they) -> body.rs, negotiate.rs (forms)
 //!     read.rs, list.rs, table.rs, watch.rs        reads: from a view and the feed
 //!     write.rs, patch.rs, delete.rs, subresource/ writes: a request of a turn, answered after commit
 //! ```
 //!
 //! Every request gets an answer: a refusal is a Status, and even a panic is one. Not for TLS, and not for gRPC.
 
+mod authentication;
 mod body;
 mod call;
 mod delete;

@@ -48,6 +48,27 @@ async fn who_may_do_what() {
     assert_eq!(who["status"]["userInfo"]["username"], "admin");
 }
 
+#[tokio::test]
+async fn credentials_that_prove_nothing_are_not_anonymous() {
+    let client = Client::new();
+    let anonymous = client.as_peer(None);
+    let token = [("authorization", "Bearer stolen")];
+    // Also where anybody may: whoever believes to be somebody is told.
+    for path in [MAPS, "/api", "/livez", "/nope"] {
+        let refused = anonymous.raw("GET", path, &token, "").await.with(401);
+        let expected = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": "Unauthorized", "reason": "Unauthorized", "code": 401,
+        });
+        assert_eq!(refused, expected, "{path}");
+    }
+    assert_eq!(anonymous.raw("GET", "/livez", &[("authorization", "")], "").await.code, 200);
+    // A certificate decides alone.
+    client.raw("GET", MAPS, &token, "").await.with(200);
+    let nobody = client.as_peer(Some(peer(Role::User, "bob", "dev")));
+    nobody.raw("GET", MAPS, &token, "").await.with(403);
+}
+
 struct Broken;
 
 impl kontiki_api::rest::Authorizer for Broken {
