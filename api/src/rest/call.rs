@@ -20,9 +20,10 @@ use uuid::Uuid;
 
 use super::{
     Api,
+    access::{self, Access},
     authentication::authenticate,
     body, delete,
-    identity::{self, Access, User},
+    identity::{self, User},
     list, patch,
     path::{Route, Target},
     query::Query,
@@ -32,7 +33,6 @@ use super::{
 };
 use crate::{
     backend::{Freshness, Unavailable},
-    selector::FieldSelector,
     status::Status,
 };
 
@@ -117,10 +117,9 @@ async fn serve(
     let public = route.as_ref().is_ok_and(identity::public);
     if !public {
         // Who may not even ask learns nothing, not even which paths exist.
-        let access = match (&route, &query) {
-            (Ok(route), Ok(query)) => access(&parts.method, parts.uri.path(), route, query),
-            _ => plain_access(&parts.method, parts.uri.path()),
-        };
+        let (route, query) = (route.as_ref(), query.as_ref().ok());
+        let fields = access::fields(&parts.method, route, query);
+        let access = Access::of(&parts.method, parts.uri.path(), route, query, fields.as_ref());
         authorize(&api, &user, &access).await?;
     }
     let (route, query) = (route?, query?);
@@ -187,36 +186,7 @@ fn is_stream(method: &Method, route: &Route, query: &Query) -> bool {
         }
 }
 
-fn plain_access(method: &Method, path: &str) -> Access {
-    let verb = match *method {
-        Method::GET | Method::HEAD => "get",
-        Method::POST => "post",
-        Method::PUT => "put",
-        Method::PATCH => "patch",
-        Method::DELETE => "delete",
-        _ => "use",
-    };
-    Access { verb, path: path.chars().take(256).collect(), target: None, on_node: None }
-}
-
-fn access(method: &Method, path: &str, route: &Route, query: &Query) -> Access {
-    let mut access = plain_access(method, path);
-    let Route::Objects(target) = route else { return access };
-    access.verb = match (method, &target.name) {
-        (&Method::GET, _) if target.subresource.is_none() && query.switch("watch") => "watch",
-        (&Method::GET, None) => "list",
-        (&Method::POST, _) => "create",
-        (&Method::PUT, _) => "update",
-        (&Method::DELETE, None) => "deletecollection",
-        _ => access.verb,
-    };
-    let fields = query.text("fieldSelector").and_then(|text| text.parse::<FieldSelector>().ok());
-    access.on_node = fields.and_then(|fields| fields.exact("spec.nodeName").map(str::to_owned));
-    access.target = Some(target.clone());
-    access
-}
-
-async fn authorize(api: &Api, user: &User, access: &Access) -> Result<(), Status> {
+async fn authorize(api: &Api, user: &User, access: &Access<'_>) -> Result<(), Status> {
     // Masters need no view, so they are told why there is none by what they asked for.
     let empty = State::default();
     if api.options.authorizer.allows(user, access, &empty) {
@@ -228,13 +198,13 @@ async fn authorize(api: &Api, user: &User, access: &Access) -> Result<(), Status
             return Ok(());
         }
     }
-    Err(identity::forbidden(user, access))
+    Err(access.forbidden(&user.name))
 }
 
 async fn dispatch(call: Call, route: Route) -> Answered {
     match route {
         Route::Objects(target) => objects(call, target).await,
-        Route::Review { plural } => review::answer(call, plural).await,
+        Route::Review(review) => review::answer(call, review).await,
         route => system::answer(call, route).await,
     }
 }

@@ -1,13 +1,15 @@
 //! The REST API of Kubernetes over a backend.
 //!
 //! ```text
-//!   request -> path.rs (what is it about) -> authentication.rs (who) -> identity.rs (may they) -> body.rs, negotiate.rs (forms)
+//!   request -> path.rs (what is it about) -> authentication.rs (who) -> access.rs, identity.rs (may they)
+//!                                                  -> body.rs, negotiate.rs (forms)
 //!     read.rs, list.rs, table.rs, watch.rs        reads: from a view and the feed
 //!     write.rs, patch.rs, delete.rs, subresource/ writes: a request of a turn, answered after commit
 //! ```
 //!
 //! Every request gets an answer: a refusal is a Status, and even a panic is one. Not for TLS, and not for gRPC.
 
+mod access;
 mod authentication;
 mod body;
 mod call;
@@ -33,8 +35,9 @@ mod write;
 
 use std::{sync::Arc, time::Duration};
 
+pub use access::{Access, Attributes, On};
 use axum::Router;
-pub use identity::{Access, Authorizer, MastersAndNodes, User};
+pub use identity::{Authorizer, MastersAndNodes, User};
 pub use system::GIT_VERSION;
 use tokio::sync::Semaphore;
 

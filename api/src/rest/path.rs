@@ -35,10 +35,7 @@ pub enum Route {
     /// Stored objects.
     Objects(Target),
     /// A question that is answered and not stored.
-    Review {
-        /// Which.
-        plural: &'static str,
-    },
+    Review(Review),
 }
 
 /// Which health is asked for.
@@ -61,6 +58,21 @@ pub struct Target {
     pub name: Option<String>,
     /// `status`, `scale`, ...
     pub subresource: Option<String>,
+}
+
+/// A kind of question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Review {
+    /// API group.
+    pub group: &'static str,
+    /// Version.
+    pub version: &'static str,
+    /// Kind.
+    pub kind: &'static str,
+    /// Name in URLs.
+    pub plural: &'static str,
+    /// Where it is asked, if it belongs to a namespace.
+    pub namespace: Option<String>,
 }
 
 /// Longer paths mean nothing here.
@@ -113,7 +125,7 @@ impl Route {
             Route::OpenApiV2 => "/openapi/v2".into(),
             Route::OpenApiIndex => "/openapi/v3".into(),
             Route::OpenApi(..) => "/openapi/v3/{group}/{version}".into(),
-            Route::Review { plural } => format!("/{plural}"),
+            Route::Review(review) => format!("/{}", review.plural),
             Route::Objects(target) => {
                 let mut text = format!("/{}", target.kind.resource_name());
                 if target.name.is_some() {
@@ -163,7 +175,10 @@ fn objects(group: &str, version: &str, rest: &[&str]) -> Result<Route, Status> {
             let subresource = Some("binding".to_owned());
             Ok(Route::Objects(Target { kind: Kind::POD, namespace, name: None, subresource }))
         }
-        None if name.is_none() => Ok(Route::Review { plural: resource.plural }),
+        None if name.is_none() => {
+            let Resource { group, version, kind, plural, .. } = *resource;
+            Ok(Route::Review(Review { group, version, kind, plural, namespace }))
+        }
         None => Err(Status::no_resource()),
     }
 }

@@ -1,28 +1,22 @@
 //! Questions about oneself: who am I, and what may I do. Answered at once, never stored.
 
 use http::Method;
-use kontiki_actors::Kind;
 use serde_json::{Value, json};
 
 use super::{
+    access::{Access, Attributes, On},
     body::FieldValidation,
     call::{Call, method_not_allowed},
-    identity::Access,
     negotiate::{Answer, negotiate},
-    path::Target,
+    path::Review,
     reply::{Answered, Reply},
 };
 use crate::{backend::Freshness, resource::fields::text, status::Status};
 
-const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
-
 /// Answers a POST of a question.
-pub(crate) async fn answer(mut call: Call, plural: &str) -> Answered {
-    let (api_version, kind) = match plural {
-        "selfsubjectreviews" => ("authentication.k8s.io/v1", "SelfSubjectReview"),
-        "selfsubjectaccessreviews" => ("authorization.k8s.io/v1", "SelfSubjectAccessReview"),
-        _ => ("authorization.k8s.io/v1", "SelfSubjectRulesReview"),
-    };
+pub(crate) async fn answer(mut call: Call, review: Review) -> Answered {
+    let kind = review.kind;
+    let api_version = format!("{}/{}", review.group, review.version);
     if call.method != Method::POST {
         return Err(method_not_allowed(&call.method, kind));
     }
@@ -30,7 +24,7 @@ pub(crate) async fn answer(mut call: Call, plural: &str) -> Answered {
     let bytes = call.body().await?;
     let validation = FieldValidation::of(&call.query)?;
     let limit = call.api.options.body_limit;
-    let decoded = super::body::decode(&call.headers, &bytes, limit, api_version, kind, validation)?;
+    let decoded = super::body::decode(&call.headers, &bytes, limit, &api_version, kind, validation)?;
     let mut value = decoded.value;
     value["status"] = match kind {
         "SelfSubjectReview" => json!({"userInfo": {"username": call.user.name, "groups": call.user.groups}}),
@@ -58,20 +52,21 @@ async fn access(call: &Call, spec: &Value) -> Result<Value, Status> {
             }],
         ));
     }
-    let attributes = if resource.is_object() { resource } else { other };
-    let verb = VERBS.iter().find(|verb| **verb == text(attributes, "verb")).copied().unwrap_or("*");
-    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let target = kontiki_actors::KINDS
-        .iter()
-        .find(|info| info.plural == text(resource, "resource") && info.group == text(resource, "group"))
-        .and_then(|info| Kind::from_code(info.code))
-        .map(|kind| Target {
-            kind,
-            namespace: some(text(resource, "namespace")),
-            name: some(text(resource, "name")),
-            subresource: some(text(resource, "subresource")),
-        });
-    let access = Access { verb, path: text(other, "path").to_owned(), target, on_node: None };
+    let access = Access {
+        verb: text(if resource.is_object() { resource } else { other }, "verb"),
+        on: if resource.is_object() {
+            On::Resource(Attributes {
+                group: text(resource, "group"),
+                resource: text(resource, "resource"),
+                subresource: text(resource, "subresource"),
+                namespace: text(resource, "namespace"),
+                name: text(resource, "name"),
+                on_node: None,
+            })
+        } else {
+            On::Path(text(other, "path"))
+        },
+    };
     let state = call.api.backend.view(Freshness::Any).await?;
     Ok(json!({"allowed": call.api.options.authorizer.allows(&call.user, &access, &state)}))
 }

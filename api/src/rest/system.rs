@@ -41,7 +41,7 @@ pub(crate) async fn answer(call: Call, route: Route) -> Answered {
         Route::OpenApiIndex => Ok(Reply::json_bytes(200, openapi::index(discovery::documents()))),
         Route::OpenApi(group, version) => document(&call, group, version).await,
         Route::Root => show(&call, &root()),
-        Route::Objects(_) | Route::Review { .. } => Err(Status::no_resource()),
+        Route::Objects(_) | Route::Review(_) => Err(Status::no_resource()),
     }
 }
 

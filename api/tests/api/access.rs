@@ -38,6 +38,12 @@ async fn who_may_do_what() {
     worker.get(&format!("/api/v1/pods?fieldSelector=spec.nodeName%3D{home}")).await.with(200);
     worker.get(&format!("/api/v1/nodes/{other}")).await.with(403);
     worker.get("/api/v1/pods").await.with(403);
+    let by_name = format!("?fieldSelector=metadata.name%3D{home}");
+    worker.get(&format!("/api/v1/nodes{by_name}")).await.with(200);
+    worker.delete(&format!("/api/v1/nodes{by_name}")).await.with(403);
+    let new = json!({"metadata": {"name": "n3"}});
+    worker.post(&format!("/api/v1/nodes{by_name}"), &new).await.with(403);
+    worker.delete(&format!("{PODS}?fieldSelector=metadata.name%3Dp")).await.with(403);
     worker.get("/api/v1/namespaces/default/secrets").await.with(403);
     let stranger = client.as_peer(Some(peer(Role::Worker, other, "system:nodes")));
     stranger.get(&format!("{PODS}/p")).await.with(403);
@@ -46,6 +52,45 @@ async fn who_may_do_what() {
     assert_eq!(client.post(uri, &review).await.with(201)["status"]["allowed"], true);
     let who = client.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &json!({})).await.with(201);
     assert_eq!(who["status"]["userInfo"]["username"], "admin");
+}
+
+#[tokio::test]
+async fn whoever_is_known_may_look_around() {
+    let client = Client::new();
+    let bob = client.as_peer(Some(peer(Role::User, "bob", "dev")));
+    for path in ["/api", "/apis", "/api/v1", "/apis/apps/v1", "/openapi/v3", "/version"] {
+        bob.get(path).await.with(200);
+    }
+    let who = bob.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &json!({})).await.with(201);
+    let groups = json!(["dev", "system:authenticated"]);
+    assert_eq!(who["status"]["userInfo"], json!({"username": "bob", "groups": groups}));
+    for (path, message) in [
+        ("/metrics", "forbidden: User \"bob\" cannot get path \"/metrics\""),
+        (
+            "/apis/no.such/v1/things/t",
+            "things.no.such \"t\" is forbidden: User \"bob\" cannot get resource \"things\" in API group \"no.such\" at the \
+             cluster scope",
+        ),
+        (
+            "/api/v1/namespaces/default",
+            "namespaces \"default\" is forbidden: User \"bob\" cannot get resource \"namespaces\" in API group \"\" in the \
+             namespace \"default\"",
+        ),
+        (
+            "/apis/apps/v1/deployments?watch=1",
+            "deployments.apps is forbidden: User \"bob\" cannot watch resource \"deployments\" in API group \"apps\" at the \
+             cluster scope",
+        ),
+        (
+            "/api/v1/namespaces/default/pods/p/log",
+            "pods \"p\" is forbidden: User \"bob\" cannot get resource \"pods/log\" in API group \"\" in the namespace \
+             \"default\"",
+        ),
+    ] {
+        assert_eq!(bob.get(path).await.with(403)["message"], message);
+    }
+    let anonymous = client.as_peer(None);
+    anonymous.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &json!({})).await.with(403);
 }
 
 #[tokio::test]
