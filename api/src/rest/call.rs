@@ -24,6 +24,7 @@ use super::{
     authentication::authenticate,
     body, delete,
     identity::{self, User},
+    impersonation::Impersonation,
     list, patch,
     path::{Route, Target},
     query::Query,
@@ -107,12 +108,16 @@ fn trace_parent(headers: &HeaderMap) -> Option<String> {
 
 async fn serve(
     api: Arc<Api>,
-    parts: http::request::Parts,
+    mut parts: http::request::Parts,
     body: SharedBody,
     route: Result<Route, Status>,
     trace: Option<String>,
 ) -> Answered {
     let user = authenticate(parts.extensions.get::<Peer>(), &parts.headers)?;
+    let user = match Impersonation::take(&mut parts.headers)? {
+        Some(wanted) => impersonate(&api, user, wanted).await?,
+        None => user,
+    };
     let query = Query::of(&parts.uri);
     let public = route.as_ref().is_ok_and(identity::public);
     if !public {
@@ -184,6 +189,15 @@ fn is_stream(method: &Method, route: &Route, query: &Query) -> bool {
             Some("log") => true,
             Some(_) => false,
         }
+}
+
+async fn impersonate(api: &Api, by: User, wanted: Impersonation) -> Result<User, Status> {
+    for access in &wanted.accesses() {
+        authorize(api, &by, access).await?;
+    }
+    let user = wanted.into_user();
+    tracing::info!(by = %by.name, user = %user.name, groups = ?user.groups, "acts as somebody else");
+    Ok(user)
 }
 
 async fn authorize(api: &Api, user: &User, access: &Access<'_>) -> Result<(), Status> {

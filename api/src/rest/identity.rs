@@ -1,5 +1,7 @@
 //! Who asks, and whether they may.
 
+use std::collections::BTreeMap;
+
 use kontiki_actors::{Kind, ObjectKey, State};
 use kontiki_pki::{Peer, Role};
 
@@ -13,14 +15,25 @@ use super::{
 pub struct User {
     /// Name, as Kubernetes writes it.
     pub name: String,
+    /// What tells it from another user of this name, at another time; empty where there is nothing.
+    pub uid: String,
     /// Groups.
     pub groups: Vec<String>,
+    /// More about it, for authorizers of other makers.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl User {
+    /// The name of whoever shows nothing.
+    pub const ANONYMOUS: &str = "system:anonymous";
+
+    fn named(name: String, groups: Vec<String>) -> User {
+        User { name, uid: String::new(), groups, extra: BTreeMap::new() }
+    }
+
     /// Whoever shows no certificate.
     pub fn anonymous() -> User {
-        User { name: "system:anonymous".into(), groups: vec!["system:unauthenticated".into()] }
+        User::named(User::ANONYMOUS.into(), vec!["system:unauthenticated".into()])
     }
 
     /// Whoever a certificate names.
@@ -32,7 +45,7 @@ impl User {
         };
         let mut groups = peer.groups.clone();
         groups.push("system:authenticated".into());
-        User { name, groups }
+        User::named(name, groups)
     }
 
     /// Whether it showed a certificate.

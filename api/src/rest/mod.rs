@@ -1,7 +1,7 @@
 //! The REST API of Kubernetes over a backend.
 //!
 //! ```text
-//!   request -> path.rs (what is it about) -> authentication.rs (who) -> access.rs, identity.rs (may they)
+//!   request -> path.rs (what is it about) -> authentication.rs, impersonation.rs (who) -> access.rs, identity.rs (may they)
 //!                                                  -> body.rs, negotiate.rs (forms)
 //!     read.rs, list.rs, table.rs, watch.rs        reads: from a view and the feed
 //!     write.rs, patch.rs, delete.rs, subresource/ writes: a request of a turn, answered after commit
@@ -15,6 +15,7 @@ mod body;
 mod call;
 mod delete;
 pub mod identity;
+mod impersonation;
 mod list;
 mod logs;
 pub mod negotiate;

@@ -84,7 +84,7 @@ impl Route {
         if path.len() > LENGTH_LIMIT {
             return Err(Status::no_resource());
         }
-        let segments: Option<Vec<String>> = path.trim_matches('/').split('/').map(decode).collect();
+        let segments: Option<Vec<String>> = path.trim_matches('/').split('/').map(unescape).collect();
         let segments =
             segments.ok_or_else(|| Status::bad_request("the path is not valid percent-encoded UTF-8"))?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
@@ -189,7 +189,7 @@ fn subresource(resource: &Resource, name: &str) -> Result<String, Status> {
 }
 
 /// Resolves percent escapes of one segment; none when they are broken or not UTF-8.
-fn decode(segment: &str) -> Option<String> {
+pub(super) fn unescape(segment: &str) -> Option<String> {
     if !segment.contains('%') {
         return Some(segment.to_owned());
     }

@@ -7,6 +7,7 @@ use super::{
     access::{Access, Attributes, On},
     body::FieldValidation,
     call::{Call, method_not_allowed},
+    identity::User,
     negotiate::{Answer, negotiate},
     path::Review,
     reply::{Answered, Reply},
@@ -27,7 +28,7 @@ pub(crate) async fn answer(mut call: Call, review: Review) -> Answered {
     let decoded = super::body::decode(&call.headers, &bytes, limit, &api_version, kind, validation)?;
     let mut value = decoded.value;
     value["status"] = match kind {
-        "SelfSubjectReview" => json!({"userInfo": {"username": call.user.name, "groups": call.user.groups}}),
+        "SelfSubjectReview" => json!({"userInfo": info(&call.user)}),
         "SelfSubjectAccessReview" => access(&call, &value["spec"]).await?,
         _ => rules(&call),
     };
@@ -35,6 +36,18 @@ pub(crate) async fn answer(mut call: Call, review: Review) -> Answered {
         value["metadata"] = json!({"creationTimestamp": null});
     }
     Ok(Reply::in_media(201, form.media, value.to_string().into_bytes())?.warned(decoded.warnings))
+}
+
+/// A user as reviews show it.
+fn info(user: &User) -> Value {
+    let mut info = json!({"username": user.name, "groups": user.groups});
+    if !user.uid.is_empty() {
+        info["uid"] = user.uid.as_str().into();
+    }
+    if !user.extra.is_empty() {
+        info["extra"] = json!(user.extra);
+    }
+    info
 }
 
 async fn access(call: &Call, spec: &Value) -> Result<Value, Status> {

@@ -114,13 +114,114 @@ async fn credentials_that_prove_nothing_are_not_anonymous() {
     nobody.raw("GET", MAPS, &token, "").await.with(403);
 }
 
+const WHO: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+const MAY_I: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+
+#[tokio::test]
+async fn masters_act_as_others() {
+    let client = Client::new();
+    let jane = [("impersonate-user", "jane"), ("impersonate-group", "devs"), ("impersonate-uid", "7")];
+    let who = client.raw("POST", WHO, &jane, "{}").await.with(201);
+    let groups = json!(["devs", "system:authenticated"]);
+    assert_eq!(who["status"]["userInfo"], json!({"username": "jane", "uid": "7", "groups": groups}));
+    let extra = [("impersonate-user", "jane"), ("impersonate-extra-acme.com%2Fteam", "a")];
+    let who = client.raw("POST", WHO, &extra, "{}").await.with(201);
+    assert_eq!(who["status"]["userInfo"]["extra"], json!({"acme.com/team": ["a"]}));
+    // What the other may not do is forbidden, whatever one may do oneself.
+    let refused = client.raw("GET", PODS, &jane, "").await.with(403);
+    assert_eq!(
+        refused["message"],
+        "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\""
+    );
+    let question = json!({"spec": {"resourceAttributes": {"verb": "list", "resource": "pods"}}}).to_string();
+    let answer = client.raw("POST", MAY_I, &jane, question.clone()).await.with(201);
+    assert_eq!(answer["status"]["allowed"], false);
+    let master = [("impersonate-user", "jane"), ("impersonate-group", "system:masters")];
+    let answer = client.raw("POST", MAY_I, &master, question).await.with(201);
+    assert_eq!(answer["status"]["allowed"], true);
+    client.raw("GET", PODS, &master, "").await.with(200);
+    let anonymous = [("impersonate-user", "system:anonymous")];
+    client.raw("GET", "/api", &anonymous, "").await.with(403);
+    assert_eq!(client.raw("GET", "/livez", &anonymous, "").await.code, 200);
+    client.raw("GET", PODS, &[("impersonate-group", "devs")], "").await.with(500);
+}
+
+#[tokio::test]
+async fn nobody_else_acts_as_another() {
+    let client = Client::new();
+    let bob = client.as_peer(Some(peer(Role::User, "bob", "dev")));
+    for (headers, message) in [
+        (
+            vec![("impersonate-user", "jane")],
+            "users \"jane\" is forbidden: User \"bob\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope",
+        ),
+        (
+            vec![("impersonate-user", "system:serviceaccount:ns:sa")],
+            "serviceaccounts \"sa\" is forbidden: User \"bob\" cannot impersonate resource \"serviceaccounts\" in API group \
+             \"\" in the namespace \"ns\"",
+        ),
+    ] {
+        // Not even where anybody may.
+        for path in [PODS, "/livez"] {
+            assert_eq!(bob.raw("GET", path, &headers, "").await.with(403)["message"], message);
+        }
+    }
+    let jane = [("impersonate-user", "jane"), ("impersonate-group", "system:masters")];
+    client.as_peer(None).raw("GET", PODS, &jane, "").await.with(403);
+    let worker = client.as_peer(Some(peer(Role::Worker, "w1", "system:nodes")));
+    worker.raw("GET", PODS, &jane, "").await.with(403);
+}
+
+/// Lets everybody impersonate users, and nothing else but what a user named jane does.
+struct UsersOnly;
+
+impl kontiki_api::rest::Authorizer for UsersOnly {
+    fn allows(
+        &self,
+        user: &kontiki_api::rest::User,
+        access: &kontiki_api::rest::Access<'_>,
+        _: &kontiki_actors::State,
+    ) -> bool {
+        let users = matches!(access.on, kontiki_api::rest::On::Resource(on) if on.resource == "users");
+        if access.verb == "impersonate" { users } else { user.name == "jane" }
+    }
+}
+
+#[tokio::test]
+async fn each_part_of_another_is_asked_for() {
+    let options = kontiki_api::Options { authorizer: std::sync::Arc::new(UsersOnly), ..Default::default() };
+    let client = Client::with(kontiki_api::FeedLimits::default(), options);
+    let jane = ("impersonate-user", "jane");
+    client.get(MAPS).await.with(403);
+    client.raw("GET", MAPS, &[jane], "").await.with(200);
+    for (part, message) in [
+        (("impersonate-group", "a"), "cannot impersonate resource \"groups\" in API group \"\""),
+        (
+            ("impersonate-uid", "7"),
+            "cannot impersonate resource \"uids\" in API group \"authentication.k8s.io\"",
+        ),
+        (
+            ("impersonate-extra-k", "v"),
+            "userextras.authentication.k8s.io \"v\" is forbidden: User \"admin\" cannot impersonate",
+        ),
+        (
+            ("impersonate-extra-k", "v"),
+            "resource \"userextras/k\" in API group \"authentication.k8s.io\" at the cluster scope",
+        ),
+    ] {
+        let refused = client.raw("GET", MAPS, &[jane, part], "").await.with(403);
+        let told = refused["message"].as_str().unwrap();
+        assert!(told.contains(message), "{told}");
+    }
+}
+
 struct Broken;
 
 impl kontiki_api::rest::Authorizer for Broken {
     fn allows(
         &self,
         _: &kontiki_api::rest::User,
-        _: &kontiki_api::rest::Access,
+        _: &kontiki_api::rest::Access<'_>,
         _: &kontiki_actors::State,
     ) -> bool {
         panic!("a defect")
