@@ -82,22 +82,43 @@ impl Authorizer for MastersAndNodes {
     }
 }
 
-/// What everybody may who is known: Kubernetes' roles `system:discovery` and `system:basic-user`. Without it kubectl could not even
-/// say what is forbidden.
+/// The paths that everybody may get who is known, as rules of Kubernetes' role `system:discovery`: a star at the end is anything.
+/// Without them kubectl could not even say what is forbidden.
+pub(crate) const KNOWN_PATHS: [&str; 11] = [
+    "/api",
+    "/api/*",
+    "/apis",
+    "/apis/*",
+    "/healthz",
+    "/livez",
+    "/openapi",
+    "/openapi/*",
+    "/readyz",
+    "/version",
+    "/version/",
+];
+
+/// The questions about oneself that everybody may ask who is known, by group: the role `system:basic-user`.
+pub(crate) const KNOWN_REVIEWS: [(&str, &[&str]); 2] = [
+    ("authentication.k8s.io", &["selfsubjectreviews"]),
+    ("authorization.k8s.io", &["selfsubjectaccessreviews", "selfsubjectrulesreviews"]),
+];
+
+/// What everybody may who is known.
 fn basic(access: &Access<'_>) -> bool {
-    const PATHS: [&str; 7] = ["/api", "/apis", "/healthz", "/livez", "/openapi", "/readyz", "/version"];
     match access.on {
         On::Path(path) => {
-            let below = ["/api/", "/apis/", "/openapi/", "/version/"];
-            access.verb == "get" && (PATHS.contains(&path) || below.iter().any(|b| path.starts_with(b)))
+            let within = |rule: &&str| match rule.strip_suffix('*') {
+                Some(start) => path.starts_with(start),
+                None => path == *rule,
+            };
+            access.verb == "get" && KNOWN_PATHS.iter().any(within)
         }
         On::Resource(on) => {
-            let review = matches!(
-                (on.group, on.resource),
-                ("authentication.k8s.io", "selfsubjectreviews")
-                    | ("authorization.k8s.io", "selfsubjectaccessreviews" | "selfsubjectrulesreviews")
-            );
-            access.verb == "create" && on.subresource.is_empty() && review
+            let mut reviews = KNOWN_REVIEWS.iter();
+            access.verb == "create"
+                && on.subresource.is_empty()
+                && reviews.any(|(group, names)| *group == on.group && names.contains(&on.resource))
         }
     }
 }

@@ -64,6 +64,11 @@ async fn whoever_is_known_may_look_around() {
     let who = bob.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &json!({})).await.with(201);
     let groups = json!(["dev", "system:authenticated"]);
     assert_eq!(who["status"]["userInfo"], json!({"username": "bob", "groups": groups}));
+    let rules = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+    let rules = bob.post(rules, &json!({"spec": {"namespace": "default"}})).await.with(201);
+    let paths = rules["status"]["nonResourceRules"][0]["nonResourceURLs"].as_array().unwrap();
+    assert!(paths.contains(&json!("/apis/*")), "{paths:?}");
+    assert_eq!(rules["status"]["resourceRules"].as_array().unwrap().len(), 2);
     for (path, message) in [
         ("/metrics", "forbidden: User \"bob\" cannot get path \"/metrics\""),
         (
@@ -170,6 +175,96 @@ async fn nobody_else_acts_as_another() {
     client.as_peer(None).raw("GET", PODS, &jane, "").await.with(403);
     let worker = client.as_peer(Some(peer(Role::Worker, "w1", "system:nodes")));
     worker.raw("GET", PODS, &jane, "").await.with(403);
+}
+
+#[tokio::test]
+async fn what_others_may_do_can_be_asked() {
+    let client = Client::new();
+    let uri = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    let pods = json!({"verb": "list", "resource": "pods"});
+    let anything =
+        json!({"verb": "frobnicate", "group": "no.such", "resource": "things", "subresource": "x"});
+    let metrics = json!({"verb": "get", "path": "/metrics"});
+    let api = json!({"verb": "get", "path": "/apis/apps"});
+    for (spec, allowed) in [
+        (json!({"user": "jane", "resourceAttributes": pods}), false),
+        (json!({"user": "jane", "groups": ["system:masters"], "resourceAttributes": pods}), true),
+        (json!({"groups": ["system:masters"], "resourceAttributes": anything}), true),
+        (
+            json!({"user": "jane", "groups": ["system:authenticated"], "nonResourceAttributes": metrics}),
+            false,
+        ),
+        (json!({"user": "jane", "groups": ["system:authenticated"], "nonResourceAttributes": api}), true),
+        // The groups are those of the question, and no others.
+        (json!({"user": "jane", "nonResourceAttributes": api}), false),
+    ] {
+        let answer = client.post(uri, &json!({"spec": spec})).await.with(201);
+        assert_eq!(answer["status"], json!({"allowed": allowed}), "{spec}");
+    }
+    for (spec, message) in [
+        (
+            json!({"resourceAttributes": pods}),
+            "spec.user: Invalid value: \"\": at least one of user or group must be specified",
+        ),
+        (
+            json!({"user": "jane"}),
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+        ),
+        (
+            json!({"user": "jane", "resourceAttributes": pods, "nonResourceAttributes": api}),
+            "cannot be specified in combination with resourceAttributes",
+        ),
+    ] {
+        let refused = client.post(uri, &json!({"spec": spec})).await.with(422);
+        let told = refused["message"].as_str().unwrap();
+        assert!(told.starts_with("SubjectAccessReview.authorization.k8s.io \"\" is invalid: "), "{told}");
+        assert!(told.contains(message), "{told}");
+    }
+    let named = json!({"metadata": {"name": "x"}, "spec": {"user": "jane", "resourceAttributes": pods}});
+    client.post(uri, &named).await.with(422);
+    // Whoever may ask about others learns what they may do: not everybody may.
+    let bob = client.as_peer(Some(peer(Role::User, "bob", "dev")));
+    let question = json!({"spec": {"user": "jane", "resourceAttributes": pods}});
+    assert_eq!(
+        bob.post(uri, &question).await.with(403)["message"],
+        "subjectaccessreviews.authorization.k8s.io is forbidden: User \"bob\" cannot create resource \"subjectaccessreviews\" in \
+         API group \"authorization.k8s.io\" at the cluster scope"
+    );
+}
+
+#[tokio::test]
+async fn a_namespace_can_be_asked_about() {
+    let client = Client::new();
+    let uri = "/apis/authorization.k8s.io/v1/namespaces/default/localsubjectaccessreviews";
+    let question = |namespace: &str| {
+        let pods = json!({"verb": "list", "resource": "pods", "namespace": namespace});
+        json!({"spec": {"groups": ["system:masters"], "resourceAttributes": pods}})
+    };
+    let answer = client.post(uri, &question("default")).await.with(201);
+    assert_eq!(answer["status"]["allowed"], true);
+    assert_eq!(answer["metadata"]["namespace"], "default");
+    let refused = client.post(uri, &question("other")).await.with(422);
+    let told = refused["message"].as_str().unwrap();
+    assert!(
+        told.contains(
+            "spec.resourceAttributes.namespace: Invalid value: \"other\": must match metadata.namespace"
+        ),
+        "{told}"
+    );
+    let path = json!({"verb": "get", "path": "/"});
+    client.post(uri, &json!({"spec": {"user": "a", "nonResourceAttributes": path}})).await.with(422);
+    let nowhere = "/apis/authorization.k8s.io/v1/localsubjectaccessreviews";
+    client.post(nowhere, &question("default")).await.with(400);
+}
+
+#[tokio::test]
+async fn no_token_is_known() {
+    let client = Client::new();
+    let uri = "/apis/authentication.k8s.io/v1/tokenreviews";
+    let answer = client.post(uri, &json!({"spec": {"token": "abc"}})).await.with(201);
+    assert_eq!(answer["status"]["authenticated"], false);
+    assert_eq!(answer["status"]["error"], "invalid bearer token");
+    client.post(uri, &json!({})).await.with(400);
 }
 
 /// Lets everybody impersonate users, and nothing else but what a user named jane does.
