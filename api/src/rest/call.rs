@@ -27,6 +27,7 @@ use super::{
     impersonation::Impersonation,
     list, patch,
     path::{Route, Target},
+    presentation::Presentation,
     query::Query,
     read,
     reply::{Answered, Reply},
@@ -61,6 +62,7 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request) -> Response {
     let (audit, trace) = (audit_id(&parts.headers), trace_parent(&parts.headers));
     let (method, version) = (parts.method.clone(), parts.version);
     let waits = parts.headers.contains_key(http::header::EXPECT);
+    let presentation = Presentation::of(&parts.uri, &parts.headers);
     let body: SharedBody = Arc::new(parking_lot::Mutex::new(Some(body)));
     let route = Route::parse(parts.uri.path());
     let template = route.as_ref().map_or_else(|_| "unknown".to_owned(), Route::template);
@@ -68,7 +70,7 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request) -> Response {
         "http.request", method = %method, path = %template, audit_id = %audit,
         trace_parent = trace.as_deref().unwrap_or_default(), status = tracing::field::Empty,
     );
-    let serving = serve(api, parts, body.clone(), route, trace);
+    let serving = serve(api.clone(), parts, body.clone(), route, trace);
     let serving = AssertUnwindSafe(serving).catch_unwind().instrument(span.clone());
     let answered = match serving.await {
         Ok(answered) => answered,
@@ -82,7 +84,8 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request) -> Response {
     if let Some(unread) = unread.filter(|_| version < http::Version::HTTP_2 && !waits) {
         body::discard(unread).await;
     }
-    let mut response = answered.unwrap_or_else(Reply::from).into_response();
+    let reply = answered.unwrap_or_else(Reply::from);
+    let mut response = presentation.apply(&api.presenters, reply).await.into_response();
     span.record("status", response.status().as_u16());
     if let Ok(value) = HeaderValue::from_str(&audit) {
         response.headers_mut().insert(AUDIT_ID, value);

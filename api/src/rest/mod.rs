@@ -21,6 +21,7 @@ mod logs;
 pub mod negotiate;
 mod patch;
 pub mod path;
+mod presentation;
 mod query;
 mod read;
 mod reply;
@@ -94,6 +95,7 @@ pub(crate) struct Api {
     pub(crate) options: Options,
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) streams: Arc<Semaphore>,
+    pub(crate) presenters: Semaphore,
 }
 
 /// The service of the whole REST API. It reads a [`kontiki_pki::Peer`] from the request's extensions; a request
@@ -101,6 +103,6 @@ pub(crate) struct Api {
 pub fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
     let requests = Arc::new(Semaphore::new(options.max_requests));
     let streams = Arc::new(Semaphore::new(options.max_streams));
-    let api = Arc::new(Api { backend, options, requests, streams });
+    let api = Arc::new(Api { backend, options, requests, streams, presenters: presentation::workers() });
     Router::new().fallback(move |request: axum::extract::Request| call::answer(api.clone(), request))
 }

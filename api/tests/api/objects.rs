@@ -243,3 +243,51 @@ async fn a_retry_is_answered_with_what_it_wrote_itself() {
     let again = client.put(&path, &body("mine")).await.with(200);
     assert_eq!(again, mine, "not what another client has written since");
 }
+
+#[tokio::test]
+async fn long_answers_are_compressed_for_those_who_ask() {
+    use std::io::Read;
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+    let client = Client::new();
+    client.config_map("small", json!({})).await;
+    let gzip = [("accept-encoding", "gzip, deflate")];
+    let short = client.raw("GET", MAPS, &gzip, "").await;
+    assert!(!short.headers.contains_key("content-encoding"));
+    let text = "lorem ipsum ".repeat(20_000);
+    let body = json!({"metadata": {"name": "long"}, "data": {"text": text}});
+    client.post(MAPS, &body).await.with(201);
+    let plain = client.get(MAPS).await;
+    assert!(!plain.headers.contains_key("content-encoding") && !plain.headers.contains_key("vary"));
+    let long = client.raw("GET", MAPS, &gzip, "").await;
+    assert_eq!(long.headers["content-encoding"], "gzip");
+    assert_eq!(long.headers["vary"], "Accept-Encoding");
+    assert!(long.bytes.len() < plain.bytes.len() / 4);
+    let mut unpacked = Vec::new();
+    flate2::read::GzDecoder::new(&long.bytes[..]).read_to_end(&mut unpacked).unwrap();
+    assert_eq!(unpacked, plain.bytes);
+    // A watch is a stream, however long.
+    let watch = format!("{MAPS}?watch=1&timeoutSeconds=1");
+    let answer = client.raw("GET", &watch, &gzip, "").await;
+    assert!(!answer.headers.contains_key("content-encoding") && answer.bytes.len() > 200_000);
+}
+
+#[tokio::test]
+async fn answers_are_indented_for_those_who_read_them() {
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+    let client = Client::new();
+    client.config_map("a", json!({})).await;
+    let plain = client.get(MAPS).await;
+    assert!(!plain.bytes.contains(&b'\n'));
+    let pretty = client.get(&format!("{MAPS}?pretty=true")).await;
+    assert!(pretty.bytes.starts_with(b"{\n  \"kind\": \"ConfigMapList\",\n"), "{:?}", pretty.bytes);
+    assert_eq!(pretty.json(), plain.json());
+    let curl = client.raw("GET", MAPS, &[("user-agent", "curl/8.5.0")], "").await;
+    assert_eq!(curl.bytes, pretty.bytes);
+    let refused = client.get(&format!("{MAPS}/none?pretty=true")).await;
+    assert!(refused.bytes.starts_with(b"{\n  \""), "refusals too");
+    let text = "x".repeat(200_000);
+    let body = json!({"metadata": {"name": "long"}, "data": {"text": text}});
+    client.post(MAPS, &body).await.with(201);
+    let both = client.raw("GET", &format!("{MAPS}?pretty=1"), &[("accept-encoding", "gzip")], "").await;
+    assert_eq!(both.headers["content-encoding"], "gzip");
+}
