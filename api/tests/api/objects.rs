@@ -291,3 +291,53 @@ async fn answers_are_indented_for_those_who_read_them() {
     let both = client.raw("GET", &format!("{MAPS}?pretty=1"), &[("accept-encoding", "gzip")], "").await;
     assert_eq!(both.headers["content-encoding"], "gzip");
 }
+
+#[tokio::test]
+async fn pods_of_a_node() {
+    let client = Client::new();
+    client.memory.add_node("n1");
+    client.memory.add_node("n2");
+    client.post("/api/v1/namespaces", &json!({"metadata": {"name": "other"}})).await.with(201);
+    for namespace in ["other", "default"] {
+        for name in ["c", "a", "b"] {
+            for node in ["n1", "n2"] {
+                let mut pod = pod(&format!("{name}-{node}"));
+                pod["spec"]["nodeName"] = node.into();
+                pod["metadata"]["labels"] = json!({"name": name});
+                client.post(&format!("/api/v1/namespaces/{namespace}/pods"), &pod).await.with(201);
+            }
+        }
+    }
+    let names = |list: &Value| -> Vec<String> {
+        let items = list["items"].as_array().unwrap().iter().map(|pod| &pod["metadata"]);
+        items.map(|m| format!("{}/{}", m["namespace"], m["name"]).replace('"', "")).collect()
+    };
+    let all = ["default/a-n1", "default/b-n1", "default/c-n1", "other/a-n1", "other/b-n1", "other/c-n1"];
+    let uri = "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1";
+    assert_eq!(names(&client.get(uri).await.with(200)), all);
+    let labelled = client.get(&format!("{uri}&labelSelector=name%3Db")).await.with(200);
+    assert_eq!(names(&labelled), ["default/b-n1", "other/b-n1"]);
+    let here = client.get("/api/v1/namespaces/other/pods?fieldSelector=spec.nodeName%3Dn1").await.with(200);
+    assert_eq!(names(&here), all[3..]);
+    let none = client.get("/api/v1/pods?fieldSelector=spec.nodeName%3Dn3").await.with(200);
+    assert!(names(&none).is_empty());
+    // In pages, of which the later ones are of a moment that is past.
+    let mut paged = Vec::new();
+    let mut next = String::new();
+    loop {
+        let page = client.get(&format!("{uri}&limit=2&continue={next}")).await.with(200);
+        paged.extend(names(&page));
+        match page["metadata"]["continue"].as_str() {
+            Some(token) => next = token.to_owned(),
+            None => break,
+        }
+        client.config_map(&format!("meanwhile-{}", paged.len()), json!({})).await;
+        let mut late = pod(&format!("z{}-n1", paged.len()));
+        late["spec"]["nodeName"] = "n1".into();
+        client.post("/api/v1/namespaces/other/pods", &late).await.with(201);
+    }
+    assert_eq!(paged, all);
+    let mut watch = client.watch(&format!("{uri}&watch=1"), "application/json").await;
+    let first: Vec<String> = vec![watch.named().await.1, watch.named().await.1];
+    assert_eq!(first, ["a-n1", "b-n1"]);
+}
