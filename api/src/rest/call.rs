@@ -146,7 +146,7 @@ async fn serve(
         return dispatch(call, route).await;
     }
     let place = match route {
-        Route::Health(_) => None,
+        Route::Health(..) => None,
         _ => Some(api.requests.clone().try_acquire_owned().map_err(|_| overloaded())?),
     };
     let asked = call.query.text("timeout").and_then(timeout);

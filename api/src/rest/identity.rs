@@ -142,5 +142,5 @@ fn on_own_node(node: &str, access: &Access<'_>, state: &State) -> bool {
 
 /// Whether anybody may, without a certificate: health, for load balancers, and the version.
 pub fn public(route: &Route) -> bool {
-    matches!(route, Route::Health(_) | Route::Version)
+    matches!(route, Route::Health(..) | Route::Version)
 }

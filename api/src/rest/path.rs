@@ -12,8 +12,8 @@ use crate::{
 pub enum Route {
     /// `/`.
     Root,
-    /// `/livez`, `/readyz`, `/healthz` and what stands below.
-    Health(Health),
+    /// `/livez`, `/readyz`, `/healthz`, and one check of these below it.
+    Health(Health, Option<Check>),
     /// `/version`.
     Version,
     /// `/metrics`.
@@ -41,10 +41,39 @@ pub enum Route {
 /// Which health is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    /// This process answers.
+    /// `/livez`, and `/healthz` that came before it: this process answers.
     Live,
-    /// The cluster answers through this process.
+    /// `/readyz`: the cluster answers through this process.
     Ready,
+}
+
+/// One thing that health consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// This process answers.
+    Ping,
+    /// A majority of the controllers says that it knows what is true now.
+    Quorum,
+}
+
+impl Check {
+    /// Its name in paths and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Check::Ping => "ping",
+            Check::Quorum => "quorum",
+        }
+    }
+}
+
+impl Health {
+    /// What it consists of.
+    pub fn checks(self) -> &'static [Check] {
+        match self {
+            Health::Live => &[Check::Ping],
+            Health::Ready => &[Check::Ping, Check::Quorum],
+        }
+    }
 }
 
 /// A collection, an object, or something below it.
@@ -90,8 +119,8 @@ impl Route {
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         match segments.as_slice() {
             [""] => Ok(Route::Root),
-            ["livez" | "healthz", ..] => Ok(Route::Health(Health::Live)),
-            ["readyz", ..] => Ok(Route::Health(Health::Ready)),
+            ["livez" | "healthz", below @ ..] => health(Health::Live, below),
+            ["readyz", below @ ..] => health(Health::Ready, below),
             ["version"] => Ok(Route::Version),
             ["metrics"] => Ok(Route::Metrics),
             ["api"] => Ok(Route::Core),
@@ -115,7 +144,7 @@ impl Route {
     pub fn template(&self) -> String {
         match self {
             Route::Root => "/".into(),
-            Route::Health(_) => "/health".into(),
+            Route::Health(..) => "/health".into(),
             Route::Version => "/version".into(),
             Route::Metrics => "/metrics".into(),
             Route::Core => "/api".into(),
@@ -140,6 +169,18 @@ impl Route {
             }
         }
     }
+}
+
+fn health(health: Health, below: &[&str]) -> Result<Route, Status> {
+    let check = match below {
+        [] => None,
+        [name] => health.checks().iter().find(|check| check.name() == *name),
+        _ => return Err(Status::no_resource()),
+    };
+    if check.is_none() && !below.is_empty() {
+        return Err(Status::no_resource());
+    }
+    Ok(Route::Health(health, check.copied()))
 }
 
 fn objects(group: &str, version: &str, rest: &[&str]) -> Result<Route, Status> {
@@ -243,6 +284,8 @@ mod tests {
             "/api/v1/namespaces/default/pods/web/log/more",
             "/api/v1/namespaces//pods",
             "/openapi/v1",
+            "/livez/quorum",
+            "/readyz/ping/more",
         ] {
             assert_eq!(Route::parse(path).unwrap_err().code, 404, "{path}");
         }

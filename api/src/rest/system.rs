@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{
     call::Call,
     negotiate::{Answer, aggregated_discovery, negotiate},
-    path::{Health, Route},
+    path::{Check, Health, Route},
     reply::{Answered, Reply},
 };
 use crate::{discovery, schema::openapi, status::Status};
@@ -22,7 +22,7 @@ pub(crate) async fn answer(call: Call, route: Route) -> Answered {
         return Err(Status::new(405, "MethodNotAllowed", message));
     }
     match route {
-        Route::Health(health) => check(&call, health).await,
+        Route::Health(health, check) => checked(&call, health, check).await,
         Route::Version => show(&call, &version()),
         Route::Metrics => Ok(Reply::text(200, call.api.backend.metrics())),
         Route::Core => match aggregated_discovery(&call.headers) {
@@ -50,16 +50,44 @@ fn show(call: &Call, value: &Value) -> Answered {
     Reply::in_media(200, form.media, value.to_string().into_bytes())
 }
 
-async fn check(call: &Call, health: Health) -> Answered {
-    let ready = match health {
-        Health::Live => Ok(()),
-        Health::Ready => call.api.backend.ready().await,
-    };
-    let verbose = call.query.switch("verbose");
-    match ready {
-        Ok(()) if verbose => Ok(Reply::text(200, "[+]ping ok\n[+]quorum ok\ncheck passed\n")),
-        Ok(()) => Ok(Reply::text(200, "ok")),
-        Err(why) => Ok(Reply::text(503, format!("[+]ping ok\n[-]quorum failed: {why}\ncheck failed\n"))),
+/// Health: `ok`, or check by check what is wrong. `verbose` shows all checks, `exclude` leaves some out.
+async fn checked(call: &Call, health: Health, only: Option<Check>) -> Answered {
+    let excluded: Vec<&str> = call.query.all("exclude").filter(|name| !name.is_empty()).collect();
+    let checks = only.as_ref().map_or(health.checks(), std::slice::from_ref);
+    let (mut lines, mut failed) = (String::new(), false);
+    for check in checks {
+        let name = check.name();
+        if only.is_none() && excluded.contains(&name) {
+            lines.push_str(&format!("[+]{name} excluded: ok\n"));
+            continue;
+        }
+        match run(call, *check).await {
+            Ok(()) => lines.push_str(&format!("[+]{name} ok\n")),
+            Err(why) => {
+                failed = true;
+                lines.push_str(&format!("[-]{name} failed: {why}\n"));
+            }
+        }
+    }
+    let known = |name: &&&str| !health.checks().iter().any(|check| check.name() == **name);
+    let unknown: Vec<String> = excluded.iter().filter(known).map(|name| format!("{name:?}")).collect();
+    if only.is_none() && !unknown.is_empty() {
+        let names = unknown.join(",");
+        lines.push_str(&format!("warn: some health checks cannot be excluded: no matches for {names}\n"));
+    }
+    if failed {
+        return Ok(Reply::text(503, format!("{lines}check failed\n")));
+    }
+    if call.query.switch("verbose") {
+        return Ok(Reply::text(200, format!("{lines}check passed\n")));
+    }
+    Ok(Reply::text(200, "ok"))
+}
+
+async fn run(call: &Call, check: Check) -> Result<(), String> {
+    match check {
+        Check::Ping => Ok(()),
+        Check::Quorum => call.api.backend.ready().await,
     }
 }
 

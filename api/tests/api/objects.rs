@@ -208,10 +208,25 @@ async fn logs_and_health() {
     assert_eq!(client.get("/api/v1/namespaces/default/pods/p/log?container=x").await.code, 400);
     assert_eq!(client.get("/api/v1/namespaces/default/pods/p/log?previous=true").await.code, 400);
     assert_eq!(client.get("/api/v1/namespaces/default/pods/p/log?tailLines=-1").await.code, 422);
-    assert_eq!(&client.get("/readyz").await.bytes[..], b"ok");
+    for path in ["/readyz", "/readyz/quorum", "/readyz/ping", "/livez/ping", "/healthz/ping"] {
+        assert_eq!(&client.get(path).await.bytes[..], b"ok", "{path}");
+    }
+    let verbose = client.get("/readyz?verbose").await;
+    assert_eq!(&verbose.bytes[..], b"[+]ping ok\n[+]quorum ok\ncheck passed\n");
     client.memory.quorum.store(false, std::sync::atomic::Ordering::Relaxed);
-    assert_eq!(client.get("/readyz").await.code, 503);
-    assert_eq!(client.get("/livez").await.code, 200);
+    let broken = client.get("/readyz").await;
+    assert_eq!(broken.code, 503);
+    assert!(broken.bytes.starts_with(b"[+]ping ok\n[-]quorum failed: "), "{:?}", broken.bytes);
+    assert_eq!(client.get("/readyz/quorum").await.code, 503);
+    for path in ["/livez", "/readyz/ping", "/readyz?exclude=quorum"] {
+        assert_eq!(client.get(path).await.code, 200, "{path}");
+    }
+    let excluded = client.get("/readyz?verbose&exclude=quorum&exclude=etcd").await;
+    let expected = "[+]ping ok\n[+]quorum excluded: ok\n\
+        warn: some health checks cannot be excluded: no matches for \"etcd\"\ncheck passed\n";
+    assert_eq!(excluded.bytes, expected);
+    client.get("/livez/quorum").await.with(404);
+    client.get("/readyz/etcd").await.with(404);
     let answer = client.get(MAPS).await;
     assert_eq!((answer.code, answer.headers["retry-after"].to_str().unwrap()), (503, "1"));
     client.get(&format!("{MAPS}?resourceVersion=0")).await.with(200);
