@@ -28,7 +28,7 @@ pub(crate) async fn answer(mut call: Call, review: Review) -> Answered {
     }
     let form = negotiate(&call.headers, Answer::Other)?;
     let bytes = call.body().await?;
-    let validation = FieldValidation::of(&call.query)?;
+    let validation = FieldValidation::of(&call.query, "CreateOptions")?;
     let limit = call.api.options.body_limit;
     let api_version = format!("{group}/{version}");
     let Decoded { mut value, warnings } =

@@ -356,3 +356,30 @@ async fn pods_of_a_node() {
     let first: Vec<String> = vec![watch.named().await.1, watch.named().await.1];
     assert_eq!(first, ["a-n1", "b-n1"]);
 }
+
+#[tokio::test]
+async fn a_deletion_that_takes_time_counts_as_a_change() {
+    let client = Client::new();
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+    const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+    let mut held = deployment("held", 0);
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    client.post(DEPLOYMENTS, &held).await.with(201);
+    let uri = format!("{DEPLOYMENTS}/held");
+    assert_eq!(client.delete(&uri).await.with(200)["metadata"]["generation"], 2);
+    assert_eq!(client.delete(&uri).await.with(200)["metadata"]["generation"], 2, "once");
+    client.memory.add_node("n1");
+    client.post(PODS, &pod("p")).await.with(201);
+    let leaving = client.delete(&format!("{PODS}/p")).await.with(200);
+    assert_eq!(leaving["metadata"]["generation"], 2);
+    // Only who asks for the cascade in the old way is told that it is not over.
+    let held = json!({"metadata": {"name": "m", "finalizers": ["example.com/hold"]}});
+    client.post(MAPS, &held).await.with(201);
+    client.config_map("free", json!({})).await;
+    let cascade = json!({"orphanDependents": false}).to_string();
+    let map = client.raw("DELETE", &format!("{MAPS}/m"), &[], cascade.clone()).await.with(202);
+    assert!(map["metadata"].get("generation").is_none(), "config maps count no generations");
+    client.raw("DELETE", &format!("{MAPS}/free"), &[], cascade).await.with(200);
+    client.delete(&format!("{MAPS}/m?propagationPolicy=Background")).await.with(200);
+}
