@@ -383,3 +383,17 @@ async fn a_deletion_that_takes_time_counts_as_a_change() {
     client.raw("DELETE", &format!("{MAPS}/free"), &[], cascade).await.with(200);
     client.delete(&format!("{MAPS}/m?propagationPolicy=Background")).await.with(200);
 }
+
+#[tokio::test]
+async fn documents_say_what_is_below_pods() {
+    let client = Client::new();
+    let document = client.get("/openapi/v3/api/v1").await.with(200);
+    let below =
+        |name: &str| &document["paths"][format!("/api/v1/namespaces/{{namespace}}/pods/{{name}}/{name}")];
+    let log = &below("log")["get"]["responses"]["200"]["content"];
+    assert_eq!(log["text/plain"]["schema"]["type"], "string");
+    for name in ["eviction", "binding"] {
+        let answer = &below(name)["post"]["responses"]["201"]["content"]["application/json"]["schema"];
+        assert!(answer["$ref"].as_str().unwrap().ends_with(".meta.v1.Status"), "{name}");
+    }
+}
