@@ -240,7 +240,17 @@ async fn old_clients_get_the_openapi_document_that_they_insist_on() {
     assert_eq!((answer.code, &answer.bytes[..5]), (200, &b"\x0a\x032.0"[..]));
     // The media type they ask by cannot be parsed by them in an answer.
     assert_eq!(answer.headers["content-type"], asked.replace('@', "."));
-    assert_eq!(client.get("/openapi/v2").await.code, 406);
+    let tag = answer.headers["etag"].to_str().unwrap();
+    let known = [("accept", asked), ("if-none-match", tag)];
+    let again = client.raw("GET", "/openapi/v2", &known, "").await;
+    assert_eq!((again.code, again.bytes.len()), (304, 0));
+    // Others read it as JSON; the one form is not the other.
+    let json = client.raw("GET", "/openapi/v2", &[("if-none-match", tag)], "").await;
+    assert_eq!(json.headers["content-type"], "application/json");
+    let document = json.with(200);
+    assert_eq!(document["swagger"], "2.0");
+    assert!(document["paths"]["/api/v1/namespaces/{namespace}/pods"]["get"].is_object());
+    assert_eq!(client.raw("GET", "/openapi/v2", &[("accept", "text/csv")], "").await.code, 406);
 }
 
 #[tokio::test]
@@ -308,6 +318,33 @@ async fn answers_are_indented_for_those_who_read_them() {
 }
 
 #[tokio::test]
+async fn a_deletion_that_takes_time_counts_as_a_change() {
+    let client = Client::new();
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+    const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+    let mut held = deployment("held", 0);
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    client.post(DEPLOYMENTS, &held).await.with(201);
+    let uri = format!("{DEPLOYMENTS}/held");
+    assert_eq!(client.delete(&uri).await.with(200)["metadata"]["generation"], 2);
+    assert_eq!(client.delete(&uri).await.with(200)["metadata"]["generation"], 2, "once");
+    client.memory.add_node("n1");
+    client.post(PODS, &pod("p")).await.with(201);
+    let leaving = client.delete(&format!("{PODS}/p")).await.with(200);
+    assert_eq!(leaving["metadata"]["generation"], 2);
+    // Only who asks for the cascade in the old way is told that it is not over.
+    let held = json!({"metadata": {"name": "m", "finalizers": ["example.com/hold"]}});
+    client.post(MAPS, &held).await.with(201);
+    client.config_map("free", json!({})).await;
+    let cascade = json!({"orphanDependents": false}).to_string();
+    let map = client.raw("DELETE", &format!("{MAPS}/m"), &[], cascade.clone()).await.with(202);
+    assert!(map["metadata"].get("generation").is_none(), "config maps count no generations");
+    client.raw("DELETE", &format!("{MAPS}/free"), &[], cascade).await.with(200);
+    client.delete(&format!("{MAPS}/m?propagationPolicy=Background")).await.with(200);
+}
+
+#[tokio::test]
 async fn pods_of_a_node() {
     let client = Client::new();
     client.memory.add_node("n1");
@@ -355,33 +392,6 @@ async fn pods_of_a_node() {
     let mut watch = client.watch(&format!("{uri}&watch=1"), "application/json").await;
     let first: Vec<String> = vec![watch.named().await.1, watch.named().await.1];
     assert_eq!(first, ["a-n1", "b-n1"]);
-}
-
-#[tokio::test]
-async fn a_deletion_that_takes_time_counts_as_a_change() {
-    let client = Client::new();
-    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
-    const PODS: &str = "/api/v1/namespaces/default/pods";
-    const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
-    let mut held = deployment("held", 0);
-    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
-    client.post(DEPLOYMENTS, &held).await.with(201);
-    let uri = format!("{DEPLOYMENTS}/held");
-    assert_eq!(client.delete(&uri).await.with(200)["metadata"]["generation"], 2);
-    assert_eq!(client.delete(&uri).await.with(200)["metadata"]["generation"], 2, "once");
-    client.memory.add_node("n1");
-    client.post(PODS, &pod("p")).await.with(201);
-    let leaving = client.delete(&format!("{PODS}/p")).await.with(200);
-    assert_eq!(leaving["metadata"]["generation"], 2);
-    // Only who asks for the cascade in the old way is told that it is not over.
-    let held = json!({"metadata": {"name": "m", "finalizers": ["example.com/hold"]}});
-    client.post(MAPS, &held).await.with(201);
-    client.config_map("free", json!({})).await;
-    let cascade = json!({"orphanDependents": false}).to_string();
-    let map = client.raw("DELETE", &format!("{MAPS}/m"), &[], cascade.clone()).await.with(202);
-    assert!(map["metadata"].get("generation").is_none(), "config maps count no generations");
-    client.raw("DELETE", &format!("{MAPS}/free"), &[], cascade).await.with(200);
-    client.delete(&format!("{MAPS}/m?propagationPolicy=Background")).await.with(200);
 }
 
 #[tokio::test]

@@ -7,12 +7,14 @@
 mod components;
 mod descriptions;
 mod paths;
+mod v2;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+pub use v2::{Form, document_v2, hash_v2};
 
 /// A served resource, as far as documents tell of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -105,11 +107,11 @@ fn by_group_version(resources: &[ResourceDoc]) -> BTreeMap<(&str, &str), Vec<&Re
     groups
 }
 
-/// A document is a function of the table, this build and the resources; so is its hash, which spares building the
-/// document to learn it.
 /// Counts how documents are made: another number where this code makes another document of the same table.
 const MADE: &str = "2";
 
+/// A document is a function of the table, this build and the resources; so is its hash, which spares building the
+/// document to learn it.
 fn hash(resources: &[&ResourceDoc]) -> String {
     static TABLE: OnceLock<[u8; 32]> = OnceLock::new();
     let table = TABLE.get_or_init(|| {
