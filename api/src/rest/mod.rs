@@ -95,7 +95,7 @@ pub(crate) struct Api {
     pub(crate) options: Options,
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) streams: Arc<Semaphore>,
-    pub(crate) presenters: Semaphore,
+    pub(crate) presenters: Arc<Semaphore>,
 }
 
 /// The service of the whole REST API. It reads a [`kontiki_pki::Peer`] from the request's extensions; a request
@@ -103,6 +103,7 @@ pub(crate) struct Api {
 pub fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
     let requests = Arc::new(Semaphore::new(options.max_requests));
     let streams = Arc::new(Semaphore::new(options.max_streams));
-    let api = Arc::new(Api { backend, options, requests, streams, presenters: presentation::workers() });
+    let api =
+        Arc::new(Api { backend, options, requests, streams, presenters: Arc::new(presentation::workers()) });
     Router::new().fallback(move |request: axum::extract::Request| call::answer(api.clone(), request))
 }

@@ -3,7 +3,7 @@
 //! Both cost time, so long answers are worked on outside of the threads that serve, a bounded number at once; what finds no place is
 //! sent as it is, which is always right.
 
-use std::io::Write;
+use std::{io::Write, sync::Arc};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -28,7 +28,7 @@ impl Presentation {
     }
 
     /// The answer as it was asked for. Streams stay as they are.
-    pub(crate) async fn apply(self, workers: &Semaphore, mut reply: Reply) -> Reply {
+    pub(crate) async fn apply(self, workers: &Arc<Semaphore>, mut reply: Reply) -> Reply {
         let Content::Whole(bytes) = &reply.content else { return reply };
         let pretty = self.pretty && reply.content_type.starts_with("application/json");
         if bytes.len() <= LONG {
@@ -52,9 +52,11 @@ impl Presentation {
 }
 
 /// Works on a long answer; tells what it became and whether it is compressed.
-async fn work(workers: &Semaphore, bytes: Bytes, pretty: bool, gzip: bool) -> Option<(Bytes, bool)> {
-    let _place = workers.try_acquire().ok()?;
+async fn work(workers: &Arc<Semaphore>, bytes: Bytes, pretty: bool, gzip: bool) -> Option<(Bytes, bool)> {
+    let place = workers.clone().try_acquire_owned().ok()?;
     let work = tokio::task::spawn_blocking(move || {
+        // The work goes on when its client has gone, and so holds its place itself.
+        let _place = place;
         let bytes = if pretty { Bytes::from(indent(&bytes)) } else { bytes };
         match gzip.then(|| compress(&bytes)) {
             Some(Ok(compressed)) => (Bytes::from(compressed), true),

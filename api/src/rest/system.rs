@@ -73,8 +73,9 @@ async fn checked(call: &Call, health: Health, only: Option<Check>) -> Answered {
             }
         }
     }
-    let known = |name: &&&str| !health.checks().iter().any(|check| check.name() == **name);
-    let unknown: Vec<String> = excluded.iter().filter(known).map(|name| format!("{name:?}")).collect();
+    let known = |name: &str| health.checks().iter().any(|check| check.name() == name);
+    let unknown: Vec<String> =
+        excluded.iter().filter(|name| !known(name)).map(|name| format!("{name:?}")).collect();
     if only.is_none() && !unknown.is_empty() {
         let names = unknown.join(",");
         lines.push_str(&format!("warn: some health checks cannot be excluded: no matches for {names}\n"));
@@ -178,9 +179,12 @@ async fn openapi_v2(call: &Call) -> Answered {
     let mut reply = if known == Some(tag.as_str()) {
         Reply::json_bytes(304, "")
     } else {
-        // It takes some tens of megabytes while it is made.
-        let _place = call.api.presenters.acquire().await.map_err(Status::internal)?;
-        let build = tokio::task::spawn_blocking(move || openapi::document_v2(discovery::documents(), form));
+        // It takes some tens of megabytes while it is made, also when its client has gone.
+        let place = call.api.presenters.clone().acquire_owned().await.map_err(Status::internal)?;
+        let build = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            openapi::document_v2(discovery::documents(), form)
+        });
         Reply::json_bytes(200, build.await.map_err(Status::internal)?.bytes)
     };
     reply.content_type = content_type;
