@@ -7,6 +7,7 @@ mod scenario;
 mod create;
 mod edit;
 mod get;
+mod identity;
 mod logs;
 mod nodes;
 mod refuse;
@@ -35,6 +36,7 @@ fn kubectl_drives_the_cluster() {
         ("logs", logs::follows_and_looks_back),
         ("config", logs::config_maps_and_secrets_reach_the_container),
         ("refuse", refuse::bad_input_gets_a_status),
+        ("identity", identity::acts_as_somebody_else),
         ("nodes", nodes::cordon_drain_and_taint),
         ("delete", create::namespaces_go_with_everything_in_them),
     ];

@@ -65,7 +65,12 @@ impl Turn {
             return Ok(deleted(&object));
         }
         let at = rfc3339(self.now_ms() + grace * 1000);
+        let first = !object.meta.deleting();
         self.edit_metadata(key, |meta| {
+            // Its controllers do something else from here on, so it counts as changed, once.
+            if first && object.meta.generation > 0 {
+                meta.insert("generation".into(), (object.meta.generation + 1).into());
+            }
             meta.insert("deletionTimestamp".into(), at.into());
             meta.insert("deletionGracePeriodSeconds".into(), grace.into());
             if !finalizers.is_empty() {

@@ -60,17 +60,19 @@ const STANDARD: &[&str] =
 const SINGLE: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
 const CREATE: &[&str] = &["create"];
 
-/// Questions that are answered and not stored: group, version, kind, plural, singular.
-const REVIEWS: [(&str, &str, &str, &str); 3] = [
-    ("authentication.k8s.io", "SelfSubjectReview", "selfsubjectreviews", "selfsubjectreview"),
-    (
-        "authorization.k8s.io",
-        "SelfSubjectAccessReview",
-        "selfsubjectaccessreviews",
-        "selfsubjectaccessreview",
-    ),
-    ("authorization.k8s.io", "SelfSubjectRulesReview", "selfsubjectrulesreviews", "selfsubjectrulesreview"),
-];
+/// Questions that are answered and not stored: group, kind, plural, singular, and whether they belong to a namespace.
+const REVIEWS: [(&str, &str, &str, &str, bool); 6] = {
+    const WHO: &str = "authentication.k8s.io";
+    const MAY: &str = "authorization.k8s.io";
+    [
+        (WHO, "SelfSubjectReview", "selfsubjectreviews", "selfsubjectreview", false),
+        (WHO, "TokenReview", "tokenreviews", "tokenreview", false),
+        (MAY, "LocalSubjectAccessReview", "localsubjectaccessreviews", "localsubjectaccessreview", true),
+        (MAY, "SelfSubjectAccessReview", "selfsubjectaccessreviews", "selfsubjectaccessreview", false),
+        (MAY, "SelfSubjectRulesReview", "selfsubjectrulesreviews", "selfsubjectrulesreview", false),
+        (MAY, "SubjectAccessReview", "subjectaccessreviews", "subjectaccessreview", false),
+    ]
+};
 
 /// Everything that is served.
 pub fn resources() -> &'static [Resource] {
@@ -79,7 +81,10 @@ pub fn resources() -> &'static [Resource] {
         let kinds = KINDS.iter().filter_map(|info| Kind::from_code(info.code)).map(of_kind);
         let binding =
             Resource { namespaced: true, ..create_only("", "v1", "Binding", "bindings", "binding") };
-        let reviews = REVIEWS.iter().map(|(g, k, p, s)| create_only(g, "v1", k, p, s));
+        let reviews = REVIEWS.iter().map(|(group, kind, plural, singular, namespaced)| Resource {
+            namespaced: *namespaced,
+            ..create_only(group, "v1", kind, plural, singular)
+        });
         kinds.chain([binding]).chain(reviews).collect()
     })
 }

@@ -66,7 +66,7 @@ pub(crate) enum FieldValidation {
 }
 
 impl FieldValidation {
-    pub(crate) fn of(query: &Query) -> Result<FieldValidation, Status> {
+    pub(crate) fn of(query: &Query, options: &str) -> Result<FieldValidation, Status> {
         match query.text("fieldValidation") {
             None | Some("Warn") => Ok(FieldValidation::Warn),
             Some("Ignore") => Ok(FieldValidation::Ignore),
@@ -75,12 +75,7 @@ impl FieldValidation {
                 let message = format!(
                     "Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
                 );
-                Err(Status::invalid_option(
-                    "WriteOptions",
-                    "fieldValidation",
-                    "FieldValueNotSupported",
-                    message,
-                ))
+                Err(Status::invalid_option(options, "fieldValidation", "FieldValueNotSupported", message))
             }
         }
     }

@@ -19,10 +19,15 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
-    Api, body, delete,
-    identity::{self, Access, User},
+    Api,
+    access::{self, Access},
+    authentication::authenticate,
+    body, delete,
+    identity::{self, User},
+    impersonation::Impersonation,
     list, patch,
     path::{Route, Target},
+    presentation::Presentation,
     query::Query,
     read,
     reply::{Answered, Reply},
@@ -30,7 +35,6 @@ use super::{
 };
 use crate::{
     backend::{Freshness, Unavailable},
-    selector::FieldSelector,
     status::Status,
 };
 
@@ -58,6 +62,7 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request) -> Response {
     let (audit, trace) = (audit_id(&parts.headers), trace_parent(&parts.headers));
     let (method, version) = (parts.method.clone(), parts.version);
     let waits = parts.headers.contains_key(http::header::EXPECT);
+    let presentation = Presentation::of(&parts.uri, &parts.headers);
     let body: SharedBody = Arc::new(parking_lot::Mutex::new(Some(body)));
     let route = Route::parse(parts.uri.path());
     let template = route.as_ref().map_or_else(|_| "unknown".to_owned(), Route::template);
@@ -65,7 +70,7 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request) -> Response {
         "http.request", method = %method, path = %template, audit_id = %audit,
         trace_parent = trace.as_deref().unwrap_or_default(), status = tracing::field::Empty,
     );
-    let serving = serve(api, parts, body.clone(), route, trace);
+    let serving = serve(api.clone(), parts, body.clone(), route, trace);
     let serving = AssertUnwindSafe(serving).catch_unwind().instrument(span.clone());
     let answered = match serving.await {
         Ok(answered) => answered,
@@ -79,7 +84,8 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request) -> Response {
     if let Some(unread) = unread.filter(|_| version < http::Version::HTTP_2 && !waits) {
         body::discard(unread).await;
     }
-    let mut response = answered.unwrap_or_else(Reply::from).into_response();
+    let reply = answered.unwrap_or_else(Reply::from);
+    let mut response = presentation.apply(&api.presenters, reply).await.into_response();
     span.record("status", response.status().as_u16());
     if let Ok(value) = HeaderValue::from_str(&audit) {
         response.headers_mut().insert(AUDIT_ID, value);
@@ -105,20 +111,23 @@ fn trace_parent(headers: &HeaderMap) -> Option<String> {
 
 async fn serve(
     api: Arc<Api>,
-    parts: http::request::Parts,
+    mut parts: http::request::Parts,
     body: SharedBody,
     route: Result<Route, Status>,
     trace: Option<String>,
 ) -> Answered {
-    let user = User::of(parts.extensions.get::<Peer>());
+    let user = authenticate(parts.extensions.get::<Peer>(), &parts.headers)?;
+    let user = match Impersonation::take(&mut parts.headers)? {
+        Some(wanted) => impersonate(&api, user, wanted).await?,
+        None => user,
+    };
     let query = Query::of(&parts.uri);
     let public = route.as_ref().is_ok_and(identity::public);
     if !public {
         // Who may not even ask learns nothing, not even which paths exist.
-        let access = match (&route, &query) {
-            (Ok(route), Ok(query)) => access(&parts.method, parts.uri.path(), route, query),
-            _ => plain_access(&parts.method, parts.uri.path()),
-        };
+        let (route, query) = (route.as_ref(), query.as_ref().ok());
+        let fields = access::fields(&parts.method, route, query);
+        let access = Access::of(&parts.method, parts.uri.path(), route, query, fields.as_ref());
         authorize(&api, &user, &access).await?;
     }
     let (route, query) = (route?, query?);
@@ -137,7 +146,7 @@ async fn serve(
         return dispatch(call, route).await;
     }
     let place = match route {
-        Route::Health(_) => None,
+        Route::Health(..) => None,
         _ => Some(api.requests.clone().try_acquire_owned().map_err(|_| overloaded())?),
     };
     let asked = call.query.text("timeout").and_then(timeout);
@@ -185,36 +194,16 @@ fn is_stream(method: &Method, route: &Route, query: &Query) -> bool {
         }
 }
 
-fn plain_access(method: &Method, path: &str) -> Access {
-    let verb = match *method {
-        Method::GET | Method::HEAD => "get",
-        Method::POST => "post",
-        Method::PUT => "put",
-        Method::PATCH => "patch",
-        Method::DELETE => "delete",
-        _ => "use",
-    };
-    Access { verb, path: path.chars().take(256).collect(), target: None, on_node: None }
+async fn impersonate(api: &Api, by: User, wanted: Impersonation) -> Result<User, Status> {
+    for access in &wanted.accesses() {
+        authorize(api, &by, access).await?;
+    }
+    let user = wanted.into_user();
+    tracing::info!(by = %by.name, user = %user.name, groups = ?user.groups, "acts as somebody else");
+    Ok(user)
 }
 
-fn access(method: &Method, path: &str, route: &Route, query: &Query) -> Access {
-    let mut access = plain_access(method, path);
-    let Route::Objects(target) = route else { return access };
-    access.verb = match (method, &target.name) {
-        (&Method::GET, _) if target.subresource.is_none() && query.switch("watch") => "watch",
-        (&Method::GET, None) => "list",
-        (&Method::POST, _) => "create",
-        (&Method::PUT, _) => "update",
-        (&Method::DELETE, None) => "deletecollection",
-        _ => access.verb,
-    };
-    let fields = query.text("fieldSelector").and_then(|text| text.parse::<FieldSelector>().ok());
-    access.on_node = fields.and_then(|fields| fields.exact("spec.nodeName").map(str::to_owned));
-    access.target = Some(target.clone());
-    access
-}
-
-async fn authorize(api: &Api, user: &User, access: &Access) -> Result<(), Status> {
+async fn authorize(api: &Api, user: &User, access: &Access<'_>) -> Result<(), Status> {
     // Masters need no view, so they are told why there is none by what they asked for.
     let empty = State::default();
     if api.options.authorizer.allows(user, access, &empty) {
@@ -226,13 +215,13 @@ async fn authorize(api: &Api, user: &User, access: &Access) -> Result<(), Status
             return Ok(());
         }
     }
-    Err(identity::forbidden(user, access))
+    Err(access.forbidden(&user.name))
 }
 
 async fn dispatch(call: Call, route: Route) -> Answered {
     match route {
         Route::Objects(target) => objects(call, target).await,
-        Route::Review { plural } => review::answer(call, plural).await,
+        Route::Review(review) => review::answer(call, review).await,
         route => system::answer(call, route).await,
     }
 }

@@ -37,13 +37,18 @@ const TOGETHER: usize = 16;
 pub(crate) struct Deletion {
     pub(crate) options: DeleteOptions,
     pub(crate) dry_run: bool,
+    /// Whether the client said in the old way that dependents are to go too: it is then told when not all is done yet.
+    cascades: bool,
 }
+
+/// The kind of the options, as refusals name it.
+const OPTIONS: &str = "DeleteOptions";
 
 impl Deletion {
     /// From the options in a body, completed by the query.
     pub(crate) fn of(body: &Value, query: &Query) -> Result<Deletion, Status> {
         let invalid = |field: &str, message: String| {
-            Status::invalid_option("DeleteOptions", field, "FieldValueNotSupported", message)
+            Status::invalid_option(OPTIONS, field, "FieldValueNotSupported", message)
         };
         let policy = body["propagationPolicy"].as_str().or_else(|| query.text("propagationPolicy"));
         let orphan = match (&body["orphanDependents"], query.text("orphanDependents")) {
@@ -74,7 +79,7 @@ impl Deletion {
         };
         let stages: Vec<&str> =
             body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        let dry_run = dry_run(stages.into_iter())? || query.dry_run()?;
+        let dry_run = dry_run(stages.into_iter(), OPTIONS)? || query.dry_run(OPTIONS)?;
         let conditions = &body["preconditions"];
         let uid = text(conditions, "uid");
         let options = DeleteOptions {
@@ -85,7 +90,7 @@ impl Deletion {
             revision: revision(conditions["resourceVersion"].as_str())?,
             eviction: false,
         };
-        Ok(Deletion { options, dry_run })
+        Ok(Deletion { options, dry_run, cascades: orphan == Some(false) })
     }
 }
 
@@ -125,6 +130,7 @@ pub(crate) async fn delete(mut call: Call, target: Target) -> Answered {
         Written::Deleted(object) if !Strategy::of(key.kind).returns_deleted => {
             Ok(done(200, key.kind, &key.name, &object.meta.uid))
         }
+        Written::Object(object) if deletion.cascades => read::show(&call, 202, form, &object),
         Written::Deleted(object) | Written::Object(object) => read::show(&call, 200, form, &object),
         Written::Done => Ok(done(200, key.kind, &key.name, "")),
     }

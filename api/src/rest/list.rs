@@ -181,7 +181,7 @@ fn collect(
         return page;
     }
     let mut remaining = 0;
-    snapshot.visit(selection.kind, selection.namespace.as_deref(), after, |object| {
+    snapshot.visit(selection, after, |object| {
         let full = limit.is_some_and(|limit| page.objects.len() >= limit);
         if full {
             // A count of what a selector leaves would cost as much as the list.

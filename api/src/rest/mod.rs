@@ -1,22 +1,27 @@
 //! The REST API of Kubernetes over a backend.
 //!
 //! ```text
-//!   request -> path.rs (what is it about) -> identity.rs (who, may they) -> body.rs, negotiate.rs (forms)
+//!   request -> path.rs (what is it about) -> authentication.rs, impersonation.rs (who) -> access.rs, identity.rs (may they)
+//!                                                  -> body.rs, negotiate.rs (forms)
 //!     read.rs, list.rs, table.rs, watch.rs        reads: from a view and the feed
 //!     write.rs, patch.rs, delete.rs, subresource/ writes: a request of a turn, answered after commit
 //! ```
 //!
 //! Every request gets an answer: a refusal is a Status, and even a panic is one. Not for TLS, and not for gRPC.
 
+mod access;
+mod authentication;
 mod body;
 mod call;
 mod delete;
 pub mod identity;
+mod impersonation;
 mod list;
 mod logs;
 pub mod negotiate;
 mod patch;
 pub mod path;
+mod presentation;
 mod query;
 mod read;
 mod reply;
@@ -32,8 +37,9 @@ mod write;
 
 use std::{sync::Arc, time::Duration};
 
+pub use access::{Access, Attributes, On};
 use axum::Router;
-pub use identity::{Access, Authorizer, MastersAndNodes, User};
+pub use identity::{Authorizer, MastersAndNodes, User};
 pub use system::GIT_VERSION;
 use tokio::sync::Semaphore;
 
@@ -89,6 +95,7 @@ pub(crate) struct Api {
     pub(crate) options: Options,
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) streams: Arc<Semaphore>,
+    pub(crate) presenters: Arc<Semaphore>,
 }
 
 /// The service of the whole REST API. It reads a [`kontiki_pki::Peer`] from the request's extensions; a request
@@ -96,6 +103,7 @@ pub(crate) struct Api {
 pub fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
     let requests = Arc::new(Semaphore::new(options.max_requests));
     let streams = Arc::new(Semaphore::new(options.max_streams));
-    let api = Arc::new(Api { backend, options, requests, streams });
+    let api =
+        Arc::new(Api { backend, options, requests, streams, presenters: Arc::new(presentation::workers()) });
     Router::new().fallback(move |request: axum::extract::Request| call::answer(api.clone(), request))
 }

@@ -12,8 +12,8 @@ use crate::{
 pub enum Route {
     /// `/`.
     Root,
-    /// `/livez`, `/readyz`, `/healthz` and what stands below.
-    Health(Health),
+    /// `/livez`, `/readyz`, `/healthz`, and one check of these below it.
+    Health(Health, Option<Check>),
     /// `/version`.
     Version,
     /// `/metrics`.
@@ -35,19 +35,45 @@ pub enum Route {
     /// Stored objects.
     Objects(Target),
     /// A question that is answered and not stored.
-    Review {
-        /// Which.
-        plural: &'static str,
-    },
+    Review(Review),
 }
 
 /// Which health is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    /// This process answers.
+    /// `/livez`, and `/healthz` that came before it: this process answers.
     Live,
-    /// The cluster answers through this process.
+    /// `/readyz`: the cluster answers through this process.
     Ready,
+}
+
+/// One thing that health consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// This process answers.
+    Ping,
+    /// A majority of the controllers says that it knows what is true now.
+    Quorum,
+}
+
+impl Check {
+    /// Its name in paths and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Check::Ping => "ping",
+            Check::Quorum => "quorum",
+        }
+    }
+}
+
+impl Health {
+    /// What it consists of.
+    pub fn checks(self) -> &'static [Check] {
+        match self {
+            Health::Live => &[Check::Ping],
+            Health::Ready => &[Check::Ping, Check::Quorum],
+        }
+    }
 }
 
 /// A collection, an object, or something below it.
@@ -63,6 +89,21 @@ pub struct Target {
     pub subresource: Option<String>,
 }
 
+/// A kind of question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Review {
+    /// API group.
+    pub group: &'static str,
+    /// Version.
+    pub version: &'static str,
+    /// Kind.
+    pub kind: &'static str,
+    /// Name in URLs.
+    pub plural: &'static str,
+    /// Where it is asked, if it belongs to a namespace.
+    pub namespace: Option<String>,
+}
+
 /// Longer paths mean nothing here.
 const LENGTH_LIMIT: usize = 4096;
 
@@ -72,14 +113,14 @@ impl Route {
         if path.len() > LENGTH_LIMIT {
             return Err(Status::no_resource());
         }
-        let segments: Option<Vec<String>> = path.trim_matches('/').split('/').map(decode).collect();
+        let segments: Option<Vec<String>> = path.trim_matches('/').split('/').map(unescape).collect();
         let segments =
             segments.ok_or_else(|| Status::bad_request("the path is not valid percent-encoded UTF-8"))?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         match segments.as_slice() {
             [""] => Ok(Route::Root),
-            ["livez" | "healthz", ..] => Ok(Route::Health(Health::Live)),
-            ["readyz", ..] => Ok(Route::Health(Health::Ready)),
+            ["livez" | "healthz", below @ ..] => health(Health::Live, below),
+            ["readyz", below @ ..] => health(Health::Ready, below),
             ["version"] => Ok(Route::Version),
             ["metrics"] => Ok(Route::Metrics),
             ["api"] => Ok(Route::Core),
@@ -103,7 +144,7 @@ impl Route {
     pub fn template(&self) -> String {
         match self {
             Route::Root => "/".into(),
-            Route::Health(_) => "/health".into(),
+            Route::Health(..) => "/health".into(),
             Route::Version => "/version".into(),
             Route::Metrics => "/metrics".into(),
             Route::Core => "/api".into(),
@@ -113,7 +154,7 @@ impl Route {
             Route::OpenApiV2 => "/openapi/v2".into(),
             Route::OpenApiIndex => "/openapi/v3".into(),
             Route::OpenApi(..) => "/openapi/v3/{group}/{version}".into(),
-            Route::Review { plural } => format!("/{plural}"),
+            Route::Review(review) => format!("/{}", review.plural),
             Route::Objects(target) => {
                 let mut text = format!("/{}", target.kind.resource_name());
                 if target.name.is_some() {
@@ -128,6 +169,18 @@ impl Route {
             }
         }
     }
+}
+
+fn health(health: Health, below: &[&str]) -> Result<Route, Status> {
+    let check = match below {
+        [] => None,
+        [name] => health.checks().iter().find(|check| check.name() == *name),
+        _ => return Err(Status::no_resource()),
+    };
+    if check.is_none() && !below.is_empty() {
+        return Err(Status::no_resource());
+    }
+    Ok(Route::Health(health, check.copied()))
 }
 
 fn objects(group: &str, version: &str, rest: &[&str]) -> Result<Route, Status> {
@@ -163,7 +216,10 @@ fn objects(group: &str, version: &str, rest: &[&str]) -> Result<Route, Status> {
             let subresource = Some("binding".to_owned());
             Ok(Route::Objects(Target { kind: Kind::POD, namespace, name: None, subresource }))
         }
-        None if name.is_none() => Ok(Route::Review { plural: resource.plural }),
+        None if name.is_none() => {
+            let Resource { group, version, kind, plural, .. } = *resource;
+            Ok(Route::Review(Review { group, version, kind, plural, namespace }))
+        }
         None => Err(Status::no_resource()),
     }
 }
@@ -174,7 +230,7 @@ fn subresource(resource: &Resource, name: &str) -> Result<String, Status> {
 }
 
 /// Resolves percent escapes of one segment; none when they are broken or not UTF-8.
-fn decode(segment: &str) -> Option<String> {
+pub(super) fn unescape(segment: &str) -> Option<String> {
     if !segment.contains('%') {
         return Some(segment.to_owned());
     }
@@ -228,6 +284,8 @@ mod tests {
             "/api/v1/namespaces/default/pods/web/log/more",
             "/api/v1/namespaces//pods",
             "/openapi/v1",
+            "/livez/quorum",
+            "/readyz/ping/more",
         ] {
             assert_eq!(Route::parse(path).unwrap_err().code, 404, "{path}");
         }

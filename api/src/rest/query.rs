@@ -1,7 +1,7 @@
 //! Query parameters, read as Kubernetes reads them. Unknown ones are ignored.
 
 use axum::extract::Query as Decoder;
-use http::Uri;
+use http::{Method, Uri};
 
 use crate::status::Status;
 
@@ -11,6 +11,8 @@ pub(crate) struct Query(Vec<(String, String)>);
 
 /// More parameters than any client sends.
 const COUNT_LIMIT: usize = 128;
+/// Bytes of a field manager's name.
+const MANAGER_LIMIT: usize = 128;
 
 impl Query {
     /// Reads the parameters of a URL.
@@ -53,19 +55,47 @@ impl Query {
         Ok(Some(number))
     }
 
-    /// Whether this write only asks what would be.
-    pub(crate) fn dry_run(&self) -> Result<bool, Status> {
-        dry_run(self.all("dryRun"))
+    /// Whether this write only asks what would be. `options` is the kind of its options, see [`options_of`].
+    pub(crate) fn dry_run(&self, options: &str) -> Result<bool, Status> {
+        dry_run(self.all("dryRun"), options)
+    }
+
+    /// Refuses a name of a field manager that could not be stored.
+    pub(crate) fn check_field_manager(&self, options: &str) -> Result<(), Status> {
+        const FIELD: &str = "fieldManager";
+        let Some(manager) = self.text(FIELD) else { return Ok(()) };
+        if manager.len() > MANAGER_LIMIT {
+            let message = format!("Too long: may not be more than {MANAGER_LIMIT} bytes");
+            return Err(Status::invalid_option(options, FIELD, "FieldValueTooLong", message));
+        }
+        let unprintable = |(_, c): &(usize, char)| c.is_control() || (c.is_whitespace() && *c != ' ');
+        if let Some((at, c)) = manager.char_indices().find(unprintable) {
+            let code = u32::from(c);
+            let message =
+                format!("Invalid value: {manager:?}: invalid character U+{code:04X} (at position {at})");
+            return Err(Status::invalid_option(options, FIELD, "FieldValueInvalid", message));
+        }
+        Ok(())
+    }
+}
+
+/// The kind of the options of a writing request, as refusals name it.
+pub(crate) fn options_of(method: &Method) -> &'static str {
+    match *method {
+        Method::POST => "CreateOptions",
+        Method::PUT => "UpdateOptions",
+        Method::PATCH => "PatchOptions",
+        _ => "DeleteOptions",
     }
 }
 
 /// Whether a list of dry-run stages asks for a dry run.
-pub(crate) fn dry_run<'a>(stages: impl Iterator<Item = &'a str>) -> Result<bool, Status> {
+pub(crate) fn dry_run<'a>(stages: impl Iterator<Item = &'a str>, options: &str) -> Result<bool, Status> {
     let mut asked = false;
     for stage in stages.filter(|stage| !stage.is_empty()) {
         if stage != "All" {
             let message = format!("Unsupported value: {stage:?}: supported values: \"All\"");
-            return Err(Status::invalid_option("WriteOptions", "dryRun", "FieldValueNotSupported", message));
+            return Err(Status::invalid_option(options, "dryRun", "FieldValueNotSupported", message));
         }
         asked = true;
     }

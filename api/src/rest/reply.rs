@@ -19,22 +19,29 @@ const WARNING_LENGTH: usize = 512;
 pub(crate) struct Reply {
     pub(crate) code: u16,
     pub(crate) content_type: &'static str,
-    pub(crate) body: Body,
+    pub(crate) content: Content,
     pub(crate) warnings: Vec<String>,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// The body of an answer.
+pub(crate) enum Content {
+    Whole(Bytes),
+    Stream(Body),
 }
 
 /// What a request comes to.
 pub(crate) type Answered = Result<Reply, Status>;
 
 impl Reply {
-    fn with(code: u16, content_type: &'static str, body: Body) -> Reply {
-        Reply { code, content_type, body, warnings: Vec::new(), headers: Vec::new() }
+    fn with(code: u16, content_type: &'static str, bytes: impl Into<Bytes>) -> Reply {
+        let content = Content::Whole(bytes.into());
+        Reply { code, content_type, content, warnings: Vec::new(), headers: Vec::new() }
     }
 
     /// JSON text as it is.
     pub(crate) fn json_bytes(code: u16, bytes: impl Into<Bytes>) -> Reply {
-        Reply::with(code, "application/json", Body::from(bytes.into()))
+        Reply::with(code, "application/json", bytes)
     }
 
     /// A JSON value.
@@ -49,19 +56,19 @@ impl Reply {
             Media::Yaml => {
                 let value: Value = serde_json::from_slice(&json).map_err(Status::internal)?;
                 let text = serde_saphyr::to_string(&value).map_err(Status::internal)?;
-                Ok(Reply::with(code, "application/yaml", Body::from(text)))
+                Ok(Reply::with(code, "application/yaml", text))
             }
         }
     }
 
     /// Plain text.
-    pub(crate) fn text(code: u16, text: impl Into<Body>) -> Reply {
-        Reply::with(code, "text/plain; charset=utf-8", text.into())
+    pub(crate) fn text(code: u16, text: impl Into<Bytes>) -> Reply {
+        Reply::with(code, "text/plain; charset=utf-8", text)
     }
 
     /// A stream.
     pub(crate) fn stream(content_type: &'static str, body: Body) -> Reply {
-        Reply::with(200, content_type, body)
+        Reply { content: Content::Stream(body), ..Reply::with(200, content_type, Bytes::new()) }
     }
 
     pub(crate) fn warned(mut self, warnings: Vec<String>) -> Reply {
@@ -79,13 +86,20 @@ impl Reply {
 
 impl IntoResponse for Reply {
     fn into_response(self) -> Response {
-        let mut response = Response::new(self.body);
+        let mut response = Response::new(match self.content {
+            Content::Whole(bytes) => Body::from(bytes),
+            Content::Stream(body) => body,
+        });
         *response.status_mut() = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
         for (name, value) in self.headers {
-            headers.insert(name, value);
+            if name == header::VARY {
+                headers.append(name, value);
+            } else {
+                headers.insert(name, value);
+            }
         }
         for warning in self.warnings.iter().take(WARNINGS_LIMIT) {
             // Header values are visible ASCII; what is not is left out, what would end the text is escaped.

@@ -1,81 +1,173 @@
-//! Questions about oneself: who am I, and what may I do. Answered at once, never stored.
+//! Questions that are answered at once and never stored: who am I, what may I do, what may somebody else do, whose token is this.
+
+use std::collections::BTreeMap;
 
 use http::Method;
-use kontiki_actors::Kind;
 use serde_json::{Value, json};
 
 use super::{
-    body::FieldValidation,
+    access::{Access, Attributes, On},
+    body::{Decoded, FieldValidation, decode},
     call::{Call, method_not_allowed},
-    identity::Access,
+    identity::{KNOWN_PATHS, KNOWN_REVIEWS, User},
     negotiate::{Answer, negotiate},
-    path::Target,
+    path::Review,
     reply::{Answered, Reply},
 };
-use crate::{backend::Freshness, resource::fields::text, status::Status};
-
-const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+use crate::{
+    backend::Freshness,
+    resource::{field::Errors, fields::text},
+    status::Status,
+};
 
 /// Answers a POST of a question.
-pub(crate) async fn answer(mut call: Call, plural: &str) -> Answered {
-    let (api_version, kind) = match plural {
-        "selfsubjectreviews" => ("authentication.k8s.io/v1", "SelfSubjectReview"),
-        "selfsubjectaccessreviews" => ("authorization.k8s.io/v1", "SelfSubjectAccessReview"),
-        _ => ("authorization.k8s.io/v1", "SelfSubjectRulesReview"),
-    };
+pub(crate) async fn answer(mut call: Call, review: Review) -> Answered {
+    let Review { group, version, kind, namespace, .. } = review;
     if call.method != Method::POST {
         return Err(method_not_allowed(&call.method, kind));
     }
     let form = negotiate(&call.headers, Answer::Other)?;
     let bytes = call.body().await?;
-    let validation = FieldValidation::of(&call.query)?;
+    let validation = FieldValidation::of(&call.query, "CreateOptions")?;
     let limit = call.api.options.body_limit;
-    let decoded = super::body::decode(&call.headers, &bytes, limit, api_version, kind, validation)?;
-    let mut value = decoded.value;
-    value["status"] = match kind {
-        "SelfSubjectReview" => json!({"userInfo": {"username": call.user.name, "groups": call.user.groups}}),
-        "SelfSubjectAccessReview" => access(&call, &value["spec"]).await?,
-        _ => rules(&call),
+    let api_version = format!("{group}/{version}");
+    let Decoded { mut value, warnings } =
+        decode(&call.headers, &bytes, limit, &api_version, kind, validation)?;
+    let (spec, mut errors) = (&value["spec"], Errors::default());
+    let status = match kind {
+        "SelfSubjectReview" => json!({"userInfo": info(&call.user)}),
+        "SelfSubjectRulesReview" => rules(&call),
+        "TokenReview" => token(spec)?,
+        _ => {
+            let user = subject(kind, spec, &call, &mut errors);
+            let access = asked(spec, &mut errors);
+            let here = match kind {
+                "LocalSubjectAccessReview" => Some(namespace.as_deref().unwrap_or_default()),
+                _ => None,
+            };
+            check_place(&value, here, &mut errors)?;
+            if !errors.is_empty() {
+                return Err(Status::invalid(group, kind, "", errors.into_causes()));
+            }
+            let state = call.api.backend.view(Freshness::Any).await?;
+            json!({"allowed": call.api.options.authorizer.allows(&user, &access, &state)})
+        }
     };
+    value["status"] = status;
     if value.get("metadata").is_none() {
         value["metadata"] = json!({"creationTimestamp": null});
     }
-    Ok(Reply::in_media(201, form.media, value.to_string().into_bytes())?.warned(decoded.warnings))
-}
-
-async fn access(call: &Call, spec: &Value) -> Result<Value, Status> {
-    let (resource, other) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
-    if resource.is_object() == other.is_object() {
-        let message = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-        return Err(Status::invalid(
-            "authorization.k8s.io",
-            "SelfSubjectAccessReview",
-            "",
-            vec![crate::status::Cause {
-                reason: "FieldValueInvalid".into(),
-                message: message.into(),
-                field: "spec.resourceAttributes".into(),
-            }],
-        ));
+    if let Some(namespace) = namespace {
+        value["metadata"]["namespace"] = namespace.into();
     }
-    let attributes = if resource.is_object() { resource } else { other };
-    let verb = VERBS.iter().find(|verb| **verb == text(attributes, "verb")).copied().unwrap_or("*");
-    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let target = kontiki_actors::KINDS
-        .iter()
-        .find(|info| info.plural == text(resource, "resource") && info.group == text(resource, "group"))
-        .and_then(|info| Kind::from_code(info.code))
-        .map(|kind| Target {
-            kind,
-            namespace: some(text(resource, "namespace")),
-            name: some(text(resource, "name")),
-            subresource: some(text(resource, "subresource")),
-        });
-    let access = Access { verb, path: text(other, "path").to_owned(), target, on_node: None };
-    let state = call.api.backend.view(Freshness::Any).await?;
-    Ok(json!({"allowed": call.api.options.authorizer.allows(&call.user, &access, &state)}))
+    Ok(Reply::in_media(201, form.media, value.to_string().into_bytes())?.warned(warnings))
 }
 
+/// A user as reviews show it.
+fn info(user: &User) -> Value {
+    let mut info = json!({"username": user.name, "groups": user.groups});
+    if !user.uid.is_empty() {
+        info["uid"] = user.uid.as_str().into();
+    }
+    if !user.extra.is_empty() {
+        info["extra"] = json!(user.extra);
+    }
+    info
+}
+
+/// Whose rights are asked about: one's own, or those of the user that the question names, with the groups that it names and no others.
+fn subject(kind: &str, spec: &Value, call: &Call, errors: &mut Errors) -> User {
+    if kind == "SelfSubjectAccessReview" {
+        return call.user.clone();
+    }
+    let texts = |value: &Value| -> Vec<String> {
+        let list = value.as_array().into_iter().flatten();
+        list.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let (name, groups) = (text(spec, "user"), texts(&spec["groups"]));
+    if name.is_empty() && groups.is_empty() {
+        errors.invalid_text("spec.user", "", "at least one of user or group must be specified");
+    }
+    let extra = spec["extra"].as_object().into_iter().flatten();
+    let extra: BTreeMap<String, Vec<String>> =
+        extra.map(|(key, values)| (key.clone(), texts(values))).collect();
+    User { name: name.to_owned(), uid: text(spec, "uid").to_owned(), groups, extra }
+}
+
+/// What a question is about.
+fn asked<'a>(spec: &'a Value, errors: &mut Errors) -> Access<'a> {
+    let (resource, other) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    match (resource.is_object(), other.is_object()) {
+        (true, true) => {
+            let why = "cannot be specified in combination with resourceAttributes";
+            errors.invalid("spec.nonResourceAttributes", other, why);
+        }
+        (false, false) => {
+            let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+            errors.invalid("spec.resourceAttributes", &Value::Null, why);
+        }
+        _ => {}
+    }
+    if !resource.is_object() {
+        return Access { verb: text(other, "verb"), on: On::Path(text(other, "path")) };
+    }
+    let attributes = Attributes {
+        group: text(resource, "group"),
+        resource: text(resource, "resource"),
+        subresource: text(resource, "subresource"),
+        namespace: text(resource, "namespace"),
+        name: text(resource, "name"),
+        // Selectors in questions are not read: the answer is that for the whole collection.
+        on_node: None,
+    };
+    Access { verb: text(resource, "verb"), on: On::Resource(attributes) }
+}
+
+/// A question has no metadata; one that belongs to a namespace is about this namespace and nothing else.
+fn check_place(value: &Value, here: Option<&str>, errors: &mut Errors) -> Result<(), Status> {
+    let metadata = &value["metadata"];
+    let told = |(key, value): (&String, &Value)| {
+        let empty = value.is_null() || value == "" || value == &json!({}) || value == &json!([]);
+        !empty && key != "managedFields" && !(here.is_some() && key == "namespace")
+    };
+    let more = metadata.as_object().is_some_and(|map| map.iter().any(told));
+    let Some(here) = here else {
+        if more {
+            errors.invalid("metadata", metadata, "must be empty");
+        }
+        return Ok(());
+    };
+    if here.is_empty() {
+        return Err(Status::bad_request("namespace is required on this type: "));
+    }
+    let namespace = text(metadata, "namespace");
+    if !namespace.is_empty() && namespace != here {
+        let message = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Status::bad_request(message));
+    }
+    if more {
+        errors.invalid("metadata", metadata, "must be empty except for namespace");
+    }
+    let (resource, other) = (&value["spec"]["resourceAttributes"], &value["spec"]["nonResourceAttributes"]);
+    let about = text(resource, "namespace");
+    if resource.is_object() && about != here {
+        errors.invalid_text("spec.resourceAttributes.namespace", about, "must match metadata.namespace");
+    }
+    if other.is_object() {
+        errors.invalid("spec.nonResourceAttributes", other, "disallowed on this kind of request");
+    }
+    Ok(())
+}
+
+/// Whose token it is: nobody's, for there is no issuer of tokens yet.
+fn token(spec: &Value) -> Result<Value, Status> {
+    if text(spec, "token").is_empty() {
+        return Err(Status::bad_request("token is required for TokenReview in authentication"));
+    }
+    Ok(json!({"authenticated": false, "user": {}, "error": "invalid bearer token"}))
+}
+
+/// What one may do, as far as it can be listed.
 fn rules(call: &Call) -> Value {
     if call.user.in_group("system:masters") {
         json!({
@@ -84,6 +176,15 @@ fn rules(call: &Call) -> Value {
             "incomplete": false,
         })
     } else {
-        json!({"resourceRules": [], "nonResourceRules": [], "incomplete": true})
+        let reviews: Vec<Value> = KNOWN_REVIEWS
+            .iter()
+            .map(|(group, names)| json!({"verbs": ["create"], "apiGroups": [group], "resources": names}))
+            .collect();
+        // A node's own rule cannot be said in these words.
+        json!({
+            "resourceRules": reviews,
+            "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": KNOWN_PATHS}],
+            "incomplete": call.user.in_group("system:nodes"),
+        })
     }
 }

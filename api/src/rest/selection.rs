@@ -57,6 +57,12 @@ impl Selection {
         Ok(Selection { kind, namespace, name, labels, fields })
     }
 
+    /// The node whose pods are meant, if it is told: they are found by an index.
+    pub(crate) fn node(&self) -> Option<&str> {
+        let node = self.fields.exact("spec.nodeName").filter(|node| !node.is_empty());
+        node.filter(|_| self.kind == Kind::POD)
+    }
+
     /// Whether anything but the place decides.
     pub(crate) fn narrowed(&self) -> bool {
         self.labels.is_some() || !self.fields.is_everything()

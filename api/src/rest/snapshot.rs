@@ -7,8 +7,9 @@ use std::{
     sync::Arc,
 };
 
-use kontiki_actors::{Kind, Object, ObjectKey, State};
+use kontiki_actors::{Object, ObjectKey, State};
 
+use super::selection::Selection;
 use crate::{
     backend::{Backend, Freshness},
     feed::Expired,
@@ -68,14 +69,27 @@ impl Snapshot {
         self.revision
     }
 
-    /// Shows the objects of a kind, of one namespace or of all, that follow a key, in order, until told to stop.
+    /// Shows the objects of a selection's kind and namespace that follow a key, in order, until told to stop. What is shown may be
+    /// more than the selection: it is narrowed here only where an index helps.
     pub(crate) fn visit(
         &self,
-        kind: Kind,
-        namespace: Option<&str>,
+        selection: &Selection,
         after: Option<&ObjectKey>,
         mut show: impl FnMut(&Arc<Object>) -> ControlFlow<()>,
     ) {
+        let (kind, namespace) = (selection.kind, selection.namespace.as_deref());
+        // The index knows the present only.
+        if let Some(node) = selection.node().filter(|_| self.undone.is_empty()) {
+            let pods = self.state.pods_on(node).filter(|pod| {
+                namespace.is_none_or(|n| n == pod.key.namespace) && after.is_none_or(|after| pod.key > *after)
+            });
+            for pod in pods {
+                if show(pod).is_break() {
+                    return;
+                }
+            }
+            return;
+        }
         let mut current = match after {
             Some(after) => self.state.list_after(after, namespace),
             None => self.state.list(kind, namespace),

@@ -1,16 +1,20 @@
 //! What is not about objects: health, version, metrics, discovery, OpenAPI documents.
 
-use http::{Method, header};
+use http::{HeaderMap, Method, header};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
     call::Call,
     negotiate::{Answer, aggregated_discovery, negotiate},
-    path::{Health, Route},
+    path::{Check, Health, Route},
     reply::{Answered, Reply},
 };
-use crate::{discovery, schema::openapi, status::Status};
+use crate::{
+    discovery,
+    schema::openapi::{self, Form},
+    status::Status,
+};
 
 /// The version of Kubernetes whose API this is. Clients read the numbers; the rest tells what it really is.
 pub const GIT_VERSION: &str = "v1.33.0+kontiki";
@@ -22,7 +26,7 @@ pub(crate) async fn answer(call: Call, route: Route) -> Answered {
         return Err(Status::new(405, "MethodNotAllowed", message));
     }
     match route {
-        Route::Health(health) => check(&call, health).await,
+        Route::Health(health, check) => checked(&call, health, check).await,
         Route::Version => show(&call, &version()),
         Route::Metrics => Ok(Reply::text(200, call.api.backend.metrics())),
         Route::Core => match aggregated_discovery(&call.headers) {
@@ -37,11 +41,11 @@ pub(crate) async fn answer(call: Call, route: Route) -> Answered {
         Route::Resources(group, version) => {
             show(&call, &discovery::resource_list(&group, &version).ok_or_else(Status::no_resource)?)
         }
-        Route::OpenApiV2 => openapi_v2(&call),
+        Route::OpenApiV2 => openapi_v2(&call).await,
         Route::OpenApiIndex => Ok(Reply::json_bytes(200, openapi::index(discovery::documents()))),
         Route::OpenApi(group, version) => document(&call, group, version).await,
         Route::Root => show(&call, &root()),
-        Route::Objects(_) | Route::Review { .. } => Err(Status::no_resource()),
+        Route::Objects(_) | Route::Review(_) => Err(Status::no_resource()),
     }
 }
 
@@ -50,16 +54,45 @@ fn show(call: &Call, value: &Value) -> Answered {
     Reply::in_media(200, form.media, value.to_string().into_bytes())
 }
 
-async fn check(call: &Call, health: Health) -> Answered {
-    let ready = match health {
-        Health::Live => Ok(()),
-        Health::Ready => call.api.backend.ready().await,
-    };
-    let verbose = call.query.switch("verbose");
-    match ready {
-        Ok(()) if verbose => Ok(Reply::text(200, "[+]ping ok\n[+]quorum ok\ncheck passed\n")),
-        Ok(()) => Ok(Reply::text(200, "ok")),
-        Err(why) => Ok(Reply::text(503, format!("[+]ping ok\n[-]quorum failed: {why}\ncheck failed\n"))),
+/// Health: `ok`, or check by check what is wrong. `verbose` shows all checks, `exclude` leaves some out.
+async fn checked(call: &Call, health: Health, only: Option<Check>) -> Answered {
+    let excluded: Vec<&str> = call.query.all("exclude").filter(|name| !name.is_empty()).collect();
+    let checks = only.as_ref().map_or(health.checks(), std::slice::from_ref);
+    let (mut lines, mut failed) = (String::new(), false);
+    for check in checks {
+        let name = check.name();
+        if only.is_none() && excluded.contains(&name) {
+            lines.push_str(&format!("[+]{name} excluded: ok\n"));
+            continue;
+        }
+        match run(call, *check).await {
+            Ok(()) => lines.push_str(&format!("[+]{name} ok\n")),
+            Err(why) => {
+                failed = true;
+                lines.push_str(&format!("[-]{name} failed: {why}\n"));
+            }
+        }
+    }
+    let known = |name: &str| health.checks().iter().any(|check| check.name() == name);
+    let unknown: Vec<String> =
+        excluded.iter().filter(|name| !known(name)).map(|name| format!("{name:?}")).collect();
+    if only.is_none() && !unknown.is_empty() {
+        let names = unknown.join(",");
+        lines.push_str(&format!("warn: some health checks cannot be excluded: no matches for {names}\n"));
+    }
+    if failed {
+        return Ok(Reply::text(503, format!("{lines}check failed\n")));
+    }
+    if call.query.switch("verbose") {
+        return Ok(Reply::text(200, format!("{lines}check passed\n")));
+    }
+    Ok(Reply::text(200, "ok"))
+}
+
+async fn run(call: &Call, check: Check) -> Result<(), String> {
+    match check {
+        Check::Ping => Ok(()),
+        Check::Quorum => call.api.backend.ready().await,
     }
 }
 
@@ -86,7 +119,7 @@ fn root() -> Value {
         paths.push(format!("/apis/{group}"));
         paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
     }
-    let others = ["/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"];
+    let others = ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
     paths.extend(others.iter().map(|path| (*path).to_owned()));
     json!({"paths": paths})
 }
@@ -109,23 +142,53 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
-const OPENAPI_V2: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// The names of the older document as protobuf: the one that clients ask by, which is no valid media type, and the one that is.
+const OPENAPI_V2: [&str; 2] = [
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+];
 
-/// The older document, empty: kubectl before 1.29 insists on getting one, and then reads the newer documents and its own
-/// knowledge of the types. Only as protobuf: who asks for it as JSON wants what stands in it.
-fn openapi_v2(call: &Call) -> Answered {
-    let accepts = call.headers.get_all(header::ACCEPT).into_iter().filter_map(|v| v.to_str().ok());
-    if !accepts.into_iter().flat_map(|v| v.split(',')).any(|v| v.trim() == OPENAPI_V2) {
-        return Err(Status::not_acceptable(OPENAPI_V2));
+/// Which form of the older document a client accepts.
+fn v2_form(headers: &HeaderMap) -> Result<Form, Status> {
+    let mut any = false;
+    for value in headers.get_all(header::ACCEPT).into_iter().filter_map(|v| v.to_str().ok()) {
+        for asked in value.split(',').map(|asked| asked.split(';').next().unwrap_or(asked).trim()) {
+            any = true;
+            match asked {
+                "application/json" | "application/*" | "*/*" => return Ok(Form::Json),
+                asked if OPENAPI_V2.contains(&asked) => return Ok(Form::Protobuf),
+                _ => {}
+            }
+        }
     }
-    let text = |field: u8, text: &str| [&[field << 3 | 2, text.len() as u8], text.as_bytes()].concat();
-    let info = [text(1, "Kontiki"), text(2, GIT_VERSION)].concat();
-    // Document{swagger, info, paths}: every length is below 128, so one byte each.
-    let document = [text(1, "2.0"), vec![2 << 3 | 2, info.len() as u8], info, vec![8 << 3 | 2, 0]].concat();
-    let mut reply = Reply::json_bytes(200, document);
-    // The name that clients ask by is no valid media type to them; this one is.
-    reply.content_type = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-    Ok(reply)
+    if any {
+        return Err(Status::not_acceptable(&format!("application/json, {}", OPENAPI_V2.join(", "))));
+    }
+    Ok(Form::Json)
+}
+
+/// The older document, of everything at once: kubectl before 1.27 insists on it as protobuf, other tools read it as JSON.
+async fn openapi_v2(call: &Call) -> Answered {
+    let form = v2_form(&call.headers)?;
+    let (content_type, mark) = match form {
+        Form::Json => ("application/json", "J"),
+        Form::Protobuf => (OPENAPI_V2[1], "P"),
+    };
+    let tag = format!("\"{}{mark}\"", openapi::hash_v2(discovery::documents()));
+    let known = call.headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
+    let mut reply = if known == Some(tag.as_str()) {
+        Reply::json_bytes(304, "")
+    } else {
+        // It takes some tens of megabytes while it is made, also when its client has gone.
+        let place = call.api.presenters.clone().acquire_owned().await.map_err(Status::internal)?;
+        let build = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            openapi::document_v2(discovery::documents(), form)
+        });
+        Reply::json_bytes(200, build.await.map_err(Status::internal)?.bytes)
+    };
+    reply.content_type = content_type;
+    Ok(reply.header(header::ETAG, &tag).header(header::VARY, "Accept"))
 }
 
 /// An OpenAPI document: big and slow to build, so not on a thread that serves others.

@@ -58,6 +58,7 @@ pub(crate) async fn watch(call: Call, target: Target) -> Answered {
         }
         Start::After(revision) if planted(Defect::WatchDuplicate) => (None, revision.saturating_sub(1)),
         Start::After(revision) => (None, revision),
+        Start::Now(freshness) => (None, call.api.backend.view(freshness).await?.revision()),
         Start::From(freshness) => {
             let snapshot = Snapshot::now(&*call.api.backend, freshness).await?;
             let revision = snapshot.revision();
@@ -95,6 +96,8 @@ pub(crate) async fn watch(call: Call, target: Target) -> Answered {
 enum Start {
     /// With the events after a revision.
     After(u64),
+    /// With the events after a view.
+    Now(Freshness),
     /// With all objects of a view.
     From(Freshness),
 }
@@ -137,7 +140,8 @@ impl Start {
             (true, None) => Start::From(Freshness::Linearizable),
             (true, Some(0)) => Start::From(Freshness::Any),
             (true, Some(revision)) => Start::From(Freshness::AtLeast(revision)),
-            (false, None | Some(0)) => Start::After(0),
+            (false, None) => Start::Now(Freshness::Linearizable),
+            (false, Some(0)) => Start::Now(Freshness::Any),
             (false, Some(revision)) => Start::After(revision),
         })
     }
@@ -210,11 +214,11 @@ impl Watch {
 
     /// Writes a chunk of what is there, and the mark of its end.
     fn write_initial(&mut self, mut initial: Initial, out: &mut Vec<u8>) {
-        let (kind, namespace) = (self.selection.kind, self.selection.namespace.clone());
+        let selection = self.selection.clone();
         let mut last = None;
         let mut complete = true;
         let shown = initial.shown.take();
-        initial.snapshot.visit(kind, namespace.as_deref(), shown.as_ref(), |object| {
+        initial.snapshot.visit(&selection, shown.as_ref(), |object| {
             if out.len() >= CHUNK {
                 complete = false;
                 return ControlFlow::Break(());

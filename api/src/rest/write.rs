@@ -10,7 +10,7 @@ use super::{
     call::{Call, method_not_allowed},
     negotiate::{Answer, Form, negotiate},
     path::Target,
-    query::revision,
+    query::{options_of, revision},
     read,
     reply::{Answered, Reply},
 };
@@ -31,10 +31,12 @@ pub(crate) struct Write {
 
 impl Write {
     pub(crate) fn of(call: &Call) -> Result<Write, Status> {
+        let options = options_of(&call.method);
+        call.query.check_field_manager(options)?;
         Ok(Write {
             form: negotiate(&call.headers, Answer::Object)?,
-            validation: FieldValidation::of(&call.query)?,
-            dry_run: call.query.dry_run()?,
+            validation: FieldValidation::of(&call.query, options)?,
+            dry_run: call.query.dry_run(options)?,
         })
     }
 }

@@ -208,10 +208,25 @@ async fn logs_and_health() {
     assert_eq!(client.get("/api/v1/namespaces/default/pods/p/log?container=x").await.code, 400);
     assert_eq!(client.get("/api/v1/namespaces/default/pods/p/log?previous=true").await.code, 400);
     assert_eq!(client.get("/api/v1/namespaces/default/pods/p/log?tailLines=-1").await.code, 422);
-    assert_eq!(&client.get("/readyz").await.bytes[..], b"ok");
+    for path in ["/readyz", "/readyz/quorum", "/readyz/ping", "/livez/ping", "/healthz/ping"] {
+        assert_eq!(&client.get(path).await.bytes[..], b"ok", "{path}");
+    }
+    let verbose = client.get("/readyz?verbose").await;
+    assert_eq!(&verbose.bytes[..], b"[+]ping ok\n[+]quorum ok\ncheck passed\n");
     client.memory.quorum.store(false, std::sync::atomic::Ordering::Relaxed);
-    assert_eq!(client.get("/readyz").await.code, 503);
-    assert_eq!(client.get("/livez").await.code, 200);
+    let broken = client.get("/readyz").await;
+    assert_eq!(broken.code, 503);
+    assert!(broken.bytes.starts_with(b"[+]ping ok\n[-]quorum failed: "), "{:?}", broken.bytes);
+    assert_eq!(client.get("/readyz/quorum").await.code, 503);
+    for path in ["/livez", "/readyz/ping", "/readyz?exclude=quorum"] {
+        assert_eq!(client.get(path).await.code, 200, "{path}");
+    }
+    let excluded = client.get("/readyz?verbose&exclude=quorum&exclude=etcd").await;
+    let expected = "[+]ping ok\n[+]quorum excluded: ok\n\
+        warn: some health checks cannot be excluded: no matches for \"etcd\"\ncheck passed\n";
+    assert_eq!(excluded.bytes, expected);
+    client.get("/livez/quorum").await.with(404);
+    client.get("/readyz/etcd").await.with(404);
     let answer = client.get(MAPS).await;
     assert_eq!((answer.code, answer.headers["retry-after"].to_str().unwrap()), (503, "1"));
     client.get(&format!("{MAPS}?resourceVersion=0")).await.with(200);
@@ -225,7 +240,17 @@ async fn old_clients_get_the_openapi_document_that_they_insist_on() {
     assert_eq!((answer.code, &answer.bytes[..5]), (200, &b"\x0a\x032.0"[..]));
     // The media type they ask by cannot be parsed by them in an answer.
     assert_eq!(answer.headers["content-type"], asked.replace('@', "."));
-    assert_eq!(client.get("/openapi/v2").await.code, 406);
+    let tag = answer.headers["etag"].to_str().unwrap();
+    let known = [("accept", asked), ("if-none-match", tag)];
+    let again = client.raw("GET", "/openapi/v2", &known, "").await;
+    assert_eq!((again.code, again.bytes.len()), (304, 0));
+    // Others read it as JSON; the one form is not the other.
+    let json = client.raw("GET", "/openapi/v2", &[("if-none-match", tag)], "").await;
+    assert_eq!(json.headers["content-type"], "application/json");
+    let document = json.with(200);
+    assert_eq!(document["swagger"], "2.0");
+    assert!(document["paths"]["/api/v1/namespaces/{namespace}/pods"]["get"].is_object());
+    assert_eq!(client.raw("GET", "/openapi/v2", &[("accept", "text/csv")], "").await.code, 406);
 }
 
 #[tokio::test]
@@ -242,4 +267,143 @@ async fn a_retry_is_answered_with_what_it_wrote_itself() {
     assert_ne!(revision(&mine), revision(&theirs));
     let again = client.put(&path, &body("mine")).await.with(200);
     assert_eq!(again, mine, "not what another client has written since");
+}
+
+#[tokio::test]
+async fn long_answers_are_compressed_for_those_who_ask() {
+    use std::io::Read;
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+    let client = Client::new();
+    client.config_map("small", json!({})).await;
+    let gzip = [("accept-encoding", "gzip, deflate")];
+    let short = client.raw("GET", MAPS, &gzip, "").await;
+    assert!(!short.headers.contains_key("content-encoding"));
+    let text = "lorem ipsum ".repeat(20_000);
+    let body = json!({"metadata": {"name": "long"}, "data": {"text": text}});
+    client.post(MAPS, &body).await.with(201);
+    let plain = client.get(MAPS).await;
+    assert!(!plain.headers.contains_key("content-encoding") && !plain.headers.contains_key("vary"));
+    let long = client.raw("GET", MAPS, &gzip, "").await;
+    assert_eq!(long.headers["content-encoding"], "gzip");
+    assert_eq!(long.headers["vary"], "Accept-Encoding");
+    assert!(long.bytes.len() < plain.bytes.len() / 4);
+    let mut unpacked = Vec::new();
+    flate2::read::GzDecoder::new(&long.bytes[..]).read_to_end(&mut unpacked).unwrap();
+    assert_eq!(unpacked, plain.bytes);
+    // A watch is a stream, however long.
+    let watch = format!("{MAPS}?watch=1&timeoutSeconds=1");
+    let answer = client.raw("GET", &watch, &gzip, "").await;
+    assert!(!answer.headers.contains_key("content-encoding") && answer.bytes.len() > 200_000);
+}
+
+#[tokio::test]
+async fn answers_are_indented_for_those_who_read_them() {
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+    let client = Client::new();
+    client.config_map("a", json!({})).await;
+    let plain = client.get(MAPS).await;
+    assert!(!plain.bytes.contains(&b'\n'));
+    let pretty = client.get(&format!("{MAPS}?pretty=true")).await;
+    assert!(pretty.bytes.starts_with(b"{\n  \"kind\": \"ConfigMapList\",\n"), "{:?}", pretty.bytes);
+    assert_eq!(pretty.json(), plain.json());
+    let curl = client.raw("GET", MAPS, &[("user-agent", "curl/8.5.0")], "").await;
+    assert_eq!(curl.bytes, pretty.bytes);
+    let refused = client.get(&format!("{MAPS}/none?pretty=true")).await;
+    assert!(refused.bytes.starts_with(b"{\n  \""), "refusals too");
+    let text = "x".repeat(200_000);
+    let body = json!({"metadata": {"name": "long"}, "data": {"text": text}});
+    client.post(MAPS, &body).await.with(201);
+    let both = client.raw("GET", &format!("{MAPS}?pretty=1"), &[("accept-encoding", "gzip")], "").await;
+    assert_eq!(both.headers["content-encoding"], "gzip");
+}
+
+#[tokio::test]
+async fn a_deletion_that_takes_time_counts_as_a_change() {
+    let client = Client::new();
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+    const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+    let mut held = deployment("held", 0);
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    client.post(DEPLOYMENTS, &held).await.with(201);
+    let uri = format!("{DEPLOYMENTS}/held");
+    assert_eq!(client.delete(&uri).await.with(200)["metadata"]["generation"], 2);
+    assert_eq!(client.delete(&uri).await.with(200)["metadata"]["generation"], 2, "once");
+    client.memory.add_node("n1");
+    client.post(PODS, &pod("p")).await.with(201);
+    let leaving = client.delete(&format!("{PODS}/p")).await.with(200);
+    assert_eq!(leaving["metadata"]["generation"], 2);
+    // Only who asks for the cascade in the old way is told that it is not over.
+    let held = json!({"metadata": {"name": "m", "finalizers": ["example.com/hold"]}});
+    client.post(MAPS, &held).await.with(201);
+    client.config_map("free", json!({})).await;
+    let cascade = json!({"orphanDependents": false}).to_string();
+    let map = client.raw("DELETE", &format!("{MAPS}/m"), &[], cascade.clone()).await.with(202);
+    assert!(map["metadata"].get("generation").is_none(), "config maps count no generations");
+    client.raw("DELETE", &format!("{MAPS}/free"), &[], cascade).await.with(200);
+    client.delete(&format!("{MAPS}/m?propagationPolicy=Background")).await.with(200);
+}
+
+#[tokio::test]
+async fn pods_of_a_node() {
+    let client = Client::new();
+    client.memory.add_node("n1");
+    client.memory.add_node("n2");
+    client.post("/api/v1/namespaces", &json!({"metadata": {"name": "other"}})).await.with(201);
+    for namespace in ["other", "default"] {
+        for name in ["c", "a", "b"] {
+            for node in ["n1", "n2"] {
+                let mut pod = pod(&format!("{name}-{node}"));
+                pod["spec"]["nodeName"] = node.into();
+                pod["metadata"]["labels"] = json!({"name": name});
+                client.post(&format!("/api/v1/namespaces/{namespace}/pods"), &pod).await.with(201);
+            }
+        }
+    }
+    let names = |list: &Value| -> Vec<String> {
+        let items = list["items"].as_array().unwrap().iter().map(|pod| &pod["metadata"]);
+        items.map(|m| format!("{}/{}", m["namespace"], m["name"]).replace('"', "")).collect()
+    };
+    let all = ["default/a-n1", "default/b-n1", "default/c-n1", "other/a-n1", "other/b-n1", "other/c-n1"];
+    let uri = "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1";
+    assert_eq!(names(&client.get(uri).await.with(200)), all);
+    let labelled = client.get(&format!("{uri}&labelSelector=name%3Db")).await.with(200);
+    assert_eq!(names(&labelled), ["default/b-n1", "other/b-n1"]);
+    let here = client.get("/api/v1/namespaces/other/pods?fieldSelector=spec.nodeName%3Dn1").await.with(200);
+    assert_eq!(names(&here), all[3..]);
+    let none = client.get("/api/v1/pods?fieldSelector=spec.nodeName%3Dn3").await.with(200);
+    assert!(names(&none).is_empty());
+    // In pages, of which the later ones are of a moment that is past.
+    let mut paged = Vec::new();
+    let mut next = String::new();
+    loop {
+        let page = client.get(&format!("{uri}&limit=2&continue={next}")).await.with(200);
+        paged.extend(names(&page));
+        match page["metadata"]["continue"].as_str() {
+            Some(token) => next = token.to_owned(),
+            None => break,
+        }
+        client.config_map(&format!("meanwhile-{}", paged.len()), json!({})).await;
+        let mut late = pod(&format!("z{}-n1", paged.len()));
+        late["spec"]["nodeName"] = "n1".into();
+        client.post("/api/v1/namespaces/other/pods", &late).await.with(201);
+    }
+    assert_eq!(paged, all);
+    let mut watch = client.watch(&format!("{uri}&watch=1"), "application/json").await;
+    let first: Vec<String> = vec![watch.named().await.1, watch.named().await.1];
+    assert_eq!(first, ["a-n1", "b-n1"]);
+}
+
+#[tokio::test]
+async fn documents_say_what_is_below_pods() {
+    let client = Client::new();
+    let document = client.get("/openapi/v3/api/v1").await.with(200);
+    let below =
+        |name: &str| &document["paths"][format!("/api/v1/namespaces/{{namespace}}/pods/{{name}}/{name}")];
+    let log = &below("log")["get"]["responses"]["200"]["content"];
+    assert_eq!(log["text/plain"]["schema"]["type"], "string");
+    for name in ["eviction", "binding"] {
+        let answer = &below(name)["post"]["responses"]["201"]["content"]["application/json"]["schema"];
+        assert!(answer["$ref"].as_str().unwrap().ends_with(".meta.v1.Status"), "{name}");
+    }
 }

@@ -373,3 +373,38 @@ async fn what_is_fixed_stays() {
     let image = json!({"spec": {"containers": [{"name": "c", "image": "nginx:2"}]}});
     client.patch(&format!("{PODS}/p"), "application/strategic-merge-patch+json", &image).await.with(200);
 }
+
+#[tokio::test]
+async fn bad_options_are_named_by_what_they_are_options_of() {
+    let client = Client::new();
+    client.config_map("m", json!({})).await;
+    let one = format!("{MAPS}/m");
+    let body = json!({"metadata": {"name": "m"}});
+    let long = "x".repeat(129);
+    for (query, field) in [
+        ("dryRun=Some", "dryRun: Unsupported value"),
+        ("fieldValidation=Harsh", "fieldValidation: Unsupported value: \"Harsh\""),
+        (
+            "fieldManager=a%0Ab",
+            "fieldManager: Invalid value: \"a\\nb\": invalid character U+000A (at position 1)",
+        ),
+        (&format!("fieldManager={long}"), "fieldManager: Too long: may not be more than 128 bytes"),
+    ] {
+        for (options, answer) in [
+            ("CreateOptions", client.post(&format!("{MAPS}?{query}"), &body).await),
+            ("UpdateOptions", client.put(&format!("{one}?{query}"), &body).await),
+            (
+                "PatchOptions",
+                client.patch(&format!("{one}?{query}"), "application/merge-patch+json", &body).await,
+            ),
+        ] {
+            let refused = answer.with(422);
+            let told = refused["message"].as_str().unwrap();
+            let expected = format!("{options}.meta.k8s.io \"\" is invalid: {field}");
+            assert!(told.starts_with(&expected), "{told}");
+        }
+    }
+    let refused = client.delete(&format!("{one}?dryRun=Some")).await.with(422);
+    assert!(refused["message"].as_str().unwrap().starts_with("DeleteOptions.meta.k8s.io"));
+    client.get(&one).await.with(200);
+}

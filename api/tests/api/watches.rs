@@ -142,3 +142,23 @@ async fn too_many_watches_are_refused_before_they_begin() {
     drop(held);
     client.watch(&format!("{MAPS}?watch=1&resourceVersion=1"), JSON).await;
 }
+
+#[tokio::test]
+async fn without_initial_events_a_watch_begins_now() {
+    // So few events are kept that the beginning is long forgotten.
+    let limits = kontiki_api::FeedLimits { events: 2, ..Default::default() };
+    let client = Client::with(limits, kontiki_api::Options::default());
+    for name in ["a", "b", "c", "d"] {
+        client.config_map(name, serde_json::json!({})).await;
+    }
+    for version in ["", "&resourceVersion=0"] {
+        let uri = format!(
+            "/api/v1/namespaces/default/configmaps?watch=1&sendInitialEvents=false\
+             &resourceVersionMatch=NotOlderThan{version}"
+        );
+        let mut watch = client.watch(&uri, "application/json").await;
+        let name = format!("new{}", version.len());
+        client.config_map(&name, serde_json::json!({})).await;
+        assert_eq!(watch.named().await, ("ADDED".to_owned(), name));
+    }
+}

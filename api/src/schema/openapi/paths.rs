@@ -5,12 +5,10 @@ use serde_json::{Map, Value, json};
 use super::components::{patch_schema, reference, schema_name};
 use super::{ResourceDoc, SubresourceDoc, path_of};
 
-const PATCHES: [&str; 4] = [
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-    "application/apply-patch+yaml",
-];
+const PATCHES: [&str; 3] =
+    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+
+const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 
 /// A kind as operations name it.
 #[derive(Clone, Copy)]
@@ -52,10 +50,11 @@ pub(super) fn paths(resources: &[&ResourceDoc]) -> Map<String, Value> {
             }
         }
         if offers("create") {
-            on_collection.insert("post".to_owned(), write("post", kind));
+            let post = if resource.kind == "Binding" { order(kind) } else { create(kind) };
+            on_collection.insert("post".to_owned(), post);
         }
         if offers("deletecollection") {
-            on_collection.insert("delete".to_owned(), delete("deletecollection", kind));
+            on_collection.insert("delete".to_owned(), delete_collection(kind));
         }
         add(collection.clone(), on_collection, namespace);
         let verbs: Vec<&str> = resource.verbs.iter().map(String::as_str).filter(|v| *v != "create").collect();
@@ -63,7 +62,12 @@ pub(super) fn paths(resources: &[&ResourceDoc]) -> Map<String, Value> {
         for sub in &resource.subresources {
             let verbs: Vec<&str> = sub.verbs.iter().map(String::as_str).collect();
             let path = format!("{collection}/{{name}}/{}", sub.name);
-            add(path, on_object(&verbs, sub_kind(sub)), name);
+            let operations = match sub.name.as_str() {
+                "log" => Map::from_iter([("get".to_owned(), log(sub_kind(sub)))]),
+                "eviction" | "binding" => Map::from_iter([("post".to_owned(), order(sub_kind(sub)))]),
+                _ => on_object(&verbs, sub_kind(sub)),
+            };
+            add(path, operations, name);
         }
     }
     paths
@@ -77,11 +81,11 @@ fn on_object(verbs: &[&str], kind: Kind<'_>) -> Map<String, Value> {
     let mut operations = Map::new();
     for verb in verbs {
         let (method, operation) = match *verb {
-            "get" => ("get", operation("get", kind, &[], None)),
-            "update" => ("put", write("put", kind)),
+            "get" => ("get", operation("get", kind, &[], None, answers(&["200"], json_body(of(kind))))),
+            "update" => ("put", update(kind)),
             "patch" => ("patch", patch(kind)),
-            "delete" => ("delete", delete("delete", kind)),
-            "create" => ("post", write("post", kind)),
+            "delete" => ("delete", delete(kind)),
+            "create" => ("post", create(kind)),
             _ => continue,
         };
         operations.insert(method.to_owned(), operation);
@@ -102,18 +106,40 @@ fn list(kind: Kind<'_>) -> Value {
         ("timeoutSeconds", "integer"),
         ("watch", "boolean"),
     ];
-    let mut operation = operation("list", kind, &parameters, None);
-    let list = schema_name(kind.group, kind.version, &format!("{}List", kind.kind));
-    let known = crate::schema::Registry::global().named(&list).is_some();
-    operation["responses"]["200"]["content"] =
-        body(if known { reference(&list) } else { json!({ "type": "object" }) });
-    operation
+    operation("list", kind, &parameters, None, answers(&["200"], json_body(list_of(kind))))
 }
 
-fn write(action: &str, kind: Kind<'_>) -> Value {
-    let parameters = [("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")];
-    let content = body(reference(&schema_name(kind.group, kind.version, kind.kind)));
-    operation(action, kind, &parameters, Some(json!({ "content": content, "required": true })))
+/// What a log asks for and answers with: text.
+fn log(kind: Kind<'_>) -> Value {
+    let parameters = [
+        ("container", "string"),
+        ("follow", "boolean"),
+        ("limitBytes", "integer"),
+        ("previous", "boolean"),
+        ("sinceSeconds", "integer"),
+        ("sinceTime", "string"),
+        ("tailLines", "integer"),
+        ("timestamps", "boolean"),
+    ];
+    let text = json!({ "text/plain": { "schema": { "type": "string" } } });
+    operation("get", kind, &parameters, None, answers(&["200"], text))
+}
+
+const WRITING: [(&str, &str); 3] =
+    [("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")];
+
+fn create(kind: Kind<'_>) -> Value {
+    operation("post", kind, &WRITING, Some(object(kind)), answers(&["201"], json_body(of(kind))))
+}
+
+/// A POST that is done and has nothing to show: a binding, an eviction.
+fn order(kind: Kind<'_>) -> Value {
+    operation("post", kind, &WRITING, Some(object(kind)), answers(&["201"], json_body(reference(STATUS))))
+}
+
+/// Some kinds are created by an update of what is not there.
+fn update(kind: Kind<'_>) -> Value {
+    operation("put", kind, &WRITING, Some(object(kind)), answers(&["200", "201"], json_body(of(kind))))
 }
 
 fn patch(kind: Kind<'_>) -> Value {
@@ -125,29 +151,53 @@ fn patch(kind: Kind<'_>) -> Value {
     ];
     let content: Map<String, Value> =
         PATCHES.iter().map(|media| ((*media).to_owned(), json!({ "schema": patch_schema() }))).collect();
-    operation("patch", kind, &parameters, Some(json!({ "content": content, "required": true })))
+    let request = json!({ "content": content, "required": true });
+    operation("patch", kind, &parameters, Some(request), answers(&["200"], json_body(of(kind))))
 }
 
-fn delete(action: &str, kind: Kind<'_>) -> Value {
-    let parameters = [
-        ("dryRun", "string"),
-        ("gracePeriodSeconds", "integer"),
-        ("orphanDependents", "boolean"),
-        ("propagationPolicy", "string"),
+const DELETING: [(&str, &str); 4] = [
+    ("dryRun", "string"),
+    ("gracePeriodSeconds", "integer"),
+    ("orphanDependents", "boolean"),
+    ("propagationPolicy", "string"),
+];
+
+fn delete_options() -> Value {
+    json!({ "content": json_body(reference("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")) })
+}
+
+/// Answers with the object while something holds it, and of some kinds always.
+fn delete(kind: Kind<'_>) -> Value {
+    let answer = json_body(json!({ "anyOf": [reference(STATUS), of(kind)] }));
+    operation("delete", kind, &DELETING, Some(delete_options()), answers(&["200", "202"], answer))
+}
+
+fn delete_collection(kind: Kind<'_>) -> Value {
+    let selecting = [
+        ("continue", "string"),
+        ("fieldSelector", "string"),
+        ("labelSelector", "string"),
+        ("limit", "integer"),
+        ("resourceVersion", "string"),
+        ("resourceVersionMatch", "string"),
     ];
-    let content = body(reference("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"));
-    let mut operation = operation(action, kind, &parameters, Some(json!({ "content": content })));
-    operation["responses"]["200"]["content"] = body(reference("io.k8s.apimachinery.pkg.apis.meta.v1.Status"));
-    operation
+    let parameters: Vec<(&str, &str)> = DELETING.into_iter().chain(selecting).collect();
+    let answer = answers(&["200"], json_body(list_of(kind)));
+    operation("deletecollection", kind, &parameters, Some(delete_options()), answer)
 }
 
-fn operation(action: &str, kind: Kind<'_>, parameters: &[(&str, &str)], request: Option<Value>) -> Value {
+fn operation(
+    action: &str,
+    kind: Kind<'_>,
+    parameters: &[(&str, &str)],
+    request: Option<Value>,
+    answers: Value,
+) -> Value {
     let mut query: Vec<Value> = parameters.iter().map(|(name, of)| query_parameter(name, of)).collect();
     query.push(query_parameter("pretty", "string"));
-    let answer = body(reference(&schema_name(kind.group, kind.version, kind.kind)));
     let mut operation = json!({
         "parameters": query,
-        "responses": { "200": { "description": "OK", "content": answer }, "401": { "description": "Unauthorized" } },
+        "responses": answers,
         "x-kubernetes-action": action,
         "x-kubernetes-group-version-kind": { "group": kind.group, "version": kind.version, "kind": kind.kind },
     });
@@ -157,7 +207,39 @@ fn operation(action: &str, kind: Kind<'_>, parameters: &[(&str, &str)], request:
     operation
 }
 
-fn body(schema: Value) -> Value {
+/// The answers of an operation: those of success, and a Status for everything else.
+fn answers(codes: &[&str], content: Value) -> Value {
+    let mut answers = Map::new();
+    for code in codes {
+        let description = match *code {
+            "201" => "Created",
+            "202" => "Accepted",
+            _ => "OK",
+        };
+        answers.insert((*code).to_owned(), json!({ "description": description, "content": content }));
+    }
+    let status = json_body(reference(STATUS));
+    answers.insert("401".to_owned(), json!({ "description": "Unauthorized", "content": status }));
+    answers.insert("default".to_owned(), json!({ "description": "Why it was refused", "content": status }));
+    Value::Object(answers)
+}
+
+fn of(kind: Kind<'_>) -> Value {
+    reference(&schema_name(kind.group, kind.version, kind.kind))
+}
+
+fn list_of(kind: Kind<'_>) -> Value {
+    let list = schema_name(kind.group, kind.version, &format!("{}List", kind.kind));
+    let known = crate::schema::Registry::global().named(&list).is_some();
+    if known { reference(&list) } else { json!({ "type": "object" }) }
+}
+
+/// A body that must be there.
+fn object(kind: Kind<'_>) -> Value {
+    json!({ "content": json_body(of(kind)), "required": true })
+}
+
+fn json_body(schema: Value) -> Value {
     json!({ "application/json": { "schema": schema } })
 }
 

@@ -141,3 +141,43 @@ fn custom_resources_keep_their_schema_and_gain_metadata() {
     assert!(widget["properties"]["metadata"]["allOf"].is_array());
     assert_eq!(widget["x-kubernetes-group-version-kind"][0]["kind"], "Widget");
 }
+
+#[test]
+fn operations_declare_what_is_really_answered() {
+    let documents = [parsed(""), parsed("apps"), parsed("example.org")];
+    let mut seen = BTreeSet::new();
+    for document in &documents {
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in
+                item.as_object().unwrap().iter().filter(|(name, _)| *name != "parameters")
+            {
+                let action = operation["x-kubernetes-action"].as_str().unwrap();
+                let codes: Vec<&str> =
+                    operation["responses"].as_object().unwrap().keys().map(String::as_str).collect();
+                let expected: &[&str] = match action {
+                    "post" => &["201", "401", "default"],
+                    "put" => &["200", "201", "401", "default"],
+                    "delete" => &["200", "202", "401", "default"],
+                    _ => &["200", "401", "default"],
+                };
+                assert_eq!(codes, expected, "{method} {path}");
+                let refusal = &operation["responses"]["default"]["content"]["application/json"]["schema"];
+                assert!(refusal["$ref"].as_str().unwrap().ends_with(".meta.v1.Status"));
+                seen.insert(action.to_owned());
+            }
+        }
+    }
+    let all = ["delete", "deletecollection", "get", "list", "patch", "post", "put"];
+    assert_eq!(seen, all.map(str::to_owned).into());
+    let item = &documents[1]["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"];
+    let media: Vec<&String> = item["patch"]["requestBody"]["content"].as_object().unwrap().keys().collect();
+    let known = [
+        "application/json-patch+json",
+        "application/merge-patch+json",
+        "application/strategic-merge-patch+json",
+    ];
+    assert_eq!(media, known);
+    let many = &documents[1]["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments"]["delete"];
+    let answer = &many["responses"]["200"]["content"]["application/json"]["schema"]["$ref"];
+    assert!(answer.as_str().unwrap().ends_with("DeploymentList"));
+}
