@@ -7,7 +7,7 @@ mod legacy;
 use std::sync::OnceLock;
 
 pub use aggregated::aggregated;
-use kontiki_actors::{KINDS, Kind};
+use kontiki_actors::Kind;
 pub use legacy::{group, group_list, resource_list, versions};
 
 use crate::{
@@ -76,7 +76,7 @@ const REVIEWS: [(&str, &str, &str, &str); 3] = [
 pub fn resources() -> &'static [Resource] {
     static RESOURCES: OnceLock<Vec<Resource>> = OnceLock::new();
     RESOURCES.get_or_init(|| {
-        let kinds = KINDS.iter().filter_map(|info| Kind::from_code(info.code)).map(of_kind);
+        let kinds = Kind::all().map(of_kind);
         let binding =
             Resource { namespaced: true, ..create_only("", "v1", "Binding", "bindings", "binding") };
         let reviews = REVIEWS.iter().map(|(g, k, p, s)| create_only(g, "v1", k, p, s));

@@ -77,8 +77,6 @@ pub struct Strategy {
     pub cells: fn(&Value, i64) -> Vec<Value>,
     /// Fields that a field selector may ask for, besides name and namespace.
     pub selectable: &'static [&'static str],
-    /// Whether changes of the spec are counted.
-    pub generation: bool,
     /// Whether it has a `status` subresource.
     pub status: bool,
     /// Whether it has a `scale` subresource.
@@ -105,7 +103,6 @@ impl Strategy {
         columns: &[Column::text("Age")],
         cells: |object, now| vec![age(object, now)],
         selectable: &[],
-        generation: false,
         status: false,
         scale: false,
         unconditional_update: true,
@@ -145,7 +142,7 @@ pub fn prepare_create(kind: Kind, object: &mut Value, namespace: &str, state: &S
     (strategy.prepare_create)(object);
     default(kind, object);
     (strategy.admit)(object, state)?;
-    if strategy.generation {
+    if kind.info().generation {
         metadata::metadata_of(object).insert("generation".into(), 1.into());
     }
     let mut errors = Errors::default();
@@ -170,10 +167,10 @@ pub fn prepare_update(kind: Kind, object: &mut Value, old: &Value) -> Result<(),
         // Equal in meaning: kept byte for byte, so that nothing is written.
         restore(object, old, "spec");
     }
-    if strategy.generation {
+    if kind.info().generation {
         let annotations = |o: &Value| o["metadata"]["annotations"].clone();
         let told = kind == Kind::DEPLOYMENT && !fields::same(&annotations(object), &annotations(&before));
-        if !same_spec || told {
+        if !asks_same(object, &before) || told {
             let next = fields::number(&old["metadata"], "generation") + 1;
             metadata::metadata_of(object).insert("generation".into(), next.into());
         }
@@ -183,6 +180,13 @@ pub fn prepare_update(kind: Kind, object: &mut Value, old: &Value) -> Result<(),
     metadata::validate_update(object, old, &mut errors);
     (strategy.validate_update)(object, &before, &mut errors);
     errors.into_result(kind, display_name(old))
+}
+
+/// Whether two versions of an object ask for the same: all of it but metadata and status.
+fn asks_same(a: &Value, b: &Value) -> bool {
+    let keys = |value: &Value| value.as_object().into_iter().flat_map(Map::keys).cloned().collect::<Vec<_>>();
+    let asked = |key: &String| key != "metadata" && key != "status";
+    keys(a).iter().chain(&keys(b)).filter(|key| asked(key)).all(|key| fields::same(&a[key], &b[key]))
 }
 
 /// Makes a client's document an update of an object's status: everything else is put back.

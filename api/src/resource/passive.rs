@@ -81,7 +81,6 @@ static ENDPOINT_SLICE: Strategy = Strategy {
         let addresses = if addresses.is_empty() { "<unset>".into() } else { shortened(&addresses) };
         vec![text(slice, "addressType").into(), ports, addresses, age(slice, now)]
     },
-    generation: false,
     ..Strategy::PASSIVE
 };
 
@@ -322,7 +321,6 @@ static INGRESS: Strategy = Strategy {
         ]
     },
     prepare_create: |ingress| ingress["status"] = json!({"loadBalancer": {}}),
-    generation: true,
     status: true,
     ..Strategy::PASSIVE
 };
@@ -345,7 +343,6 @@ static NETWORK_POLICY: Strategy = Strategy {
     },
     columns: &[Column::text("Pod-Selector"), Column::text("Age")],
     cells: |policy, now| vec![or_none(&selector_text(&policy["spec"]["podSelector"])), age(policy, now)],
-    generation: true,
     ..Strategy::PASSIVE
 };
 

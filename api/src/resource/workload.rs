@@ -35,7 +35,6 @@ pub static DEPLOYMENT: Strategy = Strategy {
         cells.extend(wide(object));
         cells
     },
-    generation: true,
     status: true,
     scale: true,
     ..Strategy::PASSIVE
@@ -69,7 +68,6 @@ pub static REPLICA_SET: Strategy = Strategy {
         cells
     },
     selectable: &["status.replicas"],
-    generation: true,
     status: true,
     scale: true,
     ..Strategy::PASSIVE
