@@ -120,8 +120,8 @@ impl Strategy {
             Kind::CONFIG_MAP => &config::CONFIG_MAP,
             Kind::SECRET => &config::SECRET,
             Kind::SERVICE => &service::STRATEGY,
-            Kind::DEPLOYMENT => &workload::DEPLOYMENT,
-            Kind::REPLICA_SET => &workload::REPLICA_SET,
+            Kind::DEPLOYMENT => &workload::deployment::STRATEGY,
+            Kind::REPLICA_SET => &workload::replica_set::STRATEGY,
             other => passive::strategy(other),
         }
     }
