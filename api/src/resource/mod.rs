@@ -52,6 +52,15 @@ impl Column {
     }
 }
 
+/// How much of what Kubernetes does with the objects of a kind happens here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behaviour {
+    /// All of it; or there is nothing to be done but to keep them.
+    Full,
+    /// They are kept, and this is missing: words for people, given as a warning with each write.
+    Data(&'static str),
+}
+
 /// What is special about a kind.
 #[derive(Debug)]
 pub struct Strategy {
@@ -71,6 +80,8 @@ pub struct Strategy {
     pub validate_update: fn(&Value, &Value, &mut Errors),
     /// What a person should know about this object, though it is accepted.
     pub warnings: fn(&Value) -> Vec<String>,
+    /// What happens with its objects.
+    pub behaviour: Behaviour,
     /// Columns after NAME.
     pub columns: &'static [Column],
     /// The cells of these columns, for an object at a time in Unix milliseconds.
@@ -100,6 +111,7 @@ impl Strategy {
         validate: |_, _| {},
         validate_update: |_, _, _| {},
         warnings: |_| Vec::new(),
+        behaviour: Behaviour::Full,
         columns: &[Column::text("Age")],
         cells: |object, now| vec![age(object, now)],
         selectable: &[],
@@ -125,6 +137,16 @@ impl Strategy {
             other => passive::strategy(other),
         }
     }
+}
+
+/// What a person should know about an object that is accepted.
+pub fn warnings(kind: Kind, object: &Value) -> Vec<String> {
+    let strategy = Strategy::of(kind);
+    let mut warnings = (strategy.warnings)(object);
+    if let Behaviour::Data(missing) = strategy.behaviour {
+        warnings.push(missing.to_owned());
+    }
+    warnings
 }
 
 /// Completes a document with the defaults of its kind.

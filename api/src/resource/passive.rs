@@ -4,7 +4,7 @@ use kontiki_actors::Kind;
 use serde_json::{Value, json};
 
 use super::{
-    Column, Strategy, age,
+    Behaviour, Column, Strategy, age,
     field::Errors,
     fields::{at, default, default_text, each, items, section, text},
     or_none, selector_text,
@@ -52,6 +52,9 @@ static ENDPOINTS: Strategy = Strategy {
         vec![shortened(&all), age(endpoints, now)]
     },
     create_on_update: true,
+    behaviour: Behaviour::Data(
+        "Endpoints are stored, but none are made for Services and nothing is routed by them yet",
+    ),
     ..Strategy::PASSIVE
 };
 
@@ -81,12 +84,16 @@ static ENDPOINT_SLICE: Strategy = Strategy {
         let addresses = if addresses.is_empty() { "<unset>".into() } else { shortened(&addresses) };
         vec![text(slice, "addressType").into(), ports, addresses, age(slice, now)]
     },
+    behaviour: Behaviour::Data(
+        "EndpointSlices are stored, but none are made for Services and nothing is routed by them yet",
+    ),
     ..Strategy::PASSIVE
 };
 
 static QUOTA: Strategy = Strategy {
     columns: &[Column::text("Created At")],
     cells: |object, _| vec![object["metadata"]["creationTimestamp"].clone()],
+    behaviour: Behaviour::Data("LimitRanges and ResourceQuotas are stored, but not enforced yet"),
     ..Strategy::PASSIVE
 };
 
@@ -127,6 +134,7 @@ static VOLUME: Strategy = Strategy {
     },
     status: true,
     returns_deleted: true,
+    behaviour: Behaviour::Data("PersistentVolumes are stored, but nothing binds and mounts them yet"),
     ..Strategy::PASSIVE
 };
 
@@ -164,6 +172,7 @@ static CLAIM: Strategy = Strategy {
     },
     status: true,
     returns_deleted: true,
+    behaviour: Behaviour::Data("PersistentVolumeClaims are stored, but nothing binds and mounts them yet"),
     ..Strategy::PASSIVE
 };
 
@@ -259,6 +268,7 @@ static RUNTIME_CLASS: Strategy = Strategy {
     },
     columns: &[Column::text("Handler"), Column::text("Age")],
     cells: |class, now| vec![text(class, "handler").into(), age(class, now)],
+    behaviour: Behaviour::Data("RuntimeClasses are stored, but not looked up when pods are created yet"),
     ..Strategy::PASSIVE
 };
 
@@ -291,6 +301,7 @@ static STORAGE_CLASS: Strategy = Strategy {
         ]
     },
     returns_deleted: true,
+    behaviour: Behaviour::Data("StorageClasses are stored, but nothing provisions volumes yet"),
     ..Strategy::PASSIVE
 };
 
@@ -322,6 +333,7 @@ static INGRESS: Strategy = Strategy {
     },
     prepare_create: |ingress| ingress["status"] = json!({"loadBalancer": {}}),
     status: true,
+    behaviour: Behaviour::Data("Ingresses are stored, but nothing serves them yet"),
     ..Strategy::PASSIVE
 };
 
@@ -343,6 +355,7 @@ static NETWORK_POLICY: Strategy = Strategy {
     },
     columns: &[Column::text("Pod-Selector"), Column::text("Age")],
     cells: |policy, now| vec![or_none(&selector_text(&policy["spec"]["podSelector"])), age(policy, now)],
+    behaviour: Behaviour::Data("NetworkPolicies are stored, but not enforced yet: pods reach each other"),
     ..Strategy::PASSIVE
 };
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     patch::{self as patches, PatchError},
-    resource::{self, Strategy},
+    resource,
     schema::strict,
     status::{Cause, Status},
 };
@@ -96,7 +96,7 @@ fn propose(
         Part::Status => resource::prepare_status(kind, &mut value, &old.to_value())?,
         _ => {
             resource::prepare_update(kind, &mut value, &old.to_value())?;
-            warnings.extend((Strategy::of(kind).warnings)(&value));
+            warnings.extend(resource::warnings(kind, &value));
         }
     }
     Ok(Proposal { value, locked, warnings })

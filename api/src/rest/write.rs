@@ -74,7 +74,7 @@ async fn create_object(call: &Call, target: &Target, write: &Write, decoded: Dec
     let state = call.view().await?;
     resource::prepare_create(kind, &mut value, namespace, &state)?;
     drop(state);
-    warnings.extend((Strategy::of(kind).warnings)(&value));
+    warnings.extend(resource::warnings(kind, &value));
     let metadata = &value["metadata"];
     let (name, prefix) = (text(metadata, "name"), text(metadata, "generateName"));
     let request = Request::Create {
@@ -112,7 +112,7 @@ pub(crate) async fn replace(mut call: Call, target: Target) -> Answered {
         let locked = check_preconditions(old, &value, strategy.unconditional_update)?;
         resource::prepare_update(kind, &mut value, &old.to_value())?;
         let mut warnings = decoded.warnings.clone();
-        warnings.extend((strategy.warnings)(&value));
+        warnings.extend(resource::warnings(kind, &value));
         Ok(Proposal { value, locked, warnings })
     })
     .await?;
