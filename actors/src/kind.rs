@@ -107,6 +107,10 @@ kinds! {
     STORAGE_CLASS   = 34, "storage.k8s.io", "v1", "StorageClass", "storageclasses", "storageclass", &["sc"], Cluster, NONE, Uncounted, None;
     INGRESS         = 35, "networking.k8s.io", "v1", "Ingress", "ingresses", "ingress", &["ing"], Namespaced, NONE, Counted, None;
     NETWORK_POLICY  = 36, "networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", "networkpolicy", &["netpol"], Namespaced, NONE, Counted, None;
+    ROLE            = 41, "rbac.authorization.k8s.io", "v1", "Role", "roles", "role", NONE, Namespaced, NONE, Uncounted, None;
+    CLUSTER_ROLE    = 42, "rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", "clusterrole", NONE, Cluster, NONE, Uncounted, None;
+    ROLE_BINDING    = 43, "rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", "rolebinding", NONE, Namespaced, NONE, Uncounted, None;
+    CLUSTER_ROLE_BINDING = 44, "rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding", NONE, Cluster, NONE, Uncounted, None;
 }
 
 /// Every kind, in the order of the table.

@@ -14,6 +14,7 @@ pub mod namespace;
 pub mod node;
 pub mod passive;
 pub mod pod;
+pub mod rbac;
 pub mod service;
 pub mod workload;
 
@@ -134,6 +135,10 @@ impl Strategy {
             Kind::SERVICE => &service::STRATEGY,
             Kind::DEPLOYMENT => &workload::deployment::STRATEGY,
             Kind::REPLICA_SET => &workload::replica_set::STRATEGY,
+            Kind::ROLE => &rbac::ROLE_STRATEGY,
+            Kind::CLUSTER_ROLE => &rbac::CLUSTER_ROLE,
+            Kind::ROLE_BINDING => &rbac::ROLE_BINDING,
+            Kind::CLUSTER_ROLE_BINDING => &rbac::CLUSTER_ROLE_BINDING,
             other => passive::strategy(other),
         }
     }
