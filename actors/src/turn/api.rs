@@ -83,7 +83,11 @@ impl Turn {
             metadata["namespace"] = key.namespace.as_str().into();
         }
         complete_metadata(self, key.kind, &mut metadata);
-        let object = self.put(&key, document.with_metadata(metadata));
+        let mut document = document.with_metadata(metadata);
+        if key.kind == Kind::JOB {
+            document = crate::kinds::job::select_own_pods(document);
+        }
+        let object = self.put(&key, document);
         self.collect_later(&object);
         Ok(answer(&object))
     }

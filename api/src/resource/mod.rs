@@ -3,6 +3,7 @@
 //!
 //! Decisions that need the turn's order (uids, times, conflicts, deletions) are not here.
 
+pub mod budget;
 pub mod config;
 pub mod duration;
 pub mod event;
@@ -135,10 +136,16 @@ impl Strategy {
             Kind::SERVICE => &service::STRATEGY,
             Kind::DEPLOYMENT => &workload::deployment::STRATEGY,
             Kind::REPLICA_SET => &workload::replica_set::STRATEGY,
+            Kind::STATEFUL_SET => &workload::stateful_set::STRATEGY,
+            Kind::DAEMON_SET => &workload::daemon_set::STRATEGY,
+            Kind::REPLICATION_CONTROLLER => &workload::replication_controller::STRATEGY,
+            Kind::JOB => &workload::job::STRATEGY,
+            Kind::CRON_JOB => &workload::cron_job::STRATEGY,
             Kind::ROLE => &rbac::ROLE_STRATEGY,
             Kind::CLUSTER_ROLE => &rbac::CLUSTER_ROLE,
             Kind::ROLE_BINDING => &rbac::ROLE_BINDING,
             Kind::CLUSTER_ROLE_BINDING => &rbac::CLUSTER_ROLE_BINDING,
+            Kind::POD_DISRUPTION_BUDGET => &budget::STRATEGY,
             other => passive::strategy(other),
         }
     }
@@ -265,8 +272,11 @@ pub fn or_none(text: &str) -> Value {
     if text.is_empty() { "<none>".into() } else { text.into() }
 }
 
-/// A label selector as text: `a=b,c in (d,e)`.
+/// A label selector as text: `a=b,c in (d,e)`. The oldest kinds have a plain map of labels.
 pub fn selector_text(selector: &Value) -> String {
+    if let Some(map) = selector.as_object().filter(|map| map.values().all(Value::is_string)) {
+        return map_text(Some(map));
+    }
     let mut parts: Vec<String> = selector["matchLabels"]
         .as_object()
         .into_iter()

@@ -1,7 +1,14 @@
-//! What keeps pods by a template and a selector: what Deployments, ReplicaSets have in common.
+//! What keeps pods by a template and a selector: what Deployments, ReplicaSets, StatefulSets, DaemonSets,
+//! ReplicationControllers and Jobs have in common.
 
+pub mod cron_job;
+pub mod daemon_set;
 pub mod deployment;
+pub mod job;
 pub mod replica_set;
+pub mod replication_controller;
+mod schedule;
+pub mod stateful_set;
 
 use serde_json::{Map, Value, json};
 

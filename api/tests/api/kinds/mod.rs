@@ -3,6 +3,7 @@
 
 mod encode;
 mod rbac;
+mod workloads;
 
 use serde_json::{Value, json};
 
