@@ -112,11 +112,18 @@ kinds! {
     STORAGE_CLASS   = 34, "storage.k8s.io", "v1", "StorageClass", "storageclasses", "storageclass", &["sc"], Cluster, NONE, Uncounted, None;
     INGRESS         = 35, "networking.k8s.io", "v1", "Ingress", "ingresses", "ingress", &["ing"], Namespaced, NONE, Counted, None;
     NETWORK_POLICY  = 36, "networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", "networkpolicy", &["netpol"], Namespaced, NONE, Counted, None;
+    INGRESS_CLASS   = 37, "networking.k8s.io", "v1", "IngressClass", "ingressclasses", "ingressclass", NONE, Cluster, NONE, Counted, None;
+    SERVICE_CIDR    = 38, "networking.k8s.io", "v1", "ServiceCIDR", "servicecidrs", "servicecidr", NONE, Cluster, NONE, Uncounted, None;
+    IP_ADDRESS      = 39, "networking.k8s.io", "v1", "IPAddress", "ipaddresses", "ipaddress", &["ip"], Cluster, NONE, Uncounted, None;
     POD_DISRUPTION_BUDGET = 40, "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", "poddisruptionbudget", &["pdb"], Namespaced, NONE, Counted, None;
     ROLE            = 41, "rbac.authorization.k8s.io", "v1", "Role", "roles", "role", NONE, Namespaced, NONE, Uncounted, None;
     CLUSTER_ROLE    = 42, "rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", "clusterrole", NONE, Cluster, NONE, Uncounted, None;
     ROLE_BINDING    = 43, "rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", "rolebinding", NONE, Namespaced, NONE, Uncounted, None;
     CLUSTER_ROLE_BINDING = 44, "rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding", NONE, Cluster, NONE, Uncounted, None;
+    VOLUME_ATTACHMENT = 45, "storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments", "volumeattachment", NONE, Cluster, NONE, Uncounted, None;
+    CSI_DRIVER      = 46, "storage.k8s.io", "v1", "CSIDriver", "csidrivers", "csidriver", NONE, Cluster, NONE, Uncounted, None;
+    CSI_NODE        = 47, "storage.k8s.io", "v1", "CSINode", "csinodes", "csinode", NONE, Cluster, NONE, Uncounted, None;
+    CSI_STORAGE_CAPACITY = 48, "storage.k8s.io", "v1", "CSIStorageCapacity", "csistoragecapacities", "csistoragecapacity", NONE, Namespaced, NONE, Uncounted, None;
 }
 
 /// Every kind, in the order of the table.

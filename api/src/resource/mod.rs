@@ -12,11 +12,14 @@ pub mod fields;
 pub mod metadata;
 pub mod names;
 pub mod namespace;
+pub mod network;
 pub mod node;
 pub mod passive;
 pub mod pod;
 pub mod rbac;
+mod required;
 pub mod service;
+pub mod storage;
 pub mod workload;
 
 use field::Errors;
@@ -82,6 +85,8 @@ pub struct Strategy {
     pub validate_update: fn(&Value, &Value, &mut Errors),
     /// What a person should know about this object, though it is accepted.
     pub warnings: fn(&Value) -> Vec<String>,
+    /// Whether what its published schema demands is checked, too: see [`required`].
+    pub schema_required: bool,
     /// What happens with its objects.
     pub behaviour: Behaviour,
     /// Columns after NAME.
@@ -113,6 +118,7 @@ impl Strategy {
         validate: |_, _| {},
         validate_update: |_, _, _| {},
         warnings: |_| Vec::new(),
+        schema_required: false,
         behaviour: Behaviour::Full,
         columns: &[Column::text("Age")],
         cells: |object, now| vec![age(object, now)],
@@ -146,6 +152,13 @@ impl Strategy {
             Kind::ROLE_BINDING => &rbac::ROLE_BINDING,
             Kind::CLUSTER_ROLE_BINDING => &rbac::CLUSTER_ROLE_BINDING,
             Kind::POD_DISRUPTION_BUDGET => &budget::STRATEGY,
+            Kind::INGRESS_CLASS => &network::INGRESS_CLASS,
+            Kind::SERVICE_CIDR => &network::SERVICE_CIDR,
+            Kind::IP_ADDRESS => &network::IP_ADDRESS,
+            Kind::VOLUME_ATTACHMENT => &storage::VOLUME_ATTACHMENT,
+            Kind::CSI_DRIVER => &storage::CSI_DRIVER,
+            Kind::CSI_NODE => &storage::CSI_NODE,
+            Kind::CSI_STORAGE_CAPACITY => &storage::CSI_STORAGE_CAPACITY,
             other => passive::strategy(other),
         }
     }
@@ -242,6 +255,9 @@ pub fn prepare_status(kind: Kind, object: &mut Value, old: &Value) -> Result<(),
 fn validate(kind: Kind, object: &Value, errors: &mut Errors) {
     let strategy = Strategy::of(kind);
     metadata::validate(object, kind.info().namespaced, strategy.name, errors);
+    if strategy.schema_required {
+        required::check(kind, object, errors);
+    }
     (strategy.validate)(object, errors);
 }
 

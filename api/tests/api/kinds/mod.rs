@@ -1,8 +1,10 @@
 //! Kinds that are stored for now: each from a manifest as people write it, in JSON and in protobuf, read back with its
 //! defaults, printed, applied again without a change, and refused in Kubernetes' words when it is wrong.
 
+mod cluster;
 mod encode;
 mod rbac;
+mod storage;
 mod workloads;
 
 use serde_json::{Value, json};
