@@ -49,6 +49,7 @@ pub struct KindInfo {
 
 const NONE: &[&str] = &[];
 const ALL: &[&str] = &["all"];
+const API: &[&str] = &["api-extensions"];
 
 macro_rules! kinds {
     ($( $constant:ident = $code:literal, $group:literal, $version:literal, $kind:literal, $plural:literal,
@@ -124,6 +125,12 @@ kinds! {
     CSI_DRIVER      = 46, "storage.k8s.io", "v1", "CSIDriver", "csidrivers", "csidriver", NONE, Cluster, NONE, Uncounted, None;
     CSI_NODE        = 47, "storage.k8s.io", "v1", "CSINode", "csinodes", "csinode", NONE, Cluster, NONE, Uncounted, None;
     CSI_STORAGE_CAPACITY = 48, "storage.k8s.io", "v1", "CSIStorageCapacity", "csistoragecapacities", "csistoragecapacity", NONE, Namespaced, NONE, Uncounted, None;
+    CERTIFICATE_SIGNING_REQUEST = 49, "certificates.k8s.io", "v1", "CertificateSigningRequest", "certificatesigningrequests", "certificatesigningrequest", &["csr"], Cluster, NONE, Uncounted, None;
+    API_SERVICE     = 50, "apiregistration.k8s.io", "v1", "APIService", "apiservices", "apiservice", NONE, Cluster, API, Uncounted, None;
+    MUTATING_WEBHOOK_CONFIGURATION = 51, "admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", "mutatingwebhookconfiguration", NONE, Cluster, API, Counted, None;
+    VALIDATING_WEBHOOK_CONFIGURATION = 52, "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", "validatingwebhookconfiguration", NONE, Cluster, API, Counted, None;
+    VALIDATING_ADMISSION_POLICY = 53, "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies", "validatingadmissionpolicy", NONE, Cluster, API, Counted, None;
+    VALIDATING_ADMISSION_POLICY_BINDING = 54, "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", "validatingadmissionpolicybinding", NONE, Cluster, API, Counted, None;
 }
 
 /// Every kind, in the order of the table.

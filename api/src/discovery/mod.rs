@@ -121,6 +121,9 @@ fn of_kind(kind: Kind) -> Resource {
         subresources.push(below("eviction", "policy", "v1", "Eviction", CREATE));
         subresources.push(below("log", "", "v1", "Pod", &["get"]));
     }
+    if kind == Kind::CERTIFICATE_SIGNING_REQUEST {
+        subresources.push(below("approval", info.group, info.version, info.kind, CHANGE));
+    }
     if kind == Kind::NAMESPACE {
         subresources.push(below("finalize", "", "v1", "Namespace", &["update"]));
     }

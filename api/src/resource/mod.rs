@@ -3,7 +3,10 @@
 //!
 //! Decisions that need the turn's order (uids, times, conflicts, deletions) are not here.
 
+pub mod admission;
+pub mod api_service;
 pub mod budget;
+pub mod certificate;
 pub mod config;
 pub mod duration;
 pub mod event;
@@ -159,6 +162,12 @@ impl Strategy {
             Kind::CSI_DRIVER => &storage::CSI_DRIVER,
             Kind::CSI_NODE => &storage::CSI_NODE,
             Kind::CSI_STORAGE_CAPACITY => &storage::CSI_STORAGE_CAPACITY,
+            Kind::CERTIFICATE_SIGNING_REQUEST => &certificate::STRATEGY,
+            Kind::API_SERVICE => &api_service::STRATEGY,
+            Kind::MUTATING_WEBHOOK_CONFIGURATION => &admission::MUTATING,
+            Kind::VALIDATING_WEBHOOK_CONFIGURATION => &admission::VALIDATING,
+            Kind::VALIDATING_ADMISSION_POLICY => &admission::POLICY,
+            Kind::VALIDATING_ADMISSION_POLICY_BINDING => &admission::POLICY_BINDING,
             other => passive::strategy(other),
         }
     }
@@ -236,15 +245,23 @@ fn asks_same(a: &Value, b: &Value) -> bool {
     keys(a).iter().chain(&keys(b)).filter(|key| asked(key)).all(|key| fields::same(&a[key], &b[key]))
 }
 
-/// Makes a client's document an update of an object's status: everything else is put back.
-pub fn prepare_status(kind: Kind, object: &mut Value, old: &Value) -> Result<(), Status> {
+/// Makes a client's document an update of an object's status, or of the verdict on a request: everything else is put
+/// back.
+pub fn prepare_status(kind: Kind, object: &mut Value, old: &Value, approval: bool) -> Result<(), Status> {
     let status = object.get("status").cloned().unwrap_or_else(|| json!({}));
     *object = old.clone();
-    object["status"] = status;
-    if kind == Kind::NODE {
-        node::prepare_status(object);
-    }
     let mut errors = Errors::default();
+    match kind {
+        Kind::CERTIFICATE_SIGNING_REQUEST => {
+            object["status"] = certificate::status(&status, &old["status"], approval);
+            certificate::conditions(&object["status"], &mut errors);
+        }
+        Kind::NODE => {
+            object["status"] = status;
+            node::prepare_status(object);
+        }
+        _ => object["status"] = status,
+    }
     if !object["status"].is_object() {
         errors.invalid("status", &object["status"], "must be an object");
     }

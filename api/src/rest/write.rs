@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kontiki_actors::{Document, Object, ObjectKey, Request, input::Part};
+use kontiki_actors::{Document, Kind, Object, ObjectKey, Request, input::Part};
 use serde_json::Value;
 
 use super::{
@@ -70,6 +70,9 @@ async fn create_object(call: &Call, target: &Target, write: &Write, decoded: Dec
     same_namespace(&value, target)?;
     if !text(&value["metadata"], "resourceVersion").is_empty() {
         return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
+    }
+    if kind == Kind::CERTIFICATE_SIGNING_REQUEST {
+        resource::certificate::asked_by(&mut value, &call.user.name, &call.user.groups);
     }
     let state = call.view().await?;
     resource::prepare_create(kind, &mut value, namespace, &state)?;

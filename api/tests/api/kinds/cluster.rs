@@ -1,7 +1,8 @@
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::json;
 
 use super::{fixed, refused, stored, with};
-use crate::client::Client;
+use crate::client::{Client, MERGE, cells};
 
 #[tokio::test]
 async fn ingress_classes() {
@@ -102,4 +103,114 @@ async fn service_addresses() {
         status["message"].as_str().unwrap().contains("not a valid address in canonical format"),
         "{status}"
     );
+}
+
+#[tokio::test]
+async fn requests_for_certificates_are_approved() {
+    let client = Client::new();
+    let url = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let pem =
+        STANDARD.encode("-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----\n");
+    let request = json!({
+        "apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": "jo"},
+        "spec": {"request": pem, "signerName": "kubernetes.io/kube-apiserver-client", "expirationSeconds": 86400,
+            "usages": ["client auth"], "username": "root", "groups": ["system:masters"]},
+    });
+    let defaults = [
+        // Who asks is said by the server.
+        ("/spec/username", json!("admin")),
+        ("/spec/groups", json!(["system:masters", "system:authenticated"])),
+        ("/status", json!({})),
+    ];
+    let made = stored(
+        &client,
+        url,
+        &request,
+        &defaults,
+        &[
+            ("Age", json!(null)),
+            ("SignerName", json!("kubernetes.io/kube-apiserver-client")),
+            ("Requestor", json!("admin")),
+            ("RequestedDuration", json!("24h")),
+            ("Condition", json!("Pending")),
+        ],
+    )
+    .await;
+    let own = format!("{url}/jo");
+    // What was asked for stays.
+    let changed = client.put(&own, &with(&made, &[("/spec/usages", json!(["any"]))])).await.with(200);
+    assert_eq!(changed["spec"], made["spec"]);
+    let approved =
+        json!([{"type": "Approved", "status": "True", "reason": "KubectlApprove", "message": "yes"}]);
+    // Not by the door of signers, who report the certificate.
+    let told = with(&made, &[("/status", json!({"conditions": approved, "certificate": "eA=="}))]);
+    let told = client.put(&format!("{own}/status"), &told).await.with(200);
+    assert_eq!(told["status"], json!({"certificate": "eA=="}));
+    let verdict =
+        with(&told, &[("/status", json!({"conditions": approved})), ("/spec/usages", json!(["any"]))]);
+    let verdict = client.put(&format!("{own}/approval"), &verdict).await.with(200);
+    assert_eq!(verdict["status"], json!({"certificate": "eA==", "conditions": approved}));
+    assert_eq!(verdict["spec"], made["spec"]);
+    assert_eq!(cells(&client.table(&own).await)[5], "Approved,Issued");
+    let denied = json!({"status": {"conditions": [approved[0], {"type": "Denied", "status": "True"}]}});
+    let status = client.patch(&format!("{own}/approval"), MERGE, &denied).await.with(422);
+    assert_eq!(status["details"]["causes"][0]["field"], "status.conditions");
+    let found = client.get(&format!("{url}?fieldSelector=spec.signerName%3Dexample.com%2Fx")).await.with(200);
+    assert_eq!(found["items"], json!([]));
+    let edits = [
+        ("/spec/usages", json!(["flying"])),
+        ("/spec/signerName", json!("signer")),
+        ("/spec/expirationSeconds", json!(60)),
+        ("/spec/request", json!("eA==")),
+    ];
+    refused(
+        &client,
+        url,
+        &request,
+        &edits,
+        &[
+            ("spec.request", "PEM block type must be CERTIFICATE REQUEST"),
+            ("spec.usages[0]", "Unsupported value: \"flying\""),
+            (
+                "spec.signerName",
+                "must be a fully qualified domain and path of the form 'example.com/signer-name'",
+            ),
+            ("spec.expirationSeconds", "may not specify a duration less than 600 seconds (10 minutes)"),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn api_services() {
+    let client = Client::new();
+    let url = "/apis/apiregistration.k8s.io/v1/apiservices";
+    let service = json!({
+        "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1beta1.metrics.example.com"},
+        "spec": {"group": "metrics.example.com", "version": "v1beta1", "groupPriorityMinimum": 100, "versionPriority": 10,
+            "service": {"namespace": "default", "name": "metrics"}},
+    });
+    let made = client.post(url, &service).await.with(201);
+    assert_eq!(made["spec"]["service"]["port"], 443);
+    let shown = client.table(&format!("{url}/v1beta1.metrics.example.com")).await;
+    assert_eq!(cells(&shown)[1..3], [json!("default/metrics"), json!("Unknown")]);
+    let local = json!({
+        "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1."},
+        "spec": {"version": "v1", "groupPriorityMinimum": 18000, "versionPriority": 1},
+    });
+    let columns = [("Service", json!("Local")), ("Available", json!("Unknown")), ("Age", json!(null))];
+    stored(&client, url, &local, &[], &columns).await;
+    let edits = [("/spec/versionPriority", json!(2000)), ("/spec/service/name", json!(""))];
+    refused(
+        &client,
+        url,
+        &service,
+        &edits,
+        &[
+            ("metadata.name", "must be `spec.version+\".\"+spec.group`: \"v1beta1.metrics.example.com\""),
+            ("spec.versionPriority", "must be positive and less than 1000"),
+            ("spec.service.name", "Required value"),
+        ],
+    )
+    .await;
 }

@@ -1,6 +1,7 @@
 //! Kinds that are stored for now: each from a manifest as people write it, in JSON and in protobuf, read back with its
 //! defaults, printed, applied again without a change, and refused in Kubernetes' words when it is wrong.
 
+mod admission;
 mod cluster;
 mod encode;
 mod rbac;
@@ -119,6 +120,21 @@ fn check(status: &Value, causes: &[(&str, &str)]) {
     for ((_, part), cause) in causes.iter().zip(told) {
         assert!(cause["message"].as_str().unwrap().contains(part), "{part:?} in {cause}");
     }
+}
+
+/// Changes of what an object asks for are counted, others are not.
+#[tokio::test]
+async fn generations_count_what_is_asked_for() {
+    let client = Client::new();
+    let url = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+    let made = client.post(url, &admission::webhooks("ValidatingWebhookConfiguration")).await.with(201);
+    assert_eq!(made["metadata"]["generation"], 1);
+    let own = format!("{url}/guards");
+    let labelled =
+        with(&made, &[("/metadata/labels", json!({"a": "b"})), ("/metadata/resourceVersion", Value::Null)]);
+    assert_eq!(client.put(&own, &labelled).await.with(200)["metadata"]["generation"], 1);
+    let ignored = with(&labelled, &[("/webhooks/0/failurePolicy", json!("Ignore"))]);
+    assert_eq!(client.put(&own, &ignored).await.with(200)["metadata"]["generation"], 2);
 }
 
 /// Every kind that is only stored says so, and says it in a way that a warning can carry.
