@@ -12,6 +12,7 @@ pub mod duration;
 pub mod event;
 pub mod field;
 pub mod fields;
+pub mod ingress;
 pub mod metadata;
 pub mod names;
 pub mod namespace;
@@ -19,10 +20,12 @@ pub mod network;
 pub mod node;
 pub mod passive;
 pub mod pod;
+pub mod quota;
 pub mod rbac;
 mod required;
 pub mod service;
 pub mod storage;
+pub mod volumes;
 pub mod workload;
 
 use field::Errors;
@@ -155,6 +158,12 @@ impl Strategy {
             Kind::ROLE_BINDING => &rbac::ROLE_BINDING,
             Kind::CLUSTER_ROLE_BINDING => &rbac::CLUSTER_ROLE_BINDING,
             Kind::POD_DISRUPTION_BUDGET => &budget::STRATEGY,
+            Kind::LIMIT_RANGE => &quota::LIMIT_RANGE,
+            Kind::RESOURCE_QUOTA => &quota::RESOURCE_QUOTA,
+            Kind::PERSISTENT_VOLUME => &volumes::VOLUME,
+            Kind::PERSISTENT_VOLUME_CLAIM => &volumes::CLAIM,
+            Kind::STORAGE_CLASS => &volumes::CLASS,
+            Kind::INGRESS => &ingress::STRATEGY,
             Kind::INGRESS_CLASS => &network::INGRESS_CLASS,
             Kind::SERVICE_CIDR => &network::SERVICE_CIDR,
             Kind::IP_ADDRESS => &network::IP_ADDRESS,

@@ -6,6 +6,7 @@ mod cluster;
 mod encode;
 mod rbac;
 mod storage;
+mod volumes;
 mod workloads;
 
 use serde_json::{Value, json};
