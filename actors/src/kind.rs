@@ -5,9 +5,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{kinds, object::Object, turn::Turn};
 
-/// A kind of object: the stable code of a line of the table.
+/// A kind of object: the stable code of a line of the table. There is none for a code that is not in the table: what
+/// names one cannot be decoded, so that a build never takes part in a cluster that it does not understand.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
 pub struct Kind(u16);
+
+/// A code that is not in this build's table: the state was written by a newer one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("kind {0} is unknown here: this controller is older than the state it was given: upgrade it")]
+pub struct UnknownKind(pub u16);
 
 /// How an actor reacts: it looks at its object and at what it depends on, and brings the state nearer to what the
 /// object asks for. Level-triggered, so a message that is repeated or merged with another does no harm.
@@ -34,23 +41,26 @@ pub struct KindInfo {
     pub namespaced: bool,
     /// `all` for what `kubectl get all` shows.
     pub categories: &'static [&'static str],
+    /// Whether `metadata.generation` counts the changes of what its objects ask for.
+    pub generation: bool,
     /// The actor's reaction; none for passive kinds.
     pub reconcile: Option<Reconcile>,
 }
 
 const NONE: &[&str] = &[];
 const ALL: &[&str] = &["all"];
+const API: &[&str] = &["api-extensions"];
 
 macro_rules! kinds {
     ($( $constant:ident = $code:literal, $group:literal, $version:literal, $kind:literal, $plural:literal,
-        $singular:literal, $short:expr, $scope:ident, $categories:expr, $reconcile:expr; )*) => {
+        $singular:literal, $short:expr, $scope:ident, $categories:expr, $counted:ident, $reconcile:expr; )*) => {
         #[allow(missing_docs, reason = "each constant is the kind of its name")]
         impl Kind { $( pub const $constant: Kind = Kind($code); )* }
 
-        /// Every kind, in the order of the table.
-        pub static KINDS: &[KindInfo] = &[ $( KindInfo {
+        const TABLE: &[KindInfo] = &[ $( KindInfo {
             code: $code, group: $group, version: $version, kind: $kind, plural: $plural, singular: $singular,
-            short_names: $short, namespaced: scope!($scope), categories: $categories, reconcile: $reconcile,
+            short_names: $short, namespaced: scope!($scope), categories: $categories, generation: counted!($counted),
+            reconcile: $reconcile,
         }, )* ];
     };
 }
@@ -63,38 +73,114 @@ macro_rules! scope {
     };
 }
 
+macro_rules! counted {
+    (Counted) => {
+        true
+    };
+    (Uncounted) => {
+        false
+    };
+}
+
 #[rustfmt::skip]
 kinds! {
-    NAMESPACE       = 1,  "", "v1", "Namespace", "namespaces", "namespace", &["ns"], Cluster, NONE, Some(kinds::namespace::reconcile);
-    NODE            = 2,  "", "v1", "Node", "nodes", "node", &["no"], Cluster, NONE, Some(kinds::node::reconcile);
-    POD             = 3,  "", "v1", "Pod", "pods", "pod", &["po"], Namespaced, ALL, Some(kinds::pod::reconcile);
-    EVENT           = 4,  "", "v1", "Event", "events", "event", &["ev"], Namespaced, NONE, Some(kinds::event::reconcile);
-    CONFIG_MAP      = 5,  "", "v1", "ConfigMap", "configmaps", "configmap", &["cm"], Namespaced, NONE, None;
-    SECRET          = 6,  "", "v1", "Secret", "secrets", "secret", NONE, Namespaced, NONE, None;
-    SERVICE_ACCOUNT = 7,  "", "v1", "ServiceAccount", "serviceaccounts", "serviceaccount", &["sa"], Namespaced, NONE, None;
-    SERVICE         = 8,  "", "v1", "Service", "services", "service", &["svc"], Namespaced, ALL, None;
-    ENDPOINTS       = 9,  "", "v1", "Endpoints", "endpoints", "endpoints", &["ep"], Namespaced, NONE, None;
-    LIMIT_RANGE     = 10, "", "v1", "LimitRange", "limitranges", "limitrange", &["limits"], Namespaced, NONE, None;
-    RESOURCE_QUOTA  = 11, "", "v1", "ResourceQuota", "resourcequotas", "resourcequota", &["quota"], Namespaced, NONE, None;
-    PERSISTENT_VOLUME = 12, "", "v1", "PersistentVolume", "persistentvolumes", "persistentvolume", &["pv"], Cluster, NONE, None;
-    PERSISTENT_VOLUME_CLAIM = 13, "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", "persistentvolumeclaim", &["pvc"], Namespaced, NONE, None;
-    POD_TEMPLATE    = 14, "", "v1", "PodTemplate", "podtemplates", "podtemplate", NONE, Namespaced, NONE, None;
-    DEPLOYMENT      = 20, "apps", "v1", "Deployment", "deployments", "deployment", &["deploy"], Namespaced, ALL, Some(kinds::deployment::reconcile);
-    REPLICA_SET     = 21, "apps", "v1", "ReplicaSet", "replicasets", "replicaset", &["rs"], Namespaced, ALL, Some(kinds::replica_set::reconcile);
-    CONTROLLER_REVISION = 22, "apps", "v1", "ControllerRevision", "controllerrevisions", "controllerrevision", NONE, Namespaced, NONE, None;
-    LEASE           = 30, "coordination.k8s.io", "v1", "Lease", "leases", "lease", NONE, Namespaced, NONE, None;
-    ENDPOINT_SLICE  = 31, "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", "endpointslice", NONE, Namespaced, NONE, None;
-    PRIORITY_CLASS  = 32, "scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", "priorityclass", &["pc"], Cluster, NONE, None;
-    RUNTIME_CLASS   = 33, "node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", "runtimeclass", NONE, Cluster, NONE, None;
-    STORAGE_CLASS   = 34, "storage.k8s.io", "v1", "StorageClass", "storageclasses", "storageclass", &["sc"], Cluster, NONE, None;
-    INGRESS         = 35, "networking.k8s.io", "v1", "Ingress", "ingresses", "ingress", &["ing"], Namespaced, NONE, None;
-    NETWORK_POLICY  = 36, "networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", "networkpolicy", &["netpol"], Namespaced, NONE, None;
+    NAMESPACE       = 1,  "", "v1", "Namespace", "namespaces", "namespace", &["ns"], Cluster, NONE, Uncounted, Some(kinds::namespace::reconcile);
+    NODE            = 2,  "", "v1", "Node", "nodes", "node", &["no"], Cluster, NONE, Uncounted, Some(kinds::node::reconcile);
+    POD             = 3,  "", "v1", "Pod", "pods", "pod", &["po"], Namespaced, ALL, Counted, Some(kinds::pod::reconcile);
+    EVENT           = 4,  "", "v1", "Event", "events", "event", &["ev"], Namespaced, NONE, Uncounted, Some(kinds::event::reconcile);
+    CONFIG_MAP      = 5,  "", "v1", "ConfigMap", "configmaps", "configmap", &["cm"], Namespaced, NONE, Uncounted, None;
+    SECRET          = 6,  "", "v1", "Secret", "secrets", "secret", NONE, Namespaced, NONE, Uncounted, None;
+    SERVICE_ACCOUNT = 7,  "", "v1", "ServiceAccount", "serviceaccounts", "serviceaccount", &["sa"], Namespaced, NONE, Uncounted, None;
+    SERVICE         = 8,  "", "v1", "Service", "services", "service", &["svc"], Namespaced, ALL, Uncounted, None;
+    ENDPOINTS       = 9,  "", "v1", "Endpoints", "endpoints", "endpoints", &["ep"], Namespaced, NONE, Uncounted, None;
+    LIMIT_RANGE     = 10, "", "v1", "LimitRange", "limitranges", "limitrange", &["limits"], Namespaced, NONE, Uncounted, None;
+    RESOURCE_QUOTA  = 11, "", "v1", "ResourceQuota", "resourcequotas", "resourcequota", &["quota"], Namespaced, NONE, Uncounted, None;
+    PERSISTENT_VOLUME = 12, "", "v1", "PersistentVolume", "persistentvolumes", "persistentvolume", &["pv"], Cluster, NONE, Uncounted, None;
+    PERSISTENT_VOLUME_CLAIM = 13, "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", "persistentvolumeclaim", &["pvc"], Namespaced, NONE, Uncounted, None;
+    POD_TEMPLATE    = 14, "", "v1", "PodTemplate", "podtemplates", "podtemplate", NONE, Namespaced, NONE, Uncounted, None;
+    REPLICATION_CONTROLLER = 15, "", "v1", "ReplicationController", "replicationcontrollers", "replicationcontroller", &["rc"], Namespaced, ALL, Counted, None;
+    DEPLOYMENT      = 20, "apps", "v1", "Deployment", "deployments", "deployment", &["deploy"], Namespaced, ALL, Counted, Some(kinds::deployment::reconcile);
+    REPLICA_SET     = 21, "apps", "v1", "ReplicaSet", "replicasets", "replicaset", &["rs"], Namespaced, ALL, Counted, Some(kinds::replica_set::reconcile);
+    CONTROLLER_REVISION = 22, "apps", "v1", "ControllerRevision", "controllerrevisions", "controllerrevision", NONE, Namespaced, NONE, Uncounted, None;
+    STATEFUL_SET    = 23, "apps", "v1", "StatefulSet", "statefulsets", "statefulset", &["sts"], Namespaced, ALL, Counted, None;
+    DAEMON_SET      = 24, "apps", "v1", "DaemonSet", "daemonsets", "daemonset", &["ds"], Namespaced, ALL, Counted, None;
+    JOB             = 25, "batch", "v1", "Job", "jobs", "job", NONE, Namespaced, ALL, Counted, None;
+    CRON_JOB        = 26, "batch", "v1", "CronJob", "cronjobs", "cronjob", &["cj"], Namespaced, ALL, Counted, None;
+    LEASE           = 30, "coordination.k8s.io", "v1", "Lease", "leases", "lease", NONE, Namespaced, NONE, Uncounted, None;
+    ENDPOINT_SLICE  = 31, "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", "endpointslice", NONE, Namespaced, NONE, Counted, None;
+    PRIORITY_CLASS  = 32, "scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", "priorityclass", &["pc"], Cluster, NONE, Uncounted, None;
+    RUNTIME_CLASS   = 33, "node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", "runtimeclass", NONE, Cluster, NONE, Uncounted, None;
+    STORAGE_CLASS   = 34, "storage.k8s.io", "v1", "StorageClass", "storageclasses", "storageclass", &["sc"], Cluster, NONE, Uncounted, None;
+    INGRESS         = 35, "networking.k8s.io", "v1", "Ingress", "ingresses", "ingress", &["ing"], Namespaced, NONE, Counted, None;
+    NETWORK_POLICY  = 36, "networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", "networkpolicy", &["netpol"], Namespaced, NONE, Counted, None;
+    INGRESS_CLASS   = 37, "networking.k8s.io", "v1", "IngressClass", "ingressclasses", "ingressclass", NONE, Cluster, NONE, Counted, None;
+    SERVICE_CIDR    = 38, "networking.k8s.io", "v1", "ServiceCIDR", "servicecidrs", "servicecidr", NONE, Cluster, NONE, Uncounted, None;
+    IP_ADDRESS      = 39, "networking.k8s.io", "v1", "IPAddress", "ipaddresses", "ipaddress", &["ip"], Cluster, NONE, Uncounted, None;
+    POD_DISRUPTION_BUDGET = 40, "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", "poddisruptionbudget", &["pdb"], Namespaced, NONE, Counted, None;
+    ROLE            = 41, "rbac.authorization.k8s.io", "v1", "Role", "roles", "role", NONE, Namespaced, NONE, Uncounted, None;
+    CLUSTER_ROLE    = 42, "rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", "clusterrole", NONE, Cluster, NONE, Uncounted, None;
+    ROLE_BINDING    = 43, "rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", "rolebinding", NONE, Namespaced, NONE, Uncounted, None;
+    CLUSTER_ROLE_BINDING = 44, "rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding", NONE, Cluster, NONE, Uncounted, None;
+    VOLUME_ATTACHMENT = 45, "storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments", "volumeattachment", NONE, Cluster, NONE, Uncounted, None;
+    CSI_DRIVER      = 46, "storage.k8s.io", "v1", "CSIDriver", "csidrivers", "csidriver", NONE, Cluster, NONE, Uncounted, None;
+    CSI_NODE        = 47, "storage.k8s.io", "v1", "CSINode", "csinodes", "csinode", NONE, Cluster, NONE, Uncounted, None;
+    CSI_STORAGE_CAPACITY = 48, "storage.k8s.io", "v1", "CSIStorageCapacity", "csistoragecapacities", "csistoragecapacity", NONE, Namespaced, NONE, Uncounted, None;
+    CERTIFICATE_SIGNING_REQUEST = 49, "certificates.k8s.io", "v1", "CertificateSigningRequest", "certificatesigningrequests", "certificatesigningrequest", &["csr"], Cluster, NONE, Uncounted, None;
+    API_SERVICE     = 50, "apiregistration.k8s.io", "v1", "APIService", "apiservices", "apiservice", NONE, Cluster, API, Uncounted, None;
+    MUTATING_WEBHOOK_CONFIGURATION = 51, "admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", "mutatingwebhookconfiguration", NONE, Cluster, API, Counted, None;
+    VALIDATING_WEBHOOK_CONFIGURATION = 52, "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", "validatingwebhookconfiguration", NONE, Cluster, API, Counted, None;
+    VALIDATING_ADMISSION_POLICY = 53, "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies", "validatingadmissionpolicy", NONE, Cluster, API, Counted, None;
+    VALIDATING_ADMISSION_POLICY_BINDING = 54, "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", "validatingadmissionpolicybinding", NONE, Cluster, API, Counted, None;
+}
+
+/// Every kind, in the order of the table.
+pub static KINDS: &[KindInfo] = TABLE;
+
+/// One more than the largest code.
+const CODES: usize = {
+    let (mut most, mut at) = (0, 0);
+    while at < TABLE.len() {
+        if TABLE[at].code > most {
+            most = TABLE[at].code;
+        }
+        at += 1;
+    }
+    most as usize + 1
+};
+
+/// Where the line of a code stands in the table.
+static LINES: [Option<&KindInfo>; CODES] = {
+    let (mut lines, mut at) = ([None; CODES], 0);
+    while at < TABLE.len() {
+        lines[TABLE[at].code as usize] = Some(&TABLE[at]);
+        at += 1;
+    }
+    lines
+};
+
+impl TryFrom<u16> for Kind {
+    type Error = UnknownKind;
+
+    fn try_from(code: u16) -> Result<Kind, UnknownKind> {
+        Kind::from_code(code).ok_or(UnknownKind(code))
+    }
+}
+
+impl From<Kind> for u16 {
+    fn from(kind: Kind) -> u16 {
+        kind.0
+    }
 }
 
 impl Kind {
     /// The kind of a stored code; none for a code of a newer version.
     pub fn from_code(code: u16) -> Option<Kind> {
-        KINDS.iter().find(|info| info.code == code).map(|info| Kind(info.code))
+        LINES.get(usize::from(code)).copied().flatten().map(|info| Kind(info.code))
+    }
+
+    /// Every kind, in the order of the table.
+    pub fn all() -> impl Iterator<Item = Kind> {
+        KINDS.iter().map(|info| Kind(info.code))
     }
 
     /// Finds a kind by its URL: group, version and resource.
@@ -121,7 +207,7 @@ impl Kind {
 
     /// Its line of the table.
     pub fn info(self) -> &'static KindInfo {
-        KINDS.iter().find(|info| info.code == self.0).expect("a Kind is only made from the table")
+        LINES[usize::from(self.0)].expect("a Kind is only made from the table")
     }
 
     /// `v1`, `apps/v1`.
@@ -154,6 +240,7 @@ impl std::fmt::Debug for Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{codec, object::ObjectKey};
 
     #[test]
     fn codes_and_names_are_unique() {
@@ -163,5 +250,31 @@ mod tests {
                 assert_ne!((a.group, a.plural), (b.group, b.plural));
             }
         }
+    }
+
+    #[test]
+    fn a_code_leads_to_its_line() {
+        for info in KINDS {
+            let kind = Kind::from_code(info.code).unwrap();
+            assert_eq!(kind.info().kind, info.kind);
+        }
+        assert_eq!(Kind::all().count(), KINDS.len());
+        for code in [0, CODES as u16, u16::MAX] {
+            assert_eq!(Kind::from_code(code), None, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_names_an_unknown_kind_is_refused_in_words() {
+        // As the derived form of a newer build has it.
+        let newer = codec::encode(&(u16::MAX, "default", "x")).unwrap();
+        let error = codec::decode::<ObjectKey>(&newer).unwrap_err().to_string();
+        assert!(error.contains("kind 65535 is unknown here"), "{error}");
+        assert!(
+            error.contains("this controller is older than the state it was given: upgrade it"),
+            "{error}"
+        );
+        let known = codec::encode(&(Kind::POD.code(), "default", "x")).unwrap();
+        assert_eq!(codec::decode(&known), Ok(ObjectKey::new(Kind::POD, "default", "x")));
     }
 }

@@ -23,7 +23,7 @@ pub mod turn;
 pub use change::{Change, Event};
 pub use entry::{Entry, Turned};
 pub use input::{Input, Outcome, Rejection, Request, RequestId};
-pub use kind::{KINDS, Kind, KindInfo};
+pub use kind::{KINDS, Kind, KindInfo, UnknownKind};
 pub use object::{Document, Object, ObjectKey, Uid};
 pub use state::State;
 pub use turn::{Context, Decision, decide};

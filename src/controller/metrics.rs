@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 
-use kontiki_actors::{KINDS, Kind, State};
+use kontiki_actors::{Kind, State};
 use kontiki_raft::{Role, Status};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -44,8 +44,7 @@ pub(super) fn text(status: &Status, state: &State, workers: u64, up: Duration) -
     number("workers_in_contact", "workers that this controller hears; 0 unless it leads", workers);
     number("uptime_seconds", "seconds since the start", up.as_secs());
     let objects = Family::<KindLabel, Number>::default();
-    for info in KINDS {
-        let Some(kind) = Kind::from_code(info.code) else { continue };
+    for kind in Kind::all() {
         let count = state.list(kind, None).count() as u64;
         if count > 0 {
             objects.get_or_create(&KindLabel { resource: kind.resource_name() }).set(count);

@@ -124,8 +124,7 @@ impl Fold for Replica {
             |what: &str, error: &dyn std::fmt::Display| FoldError(format!("record of {what}: {error}"));
         for record in records {
             let Record { table, key, value } = record?;
-            let object_key =
-                || ObjectKey::from_bytes(&key).ok_or_else(|| broken("a key", &"not one of this version"));
+            let object_key = || ObjectKey::from_bytes(&key).map_err(|e| broken("a key", &e));
             match table {
                 OBJECTS => {
                     let stored: StoredObject = codec::decode(&value).map_err(|e| broken("an object", &e))?;

@@ -27,6 +27,42 @@ pub fn every_kind_of_create(s: &Scenario) {
     assert!(said.starts_with("configmap/gen-"), "{said}");
 }
 
+pub fn kinds_that_are_only_stored(s: &Scenario) {
+    s.kubectl(&["create", "role", "reader", "--verb=get,list", "--resource=pods"]);
+    s.kubectl(&["create", "rolebinding", "readers", "--role=reader", "--user=jo"]);
+    let bindings = s.kubectl(&["get", "rolebindings", "-o", "wide"]);
+    assert!(bindings.contains("Role/reader") && bindings.contains("jo"), "{bindings}");
+    let role = s.json(&["get", "role", "reader"]);
+    assert_eq!(role["rules"][0]["resources"], serde_json::json!(["pods"]));
+    s.kubectl(&["create", "job", "once", "--image=kontiki.local/web:1"]);
+    assert_eq!(s.kubectl(&["get", "job", "once", "-o", "jsonpath={.spec.backoffLimit}"]), "6");
+    // Older ones ask for versions that are gone.
+    if s.knows(27) {
+        s.kubectl(&["create", "cronjob", "nightly", "--image=kontiki.local/web:1", "--schedule=0 2 * * *"]);
+        s.kubectl(&["create", "job", "now", "--from=cronjob/nightly"]);
+        let jobs = s.kubectl(&["get", "jobs"]);
+        assert!(jobs.contains("COMPLETIONS") && jobs.contains("now") && jobs.contains("0/1"), "{jobs}");
+        s.kubectl(&["create", "poddisruptionbudget", "quorum", "--selector=app=web", "--min-available=60%"]);
+        let budgets = s.kubectl(&["get", "pdb"]);
+        assert!(budgets.contains("MIN AVAILABLE") && budgets.contains("60%"), "{budgets}");
+        let all = s.kubectl(&["get", "all"]);
+        assert!(all.contains("job.batch/once") && all.contains("cronjob.batch/nightly"), "{all}");
+        let refused = s.refused(&["create", "cronjob", "never", "--image=x", "--schedule=99 * * * *"]);
+        assert!(refused.contains("spec.schedule: Invalid value: \"99 * * * *\""), "{refused}");
+    }
+    let output = s.cluster.kubectl_output(&[
+        "-n",
+        &s.namespace,
+        "create",
+        "role",
+        "warned",
+        "--verb=get",
+        "--resource=pods",
+    ]);
+    let said = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(said.contains("Warning: roles and bindings are stored, but not evaluated yet"), "{said}");
+}
+
 pub fn dry_runs_change_nothing(s: &Scenario) {
     if s.knows(27) {
         s.kubectl(&["create", "configmap", "never", "--dry-run=server"]);

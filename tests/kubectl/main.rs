@@ -28,6 +28,7 @@ fn kubectl_drives_the_cluster() {
         ("watch", get::watches),
         ("about", get::about_the_cluster),
         ("create", create::every_kind_of_create),
+        ("kinds", create::kinds_that_are_only_stored),
         ("dry-run", create::dry_runs_change_nothing),
         ("edit", edit::patches_labels_and_annotations),
         ("rollout", rollout::rolls_out_and_back),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::condition;
 use crate::{
     input::DeleteOptions,
-    kind::{KINDS, Kind},
+    kind::Kind,
     object::{Object, ObjectKey},
     state::State,
     turn::Turn,
@@ -124,7 +124,7 @@ fn empty(turn: &mut Turn, me: &Object) {
 }
 
 fn namespaced() -> impl Iterator<Item = Kind> {
-    KINDS.iter().filter(|info| info.namespaced).filter_map(|info| Kind::from_code(info.code))
+    Kind::all().filter(|kind| kind.info().namespaced)
 }
 
 fn delete_all(turn: &mut Turn, me: &Object, kind: Kind, left: &mut usize) {

@@ -3,10 +3,21 @@
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use crate::kind::Kind;
+use crate::kind::{Kind, UnknownKind};
 
 /// An object's unique id, for ever different even when the name returns.
 pub type Uid = CompactString;
+
+/// Why bytes are no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Of a newer build.
+    #[error(transparent)]
+    Newer(#[from] UnknownKind),
+    /// Not what [`ObjectKey::to_bytes`] makes.
+    #[error("not the key of an object")]
+    Foreign,
+}
 
 /// Kind, namespace (empty for cluster-scoped kinds) and name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -35,14 +46,16 @@ impl ObjectKey {
         out
     }
 
-    /// Reads the stored form; none when it is not one of this version.
-    pub fn from_bytes(bytes: &[u8]) -> Option<ObjectKey> {
-        let (code, rest) = bytes.split_at_checked(2)?;
-        let kind = Kind::from_code(u16::from_be_bytes([code[0], code[1]]))?;
-        let zero = rest.iter().position(|b| *b == 0)?;
-        let namespace = std::str::from_utf8(&rest[..zero]).ok()?;
-        let name = std::str::from_utf8(&rest[zero + 1..]).ok()?;
-        Some(ObjectKey::new(kind, namespace, name))
+    /// Reads the stored form.
+    ///
+    /// # Errors
+    /// When its kind is that of a newer build, or it is not a key.
+    pub fn from_bytes(bytes: &[u8]) -> Result<ObjectKey, KeyError> {
+        let (code, rest) = bytes.split_at_checked(2).ok_or(KeyError::Foreign)?;
+        let kind = Kind::try_from(u16::from_be_bytes([code[0], code[1]]))?;
+        let zero = rest.iter().position(|b| *b == 0).ok_or(KeyError::Foreign)?;
+        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| KeyError::Foreign);
+        Ok(ObjectKey::new(kind, text(&rest[..zero])?, text(&rest[zero + 1..])?))
     }
 }
 
@@ -71,8 +84,9 @@ mod tests {
         let a = ObjectKey::new(Kind::POD, "a", "z");
         let b = ObjectKey::new(Kind::POD, "ab", "a");
         assert!(a < b && a.to_bytes() < b.to_bytes());
-        assert_eq!(ObjectKey::from_bytes(&a.to_bytes()), Some(a));
-        assert_eq!(ObjectKey::from_bytes(&[0]), None);
-        assert_eq!(ObjectKey::from_bytes(&[255, 255, 0]), None);
+        assert_eq!(ObjectKey::from_bytes(&a.to_bytes()), Ok(a));
+        assert_eq!(ObjectKey::from_bytes(&[0]), Err(KeyError::Foreign));
+        assert_eq!(ObjectKey::from_bytes(&[0, 3, b'a']), Err(KeyError::Foreign));
+        assert_eq!(ObjectKey::from_bytes(&[255, 255, 0]), Err(KeyError::Newer(UnknownKind(u16::MAX))));
     }
 }

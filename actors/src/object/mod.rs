@@ -12,7 +12,7 @@ pub use digest::{
     SelectorTerm, SpreadConstraint, Taint, Toleration, node, pod, template,
 };
 pub use document::Document;
-pub use key::{ObjectKey, Uid};
+pub use key::{KeyError, ObjectKey, Uid};
 pub use meta::{Meta, OwnerRef, parse_time_ms, rfc3339};
 
 use std::sync::Arc;

@@ -25,11 +25,6 @@ const KEPT: [&str; 7] = [
     "generateName",
 ];
 
-/// Kinds whose objects count the generations of their spec.
-fn has_generation(kind: Kind) -> bool {
-    matches!(kind, Kind::DEPLOYMENT | Kind::REPLICA_SET | Kind::INGRESS | Kind::NETWORK_POLICY | Kind::POD)
-}
-
 /// Completes a new object's metadata: uid, creationTimestamp, generation.
 pub(super) fn complete_metadata(turn: &mut Turn, kind: Kind, metadata: &mut Value) {
     let (uid, now) = (turn.context().uid(), turn.now());
@@ -39,7 +34,7 @@ pub(super) fn complete_metadata(turn: &mut Turn, kind: Kind, metadata: &mut Valu
         for gone in ["deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"] {
             map.remove(gone);
         }
-        if has_generation(kind) {
+        if kind.info().generation {
             map.insert("generation".into(), 1.into());
         }
     }
@@ -88,7 +83,11 @@ impl Turn {
             metadata["namespace"] = key.namespace.as_str().into();
         }
         complete_metadata(self, key.kind, &mut metadata);
-        let object = self.put(&key, document.with_metadata(metadata));
+        let mut document = document.with_metadata(metadata);
+        if key.kind == Kind::JOB {
+            document = crate::kinds::job::select_own_pods(document);
+        }
+        let object = self.put(&key, document);
         self.collect_later(&object);
         Ok(answer(&object))
     }

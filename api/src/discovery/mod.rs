@@ -7,7 +7,7 @@ mod legacy;
 use std::sync::OnceLock;
 
 pub use aggregated::aggregated;
-use kontiki_actors::{KINDS, Kind};
+use kontiki_actors::Kind;
 pub use legacy::{group, group_list, resource_list, versions};
 
 use crate::{
@@ -78,7 +78,7 @@ const REVIEWS: [(&str, &str, &str, &str, bool); 6] = {
 pub fn resources() -> &'static [Resource] {
     static RESOURCES: OnceLock<Vec<Resource>> = OnceLock::new();
     RESOURCES.get_or_init(|| {
-        let kinds = KINDS.iter().filter_map(|info| Kind::from_code(info.code)).map(of_kind);
+        let kinds = Kind::all().map(of_kind);
         let binding =
             Resource { namespaced: true, ..create_only("", "v1", "Binding", "bindings", "binding") };
         let reviews = REVIEWS.iter().map(|(group, kind, plural, singular, namespaced)| Resource {
@@ -125,6 +125,9 @@ fn of_kind(kind: Kind) -> Resource {
         subresources.push(below("binding", "", "v1", "Binding", CREATE));
         subresources.push(below("eviction", "policy", "v1", "Eviction", CREATE));
         subresources.push(below("log", "", "v1", "Pod", &["get"]));
+    }
+    if kind == Kind::CERTIFICATE_SIGNING_REQUEST {
+        subresources.push(below("approval", info.group, info.version, info.kind, CHANGE));
     }
     if kind == Kind::NAMESPACE {
         subresources.push(below("finalize", "", "v1", "Namespace", &["update"]));

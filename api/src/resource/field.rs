@@ -72,6 +72,11 @@ impl Errors {
         self.push("FieldValueTooLong", path, format!("Too long: may not be more than {limit} bytes"));
     }
 
+    /// Too many items.
+    pub fn too_many(&mut self, path: &str, count: usize, limit: usize) {
+        self.push("FieldValueTooMany", path, format!("Too many: {count}: must have at most {limit} items"));
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.causes.is_empty()

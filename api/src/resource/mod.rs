@@ -3,18 +3,29 @@
 //!
 //! Decisions that need the turn's order (uids, times, conflicts, deletions) are not here.
 
+pub mod admission;
+pub mod api_service;
+pub mod budget;
+pub mod certificate;
 pub mod config;
 pub mod duration;
 pub mod event;
 pub mod field;
 pub mod fields;
+pub mod ingress;
 pub mod metadata;
 pub mod names;
 pub mod namespace;
+pub mod network;
 pub mod node;
 pub mod passive;
 pub mod pod;
+pub mod quota;
+pub mod rbac;
+mod required;
 pub mod service;
+pub mod storage;
+pub mod volumes;
 pub mod workload;
 
 use field::Errors;
@@ -52,6 +63,15 @@ impl Column {
     }
 }
 
+/// How much of what Kubernetes does with the objects of a kind happens here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behaviour {
+    /// All of it; or there is nothing to be done but to keep them.
+    Full,
+    /// They are kept, and this is missing: words for people, given as a warning with each write.
+    Data(&'static str),
+}
+
 /// What is special about a kind.
 #[derive(Debug)]
 pub struct Strategy {
@@ -71,14 +91,16 @@ pub struct Strategy {
     pub validate_update: fn(&Value, &Value, &mut Errors),
     /// What a person should know about this object, though it is accepted.
     pub warnings: fn(&Value) -> Vec<String>,
+    /// Whether what its published schema demands is checked, too: see [`required`].
+    pub schema_required: bool,
+    /// What happens with its objects.
+    pub behaviour: Behaviour,
     /// Columns after NAME.
     pub columns: &'static [Column],
     /// The cells of these columns, for an object at a time in Unix milliseconds.
     pub cells: fn(&Value, i64) -> Vec<Value>,
     /// Fields that a field selector may ask for, besides name and namespace.
     pub selectable: &'static [&'static str],
-    /// Whether changes of the spec are counted.
-    pub generation: bool,
     /// Whether it has a `status` subresource.
     pub status: bool,
     /// Whether it has a `scale` subresource.
@@ -102,10 +124,11 @@ impl Strategy {
         validate: |_, _| {},
         validate_update: |_, _, _| {},
         warnings: |_| Vec::new(),
+        schema_required: false,
+        behaviour: Behaviour::Full,
         columns: &[Column::text("Age")],
         cells: |object, now| vec![age(object, now)],
         selectable: &[],
-        generation: false,
         status: false,
         scale: false,
         unconditional_update: true,
@@ -123,11 +146,50 @@ impl Strategy {
             Kind::CONFIG_MAP => &config::CONFIG_MAP,
             Kind::SECRET => &config::SECRET,
             Kind::SERVICE => &service::STRATEGY,
-            Kind::DEPLOYMENT => &workload::DEPLOYMENT,
-            Kind::REPLICA_SET => &workload::REPLICA_SET,
+            Kind::DEPLOYMENT => &workload::deployment::STRATEGY,
+            Kind::REPLICA_SET => &workload::replica_set::STRATEGY,
+            Kind::STATEFUL_SET => &workload::stateful_set::STRATEGY,
+            Kind::DAEMON_SET => &workload::daemon_set::STRATEGY,
+            Kind::REPLICATION_CONTROLLER => &workload::replication_controller::STRATEGY,
+            Kind::JOB => &workload::job::STRATEGY,
+            Kind::CRON_JOB => &workload::cron_job::STRATEGY,
+            Kind::ROLE => &rbac::ROLE_STRATEGY,
+            Kind::CLUSTER_ROLE => &rbac::CLUSTER_ROLE,
+            Kind::ROLE_BINDING => &rbac::ROLE_BINDING,
+            Kind::CLUSTER_ROLE_BINDING => &rbac::CLUSTER_ROLE_BINDING,
+            Kind::POD_DISRUPTION_BUDGET => &budget::STRATEGY,
+            Kind::LIMIT_RANGE => &quota::LIMIT_RANGE,
+            Kind::RESOURCE_QUOTA => &quota::RESOURCE_QUOTA,
+            Kind::PERSISTENT_VOLUME => &volumes::VOLUME,
+            Kind::PERSISTENT_VOLUME_CLAIM => &volumes::CLAIM,
+            Kind::STORAGE_CLASS => &volumes::CLASS,
+            Kind::INGRESS => &ingress::STRATEGY,
+            Kind::INGRESS_CLASS => &network::INGRESS_CLASS,
+            Kind::SERVICE_CIDR => &network::SERVICE_CIDR,
+            Kind::IP_ADDRESS => &network::IP_ADDRESS,
+            Kind::VOLUME_ATTACHMENT => &storage::VOLUME_ATTACHMENT,
+            Kind::CSI_DRIVER => &storage::CSI_DRIVER,
+            Kind::CSI_NODE => &storage::CSI_NODE,
+            Kind::CSI_STORAGE_CAPACITY => &storage::CSI_STORAGE_CAPACITY,
+            Kind::CERTIFICATE_SIGNING_REQUEST => &certificate::STRATEGY,
+            Kind::API_SERVICE => &api_service::STRATEGY,
+            Kind::MUTATING_WEBHOOK_CONFIGURATION => &admission::MUTATING,
+            Kind::VALIDATING_WEBHOOK_CONFIGURATION => &admission::VALIDATING,
+            Kind::VALIDATING_ADMISSION_POLICY => &admission::POLICY,
+            Kind::VALIDATING_ADMISSION_POLICY_BINDING => &admission::POLICY_BINDING,
             other => passive::strategy(other),
         }
     }
+}
+
+/// What a person should know about an object that is accepted.
+pub fn warnings(kind: Kind, object: &Value) -> Vec<String> {
+    let strategy = Strategy::of(kind);
+    let mut warnings = (strategy.warnings)(object);
+    if let Behaviour::Data(missing) = strategy.behaviour {
+        warnings.push(missing.to_owned());
+    }
+    warnings
 }
 
 /// Completes a document with the defaults of its kind.
@@ -145,7 +207,7 @@ pub fn prepare_create(kind: Kind, object: &mut Value, namespace: &str, state: &S
     (strategy.prepare_create)(object);
     default(kind, object);
     (strategy.admit)(object, state)?;
-    if strategy.generation {
+    if kind.info().generation {
         metadata::metadata_of(object).insert("generation".into(), 1.into());
     }
     let mut errors = Errors::default();
@@ -170,10 +232,10 @@ pub fn prepare_update(kind: Kind, object: &mut Value, old: &Value) -> Result<(),
         // Equal in meaning: kept byte for byte, so that nothing is written.
         restore(object, old, "spec");
     }
-    if strategy.generation {
+    if kind.info().generation {
         let annotations = |o: &Value| o["metadata"]["annotations"].clone();
         let told = kind == Kind::DEPLOYMENT && !fields::same(&annotations(object), &annotations(&before));
-        if !same_spec || told {
+        if !asks_same(object, &before) || told {
             let next = fields::number(&old["metadata"], "generation") + 1;
             metadata::metadata_of(object).insert("generation".into(), next.into());
         }
@@ -185,15 +247,30 @@ pub fn prepare_update(kind: Kind, object: &mut Value, old: &Value) -> Result<(),
     errors.into_result(kind, display_name(old))
 }
 
-/// Makes a client's document an update of an object's status: everything else is put back.
-pub fn prepare_status(kind: Kind, object: &mut Value, old: &Value) -> Result<(), Status> {
+/// Whether two versions of an object ask for the same: all of it but metadata and status.
+fn asks_same(a: &Value, b: &Value) -> bool {
+    let keys = |value: &Value| value.as_object().into_iter().flat_map(Map::keys).cloned().collect::<Vec<_>>();
+    let asked = |key: &String| key != "metadata" && key != "status";
+    keys(a).iter().chain(&keys(b)).filter(|key| asked(key)).all(|key| fields::same(&a[key], &b[key]))
+}
+
+/// Makes a client's document an update of an object's status, or of the verdict on a request: everything else is put
+/// back.
+pub fn prepare_status(kind: Kind, object: &mut Value, old: &Value, approval: bool) -> Result<(), Status> {
     let status = object.get("status").cloned().unwrap_or_else(|| json!({}));
     *object = old.clone();
-    object["status"] = status;
-    if kind == Kind::NODE {
-        node::prepare_status(object);
-    }
     let mut errors = Errors::default();
+    match kind {
+        Kind::CERTIFICATE_SIGNING_REQUEST => {
+            object["status"] = certificate::status(&status, &old["status"], approval);
+            certificate::conditions(&object["status"], &mut errors);
+        }
+        Kind::NODE => {
+            object["status"] = status;
+            node::prepare_status(object);
+        }
+        _ => object["status"] = status,
+    }
     if !object["status"].is_object() {
         errors.invalid("status", &object["status"], "must be an object");
     }
@@ -204,6 +281,9 @@ pub fn prepare_status(kind: Kind, object: &mut Value, old: &Value) -> Result<(),
 fn validate(kind: Kind, object: &Value, errors: &mut Errors) {
     let strategy = Strategy::of(kind);
     metadata::validate(object, kind.info().namespaced, strategy.name, errors);
+    if strategy.schema_required {
+        required::check(kind, object, errors);
+    }
     (strategy.validate)(object, errors);
 }
 
@@ -234,8 +314,11 @@ pub fn or_none(text: &str) -> Value {
     if text.is_empty() { "<none>".into() } else { text.into() }
 }
 
-/// A label selector as text: `a=b,c in (d,e)`.
+/// A label selector as text: `a=b,c in (d,e)`. The oldest kinds have a plain map of labels.
 pub fn selector_text(selector: &Value) -> String {
+    if let Some(map) = selector.as_object().filter(|map| map.values().all(Value::is_string)) {
+        return map_text(Some(map));
+    }
     let mut parts: Vec<String> = selector["matchLabels"]
         .as_object()
         .into_iter()

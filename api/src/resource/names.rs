@@ -109,6 +109,19 @@ pub fn check_qualified(name: &str) -> Vec<String> {
     wrong
 }
 
+/// Checks a name that begins with the domain of who made it up: `acme.io/foo`.
+pub fn domain_path(name: &str, path: &str, errors: &mut super::field::Errors) {
+    match name.split_once('/') {
+        _ if name.is_empty() => errors.required(path, ""),
+        Some((domain, rest)) if !domain.is_empty() && !rest.is_empty() => {
+            for wrong in NameRule::Subdomain.check(domain) {
+                errors.invalid_text(path, domain, &wrong);
+            }
+        }
+        _ => errors.invalid_text(path, name, "must be a domain-prefixed path (such as \"acme.io/foo\")"),
+    }
+}
+
 /// What is wrong with a port's name.
 pub fn check_port_name(name: &str) -> Vec<String> {
     let mut wrong = Vec::new();

@@ -4,9 +4,10 @@ use kontiki_actors::Kind;
 use serde_json::{Value, json};
 
 use super::{
-    Column, Strategy, age,
+    Behaviour, Column, Strategy, age,
     field::Errors,
-    fields::{at, default, default_text, each, items, section, text},
+    fields::{default, default_text, each, items, section, text},
+    names::NameRule,
     or_none, selector_text,
 };
 
@@ -16,16 +17,11 @@ pub fn strategy(kind: Kind) -> &'static Strategy {
         Kind::SERVICE_ACCOUNT => &SERVICE_ACCOUNT,
         Kind::ENDPOINTS => &ENDPOINTS,
         Kind::ENDPOINT_SLICE => &ENDPOINT_SLICE,
-        Kind::LIMIT_RANGE | Kind::RESOURCE_QUOTA => &QUOTA,
-        Kind::PERSISTENT_VOLUME => &VOLUME,
-        Kind::PERSISTENT_VOLUME_CLAIM => &CLAIM,
         Kind::POD_TEMPLATE => &POD_TEMPLATE,
         Kind::CONTROLLER_REVISION => &REVISION,
         Kind::LEASE => &LEASE,
         Kind::PRIORITY_CLASS => &PRIORITY_CLASS,
         Kind::RUNTIME_CLASS => &RUNTIME_CLASS,
-        Kind::STORAGE_CLASS => &STORAGE_CLASS,
-        Kind::INGRESS => &INGRESS,
         Kind::NETWORK_POLICY => &NETWORK_POLICY,
         _ => &Strategy::PASSIVE,
     }
@@ -52,6 +48,9 @@ static ENDPOINTS: Strategy = Strategy {
         vec![shortened(&all), age(endpoints, now)]
     },
     create_on_update: true,
+    behaviour: Behaviour::Data(
+        "Endpoints are stored, but none are made for Services and nothing is routed by them yet",
+    ),
     ..Strategy::PASSIVE
 };
 
@@ -81,90 +80,9 @@ static ENDPOINT_SLICE: Strategy = Strategy {
         let addresses = if addresses.is_empty() { "<unset>".into() } else { shortened(&addresses) };
         vec![text(slice, "addressType").into(), ports, addresses, age(slice, now)]
     },
-    generation: false,
-    ..Strategy::PASSIVE
-};
-
-static QUOTA: Strategy = Strategy {
-    columns: &[Column::text("Created At")],
-    cells: |object, _| vec![object["metadata"]["creationTimestamp"].clone()],
-    ..Strategy::PASSIVE
-};
-
-static VOLUME: Strategy = Strategy {
-    default: |volume| {
-        let spec = section(volume, "spec");
-        default_text(spec, "persistentVolumeReclaimPolicy", "Retain");
-        default_text(spec, "volumeMode", "Filesystem");
-    },
-    prepare_create: |volume| volume["status"] = json!({"phase": "Pending"}),
-    columns: &[
-        Column::text("Capacity"),
-        Column::text("Access Modes"),
-        Column::text("Reclaim Policy"),
-        Column::text("Status"),
-        Column::text("Claim"),
-        Column::text("StorageClass"),
-        Column::text("Age"),
-        Column::wide("VolumeMode"),
-    ],
-    cells: |volume, now| {
-        let spec = &volume["spec"];
-        let claim = &spec["claimRef"];
-        let claim = match text(claim, "name") {
-            "" => String::new(),
-            name => format!("{}/{name}", text(claim, "namespace")),
-        };
-        vec![
-            text(at(spec, &["capacity"]), "storage").into(),
-            access_modes(&spec["accessModes"]).into(),
-            text(spec, "persistentVolumeReclaimPolicy").into(),
-            text(&volume["status"], "phase").into(),
-            claim.into(),
-            text(spec, "storageClassName").into(),
-            age(volume, now),
-            text(spec, "volumeMode").into(),
-        ]
-    },
-    status: true,
-    returns_deleted: true,
-    ..Strategy::PASSIVE
-};
-
-static CLAIM: Strategy = Strategy {
-    default: |claim| default_text(section(claim, "spec"), "volumeMode", "Filesystem"),
-    prepare_create: |claim| claim["status"] = json!({"phase": "Pending"}),
-    validate: |claim, errors| {
-        if items(&claim["spec"], "accessModes").next().is_none() {
-            errors.required("spec.accessModes", "at least 1 access mode is required");
-        }
-        if at(claim, &["spec", "resources", "requests", "storage"]).is_null() {
-            errors.required("spec.resources[storage]", "");
-        }
-    },
-    columns: &[
-        Column::text("Status"),
-        Column::text("Volume"),
-        Column::text("Capacity"),
-        Column::text("Access Modes"),
-        Column::text("StorageClass"),
-        Column::text("Age"),
-        Column::wide("VolumeMode"),
-    ],
-    cells: |claim, now| {
-        let (spec, status) = (&claim["spec"], &claim["status"]);
-        vec![
-            text(status, "phase").into(),
-            text(spec, "volumeName").into(),
-            text(at(status, &["capacity"]), "storage").into(),
-            access_modes(&status["accessModes"]).into(),
-            text(spec, "storageClassName").into(),
-            age(claim, now),
-            text(spec, "volumeMode").into(),
-        ]
-    },
-    status: true,
-    returns_deleted: true,
+    behaviour: Behaviour::Data(
+        "EndpointSlices are stored, but none are made for Services and nothing is routed by them yet",
+    ),
     ..Strategy::PASSIVE
 };
 
@@ -182,6 +100,14 @@ static POD_TEMPLATE: Strategy = Strategy {
 };
 
 static REVISION: Strategy = Strategy {
+    validate: |revision, errors| {
+        errors.non_negative("revision", &revision["revision"]);
+        if revision["data"].is_null() {
+            errors.required("data", "data is mandatory");
+        }
+    },
+    // It is what a workload was: that does not change.
+    validate_update: |new, old, errors| errors.immutable("data", &new["data"], &old["data"]),
     columns: &[Column::text("Controller"), Column::number("Revision"), Column::text("Age")],
     cells: |revision, now| {
         let owner =
@@ -256,74 +182,16 @@ static RUNTIME_CLASS: Strategy = Strategy {
     validate: |class, errors| {
         if text(class, "handler").is_empty() {
             errors.required("handler", "");
+            return;
+        }
+        for wrong in NameRule::Label.check(text(class, "handler")) {
+            errors.invalid_text("handler", text(class, "handler"), &wrong);
         }
     },
+    validate_update: |new, old, errors| errors.immutable("handler", &new["handler"], &old["handler"]),
     columns: &[Column::text("Handler"), Column::text("Age")],
     cells: |class, now| vec![text(class, "handler").into(), age(class, now)],
-    ..Strategy::PASSIVE
-};
-
-static STORAGE_CLASS: Strategy = Strategy {
-    default: |class| {
-        if let Some(map) = class.as_object_mut() {
-            default_text(map, "reclaimPolicy", "Delete");
-            default_text(map, "volumeBindingMode", "Immediate");
-        }
-    },
-    validate: |class, errors| {
-        if text(class, "provisioner").is_empty() {
-            errors.required("provisioner", "");
-        }
-    },
-    columns: &[
-        Column::text("Provisioner"),
-        Column::text("ReclaimPolicy"),
-        Column::text("VolumeBindingMode"),
-        Column::text("AllowVolumeExpansion"),
-        Column::text("Age"),
-    ],
-    cells: |class, now| {
-        vec![
-            text(class, "provisioner").into(),
-            text(class, "reclaimPolicy").into(),
-            text(class, "volumeBindingMode").into(),
-            (class["allowVolumeExpansion"] == true).into(),
-            age(class, now),
-        ]
-    },
-    returns_deleted: true,
-    ..Strategy::PASSIVE
-};
-
-static INGRESS: Strategy = Strategy {
-    columns: &[
-        Column::text("Class"),
-        Column::text("Hosts"),
-        Column::text("Address"),
-        Column::text("Ports"),
-        Column::text("Age"),
-    ],
-    cells: |ingress, now| {
-        let spec = &ingress["spec"];
-        let hosts: Vec<String> = items(spec, "rules")
-            .map(|(_, rule)| text(rule, "host"))
-            .map(|host| if host.is_empty() { "*".to_owned() } else { host.to_owned() })
-            .collect();
-        let addresses: Vec<&str> = items(at(ingress, &["status", "loadBalancer"]), "ingress")
-            .map(|(_, i)| if text(i, "ip").is_empty() { text(i, "hostname") } else { text(i, "ip") })
-            .collect();
-        let tls = items(spec, "tls").next().is_some();
-        vec![
-            or_none(text(spec, "ingressClassName")),
-            if hosts.is_empty() { "*".into() } else { shortened(&hosts) },
-            addresses.join(",").into(),
-            if tls { "80, 443" } else { "80" }.into(),
-            age(ingress, now),
-        ]
-    },
-    prepare_create: |ingress| ingress["status"] = json!({"loadBalancer": {}}),
-    generation: true,
-    status: true,
+    behaviour: Behaviour::Data("RuntimeClasses are stored, but not looked up when pods are created yet"),
     ..Strategy::PASSIVE
 };
 
@@ -345,25 +213,15 @@ static NETWORK_POLICY: Strategy = Strategy {
     },
     columns: &[Column::text("Pod-Selector"), Column::text("Age")],
     cells: |policy, now| vec![or_none(&selector_text(&policy["spec"]["podSelector"])), age(policy, now)],
-    generation: true,
+    behaviour: Behaviour::Data("NetworkPolicies are stored, but not enforced yet: pods reach each other"),
     ..Strategy::PASSIVE
 };
 
-fn shortened(texts: &[String]) -> Value {
+/// At most three texts, and how many more there are.
+pub(super) fn shortened(texts: &[String]) -> Value {
     match texts.len() {
         0 => "<none>".into(),
         n if n > 3 => format!("{} + {} more...", texts[..3].join(","), n - 3).into(),
         _ => texts.join(",").into(),
     }
-}
-
-fn access_modes(modes: &Value) -> String {
-    let short = |mode: &Value| match mode.as_str().unwrap_or_default() {
-        "ReadWriteOnce" => "RWO",
-        "ReadOnlyMany" => "ROX",
-        "ReadWriteMany" => "RWX",
-        "ReadWriteOncePod" => "RWOP",
-        _ => "?",
-    };
-    modes.as_array().into_iter().flatten().map(short).collect::<Vec<_>>().join(",")
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::{
-    Column, Strategy, age,
+    Behaviour, Column, Strategy, age,
     field::Errors,
     fields::{default, default_text, each, items, number, section, text},
     map_text, metadata,
@@ -32,6 +32,9 @@ pub static STRATEGY: Strategy = Strategy {
     cells,
     selectable: &["spec.clusterIP", "spec.type"],
     status: true,
+    behaviour: Behaviour::Data(
+        "Services are stored, but get no addresses and nothing routes to their pods yet",
+    ),
     ..Strategy::PASSIVE
 };
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     patch::{self as patches, PatchError},
-    resource::{self, Strategy},
+    resource,
     schema::strict,
     status::{Cause, Status},
 };
@@ -47,13 +47,15 @@ pub(crate) async fn patch(mut call: Call, target: Target) -> Answered {
         let message = "Forbidden: may not be specified for non-apply patch";
         return Err(Status::invalid_option("PatchOptions", "force", "FieldValueForbidden", message));
     }
+    let approval = target.subresource.as_deref() == Some("approval");
     let part = match target.subresource.as_deref() {
         None => Part::Main,
-        Some("status") => Part::Status,
+        Some("status" | "approval") => Part::Status,
         _ => Part::Scale,
     };
     let (object, warnings) =
-        update(&call, &key, part, write.dry_run, |old| propose(old, part, kindred, &patch, &write)).await?;
+        update(&call, &key, part, write.dry_run, |old| propose(old, part, approval, kindred, &patch, &write))
+            .await?;
     let reply = match part {
         Part::Scale => scale::show(200, write.form, &object)?,
         _ => read::show(&call, 200, write.form, &object)?,
@@ -64,6 +66,7 @@ pub(crate) async fn patch(mut call: Call, target: Target) -> Answered {
 fn propose(
     old: &Object,
     part: Part,
+    approval: bool,
     kindred: Kindred,
     patch: &Value,
     write: &Write,
@@ -93,10 +96,10 @@ fn propose(
     let locked = patch_names_revision(kindred, patch);
     match part {
         Part::Scale => value = scale::applied(old, &value)?,
-        Part::Status => resource::prepare_status(kind, &mut value, &old.to_value())?,
+        Part::Status => resource::prepare_status(kind, &mut value, &old.to_value(), approval)?,
         _ => {
             resource::prepare_update(kind, &mut value, &old.to_value())?;
-            warnings.extend((Strategy::of(kind).warnings)(&value));
+            warnings.extend(resource::warnings(kind, &value));
         }
     }
     Ok(Proposal { value, locked, warnings })

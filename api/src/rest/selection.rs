@@ -87,6 +87,11 @@ impl Selection {
                 "spec.nodeName" if object.pod().is_some() => {
                     object.pod().and_then(|p| p.node.as_deref()).unwrap_or_default().to_owned()
                 }
+                // The only field that selectors call by another name than documents do.
+                "status.successful" => {
+                    let status = status.get_or_insert_with(|| object.document.status_value());
+                    status["succeeded"].as_i64().unwrap_or(0).to_string()
+                }
                 "source" => {
                     let rest = rest.get_or_insert_with(|| object.document.rest_value());
                     rest["source"]["component"].as_str().unwrap_or_default().to_owned()

@@ -25,9 +25,10 @@ pub(crate) async fn answer(call: Call, target: Target, subresource: &str) -> Ans
     match (subresource, call.method.clone()) {
         ("scale", _) => scale::answer(call, target).await,
         ("log", Method::GET) => logs::logs(call, target).await,
-        ("status", Method::GET) => read::get(call, target).await,
+        ("status" | "approval", Method::GET) => read::get(call, target).await,
         ("status", Method::PUT) => put(call, target, Part::Status).await,
-        ("status", Method::PATCH) => patch::patch(call, target).await,
+        ("approval", Method::PUT) => put(call, target, Part::Status).await,
+        ("status" | "approval", Method::PATCH) => patch::patch(call, target).await,
         ("finalize", Method::PUT) => put(call, target, Part::Finalize).await,
         ("eviction", Method::POST) => evict(call, target).await,
         ("binding", Method::POST) => bind(call, target).await,
@@ -39,6 +40,7 @@ pub(crate) async fn answer(call: Call, target: Target, subresource: &str) -> Ans
 async fn put(mut call: Call, target: Target, part: Part) -> Answered {
     let write = Write::of(&call)?;
     let key = read::key(&target)?;
+    let approval = target.subresource.as_deref() == Some("approval");
     let kind = target.kind;
     let decoded = patch::put_body(&mut call, &write, &kind.api_version(), kind.info().kind).await?;
     same_name(&decoded.value, &key)?;
@@ -46,7 +48,7 @@ async fn put(mut call: Call, target: Target, part: Part) -> Answered {
         let locked = check_preconditions(old, &decoded.value, true)?;
         let mut value = decoded.value.clone();
         if part == Part::Status {
-            resource::prepare_status(kind, &mut value, &old.to_value())?;
+            resource::prepare_status(kind, &mut value, &old.to_value(), approval)?;
         } else {
             let finalizers =
                 value["spec"].get("finalizers").cloned().unwrap_or_else(|| Value::Array(Vec::new()));

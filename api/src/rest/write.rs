@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kontiki_actors::{Document, Object, ObjectKey, Request, input::Part};
+use kontiki_actors::{Document, Kind, Object, ObjectKey, Request, input::Part};
 use serde_json::Value;
 
 use super::{
@@ -73,10 +73,13 @@ async fn create_object(call: &Call, target: &Target, write: &Write, decoded: Dec
     if !text(&value["metadata"], "resourceVersion").is_empty() {
         return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
     }
+    if kind == Kind::CERTIFICATE_SIGNING_REQUEST {
+        resource::certificate::asked_by(&mut value, &call.user.name, &call.user.groups);
+    }
     let state = call.view().await?;
     resource::prepare_create(kind, &mut value, namespace, &state)?;
     drop(state);
-    warnings.extend((Strategy::of(kind).warnings)(&value));
+    warnings.extend(resource::warnings(kind, &value));
     let metadata = &value["metadata"];
     let (name, prefix) = (text(metadata, "name"), text(metadata, "generateName"));
     let request = Request::Create {
@@ -114,7 +117,7 @@ pub(crate) async fn replace(mut call: Call, target: Target) -> Answered {
         let locked = check_preconditions(old, &value, strategy.unconditional_update)?;
         resource::prepare_update(kind, &mut value, &old.to_value())?;
         let mut warnings = decoded.warnings.clone();
-        warnings.extend((strategy.warnings)(&value));
+        warnings.extend(resource::warnings(kind, &value));
         Ok(Proposal { value, locked, warnings })
     })
     .await?;

@@ -181,3 +181,8 @@ pub(crate) fn deployment(name: &str, replicas: i64) -> Value {
 pub(crate) fn pod(name: &str) -> Value {
     json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}})
 }
+
+/// The cells of a table's first row.
+pub(crate) fn cells(table: &Value) -> &[Value] {
+    table["rows"][0]["cells"].as_array().unwrap()
+}

@@ -4,6 +4,7 @@
 
 mod access;
 mod client;
+mod kinds;
 mod memory;
 mod objects;
 mod pages;

@@ -6,11 +6,7 @@ use kontiki_api::{FeedLimits, Options};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use crate::client::{Client, deployment, pod, revision};
-
-fn cells(table: &Value) -> &[Value] {
-    table["rows"][0]["cells"].as_array().unwrap()
-}
+use crate::client::{Client, cells, deployment, pod, revision};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 

@@ -50,7 +50,6 @@ pub static STRATEGY: Strategy = Strategy {
         "status.podIPs",
         "status.nominatedNodeName",
     ],
-    generation: true,
     status: true,
     returns_deleted: true,
     ..Strategy::PASSIVE

@@ -1,0 +1,187 @@
+//! CertificateSigningRequests, as data: approved and denied, but signed by nobody yet.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use super::{
+    Behaviour, Column, Strategy, age, duration,
+    field::Errors,
+    fields::{items, section, text},
+    or_none,
+};
+
+/// The strategy of requests for certificates.
+pub static STRATEGY: Strategy = Strategy {
+    // What was asked for was asked by somebody: it stays as it is.
+    prepare_update: |request, old| request["spec"] = old["spec"].clone(),
+    validate,
+    columns: &[
+        Column::text("Age"),
+        Column::text("SignerName"),
+        Column::text("Requestor"),
+        Column::text("RequestedDuration"),
+        Column::text("Condition"),
+    ],
+    cells: |request, now| {
+        let spec = &request["spec"];
+        let duration = spec["expirationSeconds"].as_i64().map(duration::human);
+        vec![
+            age(request, now),
+            or_none(text(spec, "signerName")),
+            text(spec, "username").into(),
+            or_none(&duration.unwrap_or_default()),
+            state(&request["status"]).into(),
+        ]
+    },
+    selectable: &["spec.signerName"],
+    status: true,
+    unconditional_update: false,
+    schema_required: true,
+    behaviour: Behaviour::Data("CertificateSigningRequests are stored, but nobody signs them yet"),
+    ..Strategy::PASSIVE
+};
+
+/// Notes who asks: whoever approves relies on that, so a client cannot say it.
+pub fn asked_by(request: &mut Value, name: &str, groups: &[String]) {
+    let spec = section(request, "spec");
+    for key in ["uid", "extra"] {
+        spec.remove(key);
+    }
+    spec.insert("username".into(), name.into());
+    spec.insert("groups".into(), json!(groups));
+}
+
+/// What certificates may be for.
+const USAGES: [&str; 23] = [
+    "any",
+    "cert sign",
+    "client auth",
+    "code signing",
+    "content commitment",
+    "crl sign",
+    "data encipherment",
+    "decipher only",
+    "digital signature",
+    "email protection",
+    "encipher only",
+    "ipsec end system",
+    "ipsec tunnel",
+    "ipsec user",
+    "key agreement",
+    "key encipherment",
+    "microsoft sgc",
+    "netscape sgc",
+    "ocsp signing",
+    "s/mime",
+    "server auth",
+    "signing",
+    "timestamping",
+];
+
+fn validate(request: &Value, errors: &mut Errors) {
+    let spec = &request["spec"];
+    let pem = STANDARD.decode(text(spec, "request")).unwrap_or_default();
+    if !pem.is_empty() && !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE REQUEST-----") {
+        errors.invalid("spec.request", &spec["request"], "PEM block type must be CERTIFICATE REQUEST");
+    }
+    if items(spec, "usages").next().is_none() {
+        errors.required("spec.usages", "");
+    }
+    let mut seen = Vec::new();
+    for (at, usage) in items(spec, "usages") {
+        let path = format!("spec.usages[{at}]");
+        errors.one_of(&path, usage, &USAGES);
+        if seen.contains(&usage) {
+            errors.duplicate(&path, usage);
+        }
+        seen.push(usage);
+    }
+    signer(text(spec, "signerName"), errors);
+    if spec["expirationSeconds"].as_i64().is_some_and(|seconds| seconds < 600) {
+        let detail = "may not specify a duration less than 600 seconds (10 minutes)";
+        errors.invalid("spec.expirationSeconds", &spec["expirationSeconds"], detail);
+    }
+    conditions(&request["status"], errors);
+}
+
+fn signer(name: &str, errors: &mut Errors) {
+    let path = "spec.signerName";
+    if name == "kubernetes.io/legacy-unknown" {
+        errors.invalid_text(path, name, "the legacy signerName is not allowed via this API version");
+    }
+    let fits = |(domain, rest): (&str, &str)| domain.contains('.') && !rest.is_empty() && !rest.contains('/');
+    if !name.is_empty() && !name.split_once('/').is_some_and(fits) {
+        let detail = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
+        errors.invalid_text(path, name, detail);
+    }
+}
+
+/// Checks the conditions of a request.
+pub fn conditions(status: &Value, errors: &mut Errors) {
+    let mut kinds = Vec::new();
+    for (at, condition) in items(status, "conditions") {
+        let path = |key: &str| format!("status.conditions[{at}].{key}");
+        let kind = text(condition, "type");
+        match (kind, text(condition, "status")) {
+            ("", _) => errors.required(&path("type"), ""),
+            (_, "") => errors.required(&path("status"), ""),
+            ("Approved" | "Denied" | "Failed", told) if told != "True" => {
+                errors.not_supported(&path("status"), told, &["True"]);
+            }
+            _ => {}
+        }
+        if kinds.contains(&kind) {
+            errors.duplicate(&path("type"), &kind.into());
+        }
+        kinds.push(kind);
+    }
+    if kinds.contains(&"Approved") && kinds.contains(&"Denied") {
+        let detail = "Approved and Denied conditions are mutually exclusive";
+        errors.invalid("status.conditions", &status["conditions"], detail);
+    }
+}
+
+/// The cell CONDITION.
+fn state(status: &Value) -> String {
+    let has = |kind: &str| items(status, "conditions").any(|(_, c)| text(c, "type") == kind);
+    let mut shown: Vec<&str> = Vec::new();
+    shown.extend(if has("Denied") {
+        Some("Denied")
+    } else if has("Approved") {
+        Some("Approved")
+    } else {
+        None
+    });
+    if shown.is_empty() {
+        shown.push("Pending");
+    }
+    if has("Failed") {
+        shown.push("Failed");
+    }
+    if !text(status, "certificate").is_empty() {
+        shown.push("Issued");
+    }
+    shown.join(",")
+}
+
+/// The status that an update makes of the old one: an approval changes the conditions and nothing else; a signer's
+/// report changes everything but what was approved and denied.
+pub fn status(told: &Value, old: &Value, approval: bool) -> Value {
+    let conditions = |status: &Value| status["conditions"].as_array().cloned().unwrap_or_default();
+    let verdict = |condition: &Value| matches!(text(condition, "type"), "Approved" | "Denied");
+    let mut status = if approval { old.clone() } else { told.clone() };
+    let mut list = conditions(told);
+    if !approval {
+        list.retain(|condition| !verdict(condition));
+        list.extend(conditions(old).into_iter().filter(verdict));
+    }
+    if !status.is_object() {
+        status = json!({});
+    }
+    if list.is_empty() {
+        status.as_object_mut().map(|map| map.remove("conditions"));
+    } else {
+        status["conditions"] = list.into();
+    }
+    status
+}

@@ -1,0 +1,216 @@
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::json;
+
+use super::{fixed, refused, stored, with};
+use crate::client::{Client, MERGE, cells};
+
+#[tokio::test]
+async fn ingress_classes() {
+    let client = Client::new();
+    let url = "/apis/networking.k8s.io/v1/ingressclasses";
+    let class = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": {"name": "edge"},
+        "spec": {"controller": "example.com/edge", "parameters": {"apiGroup": "example.com", "kind": "Edge", "name": "big"}},
+    });
+    let made = stored(
+        &client,
+        url,
+        &class,
+        &[("/spec/parameters/scope", json!("Cluster"))],
+        &[
+            ("Controller", json!("example.com/edge")),
+            ("Parameters", json!("Edge.example.com/big")),
+            ("Age", json!(null)),
+        ],
+    )
+    .await;
+    let other = [("/spec/controller", json!("example.com/other"))];
+    fixed(&client, url, &made, &other, &[("spec.controller", "field is immutable")]).await;
+    let edits = [
+        ("/spec/controller", json!("edge")),
+        ("/spec/parameters", json!({"kind": "Edge", "scope": "Namespace"})),
+    ];
+    refused(
+        &client,
+        url,
+        &class,
+        &edits,
+        &[
+            ("spec.parameters.name", "Required value"),
+            ("spec.controller", "must be a domain-prefixed path (such as \"acme.io/foo\")"),
+            ("spec.parameters.namespace", "`parameters.scope` is set to 'Namespace'"),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn service_addresses() {
+    let client = Client::new();
+    let url = "/apis/networking.k8s.io/v1/servicecidrs";
+    let range = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "more"},
+        "spec": {"cidrs": ["10.9.0.0/16"]},
+    });
+    let made =
+        stored(&client, url, &range, &[], &[("CIDRs", json!("10.9.0.0/16")), ("Age", json!(null))]).await;
+    fixed(
+        &client,
+        url,
+        &made,
+        &[("/spec/cidrs", json!(["10.8.0.0/16"]))],
+        &[("spec.cidrs", "field is immutable")],
+    )
+    .await;
+    let both = with(&made, &[("/spec/cidrs", json!(["10.9.0.0/16", "2001:db8::/64"]))]);
+    client.put(&format!("{url}/more"), &both).await.with(200);
+    let causes = [("spec.cidrs[0]", "must be a valid CIDR value")];
+    refused(&client, url, &range, &[("/spec/cidrs", json!(["10.9.0.0/33"]))], &causes).await;
+    refused(
+        &client,
+        url,
+        &range,
+        &[("/spec/cidrs", json!([]))],
+        &[("spec.cidrs", "at least one CIDR required")],
+    )
+    .await;
+
+    let url = "/apis/networking.k8s.io/v1/ipaddresses";
+    let address = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "IPAddress", "metadata": {"name": "2001:db8::2a"},
+        "spec": {"parentRef": {"resource": "services", "namespace": "default", "name": "web"}},
+    });
+    let made = stored(&client, url, &address, &[], &[("ParentRef", json!("services/default/web"))]).await;
+    fixed(
+        &client,
+        url,
+        &made,
+        &[("/spec/parentRef/name", json!("x"))],
+        &[("spec.parentRef", "field is immutable")],
+    )
+    .await;
+    refused(
+        &client,
+        url,
+        &address,
+        &[("/spec/parentRef", json!(null))],
+        &[("spec.parentRef", "Required value"), ("metadata.name", "must be a valid IP address")],
+    )
+    .await;
+    let odd = with(&address, &[("/metadata/name", json!("2001:db8:0::2a"))]);
+    let status = client.post(url, &odd).await.with(422);
+    assert!(
+        status["message"].as_str().unwrap().contains("not a valid address in canonical format"),
+        "{status}"
+    );
+}
+
+#[tokio::test]
+async fn requests_for_certificates_are_approved() {
+    let client = Client::new();
+    let url = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let pem =
+        STANDARD.encode("-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----\n");
+    let request = json!({
+        "apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": "jo"},
+        "spec": {"request": pem, "signerName": "kubernetes.io/kube-apiserver-client", "expirationSeconds": 86400,
+            "usages": ["client auth"], "username": "root", "groups": ["system:masters"]},
+    });
+    let defaults = [
+        // Who asks is said by the server.
+        ("/spec/username", json!("admin")),
+        ("/spec/groups", json!(["system:masters", "system:authenticated"])),
+        ("/status", json!({})),
+    ];
+    let made = stored(
+        &client,
+        url,
+        &request,
+        &defaults,
+        &[
+            ("Age", json!(null)),
+            ("SignerName", json!("kubernetes.io/kube-apiserver-client")),
+            ("Requestor", json!("admin")),
+            ("RequestedDuration", json!("24h")),
+            ("Condition", json!("Pending")),
+        ],
+    )
+    .await;
+    let own = format!("{url}/jo");
+    // What was asked for stays.
+    let changed = client.put(&own, &with(&made, &[("/spec/usages", json!(["any"]))])).await.with(200);
+    assert_eq!(changed["spec"], made["spec"]);
+    let approved =
+        json!([{"type": "Approved", "status": "True", "reason": "KubectlApprove", "message": "yes"}]);
+    // Not by the door of signers, who report the certificate.
+    let told = with(&made, &[("/status", json!({"conditions": approved, "certificate": "eA=="}))]);
+    let told = client.put(&format!("{own}/status"), &told).await.with(200);
+    assert_eq!(told["status"], json!({"certificate": "eA=="}));
+    let verdict =
+        with(&told, &[("/status", json!({"conditions": approved})), ("/spec/usages", json!(["any"]))]);
+    let verdict = client.put(&format!("{own}/approval"), &verdict).await.with(200);
+    assert_eq!(verdict["status"], json!({"certificate": "eA==", "conditions": approved}));
+    assert_eq!(verdict["spec"], made["spec"]);
+    assert_eq!(cells(&client.table(&own).await)[5], "Approved,Issued");
+    let denied = json!({"status": {"conditions": [approved[0], {"type": "Denied", "status": "True"}]}});
+    let status = client.patch(&format!("{own}/approval"), MERGE, &denied).await.with(422);
+    assert_eq!(status["details"]["causes"][0]["field"], "status.conditions");
+    let found = client.get(&format!("{url}?fieldSelector=spec.signerName%3Dexample.com%2Fx")).await.with(200);
+    assert_eq!(found["items"], json!([]));
+    let edits = [
+        ("/spec/usages", json!(["flying"])),
+        ("/spec/signerName", json!("signer")),
+        ("/spec/expirationSeconds", json!(60)),
+        ("/spec/request", json!("eA==")),
+    ];
+    refused(
+        &client,
+        url,
+        &request,
+        &edits,
+        &[
+            ("spec.request", "PEM block type must be CERTIFICATE REQUEST"),
+            ("spec.usages[0]", "Unsupported value: \"flying\""),
+            (
+                "spec.signerName",
+                "must be a fully qualified domain and path of the form 'example.com/signer-name'",
+            ),
+            ("spec.expirationSeconds", "may not specify a duration less than 600 seconds (10 minutes)"),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn api_services() {
+    let client = Client::new();
+    let url = "/apis/apiregistration.k8s.io/v1/apiservices";
+    let service = json!({
+        "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1beta1.metrics.example.com"},
+        "spec": {"group": "metrics.example.com", "version": "v1beta1", "groupPriorityMinimum": 100, "versionPriority": 10,
+            "service": {"namespace": "default", "name": "metrics"}},
+    });
+    let made = client.post(url, &service).await.with(201);
+    assert_eq!(made["spec"]["service"]["port"], 443);
+    let shown = client.table(&format!("{url}/v1beta1.metrics.example.com")).await;
+    assert_eq!(cells(&shown)[1..3], [json!("default/metrics"), json!("Unknown")]);
+    let local = json!({
+        "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1."},
+        "spec": {"version": "v1", "groupPriorityMinimum": 18000, "versionPriority": 1},
+    });
+    let columns = [("Service", json!("Local")), ("Available", json!("Unknown")), ("Age", json!(null))];
+    stored(&client, url, &local, &[], &columns).await;
+    let edits = [("/spec/versionPriority", json!(2000)), ("/spec/service/name", json!(""))];
+    refused(
+        &client,
+        url,
+        &service,
+        &edits,
+        &[
+            ("metadata.name", "must be `spec.version+\".\"+spec.group`: \"v1beta1.metrics.example.com\""),
+            ("spec.versionPriority", "must be positive and less than 1000"),
+            ("spec.service.name", "Required value"),
+        ],
+    )
+    .await;
+}
