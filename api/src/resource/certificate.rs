@@ -1,5 +1,7 @@
 //! CertificateSigningRequests, as data: approved and denied, but signed by nobody yet.
 
+use std::collections::BTreeMap;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
@@ -42,13 +44,24 @@ pub static STRATEGY: Strategy = Strategy {
 };
 
 /// Notes who asks: whoever approves relies on that, so a client cannot say it.
-pub fn asked_by(request: &mut Value, name: &str, groups: &[String]) {
+pub fn asked_by(
+    request: &mut Value,
+    name: &str,
+    uid: &str,
+    groups: &[String],
+    extra: &BTreeMap<String, Vec<String>>,
+) {
     let spec = section(request, "spec");
-    for key in ["uid", "extra"] {
-        spec.remove(key);
-    }
     spec.insert("username".into(), name.into());
     spec.insert("groups".into(), json!(groups));
+    for (key, value, given) in
+        [("uid", json!(uid), !uid.is_empty()), ("extra", json!(extra), !extra.is_empty())]
+    {
+        match given {
+            true => drop(spec.insert(key.into(), value)),
+            false => drop(spec.remove(key)),
+        }
+    }
 }
 
 /// What certificates may be for.

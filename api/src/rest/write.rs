@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     body::{self, Decoded, FieldValidation},
     call::{Call, method_not_allowed},
+    identity::User,
     negotiate::{Answer, Form, negotiate},
     path::Target,
     query::{options_of, revision},
@@ -74,7 +75,8 @@ async fn create_object(call: &Call, target: &Target, write: &Write, decoded: Dec
         return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
     }
     if kind == Kind::CERTIFICATE_SIGNING_REQUEST {
-        resource::certificate::asked_by(&mut value, &call.user.name, &call.user.groups);
+        let User { name, uid, groups, extra } = &call.user;
+        resource::certificate::asked_by(&mut value, name, uid, groups, extra);
     }
     let state = call.view().await?;
     resource::prepare_create(kind, &mut value, namespace, &state)?;

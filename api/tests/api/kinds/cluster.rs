@@ -137,6 +137,16 @@ async fn requests_for_certificates_are_approved() {
     )
     .await;
     let own = format!("{url}/jo");
+    let jane = [
+        ("impersonate-user", "jane"),
+        ("impersonate-group", "system:masters"),
+        ("impersonate-uid", "7"),
+        ("impersonate-extra-team", "a"),
+    ];
+    let hers = with(&request, &[("/metadata/name", json!("jane"))]).to_string();
+    let hers = client.raw("POST", url, &jane, hers).await.with(201);
+    let who = ["username", "uid", "extra"].map(|key| hers["spec"][key].clone());
+    assert_eq!(who, [json!("jane"), json!("7"), json!({"team": ["a"]})]);
     // What was asked for stays.
     let changed = client.put(&own, &with(&made, &[("/spec/usages", json!(["any"]))])).await.with(200);
     assert_eq!(changed["spec"], made["spec"]);
