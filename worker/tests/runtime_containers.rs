@@ -473,7 +473,9 @@ fn wait_for_end(handle: &rustix::fd::OwnedFd) {
     // Readable when the process has ended.
     let mut fds = [rustix::event::PollFd::new(handle, rustix::event::PollFlags::IN)];
     let patience = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
-    assert_eq!(rustix::event::poll(&mut fds, Some(&patience)), Ok(1));
+    // A child of another test may end meanwhile, and its signal comes to this thread.
+    let ended = rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&patience)));
+    assert_eq!(ended, Ok(1));
 }
 
 fn kill_shim(worker: &Worker, pod_uid: &str) {
