@@ -124,7 +124,7 @@ fn reason_of_failure(failure: &OwnedFd) -> Option<String> {
     let mut reason = vec![0; REASON_BYTES_MAX];
     let mut fds = [PollFd::from_borrowed_fd(failure.as_fd(), PollFlags::IN)];
     let timeout = Timespec { tv_sec: EXECVE_SECONDS_MAX, tv_nsec: 0 };
-    match poll(&mut fds, Some(&timeout)) {
+    match rustix::io::retry_on_intr(|| poll(&mut fds, Some(&timeout))) {
         Ok(0) => return Some("the program could not be executed in time".to_owned()),
         Ok(_) => {}
         Err(source) => return Some(source.to_string()),
