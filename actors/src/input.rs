@@ -235,6 +235,9 @@ pub enum Rejection {
     /// A budget forbids this disruption now.
     #[error("{0}: {1}")]
     TooManyRequests(ObjectKey, String),
+    /// What Kubernetes does not support either.
+    #[error("{0}: {1}")]
+    Unsupported(ObjectKey, String),
 }
 
 impl Input {

@@ -116,7 +116,7 @@ kinds! {
     INGRESS_CLASS   = 37, "networking.k8s.io", "v1", "IngressClass", "ingressclasses", "ingressclass", NONE, Cluster, NONE, Counted, None;
     SERVICE_CIDR    = 38, "networking.k8s.io", "v1", "ServiceCIDR", "servicecidrs", "servicecidr", NONE, Cluster, NONE, Uncounted, None;
     IP_ADDRESS      = 39, "networking.k8s.io", "v1", "IPAddress", "ipaddresses", "ipaddress", &["ip"], Cluster, NONE, Uncounted, None;
-    POD_DISRUPTION_BUDGET = 40, "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", "poddisruptionbudget", &["pdb"], Namespaced, NONE, Counted, None;
+    POD_DISRUPTION_BUDGET = 40, "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", "poddisruptionbudget", &["pdb"], Namespaced, NONE, Counted, Some(kinds::disruption_budget::reconcile);
     ROLE            = 41, "rbac.authorization.k8s.io", "v1", "Role", "roles", "role", NONE, Namespaced, NONE, Uncounted, None;
     CLUSTER_ROLE    = 42, "rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", "clusterrole", NONE, Cluster, NONE, Uncounted, None;
     ROLE_BINDING    = 43, "rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", "rolebinding", NONE, Namespaced, NONE, Uncounted, None;

@@ -293,10 +293,14 @@ impl From<Rejection> for Status {
                 let cause = Cause { reason: "FieldValueInvalid".into(), message, field };
                 Status::invalid(info.group, info.kind, &key.name, vec![cause])
             }
-            Rejection::TooManyRequests(key, why) => Status::new(429, "TooManyRequests", why.clone())
-                .about(key.kind, &key.name)
-                .caused("DisruptionBudget", "", why)
-                .retry(10),
+            Rejection::TooManyRequests(key, why) => {
+                let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+                let status = Status::new(429, "TooManyRequests", message).about(key.kind, &key.name);
+                status.caused("DisruptionBudget", "", why).retry(10)
+            }
+            Rejection::Unsupported(key, why) => {
+                Status::new(500, "InternalError", why).about(key.kind, &key.name)
+            }
         }
     }
 }

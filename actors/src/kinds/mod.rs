@@ -4,9 +4,11 @@
 
 mod condition;
 pub mod deployment;
+pub mod disruption_budget;
 pub mod event;
 pub mod job;
 pub mod namespace;
 pub mod node;
 pub mod pod;
 pub mod replica_set;
+mod scaled;

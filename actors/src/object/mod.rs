@@ -7,8 +7,8 @@ mod key;
 mod meta;
 
 pub use digest::{
-    Affinity, Condition, DeploymentDigest, DeploymentStatus, Digest, NodeDigest, PodAffinity, PodDigest,
-    PodTerm, PreferredTerm, ReplicaSetDigest, ReplicaSetStatus, Requirement, Resources, Selector,
+    Affinity, BudgetDigest, Condition, DeploymentDigest, DeploymentStatus, Digest, NodeDigest, PodAffinity,
+    PodDigest, PodTerm, PreferredTerm, ReplicaSetDigest, ReplicaSetStatus, Requirement, Resources, Selector,
     SelectorTerm, SpreadConstraint, Taint, Toleration, node, pod, template,
 };
 pub use document::Document;
@@ -96,5 +96,10 @@ impl Object {
     /// The deployment digest, if it is one.
     pub fn deployment(&self) -> Option<&DeploymentDigest> {
         if let Digest::Deployment(digest) = &self.digest { Some(digest) } else { None }
+    }
+
+    /// The digest of a disruption budget, if it is one.
+    pub fn budget(&self) -> Option<&BudgetDigest> {
+        if let Digest::Budget(digest) = &self.digest { Some(digest) } else { None }
     }
 }

@@ -7,6 +7,7 @@ use super::Turn;
 use crate::{
     input::{DeleteOptions, Outcome, Propagation, Rejection},
     kind::Kind,
+    kinds::disruption_budget,
     object::{Object, ObjectKey, rfc3339},
 };
 
@@ -39,6 +40,9 @@ impl Turn {
     pub fn delete(&mut self, key: &ObjectKey, options: &DeleteOptions) -> Result<Outcome, Rejection> {
         let object = self.state.get(key).cloned().ok_or_else(|| Rejection::NotFound(key.clone()))?;
         check(&object, options)?;
+        if options.eviction {
+            disruption_budget::may_evict(&self.state, &object)?;
+        }
         if key.kind == Kind::NAMESPACE && object.meta.deleting() {
             let message = "The system is ensuring all content is removed from this namespace.  Upon completion, this \
                            namespace will automatically be purged by the system.";

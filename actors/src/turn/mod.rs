@@ -26,6 +26,7 @@ use crate::{
     change::Change,
     input::{Input, Outcome},
     kind::Kind,
+    kinds::disruption_budget,
     object::{Document, Object, ObjectKey, OwnerRef},
     scheduling::{PLAN_LIMIT, ToPlace},
     state::State,
@@ -286,6 +287,7 @@ impl Turn {
                 self.unplaced.insert(key.clone());
             }
             self.orphan_changed(object);
+            disruption_budget::pod_changed(self, old, new);
         }
         if key.kind == Kind::NODE {
             self.capacity_changed = true;

@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    Behaviour, Column, Strategy, age, field::Errors, fields::number, metadata, workload::count_or_share,
-};
+use super::{Column, Strategy, age, field::Errors, fields::number, metadata, workload::count_or_share};
 
 /// The strategy of disruption budgets.
 pub static STRATEGY: Strategy = Strategy {
@@ -30,9 +28,6 @@ pub static STRATEGY: Strategy = Strategy {
     },
     status: true,
     unconditional_update: false,
-    behaviour: Behaviour::Data(
-        "PodDisruptionBudgets are stored, but evictions do not mind them yet and their status is not kept",
-    ),
     ..Strategy::PASSIVE
 };
 

@@ -159,6 +159,50 @@ async fn pods_are_bound_and_evicted() {
 }
 
 #[tokio::test]
+async fn evictions_mind_disruption_budgets() {
+    let client = Client::new();
+    let (pods, budgets) =
+        ("/api/v1/namespaces/default/pods", "/apis/policy/v1/namespaces/default/poddisruptionbudgets");
+    client.memory.add_node("n1");
+    client.post(pods, &pod("p")).await.with(201);
+    let url = format!("{pods}/p");
+    let ready = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
+    client.patch(&format!("{url}/status"), MERGE, &ready).await.with(200);
+    let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "all"},
+        "spec": {"minAvailable": 1, "selector": {}}});
+    let made = client.post(budgets, &budget).await;
+    assert!(!made.headers.contains_key("warning"));
+    let status = &made.with(201)["status"];
+    assert_eq!((&status["currentHealthy"], &status["disruptionsAllowed"]), (&json!(1), &json!(0)));
+
+    let body = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}});
+    let refused = client.post(&format!("{url}/eviction"), &body).await;
+    assert_eq!(refused.headers["retry-after"], "10");
+    let refused = refused.with(429);
+    assert_eq!(refused["reason"], "TooManyRequests");
+    assert_eq!(refused["message"], "Cannot evict pod as it would violate the pod's disruption budget.");
+    let cause = &refused["details"]["causes"][0];
+    assert_eq!(cause["reason"], "DisruptionBudget");
+    assert_eq!(cause["message"], "The disruption budget all needs 1 healthy pods and has 1 currently");
+
+    client.post(budgets, &with_name(&budget, "second")).await.with(201);
+    let refused = client.post(&format!("{url}/eviction"), &body).await.with(500);
+    assert!(
+        refused["message"].as_str().unwrap().starts_with("This pod has more than one PodDisruptionBudget")
+    );
+    for name in ["all", "second"] {
+        client.delete(&format!("{budgets}/{name}")).await.with(200);
+    }
+    client.post(&format!("{url}/eviction"), &body).await.with(201);
+}
+
+fn with_name(object: &Value, name: &str) -> Value {
+    let mut object = object.clone();
+    object["metadata"]["name"] = name.into();
+    object
+}
+
+#[tokio::test]
 async fn unknown_fields_warn_or_are_refused_as_asked() {
     let client = Client::new();
     let mut body = deployment("web", 1);

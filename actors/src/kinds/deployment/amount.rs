@@ -2,19 +2,7 @@
 
 use serde_json::Value;
 
-use crate::object::DeploymentDigest;
-
-/// A number or a percentage of the replicas, rounded as asked. What is neither counts as nothing.
-fn resolve(value: &Value, replicas: i64, up: bool) -> i64 {
-    if let Some(number) = value.as_i64() {
-        return number.max(0);
-    }
-    let percent =
-        value.as_str().and_then(|text| text.strip_suffix('%')).and_then(|text| text.parse::<i64>().ok());
-    let Some(percent) = percent.filter(|p| *p >= 0) else { return 0 };
-    let hundredfold = percent.saturating_mul(replicas.max(0));
-    if up { hundredfold.saturating_add(99) / 100 } else { hundredfold / 100 }
-}
+use crate::{kinds::scaled::scaled, object::DeploymentDigest};
 
 /// (surge, unavailable). Both being nothing would never move, so then one may be missing.
 fn bounds(spec: &DeploymentDigest) -> (i64, i64) {
@@ -24,8 +12,8 @@ fn bounds(spec: &DeploymentDigest) -> (i64, i64) {
     // What the API fills in when nothing is said.
     let quarter = Value::from("25%");
     let or_quarter = |value: &Value| if value.is_null() { quarter.clone() } else { value.clone() };
-    let surge = resolve(&or_quarter(&spec.max_surge), spec.replicas, true);
-    let unavailable = resolve(&or_quarter(&spec.max_unavailable), spec.replicas, false);
+    let surge = scaled(&or_quarter(&spec.max_surge), spec.replicas, true);
+    let unavailable = scaled(&or_quarter(&spec.max_unavailable), spec.replicas, false);
     if surge == 0 && unavailable == 0 { (0, 1) } else { (surge, unavailable) }
 }
 

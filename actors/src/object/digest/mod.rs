@@ -2,6 +2,7 @@
 //! function: what cannot be read counts as absent. Never stored, so it may change from version to version.
 
 mod affinity;
+mod budget;
 pub mod node;
 pub mod pod;
 mod selector;
@@ -9,6 +10,7 @@ pub mod template;
 mod workload;
 
 pub use affinity::{Affinity, PodAffinity, PodTerm, PreferredTerm};
+pub use budget::BudgetDigest;
 pub use node::{NodeDigest, Taint};
 pub use pod::{PodDigest, Resources, SpreadConstraint, Toleration};
 pub use selector::{Requirement, Selector, SelectorTerm};
@@ -31,6 +33,8 @@ pub enum Digest {
     ReplicaSet(Box<ReplicaSetDigest>),
     /// A deployment's.
     Deployment(Box<DeploymentDigest>),
+    /// A disruption budget's.
+    Budget(Box<BudgetDigest>),
 }
 
 impl Digest {
@@ -41,6 +45,7 @@ impl Digest {
             Kind::NODE => Digest::Node(Box::new(NodeDigest::of(document))),
             Kind::REPLICA_SET => Digest::ReplicaSet(Box::new(ReplicaSetDigest::of(document))),
             Kind::DEPLOYMENT => Digest::Deployment(Box::new(DeploymentDigest::of(document))),
+            Kind::POD_DISRUPTION_BUDGET => Digest::Budget(Box::new(BudgetDigest::of(document))),
             _ => Digest::Passive,
         }
     }
@@ -56,7 +61,7 @@ impl Digest {
         let mut digest = old.digest.clone();
         if old.document.status != document.status {
             match &mut digest {
-                Digest::Passive => {}
+                Digest::Passive | Digest::Budget(_) => {}
                 Digest::Pod(pod) => pod.set_status(&document.status),
                 Digest::Node(node) => **node = NodeDigest::of(document),
                 Digest::ReplicaSet(set) => set.status = read(&document.status),
@@ -118,7 +123,8 @@ mod tests {
                 json!({"metadata": {"name": "x", "generation": m, "labels": {"v": format!("{m}")}}, "spec": spec(s), "status": status(st)}),
             )
         };
-        for kind in [Kind::POD, Kind::NODE, Kind::REPLICA_SET, Kind::DEPLOYMENT, Kind::CONFIG_MAP] {
+        let budget = Kind::POD_DISRUPTION_BUDGET;
+        for kind in [Kind::POD, Kind::NODE, Kind::REPLICA_SET, Kind::DEPLOYMENT, budget, Kind::CONFIG_MAP] {
             let mut object = Object::new(ObjectKey::new(kind, "d", "x"), 1, document(1, 1, 1));
             for (m, s, st) in [(1, 1, 1), (2, 1, 1), (2, 1, 2), (2, 2, 2), (2, 2, 3), (3, 3, 4), (3, 3, 1)] {
                 object = Object::after(&object, 2, document(m, s, st));

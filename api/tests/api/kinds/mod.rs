@@ -37,13 +37,19 @@ pub(super) fn with(manifest: &Value, edits: &[(&str, Value)]) -> Value {
     value
 }
 
-/// What a client asked for and the server completed: without metadata, and without the uid in a job's labels.
+/// What a client asked for and the server completed: without metadata, without times, and without the uid in a job's labels.
 fn content(object: &Value) -> String {
     let mut object = object.clone();
+    for condition in object["status"]["conditions"].as_array_mut().into_iter().flatten() {
+        condition["lastTransitionTime"] = Value::Null;
+    }
     let uid = object["metadata"]["uid"].as_str().unwrap().to_owned();
     object.as_object_mut().unwrap().remove("metadata");
     object.to_string().replace(&uid, "UID")
 }
+
+/// Of these kinds nothing is missing.
+const ACTORS: [&str; 1] = ["PodDisruptionBudget"];
 
 /// Creates an object in both encodings, and checks all that is said above. Columns as `Head` or `Head*` for a wide one,
 /// each with its cell; null for one that is not looked at.
@@ -59,9 +65,14 @@ pub(super) async fn stored(
     client.delete(&format!("{url}/{}", manifest["metadata"]["name"].as_str().unwrap())).await.with(200);
     let answer = client.post(url, manifest).await;
     assert_eq!(answer.code, 201, "{}", String::from_utf8_lossy(&answer.bytes));
-    let warning = answer.headers["warning"].to_str().unwrap().to_owned();
-    assert!(warning.starts_with("299 - \"") && warning.contains(" yet"), "{warning}");
+    let warning = answer.headers.get("warning").map(|warning| warning.to_str().unwrap().to_owned());
     let object = answer.json();
+    match warning {
+        Some(warning) => {
+            assert!(warning.starts_with("299 - \"") && warning.contains(" yet"), "{warning}");
+        }
+        None => assert!(ACTORS.contains(&object["kind"].as_str().unwrap()), "nobody says what is missing"),
+    }
     assert_eq!(content(&by_protobuf), content(&object), "by protobuf");
     for (pointer, expected) in defaults {
         assert_eq!(object.pointer(pointer).unwrap_or(&Value::Null), expected, "{pointer} of {object}");
