@@ -9,6 +9,7 @@ use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::Fatal;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Node;
 use crate::space::Room;
@@ -18,7 +19,7 @@ use crate::wire::MemberInfo;
 
 /// How often the house is kept.
 const TICK: Duration = Duration::from_millis(100);
-/// A leader that is to hand over, or has a full disk, tries to do so this often.
+/// A leader that is to hand over tries so often, as long as nobody took over.
 const HAND_OVER_EVERY: Duration = Duration::from_secs(1);
 
 /// Who leads.
@@ -35,8 +36,13 @@ pub struct Leadership {
 struct Shared {
     sender: watch::Sender<Leadership>,
     may_lead: AtomicBool,
-    /// The newest term in which this node was told to hand over.
-    handed_over: watch::Sender<u64>,
+    handed_over: watch::Sender<HandedOver>,
+}
+
+/// The newest term in which this node was told to hand over, and when it was told last.
+struct HandedOver {
+    term: u64,
+    at: Instant,
 }
 
 /// The leadership for those who watch it.
@@ -46,7 +52,7 @@ pub(crate) struct LeadershipWatch(Arc<Shared>);
 impl LeadershipWatch {
     pub(super) fn new() -> LeadershipWatch {
         let sender = watch::Sender::new(Leadership::default());
-        let handed_over = watch::Sender::new(0);
+        let handed_over = watch::Sender::new(HandedOver { term: 0, at: Instant::now() });
         LeadershipWatch(Arc::new(Shared { sender, may_lead: AtomicBool::new(true), handed_over }))
     }
 
@@ -63,14 +69,16 @@ impl LeadershipWatch {
     /// asking them whether they follow it.
     fn hand_over(&self, term: u64) {
         self.0.handed_over.send_if_modified(|newest| {
-            let newer = term > *newest;
-            *newest = term.max(*newest);
+            let newer = term > newest.term;
+            *newest = HandedOver { term: term.max(newest.term), at: Instant::now() };
             newer
         });
     }
 
-    fn hands_over(&self, term: u64) -> bool {
-        *self.0.handed_over.borrow() == term
+    /// How long ago it was told to hand over in that term, if it was.
+    fn handed_over_since(&self, term: u64) -> Option<Duration> {
+        let told = self.0.handed_over.borrow();
+        (told.term == term).then(|| told.at.elapsed())
     }
 
     /// Whether this node may call an election.
@@ -92,7 +100,7 @@ pub(super) async fn follow(raft: Raft, progress: Arc<Progress>, leadership: Lead
             .and_then(|id| now.membership_config.get_node(&id).map(|seat| MemberInfo::new(id, seat)));
         // A leader's first entry is of its own term, and follows all that was committed before.
         let caught_up = applied.borrow_and_update().is_some_and(|last| last.term == term);
-        let hands_over = *handed_over.borrow_and_update() == term;
+        let hands_over = handed_over.borrow_and_update().term == term;
         let leads = now.state == ServerState::Leader && !hands_over;
         let leading = leads && now.current_leader == Some(now.id) && caught_up;
         let next = Leadership { term, leader, leading };
@@ -122,7 +130,6 @@ pub(super) async fn keep_house(node: Node) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut bytes_at_snapshot = 0;
-    let mut last: Option<tokio::time::Instant> = None;
     loop {
         ticks.tick().await;
         let metrics = node.metrics();
@@ -141,16 +148,18 @@ pub(super) async fn keep_house(node: Node) {
             inner.raft.runtime_config().elect(may_lead);
         }
         let leads = metrics.state == ServerState::Leader;
-        let unfinished = inner.leadership.hands_over(metrics.current_term);
-        if leads && (unfinished || !may_lead) && last.is_none_or(|last| last.elapsed() >= HAND_OVER_EVERY) {
-            last = Some(tokio::time::Instant::now());
-            if let Some(successor) = node.successor(&metrics) {
-                if !may_lead {
-                    reached(Mark::LeadershipShed);
-                    tracing::warn!(successor, "no room on the disk: giving the leadership away");
-                }
-                let _ = node.hand_over(successor).await;
+        // Whoever was told first gets its time.
+        let told = inner.leadership.handed_over_since(metrics.current_term);
+        let due = told.map_or(!may_lead, |since| since >= HAND_OVER_EVERY);
+        if leads
+            && due
+            && let Some(successor) = node.successor(&metrics)
+        {
+            if !may_lead {
+                reached(Mark::LeadershipShed);
+                tracing::warn!(successor, "no room on the disk: giving the leadership away");
             }
+            let _ = node.hand_over(successor).await;
         }
     }
 }
