@@ -3,7 +3,7 @@
 
 use std::{path::Path, process::Command};
 
-use kontiki_chaos_tests::{Cluster, Plan, example_image};
+use kontiki_chaos_tests::{Cluster, Plan, drive, example_image};
 
 #[test]
 fn kube_rs_is_served() {
@@ -17,6 +17,5 @@ fn kube_rs_is_served() {
 
     let image = Some(example_image().unwrap());
     let cluster = Cluster::start(Plan { image, ..Plan::of(env!("CARGO_BIN_EXE_kontiki")) }).unwrap();
-    let mut drive = Command::new(target.join("debug/kontiki-kube-rs"));
-    assert!(drive.env("KUBECONFIG", cluster.kubeconfig()).status().unwrap().success(), "{drive:?}");
+    drive(&cluster, Command::new(target.join("debug/kontiki-kube-rs"))).unwrap();
 }

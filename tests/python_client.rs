@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use kontiki_chaos_tests::{Cluster, Plan, example_image};
+use kontiki_chaos_tests::{Cluster, Plan, drive, example_image, run};
 
 const REQUIREMENTS: &str = include_str!("python/requirements.txt");
 
@@ -29,14 +29,6 @@ fn interpreter() -> Result<PathBuf, String> {
     Ok(python)
 }
 
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)))
-}
-
 #[test]
 fn the_python_client_is_served() {
     let python = match interpreter() {
@@ -47,5 +39,7 @@ fn the_python_client_is_served() {
     let image = Some(example_image().unwrap());
     let cluster = Cluster::start(Plan { image, ..Plan::of(env!("CARGO_BIN_EXE_kontiki")) }).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/drive.py");
-    run(Command::new(python).arg(script).env("KUBECONFIG", cluster.kubeconfig())).unwrap();
+    let mut program = Command::new(python);
+    program.arg(script);
+    drive(&cluster, program).unwrap();
 }

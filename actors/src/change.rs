@@ -35,6 +35,8 @@ pub enum Change {
         /// Unix milliseconds; none: not at all.
         at_ms: Option<i64>,
     },
+    /// The cluster is at this level from now on; no revision, no event. It never falls.
+    Level(u32),
 }
 
 impl Change {
@@ -53,10 +55,11 @@ impl Change {
         if same && old.is_some() { None } else { Some(Change::Put { key, metadata, spec, status, rest }) }
     }
 
-    /// The object it is about.
-    pub fn key(&self) -> &ObjectKey {
+    /// The object it is about, if it is about one.
+    pub fn key(&self) -> Option<&ObjectKey> {
         match self {
-            Change::Put { key, .. } | Change::Delete { key } | Change::Wake { key, .. } => key,
+            Change::Put { key, .. } | Change::Delete { key } | Change::Wake { key, .. } => Some(key),
+            Change::Level(_) => None,
         }
     }
 

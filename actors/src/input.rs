@@ -23,10 +23,18 @@ pub enum Input {
     /// Objects whose wake-up is due.
     Wake(Vec<ObjectKey>),
     /// The cluster's first objects: namespaces, the `kubernetes` service and so on; done again at every new term,
-    /// changes only what is missing.
+    /// adds only what is missing.
     Bootstrap(Vec<(ObjectKey, Document)>),
     /// Pods that are to be given a place, of those that have none: what [`crate::scheduling::SchedulingQueue`] hands out.
     Place(Vec<ObjectKey>),
+    /// All controllers know this level: the cluster is raised to it, if it is lower, and gets its first objects, as by
+    /// [`Input::Bootstrap`], those of the new level with them.
+    Raise {
+        /// The level. One that this build does not know itself is cut to [`crate::level::LEVEL`].
+        level: u32,
+        /// The first objects.
+        objects: Vec<(ObjectKey, Document)>,
+    },
 }
 
 /// A client's write.
@@ -76,6 +84,13 @@ pub enum Request {
         /// Decide and answer, but change nothing.
         dry_run: bool,
     },
+    /// One of the others, with whoever asks for it: where that makes a difference, and only there, since builds before it do not know it.
+    By {
+        /// The user's name.
+        user: CompactString,
+        /// What he asks for; none of this kind again.
+        request: Box<Request>,
+    },
 }
 
 /// The part of an object that an update may change.
@@ -89,6 +104,8 @@ pub enum Part {
     Scale,
     /// The finalizers of a namespace.
     Finalize,
+    /// Everything, the status too: of custom kinds whose status is not written apart.
+    Whole,
 }
 
 /// How to delete.
@@ -238,6 +255,18 @@ pub enum Rejection {
     /// What Kubernetes does not support either.
     #[error("{0}: {1}")]
     Unsupported(ObjectKey, String),
+    /// Not all controllers know yet what it needs.
+    #[error(
+        "{key}: this needs the cluster to be at level {needs}, and it is at level {at} until all controllers run a build that knows it"
+    )]
+    Level {
+        /// What it was about.
+        key: ObjectKey,
+        /// Where the cluster is.
+        at: u32,
+        /// What it needs.
+        needs: u32,
+    },
 }
 
 impl Input {
@@ -245,9 +274,7 @@ impl Input {
     pub fn abridged(&self) -> Input {
         let mut input = self.clone();
         match &mut input {
-            Input::Api(Request::Create { document, .. } | Request::Update { document, .. }) => {
-                *document = Document::default();
-            }
+            Input::Api(request) => request.abridge(),
             Input::NodeHello(hello) => hello.status = Bytes::new(),
             Input::Reports(reports) => {
                 for report in reports {
@@ -255,7 +282,7 @@ impl Input {
                     report.events.clear();
                 }
             }
-            Input::Bootstrap(objects) => objects.clear(),
+            Input::Bootstrap(objects) | Input::Raise { objects, .. } => objects.clear(),
             _ => {}
         }
         input
@@ -274,6 +301,16 @@ impl Outcome {
 }
 
 impl Request {
+    fn abridge(&mut self) {
+        match self {
+            Request::Create { document, .. } | Request::Update { document, .. } => {
+                *document = Document::default();
+            }
+            Request::By { request, .. } => request.abridge(),
+            Request::Delete { .. } | Request::Bind { .. } => {}
+        }
+    }
+
     /// The object it is about.
     pub fn key(&self) -> &ObjectKey {
         match self {
@@ -281,6 +318,7 @@ impl Request {
             | Request::Update { key, .. }
             | Request::Delete { key, .. }
             | Request::Bind { key, .. } => key,
+            Request::By { request, .. } => request.key(),
         }
     }
 
@@ -291,6 +329,7 @@ impl Request {
             | Request::Update { dry_run, .. }
             | Request::Delete { dry_run, .. }
             | Request::Bind { dry_run, .. } => *dry_run,
+            Request::By { request, .. } => request.dry_run(),
         }
     }
 }

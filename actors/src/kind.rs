@@ -1,15 +1,25 @@
 //! The table of kinds. A passive kind (stored, listed, watched, nothing more) is one line here; a kind with an actor
 //! names its `reconcile` besides. Codes stand in stored keys and log entries: never change or reuse one.
+//!
+//! Kinds that users define are not in the table: each is its own name (see [`custom`]).
 
-use serde::{Deserialize, Serialize};
+mod custom;
+
+pub use custom::Custom;
 
 use crate::{kinds, object::Object, turn::Turn};
 
-/// A kind of object: the stable code of a line of the table. There is none for a code that is not in the table: what
-/// names one cannot be decoded, so that a build never takes part in a cluster that it does not understand.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "u16", into = "u16")]
-pub struct Kind(u16);
+/// A kind of object: the stable code of a line of the table, or the name of a custom kind. There is none for a code that is not in the
+/// table: what names one cannot be decoded, so that a build never takes part in a cluster that it does not understand.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kind(Id);
+
+/// Built-in kinds come first, in order of their codes; then the custom ones, in order of their names.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Id {
+    BuiltIn(u16),
+    Custom(Custom),
+}
 
 /// A code that is not in this build's table: the state was written by a newer one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +37,7 @@ pub struct KindInfo {
     pub code: u16,
     /// API group, empty for core.
     pub group: &'static str,
-    /// API version within the group.
+    /// API version within the group. Empty for custom kinds: their definition says in which they are served.
     pub version: &'static str,
     /// `Pod`.
     pub kind: &'static str,
@@ -55,7 +65,7 @@ macro_rules! kinds {
     ($( $constant:ident = $code:literal, $group:literal, $version:literal, $kind:literal, $plural:literal,
         $singular:literal, $short:expr, $scope:ident, $categories:expr, $counted:ident, $reconcile:expr; )*) => {
         #[allow(missing_docs, reason = "each constant is the kind of its name")]
-        impl Kind { $( pub const $constant: Kind = Kind($code); )* }
+        impl Kind { $( pub const $constant: Kind = Kind(Id::BuiltIn($code)); )* }
 
         const TABLE: &[KindInfo] = &[ $( KindInfo {
             code: $code, group: $group, version: $version, kind: $kind, plural: $plural, singular: $singular,
@@ -94,7 +104,7 @@ kinds! {
     SERVICE         = 8,  "", "v1", "Service", "services", "service", &["svc"], Namespaced, ALL, Uncounted, None;
     ENDPOINTS       = 9,  "", "v1", "Endpoints", "endpoints", "endpoints", &["ep"], Namespaced, NONE, Uncounted, None;
     LIMIT_RANGE     = 10, "", "v1", "LimitRange", "limitranges", "limitrange", &["limits"], Namespaced, NONE, Uncounted, None;
-    RESOURCE_QUOTA  = 11, "", "v1", "ResourceQuota", "resourcequotas", "resourcequota", &["quota"], Namespaced, NONE, Uncounted, None;
+    RESOURCE_QUOTA  = 11, "", "v1", "ResourceQuota", "resourcequotas", "resourcequota", &["quota"], Namespaced, NONE, Uncounted, Some(kinds::resource_quota::reconcile);
     PERSISTENT_VOLUME = 12, "", "v1", "PersistentVolume", "persistentvolumes", "persistentvolume", &["pv"], Cluster, NONE, Uncounted, None;
     PERSISTENT_VOLUME_CLAIM = 13, "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", "persistentvolumeclaim", &["pvc"], Namespaced, NONE, Uncounted, None;
     POD_TEMPLATE    = 14, "", "v1", "PodTemplate", "podtemplates", "podtemplate", NONE, Namespaced, NONE, Uncounted, None;
@@ -102,10 +112,10 @@ kinds! {
     DEPLOYMENT      = 20, "apps", "v1", "Deployment", "deployments", "deployment", &["deploy"], Namespaced, ALL, Counted, Some(kinds::deployment::reconcile);
     REPLICA_SET     = 21, "apps", "v1", "ReplicaSet", "replicasets", "replicaset", &["rs"], Namespaced, ALL, Counted, Some(kinds::replica_set::reconcile);
     CONTROLLER_REVISION = 22, "apps", "v1", "ControllerRevision", "controllerrevisions", "controllerrevision", NONE, Namespaced, NONE, Uncounted, None;
-    STATEFUL_SET    = 23, "apps", "v1", "StatefulSet", "statefulsets", "statefulset", &["sts"], Namespaced, ALL, Counted, None;
-    DAEMON_SET      = 24, "apps", "v1", "DaemonSet", "daemonsets", "daemonset", &["ds"], Namespaced, ALL, Counted, None;
-    JOB             = 25, "batch", "v1", "Job", "jobs", "job", NONE, Namespaced, ALL, Counted, None;
-    CRON_JOB        = 26, "batch", "v1", "CronJob", "cronjobs", "cronjob", &["cj"], Namespaced, ALL, Counted, None;
+    STATEFUL_SET    = 23, "apps", "v1", "StatefulSet", "statefulsets", "statefulset", &["sts"], Namespaced, ALL, Counted, Some(kinds::stateful_set::reconcile);
+    DAEMON_SET      = 24, "apps", "v1", "DaemonSet", "daemonsets", "daemonset", &["ds"], Namespaced, ALL, Counted, Some(kinds::daemon_set::reconcile);
+    JOB             = 25, "batch", "v1", "Job", "jobs", "job", NONE, Namespaced, ALL, Counted, Some(kinds::job::reconcile);
+    CRON_JOB        = 26, "batch", "v1", "CronJob", "cronjobs", "cronjob", &["cj"], Namespaced, ALL, Counted, Some(kinds::cron_job::reconcile);
     LEASE           = 30, "coordination.k8s.io", "v1", "Lease", "leases", "lease", NONE, Namespaced, NONE, Uncounted, None;
     ENDPOINT_SLICE  = 31, "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", "endpointslice", NONE, Namespaced, NONE, Counted, None;
     PRIORITY_CLASS  = 32, "scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", "priorityclass", &["pc"], Cluster, NONE, Uncounted, None;
@@ -118,7 +128,7 @@ kinds! {
     IP_ADDRESS      = 39, "networking.k8s.io", "v1", "IPAddress", "ipaddresses", "ipaddress", &["ip"], Cluster, NONE, Uncounted, None;
     POD_DISRUPTION_BUDGET = 40, "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", "poddisruptionbudget", &["pdb"], Namespaced, NONE, Counted, Some(kinds::disruption_budget::reconcile);
     ROLE            = 41, "rbac.authorization.k8s.io", "v1", "Role", "roles", "role", NONE, Namespaced, NONE, Uncounted, None;
-    CLUSTER_ROLE    = 42, "rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", "clusterrole", NONE, Cluster, NONE, Uncounted, None;
+    CLUSTER_ROLE    = 42, "rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", "clusterrole", NONE, Cluster, NONE, Uncounted, Some(kinds::cluster_role::reconcile);
     ROLE_BINDING    = 43, "rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", "rolebinding", NONE, Namespaced, NONE, Uncounted, None;
     CLUSTER_ROLE_BINDING = 44, "rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding", NONE, Cluster, NONE, Uncounted, None;
     VOLUME_ATTACHMENT = 45, "storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments", "volumeattachment", NONE, Cluster, NONE, Uncounted, None;
@@ -131,6 +141,9 @@ kinds! {
     VALIDATING_WEBHOOK_CONFIGURATION = 52, "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", "validatingwebhookconfiguration", NONE, Cluster, API, Counted, None;
     VALIDATING_ADMISSION_POLICY = 53, "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies", "validatingadmissionpolicy", NONE, Cluster, API, Counted, None;
     VALIDATING_ADMISSION_POLICY_BINDING = 54, "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", "validatingadmissionpolicybinding", NONE, Cluster, API, Counted, None;
+    CUSTOM_RESOURCE_DEFINITION = 55, "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", "customresourcedefinition", &["crd", "crds"], Cluster, API, Counted, Some(kinds::definition::reconcile);
+    FLOW_SCHEMA     = 60, "flowcontrol.apiserver.k8s.io", "v1", "FlowSchema", "flowschemas", "flowschema", NONE, Cluster, NONE, Counted, Some(kinds::flow_schema::reconcile);
+    PRIORITY_LEVEL_CONFIGURATION = 61, "flowcontrol.apiserver.k8s.io", "v1", "PriorityLevelConfiguration", "prioritylevelconfigurations", "prioritylevelconfiguration", NONE, Cluster, NONE, Counted, None;
 }
 
 /// Every kind, in the order of the table.
@@ -148,6 +161,15 @@ const CODES: usize = {
     most as usize + 1
 };
 
+/// Every kind has its level, or it would stop the controllers that do not know it: see [`crate::level`].
+const _: () = {
+    let mut at = 0;
+    while at < TABLE.len() {
+        assert!(crate::level::of_code(TABLE[at].code).is_some(), "a kind without a level: see level.rs");
+        at += 1;
+    }
+};
+
 /// Where the line of a code stands in the table.
 static LINES: [Option<&KindInfo>; CODES] = {
     let (mut lines, mut at) = ([None; CODES], 0);
@@ -158,66 +180,69 @@ static LINES: [Option<&KindInfo>; CODES] = {
     lines
 };
 
-impl TryFrom<u16> for Kind {
-    type Error = UnknownKind;
-
-    fn try_from(code: u16) -> Result<Kind, UnknownKind> {
-        Kind::from_code(code).ok_or(UnknownKind(code))
-    }
-}
-
-impl From<Kind> for u16 {
-    fn from(kind: Kind) -> u16 {
-        kind.0
-    }
-}
-
 impl Kind {
-    /// The kind of a stored code; none for a code of a newer version.
+    /// The built-in kind of a stored code; none for a code of a newer version.
     pub fn from_code(code: u16) -> Option<Kind> {
-        LINES.get(usize::from(code)).copied().flatten().map(|info| Kind(info.code))
+        LINES.get(usize::from(code)).copied().flatten().map(|info| Kind(Id::BuiltIn(info.code)))
     }
 
-    /// Every kind, in the order of the table.
+    /// Every built-in kind, in the order of the table.
     pub fn all() -> impl Iterator<Item = Kind> {
-        KINDS.iter().map(|info| Kind(info.code))
+        KINDS.iter().map(|info| Kind(Id::BuiltIn(info.code)))
     }
 
-    /// Finds a kind by its URL: group, version and resource.
+    /// The kind that a definition defines.
+    pub fn custom(group: &str, plural: &str, kind: &str, namespaced: bool) -> Kind {
+        Kind(Id::Custom(Custom::new(group, plural, kind, namespaced)))
+    }
+
+    /// Whether a definition defines it.
+    pub fn is_custom(self) -> bool {
+        matches!(self.0, Id::Custom(_))
+    }
+
+    /// Finds a built-in kind by its URL: group, version and resource.
     pub fn by_resource(group: &str, version: &str, plural: &str) -> Option<Kind> {
         KINDS
             .iter()
             .find(|info| info.group == group && info.version == version && info.plural == plural)
-            .map(|info| Kind(info.code))
+            .map(|info| Kind(Id::BuiltIn(info.code)))
     }
 
-    /// Finds a kind by the `apiVersion` and `kind` of a document.
+    /// Finds a built-in kind by the `apiVersion` and `kind` of a document.
     pub fn by_name(api_version: &str, kind: &str) -> Option<Kind> {
         let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
         KINDS
             .iter()
             .find(|info| info.group == group && info.version == version && info.kind == kind)
-            .map(|info| Kind(info.code))
+            .map(|info| Kind(Id::BuiltIn(info.code)))
     }
 
-    /// Its code.
+    /// Its code; all custom kinds have one in common.
     pub fn code(self) -> u16 {
-        self.0
-    }
-
-    /// Its line of the table.
-    pub fn info(self) -> &'static KindInfo {
-        LINES[usize::from(self.0)].expect("a Kind is only made from the table")
-    }
-
-    /// `v1`, `apps/v1`.
-    pub fn api_version(self) -> String {
-        let info = self.info();
-        if info.group.is_empty() {
-            info.version.to_string()
-        } else {
-            format!("{}/{}", info.group, info.version)
+        match self.0 {
+            Id::BuiltIn(code) => code,
+            Id::Custom(_) => custom::CODE,
         }
+    }
+
+    /// Its line of the table, or what stands for one.
+    pub fn info(self) -> &'static KindInfo {
+        match self.0 {
+            Id::BuiltIn(code) => LINES[usize::from(code)].expect("a Kind is only made from the table"),
+            Id::Custom(custom) => custom.info(),
+        }
+    }
+
+    /// `v1`, `apps/v1`: of built-in kinds.
+    pub fn api_version(self) -> String {
+        self.api_version_in(self.info().version)
+    }
+
+    /// `apps/v1`, from a version: custom kinds are served in any number of them.
+    pub fn api_version_in(self, version: &str) -> String {
+        let group = self.info().group;
+        if group.is_empty() { version.to_string() } else { format!("{group}/{version}") }
     }
 
     /// `pods`, `deployments.apps`: as Kubernetes names a resource in messages.
@@ -259,7 +284,7 @@ mod tests {
             assert_eq!(kind.info().kind, info.kind);
         }
         assert_eq!(Kind::all().count(), KINDS.len());
-        for code in [0, CODES as u16, u16::MAX] {
+        for code in [0, CODES as u16, custom::CODE] {
             assert_eq!(Kind::from_code(code), None, "{code}");
         }
     }
@@ -267,9 +292,9 @@ mod tests {
     #[test]
     fn what_names_an_unknown_kind_is_refused_in_words() {
         // As the derived form of a newer build has it.
-        let newer = codec::encode(&(u16::MAX, "default", "x")).unwrap();
+        let newer = codec::encode(&(u16::MAX - 1, "default", "x")).unwrap();
         let error = codec::decode::<ObjectKey>(&newer).unwrap_err().to_string();
-        assert!(error.contains("kind 65535 is unknown here"), "{error}");
+        assert!(error.contains("kind 65534 is unknown here"), "{error}");
         assert!(
             error.contains("this controller is older than the state it was given: upgrade it"),
             "{error}"

@@ -8,14 +8,21 @@
 //! No I/O, no clock, no randomness of its own: time and ids come in with the input. No tokio, actix, tonic or rocksdb:
 //! the manifest enforces it. Kubernetes' wire formats, defaulting and validation are not here but in `api/`.
 
+pub(crate) mod addresses;
 pub mod change;
 pub mod codec;
 pub mod entry;
+pub mod flow;
 pub mod input;
 pub mod kind;
 pub mod kinds;
+pub mod level;
+pub(crate) mod limits;
 pub mod object;
+pub mod pod_security;
 pub mod quantity;
+pub(crate) mod quota;
+pub mod rbac;
 pub mod scheduling;
 pub mod state;
 pub mod turn;
@@ -24,6 +31,7 @@ pub use change::{Change, Event};
 pub use entry::{Entry, Turned};
 pub use input::{Input, Outcome, Rejection, Request, RequestId};
 pub use kind::{KINDS, Kind, KindInfo, UnknownKind};
-pub use object::{Document, Object, ObjectKey, Uid};
+pub use level::LEVEL;
+pub use object::{DefinitionDigest, Document, Object, ObjectKey, Uid};
 pub use state::State;
 pub use turn::{Context, Decision, decide};

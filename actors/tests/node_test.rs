@@ -231,3 +231,40 @@ fn a_lost_zone_is_bounded_turns_and_everything_comes_back() {
         assert!(!zone.contains(&node.as_str()));
     }
 }
+
+#[test]
+fn a_node_under_pressure_says_so_and_gets_no_more_pods() {
+    let mut cluster = Cluster::new(2);
+    cluster.hello_under("node-0", &["DiskPressure"]);
+    assert_eq!(
+        cluster.condition(Kind::NODE, "node-0", "DiskPressure").unwrap(),
+        ("True".into(), "KubeletHasDiskPressure".into())
+    );
+    assert_eq!(cluster.condition(Kind::NODE, "node-0", "MemoryPressure").unwrap().0, "False");
+    assert_eq!(cluster.condition(Kind::NODE, "node-0", "Ready").unwrap().0, "True");
+    assert_eq!(taints(&cluster, "node-0"), ["node.kubernetes.io/disk-pressure:NoSchedule"]);
+    assert_eq!(cluster.events("NodeHasDiskPressure"), ["Node node-0 status is now: NodeHasDiskPressure"]);
+    assert_eq!(cluster.hello_under("node-0", &["DiskPressure"]), [], "nothing new, nothing written");
+    cluster.create(Kind::DEPLOYMENT, deployment("web", 4));
+    cluster.work_out();
+    assert_eq!((on(&cluster, "node-0").count(), on(&cluster, "node-1").count()), (0, 4));
+
+    // What the leader holds of its life changes nothing about that; its word does.
+    cluster.verdicts(&["node-0"], Life::Suspect);
+    cluster.verdicts(&["node-0"], Life::Ready);
+    assert_eq!(cluster.condition(Kind::NODE, "node-0", "DiskPressure").unwrap().0, "True");
+    cluster.hello_under("node-0", &["MemoryPressure", "PIDPressure"]);
+    assert_eq!(
+        taints(&cluster, "node-0"),
+        ["node.kubernetes.io/memory-pressure:NoSchedule", "node.kubernetes.io/pid-pressure:NoSchedule"]
+    );
+    cluster.hello("node-0");
+    assert!(taints(&cluster, "node-0").is_empty());
+    assert_eq!(
+        cluster.condition(Kind::NODE, "node-0", "DiskPressure").unwrap(),
+        ("False".into(), "KubeletHasNoDiskPressure".into())
+    );
+    assert_eq!(cluster.events("NodeHasNoDiskPressure").len(), 1);
+    cluster.set_replicas(Kind::DEPLOYMENT, "web", 8);
+    assert_eq!(on(&cluster, "node-0").count(), 4);
+}

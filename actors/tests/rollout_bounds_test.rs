@@ -56,3 +56,28 @@ proptest! {
         prop_assert_eq!(condition.1, "NewReplicaSetAvailable");
     }
 }
+
+/// A large set counts its pods a moment late, and says that some do not work which do by then.
+#[test]
+fn what_a_large_set_said_a_moment_ago_takes_no_working_pod() {
+    let mut cluster = Cluster::new(3);
+    let mut web = deployment("web", 60);
+    web["spec"]["strategy"]["rollingUpdate"] = json!({"maxSurge": 2, "maxUnavailable": 0});
+    cluster.create(Kind::DEPLOYMENT, web);
+    cluster.work_out();
+    cluster.advance(1);
+    cluster.set_replicas(Kind::DEPLOYMENT, "web", 120);
+    cluster.report_ready(&cluster.active(), true);
+    let set = cluster.replica_sets()[0].key.name.clone();
+    assert_eq!(cluster.status(Kind::REPLICA_SET, &set)["availableReplicas"], 60, "it has not counted again");
+    // Two pods come, and are not ready when their template is not the present one any more: these may go, the working ones may not.
+    cluster.set_image("web", "v2");
+    cluster.set_image("web", "v3");
+    let ready = cluster.active().iter().filter(|pod| pod.pod().unwrap().ready).count();
+    assert_eq!(ready, 120);
+    for _ in 0..200 {
+        cluster.work_out();
+        cluster.advance(1);
+    }
+    assert_eq!(cluster.sizes(), [0, 0, 120]);
+}

@@ -43,6 +43,7 @@ PACKAGES = [  # module, folder, definition prefix, group, version
      "apiextensions.k8s.io", "v1"),
     ("kube-aggregator", "pkg/apis/apiregistration/v1", "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1",
      "apiregistration.k8s.io", "v1"),
+    ("api", "flowcontrol/v1", "io.k8s.api.flowcontrol.v1", "flowcontrol.apiserver.k8s.io", "v1"),
 ]
 BASIC = {"string": "s", "int32": "i", "int64": "l", "int": "l", "uint8": "i", "bool": "b", "float64": "d", "[]byte": "B",
          "interface{}": "R", "any": "R"}

@@ -1,12 +1,16 @@
 //! What the API needs of the controller that it runs in. The only door between HTTP and the cluster.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use kontiki_actors::{Object, Outcome, Request, RequestId, State};
 
-use crate::feed::Feed;
+use crate::{
+    feed::Feed,
+    streams::{PodStream, StreamError, StreamTo},
+    usage::NodeUsage,
+};
 
 /// How new a view must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +53,12 @@ pub enum Unavailable {
     #[error("{reason}")]
     TooLarge {
         /// How large, and what is allowed.
+        reason: String,
+    },
+    /// The cluster is not at the level that the write needs: not all controllers are upgraded. Nothing happened.
+    #[error("{reason}")]
+    Level {
+        /// Who is not.
         reason: String,
     },
     /// A defect of this build. Nothing happened.
@@ -119,6 +129,13 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The output of a container of a pod.
     fn logs(&self, pod: Arc<Object>, query: LogsQuery) -> BoxFuture<'_, Result<LogsStream, LogsError>>;
+
+    /// A stream into a pod. Answers when it is open, the command of an exec has been started.
+    fn open_stream(&self, pod: Arc<Object>, to: StreamTo) -> BoxFuture<'_, Result<PodStream, StreamError>>;
+
+    /// What these nodes use, and their pods if they are asked for; without those that do not say. The error is why nobody
+    /// can be asked.
+    fn usage(&self, nodes: BTreeSet<String>, pods: bool) -> BoxFuture<'_, Result<Vec<NodeUsage>, String>>;
 
     /// What this process measures, as Prometheus text.
     fn metrics(&self) -> String;

@@ -42,21 +42,22 @@ impl FeedEvent {
         FeedEvent { event, new_json: OnceLock::new(), old_json: OnceLock::new() }
     }
 
-    /// The object after the event; empty when it was deleted.
+    /// The object after the event, of a built-in kind; empty when it was deleted.
     pub fn new_json(&self) -> Bytes {
         self.new_json
             .get_or_init(|| self.event.new.as_ref().map(|o| o.to_json().into()).unwrap_or_default())
             .clone()
     }
 
-    /// The object before the event, at the event's revision: what a watch shows of an object that is gone or that its
+    /// The object of a built-in kind before the event, at the event's revision: what a watch shows of an object that is gone or that its
     /// selector no longer matches. Empty when there was none.
     pub fn old_json(&self) -> Bytes {
         self.old_json
             .get_or_init(|| {
                 let Some(old) = &self.event.old else { return Bytes::new() };
                 let mut out = Vec::with_capacity(old.document.len() + 128);
-                old.document.write_json(old.key.kind, self.event.revision, &mut out);
+                let kind = old.key.kind;
+                old.document.write_json(kind, kind.info().version, self.event.revision, &mut out);
                 out.into()
             })
             .clone()

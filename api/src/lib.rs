@@ -8,16 +8,25 @@
 //!
 //! Not for deciding anything about the cluster: that is the turn's business, behind [`backend::Backend`].
 
+pub mod apply;
+pub mod audit;
 pub mod backend;
+mod cel;
+mod custom;
 pub mod discovery;
 pub mod feed;
+mod flow;
 pub mod patch;
 pub mod quantity;
 pub mod resource;
 pub mod rest;
 pub mod schema;
 pub mod selector;
+pub mod served;
 pub mod status;
+pub mod streams;
+pub mod token;
+pub mod usage;
 pub mod wire;
 
 pub use backend::{Backend, Freshness, LogsError, LogsQuery, Unavailable};

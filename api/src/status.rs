@@ -255,6 +255,8 @@ impl From<Unavailable> for Status {
                     .caused("ResourceVersionTooLarge", "", "Too large resource version")
                     .retry(1)
             }
+            // It may take as long as the upgrade: no word on when to come again, or clients would wait.
+            Unavailable::Level { .. } => Status::new(503, "ServiceUnavailable", message),
             Unavailable::TooLarge { .. } => Status::new(413, "RequestEntityTooLarge", message),
             Unavailable::Defect { .. } => Status::internal(message),
             Unavailable::Overloaded => Status::new(429, "TooManyRequests", message).retry(1),
@@ -296,7 +298,11 @@ impl From<Rejection> for Status {
             Rejection::TooManyRequests(key, why) => {
                 let message = "Cannot evict pod as it would violate the pod's disruption budget.";
                 let status = Status::new(429, "TooManyRequests", message).about(key.kind, &key.name);
-                status.caused("DisruptionBudget", "", why).retry(10)
+                // No Retry-After, as in Kubernetes: with one, client-go would ask again and again before it tells anybody.
+                status.caused("DisruptionBudget", "", why)
+            }
+            Rejection::Level { ref key, .. } => {
+                Status::new(503, "ServiceUnavailable", rejection.to_string()).about(key.kind, &key.name)
             }
             Rejection::Unsupported(key, why) => {
                 Status::new(500, "InternalError", why).about(key.kind, &key.name)

@@ -28,7 +28,7 @@ fn documented() -> String {
     let (mut full, mut data) = (0, 0);
     let mut asked = String::new();
     for resource in discovery::resources() {
-        let Some(kind) = Kind::by_resource(resource.group, resource.version, resource.plural) else {
+        let Some(kind) = Kind::by_resource(resource.group, &resource.version, resource.plural) else {
             let row = [resource.kind.to_owned(), version(resource), resource.verbs.join(", ")];
             writeln!(asked, "| {} |", row.join(" | ")).unwrap();
             continue;
@@ -55,7 +55,7 @@ fn documented() -> String {
 
 fn version(resource: &Resource) -> String {
     if resource.group.is_empty() {
-        return resource.version.to_owned();
+        return resource.version.to_string();
     }
     format!("{}/{}", resource.group, resource.version)
 }

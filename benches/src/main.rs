@@ -5,12 +5,14 @@
 //! ```text
 //!   questions (what is asked, its goal) -> peers (Kontiki, etcd) <- load (generators)
 //!             -> limits (disk, loopback: what physics allows)    -> report (JSON, table, plots)
-//!   lifecycle (start, failover, idle)
+//!   lifecycle (start, failover, idle)     large (5,000 nodes: what it costs, how it grows)
 //! ```
 //!
 //!     make bench                  # all questions
 //!     make bench NAME=create-one  # one of them, or a lifecycle event: NAME=leader
+//!     make bench NAME=large       # a cluster of 5,000 nodes, half an hour
 
+mod large;
 mod lifecycle;
 mod limits;
 mod load;
@@ -31,7 +33,6 @@ use tokio::{
 use crate::{
     lifecycle::Event,
     questions::{Method, Question},
-    report::Outcome,
 };
 
 /// What is measured.
@@ -41,6 +42,7 @@ enum What {
     Event(Event),
     Questions,
     Schedule,
+    Large,
     Lifecycle,
     All,
 }
@@ -52,7 +54,7 @@ impl ValueEnum for What {
             let events = Event::value_variants().iter().map(|event| What::Event(*event));
             questions
                 .chain(events)
-                .chain([What::Questions, What::Schedule, What::Lifecycle, What::All])
+                .chain([What::Questions, What::Schedule, What::Large, What::Lifecycle, What::All])
                 .collect()
         });
         &ALL
@@ -69,6 +71,9 @@ impl ValueEnum for What {
                 PossibleValue::new("schedule")
                     .help("kube-scheduler's own workloads, on 5,000 simulated workers"),
             ),
+            What::Large => {
+                Some(PossibleValue::new("large").help("5,000 nodes with 150,000 pods, and how cost grows"))
+            }
             What::Lifecycle => {
                 Some(PossibleValue::new("lifecycle").help("Start, faults and idling, beside targets"))
             }
@@ -117,9 +122,24 @@ impl Args {
         let group = match what {
             What::Question(Question::Schedule(_)) => What::Schedule,
             What::Question(_) => What::Questions,
+            What::Large => What::Large,
             _ => What::Lifecycle,
         };
         self.what.iter().any(|wanted| [what, group, What::All].contains(wanted))
+    }
+
+    fn large(&self) -> anyhow::Result<()> {
+        if !self.wants(What::Large) {
+            return Ok(());
+        }
+        let method = large::Method {
+            binary: &self.binary,
+            nodes: self.nodes,
+            note: &self.note,
+            docs: self.docs.as_deref(),
+        };
+        // Two threads: 10,000 watchers read, and what is late because one waits for a processor is late for them, too.
+        runtime(2)?.block_on(unless_stopped(large::measure(&method)))
     }
 
     fn questions(&self) -> anyhow::Result<()> {
@@ -157,7 +177,7 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
 }
 
 /// Ctrl-C must not leave the processes behind: the answer is dropped, and they end with it.
-async fn unless_stopped(answer: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+async fn unless_stopped<T>(answer: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         outcome = answer => outcome,
@@ -170,6 +190,7 @@ fn main() -> anyhow::Result<()> {
     kontiki_pki::install_crypto();
     let args = Args::parse();
     args.questions()?;
+    args.large()?;
     let (runtime, plan) = (runtime(2)?, Plan { image: Some(args.image.clone()), ..Plan::of(&args.binary) });
     for event in Event::value_variants() {
         if args.wants(What::Event(*event)) {

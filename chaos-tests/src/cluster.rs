@@ -75,7 +75,13 @@ impl Cluster {
 
     /// Starts what is missing.
     pub fn up(&self) -> anyhow::Result<String> {
+        self.up_with(&[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn up_with(&self, environment: &[(&str, &str)]) -> anyhow::Result<String> {
         let mut command = self.command();
+        command.envs(environment.iter().copied());
         command.args(["up", "--detach"]);
         command.args(["--controllers", &self.plan.controllers.to_string()]);
         command.args(["--workers", &self.plan.workers.to_string()]);
@@ -172,11 +178,20 @@ impl Cluster {
 
     /// The leading controller's name.
     pub fn leader(&self) -> anyhow::Result<String> {
+        self.of_the_leader("name")
+    }
+
+    /// The address of the leading controller alone.
+    pub fn leader_address(&self) -> anyhow::Result<String> {
+        self.of_the_leader("address")
+    }
+
+    fn of_the_leader(&self, field: &str) -> anyhow::Result<String> {
         let status = self.status()?;
         let leader = status["controllers"].as_array().into_iter().flatten().find(|c| c["role"] == "leader");
-        let name =
-            leader.and_then(|c| c["name"].as_str()).with_context(|| format!("no leader in {status}"))?;
-        Ok(name.to_string())
+        let value =
+            leader.and_then(|c| c[field].as_str()).with_context(|| format!("no leader in {status}"))?;
+        Ok(value.to_string())
     }
 
     /// Signals a process of the cluster.

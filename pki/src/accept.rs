@@ -12,17 +12,19 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use rustls::ServerConfig;
+use rustls::server::{Accepted, Acceptor};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 use tracing::{debug, warn};
 
-use crate::{Peer, Refusal, tls};
+use crate::{Peer, Refusal, Role, tls};
 
 /// A stranger gets this long to finish its handshake, and this many may be at it; more wait in the kernel's queue.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -43,6 +45,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The protocols that [`serve`] speaks, for [`crate::Identity::server_config`]. Best first.
 pub const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
 
+/// By this protocol, which nobody speaks, a member of the consensus says in its handshake that it wants to be served in the lane: see
+/// [`serve`].
+pub(crate) const LANE: &[u8] = b"kontiki-consensus";
+/// Members are few. A stranger who comes into the lane is held up by no more than these.
+const LANE_HANDSHAKES: usize = 64;
+const LANE_HANDSHAKE: Duration = Duration::from_secs(2);
+
 /// The other end's address. [`serve`] puts it into each request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
@@ -51,10 +60,14 @@ pub struct PeerAddr(pub SocketAddr);
 /// the client has shown a certificate of this cluster, a [`Peer`] in its extensions. A client that names no protocol in
 /// the handshake is taken to speak HTTP/1.1, so `tls` should offer [`ALPN`]. Returns when the last connection has
 /// ended, at most a few seconds after the shutdown.
+///
+/// Connections of controllers that were dialed with [`Dialer::of_lane`](crate::Dialer::of_lane) live in `lane`, a runtime of its own, from
+/// their handshake on: thousands of clients may call at once, and none of their handshakes and requests goes before a heartbeat.
 pub async fn serve<S, B>(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     cluster_id: &str,
+    lane: Option<Handle>,
     service: S,
     shutdown: CancellationToken,
 ) where
@@ -66,9 +79,11 @@ pub async fn serve<S, B>(
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let port = Arc::new(Port {
-        acceptor: TlsAcceptor::from(tls),
+        tls,
         cluster_id: cluster_id.to_owned(),
+        lane,
         handshakes: Semaphore::new(HANDSHAKES),
+        lane_handshakes: Semaphore::new(LANE_HANDSHAKES),
         shutdown: shutdown.clone(),
     });
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
@@ -109,14 +124,17 @@ pub async fn serve<S, B>(
 
 /// What all connections of a port share.
 struct Port {
-    acceptor: TlsAcceptor,
+    tls: Arc<ServerConfig>,
     cluster_id: String,
+    lane: Option<Handle>,
     handshakes: Semaphore,
+    lane_handshakes: Semaphore,
     shutdown: CancellationToken,
 }
 
 impl Port {
-    async fn connection<S, B>(&self, stream: TcpStream, address: SocketAddr, service: S)
+    /// One connection, from its first byte to its end.
+    async fn connection<S, B>(self: Arc<Self>, stream: TcpStream, address: SocketAddr, service: S)
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send + 'static,
@@ -130,7 +148,42 @@ impl Port {
             () = self.shutdown.cancelled() => return,
             greeted = self.greet(stream, address) => greeted,
         };
-        let Some((stream, peer)) = greeted else { return };
+        match greeted {
+            None => {}
+            Some(Greeted::Here(stream, peer)) => self.converse(stream, peer, address, service).await,
+            Some(Greeted::ForLane(lane, start)) => {
+                let port = self.clone();
+                let there = lane.spawn(async move {
+                    let greeted = tokio::select! {
+                        biased;
+                        () = port.shutdown.cancelled() => return,
+                        greeted = port.greet_in_lane(start, address) => greeted,
+                    };
+                    if let Some((stream, peer)) = greeted {
+                        port.converse(stream, Some(peer), address, service).await;
+                    }
+                });
+                // The lane's end, with the process, is the connection's.
+                let _ = there.await;
+            }
+        }
+    }
+
+    /// Answers requests until one of the two has enough.
+    async fn converse<S, B>(
+        &self,
+        stream: TlsStream<TcpStream>,
+        peer: Option<Peer>,
+        address: SocketAddr,
+        service: S,
+    ) where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let builder = builder(&stream);
         let serve_request = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(PeerAddr(address));
@@ -154,35 +207,59 @@ impl Port {
     }
 
     /// The handshake, and who it was with. `None` if there will be no connection; then that is logged.
-    async fn greet(
-        &self,
-        stream: TcpStream,
-        address: SocketAddr,
-    ) -> Option<(TlsStream<TcpStream>, Option<Peer>)> {
+    async fn greet(&self, stream: TcpStream, address: SocketAddr) -> Option<Greeted> {
         let permit = self.handshakes.acquire().await.ok()?;
         // Small answers must not wait for the acknowledgement of the last one.
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%address, %error, "connection broke before the handshake");
             return None;
         }
-        let stream = match timeout(HANDSHAKE, self.acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                log_refused(address, &error);
-                return None;
-            }
-            Err(_) => {
-                debug!(%address, "handshake not finished within {HANDSHAKE:?}");
-                return None;
+        let handshake = async {
+            let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+            let hello = start.client_hello();
+            let asks = hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == LANE));
+            match &self.lane {
+                Some(lane) if asks => Ok(Handshake::ForLane(lane.clone(), detached(start)?)),
+                _ => Ok(Handshake::Done(start.into_stream(self.tls.clone()).await?)),
             }
         };
+        let stream = match finished(handshake, HANDSHAKE, address).await? {
+            Handshake::Done(stream) => stream,
+            Handshake::ForLane(lane, start) => return Some(Greeted::ForLane(lane, start)),
+        };
         drop(permit);
+        let peer = self.peer(&stream, address).ok()?;
+        Some(Greeted::Here(stream, peer))
+    }
+
+    /// The rest of the handshake of one who asked for the lane. Nobody but a controller belongs there.
+    async fn greet_in_lane(
+        &self,
+        start: Detached,
+        address: SocketAddr,
+    ) -> Option<(TlsStream<TcpStream>, Peer)> {
+        let permit = self.lane_handshakes.try_acquire().ok()?;
+        let handshake = async { attached(start)?.into_stream(self.tls.clone()).await };
+        let stream = finished(handshake, LANE_HANDSHAKE, address).await?;
+        drop(permit);
+        match self.peer(&stream, address).ok()? {
+            Some(peer) if peer.role == Role::Controller => Some((stream, peer)),
+            peer => {
+                let who = peer.map_or_else(|| "a stranger".to_owned(), |peer| peer.to_string());
+                warn!(%address, who, "connection refused: the lane of the consensus is for controllers");
+                None
+            }
+        }
+    }
+
+    /// Whom the certificate names, if one was shown. An error if that is nobody to be heeded; then that is logged.
+    fn peer(&self, stream: &TlsStream<TcpStream>, address: SocketAddr) -> Result<Option<Peer>, ()> {
         let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) else {
-            return Some((stream, None));
+            return Ok(None);
         };
         // Already checked in the handshake by our own settings; here it is checked whatever the settings are.
         let refusal = match Peer::from_certificate(certificate) {
-            Ok(peer) if peer.cluster == self.cluster_id => return Some((stream, Some(peer))),
+            Ok(peer) if peer.cluster == self.cluster_id => return Ok(Some(peer)),
             Ok(peer) => {
                 let who = peer.to_string();
                 Refusal::OtherCluster { who, theirs: peer.cluster, ours: self.cluster_id.clone() }
@@ -190,7 +267,50 @@ impl Port {
             Err(error) => Refusal::NoIdentity(error.to_string()),
         };
         warn!(%address, cause = %refusal, "connection refused");
-        None
+        Err(())
+    }
+}
+
+/// How far a handshake came.
+enum Handshake {
+    Done(TlsStream<TcpStream>),
+    ForLane(Handle, Detached),
+}
+
+/// Who is to be served where.
+enum Greeted {
+    Here(TlsStream<TcpStream>, Option<Peer>),
+    ForLane(Handle, Detached),
+}
+
+/// A handshake that has begun, and whose socket belongs to no runtime.
+type Detached = (Accepted, std::net::TcpStream);
+
+fn detached(start: StartHandshake<TcpStream>) -> io::Result<Detached> {
+    Ok((start.accepted, start.io.into_std()?))
+}
+
+/// To be called in the runtime that it is to belong to.
+fn attached((accepted, stream): Detached) -> io::Result<StartHandshake<TcpStream>> {
+    Ok(StartHandshake::from_parts(accepted, TcpStream::from_std(stream)?))
+}
+
+/// The handshake's result. `None` if there is none; then that is logged.
+async fn finished<T>(
+    handshake: impl Future<Output = io::Result<T>>,
+    within: Duration,
+    address: SocketAddr,
+) -> Option<T> {
+    match timeout(within, handshake).await {
+        Ok(Ok(done)) => Some(done),
+        Ok(Err(error)) => {
+            log_refused(address, &error);
+            None
+        }
+        Err(_) => {
+            debug!(%address, "handshake not finished within {within:?}");
+            None
+        }
     }
 }
 

@@ -112,6 +112,11 @@ impl Ca {
         self.issuer.key().serialize_pem()
     }
 
+    /// The same as PKCS#8, to derive other keys from it.
+    pub(crate) fn key_der(&self) -> Vec<u8> {
+        self.issuer.key().serialize_der()
+    }
+
     /// The SHA-256 of its certificate in hexadecimal, by which join tokens name it.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint

@@ -14,6 +14,7 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
+use crate::accept::LANE;
 use crate::{Error, Identity, JoinToken, names, tls};
 
 /// How patient a channel is.
@@ -48,6 +49,14 @@ impl Dialer {
     /// Dials as a member of the cluster.
     pub fn new(identity: &Identity) -> Dialer {
         Dialer::with_config(&identity.client_config())
+    }
+
+    /// The same for the consensus: controllers serve such connections apart from all others, see [`serve`](crate::serve). One that
+    /// does not know of this serves it like any other.
+    pub fn of_lane(identity: &Identity) -> Dialer {
+        let mut dialer = Dialer::new(identity);
+        Arc::make_mut(&mut dialer.config).alpn_protocols.push(LANE.to_vec());
+        dialer
     }
 
     /// Dials as a newcomer without a certificate: any controller of the token's cluster, under any server name

@@ -5,6 +5,7 @@
 //!   Ca ──issue / sign_csr──> certificate ──> Identity ──> server_config ──> serve ──> requests that carry a `Peer`
 //!                                               └───────> client_config ──> Dialer ──> tonic channels
 //!   JoinToken ──> pinned Dialer ──> Cluster.Join ──> Identity
+//!   Ca ──derive──> AccountKeys ──> tokens of service accounts
 //! ```
 //!
 //! There is one way to connect and one way to accept: TLS 1.3, verified anew on each connection against the cluster's
@@ -14,6 +15,7 @@
 //! Not for: who may do what (the caller of `serve` decides by the `Peer`), storing tokens, or revocation.
 
 mod accept;
+mod account_keys;
 mod ca;
 mod dialer;
 mod error;
@@ -28,6 +30,7 @@ mod tls;
 mod token;
 
 pub use accept::{ALPN, PeerAddr, serve};
+pub use account_keys::{AccountKeys, AccountPublicKey};
 pub use ca::{Ca, DEFAULT_LIFETIME, KeyPairPem};
 pub use dialer::{DialOptions, Dialer};
 pub use error::{Error, Refusal, TokenError};

@@ -84,11 +84,17 @@ pub struct StoreError(pub String);
 
 /// The records do not make a state.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("rebuilding the state from its records: {0}")]
-pub struct FoldError(pub String);
+pub enum FoldError {
+    /// They are broken.
+    #[error("rebuilding the state from its records: {0}")]
+    Records(String),
+    /// They are as they should be, for a newer build than this one: why, in words.
+    #[error("{0}")]
+    Newer(String),
+}
 
 impl From<StoreError> for FoldError {
     fn from(error: StoreError) -> Self {
-        FoldError(error.to_string())
+        FoldError::Records(error.to_string())
     }
 }

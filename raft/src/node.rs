@@ -185,7 +185,7 @@ impl Node {
             closed: Mutex::new(closed),
         });
         let node = Node { inner };
-        node.spawn(propose::feed(raft.clone(), requests));
+        node.spawn(propose::feed(raft.clone(), requests, timings));
         node.spawn(space.run());
         node.spawn(leadership::follow(raft.clone(), progress, leadership.clone()));
         node.spawn(watch_leader(peers, raft, leadership, lost));

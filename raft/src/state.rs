@@ -27,7 +27,7 @@ use tokio::sync::watch;
 
 use crate::disk::{Disk, aside};
 use crate::error::OpenError;
-use crate::fold::{CommittedEntry, Fold, LogPosition, Writes};
+use crate::fold::{CommittedEntry, Fold, FoldError, LogPosition, Writes};
 use crate::log::OpenToken;
 use crate::space::Space;
 use crate::types::{EntryPayload, LogId, Snapshot, SnapshotMeta, StoredMembership, Types, term_of};
@@ -109,7 +109,10 @@ impl StateMachine {
         let database = Arc::new(StateDb::open(&*disk, &current, limits)?);
         let (applied, membership) = database.applied()?;
         let loaded = fold.load(&mut database.records());
-        loaded.map_err(|error| OpenError::Corrupt { directory: current, detail: error.to_string() })?;
+        loaded.map_err(|error| match error {
+            FoldError::Records(_) => OpenError::Corrupt { directory: current, detail: error.to_string() },
+            FoldError::Newer(detail) => OpenError::NewerFormat { directory: current, detail },
+        })?;
         let image = directory.last_image(applied.as_ref())?;
         let progress = Progress {
             applied: watch::Sender::new(applied.as_ref().map(position)),

@@ -43,7 +43,8 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     let state = replica.view();
     let chain: String = state.chain().iter().map(|byte| format!("{byte:02x}")).collect();
     say(
-        json!({"what": "state", "applied": index(stored.applied), "revision": state.revision(), "chain": chain}),
+        json!({"what": "state", "applied": index(stored.applied), "revision": state.revision(), "chain": chain,
+               "level": state.level()}),
     )?;
     for object in state.iter() {
         let key = &object.key;

@@ -82,8 +82,9 @@ pub(crate) fn members(command: MembersCommand) -> anyhow::Result<()> {
             }
             MembersCommand::Add(args) => {
                 let AddArgs { id, name, address, zone, common } = args;
-                let request =
-                    AddMemberRequest { member: Some(Member { id, name, zone, address, voter: false }) };
+                let request = AddMemberRequest {
+                    member: Some(Member { id, name, zone, address, ..Member::default() }),
+                };
                 let access = Access::find(&common.access)?;
                 let call = |mut client: Client| {
                     let request = request.clone();

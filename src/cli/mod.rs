@@ -4,6 +4,7 @@
 mod access;
 mod bench;
 mod completion;
+mod drain;
 mod image;
 mod inspect;
 mod logging;
@@ -82,6 +83,8 @@ enum ControllerCommand {
 enum WorkerCommand {
     /// Run a worker in the foreground until SIGTERM. Its pods go on running without it.
     Run(run::worker::WorkerArgs),
+    /// Send the pods of a worker elsewhere, as their PodDisruptionBudgets allow, and give it no more.
+    Drain(drain::DrainArgs),
     /// Play many workers from one process, for tests of size: real sessions, no containers.
     Simulate(run::simulate::SimulateArgs),
 }
@@ -107,6 +110,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Controller(ControllerCommand::Run(args)) => run::controller::run(args),
         Command::Controller(ControllerCommand::Inspect(args)) => inspect::inspect(&args),
         Command::Worker(WorkerCommand::Run(args)) => run::worker::run(args),
+        Command::Worker(WorkerCommand::Drain(args)) => drain::drain(&args),
         Command::Worker(WorkerCommand::Simulate(args)) => run::simulate::run(args),
         Command::Token(command) => token::token(command),
         Command::Members(command) => members::members(command),

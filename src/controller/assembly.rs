@@ -8,18 +8,23 @@ use std::{
 
 use kontiki_api::{feed::FeedLimits, rest};
 use kontiki_pki::Ca;
-use kontiki_proto::worker::sessions_server::SessionsServer;
+use kontiki_proto::worker::{
+    sessions_server::SessionsServer, streams_server::StreamsServer, usages_server::UsagesServer,
+};
 use kontiki_raft::Node;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
 use super::{
-    ControllerConfig, Handles, Local, Replica, cluster,
+    ControllerConfig, Handles, Local, Replica,
+    cluster::{self, Levels},
     crew::{Pulse, Room, Spawner, start},
     leadership::{self, Crew},
     peers::Dial,
-    sessions::{Contact, LivenessTimings, SessionService, Sessions},
+    sessions::{Contact, Lag, LivenessTimings, Pace, SessionService, Sessions},
     stage::{Consensus, Live, Nature, Stage},
+    streams::{StreamService, Streams},
+    usage::{UsageService, Usages},
 };
 
 /// The largest gRPC message that is taken.
@@ -65,22 +70,35 @@ impl Controller {
         let Parts { config, node, replica, cluster_id, ca_pem, ca, spawner, dial, nature, api } = parts;
         let grace = Duration::from_millis(config.node_grace_ms);
         let pulse = Pulse::new();
-        let contact = Contact::default();
-        let crew = start_crew(&*spawner, &node, &replica, &contact, grace, nature, &pulse).await;
-        let leader_follows = leadership::follow(node.leadership(), crew.clone(), ca_pem.into());
+        let (contact, pace) = (Contact::default(), Pace::new(grace));
+        let lag = Lag::default();
+        let signs = (&contact, &pace, &lag);
+        let crew = start_crew(&*spawner, &node, &replica, signs, grace, nature, &pulse).await;
+        let levels = Levels::new(config.level, node.clone(), replica.clone(), dial.clone());
+        let leader_follows =
+            leadership::follow(node.leadership(), crew.clone(), levels.clone(), ca_pem.into());
         let feeds = leadership::feed_sessions(replica.feed().clone(), crew.sessions.clone());
-        let background = vec![kontiki_raft::spawn(leader_follows), kontiki_raft::spawn(feeds)];
+        let background = vec![
+            kontiki_raft::spawn(leader_follows),
+            kontiki_raft::spawn(feeds),
+            kontiki_raft::spawn(lag.watch()),
+        ];
+        let streams = Streams::new(&config.advertise, node.clone(), crew.sessions.clone());
+        let usages = Usages::new(node.clone(), crew.sessions.clone());
         let handles = Handles {
             local: Arc::new(Local::new(
                 node.clone(),
                 replica.clone(),
                 crew.stage.clone(),
                 contact,
-                dial.clone(),
+                dial,
+                streams.clone(),
+                usages.clone(),
+                levels.clone(),
             )),
-            dial,
             node: node.clone(),
             replica: replica.clone(),
+            levels,
             ca: ca.map(Arc::new),
             cluster_id,
             config: Arc::new(config),
@@ -91,11 +109,11 @@ impl Controller {
             stage: crew.stage,
             sessions: crew.sessions,
             spawner,
-            heartbeat: grace / 6,
+            pace,
             lease: grace,
             next: AtomicU64::new(1),
         };
-        let service = service(&handles, sessions, api);
+        let service = service(&handles, sessions, (streams, usages), api);
         Controller { handles, service, pulse, background }
     }
 
@@ -123,7 +141,7 @@ async fn start_crew(
     spawner: &dyn Spawner,
     node: &Node,
     replica: &Arc<Replica>,
-    contact: &Contact,
+    (contact, pace, lag): (&Contact, &Pace, &Lag),
     grace: Duration,
     nature: Nature,
     pulse: &Pulse,
@@ -133,19 +151,27 @@ async fn start_crew(
     let stage = start(spawner, Room::Stage, move |_| Stage::new(c, nature, vital)).await;
     let (r, s, vital) = (replica.clone(), stage.clone(), pulse.vital("sessions"));
     let timings = LivenessTimings::of_grace(grace);
-    let contact = contact.clone();
-    let make =
-        move |_: &mut actix::Context<Sessions>| Sessions::new(r, s, consensus, timings, contact, vital);
+    let (contact, pace, lag) = (contact.clone(), pace.clone(), lag.clone());
+    let make = move |_: &mut actix::Context<Sessions>| {
+        Sessions::new(r, s, consensus, timings, contact, pace, lag, vital)
+    };
     let sessions = start(spawner, Room::Sessions, make).await;
     Crew { stage, sessions }
 }
 
 /// REST and gRPC on one port: told apart by the media type.
-fn service(handles: &Handles, sessions: SessionService, api: rest::Options) -> axum::Router {
+fn service(
+    handles: &Handles,
+    sessions: SessionService,
+    (streams, usages): (Streams, Usages),
+    api: rest::Options,
+) -> axum::Router {
     let rest = rest::router(handles.local.clone(), api);
     let sessions = SessionsServer::new(sessions).max_decoding_message_size(MESSAGE_BYTES);
     let grpc = tonic::service::Routes::new(handles.node.service())
         .add_service(sessions)
+        .add_service(StreamsServer::new(StreamService(streams)).max_decoding_message_size(MESSAGE_BYTES))
+        .add_service(UsagesServer::new(UsageService(usages)).max_decoding_message_size(MESSAGE_BYTES))
         .add_service(cluster::service(handles.clone()).max_decoding_message_size(MESSAGE_BYTES))
         .prepare()
         .into_axum_router();

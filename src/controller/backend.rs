@@ -3,7 +3,11 @@
 //! A write that comes to a follower is forwarded to the leader. While there is no leader it waits, and a write whose
 //! outcome got lost is sent again with the same request id, so that a failover costs a client time and nothing else.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::{Addr, prelude::SendError};
 use bytes::Bytes;
@@ -12,6 +16,8 @@ use kontiki_actors::{Input, Kind, Object, ObjectKey, Outcome, Request, RequestId
 use kontiki_api::{
     backend::{Backend, Freshness, LogsError, LogsQuery, LogsStream, Unavailable},
     feed::Feed,
+    streams::{PodStream, StreamError, StreamTo},
+    usage::NodeUsage,
 };
 use kontiki_hooks::{Mark, reached};
 use kontiki_proto::{
@@ -24,11 +30,14 @@ use tokio::{sync::oneshot, time::Instant};
 use tonic::transport::Channel;
 
 use super::{
+    cluster::Levels,
     metrics,
     peers::Dial,
     replica::Replica,
     sessions::Contact,
     stage::{Answer, Stage, StageError, Submit, now_ms},
+    streams::Streams,
+    usage::Usages,
 };
 
 /// A write is answered within this time, one way or the other.
@@ -47,6 +56,9 @@ pub(crate) struct Local {
     stage: Addr<Stage>,
     contact: Contact,
     dial: Arc<dyn Dial>,
+    streams: Streams,
+    usages: Usages,
+    levels: Arc<Levels>,
     leaders: Mutex<BTreeMap<(u64, String), Channel>>,
     started: Instant,
 }
@@ -59,8 +71,22 @@ impl Local {
         stage: Addr<Stage>,
         contact: Contact,
         dial: Arc<dyn Dial>,
+        streams: Streams,
+        usages: Usages,
+        levels: Arc<Levels>,
     ) -> Local {
-        Local { node, replica, stage, contact, dial, leaders: Mutex::default(), started: Instant::now() }
+        Local {
+            node,
+            replica,
+            stage,
+            contact,
+            dial,
+            streams,
+            usages,
+            levels,
+            leaders: Mutex::default(),
+            started: Instant::now(),
+        }
     }
 
     /// Hands a write to this controller's stage, if it leads: in this very term, if one is named.
@@ -124,12 +150,26 @@ impl Local {
         channel
     }
 
+    /// Refuses what not all controllers know yet, before it goes to a leader that may be one of them.
+    async fn check_level(&self, request: &Request) -> Result<(), Unavailable> {
+        if request.level() <= self.replica.view().level() {
+            return Ok(());
+        }
+        // It may have been raised a moment ago.
+        let at = self.view(Freshness::Linearizable).await?.level();
+        match self.levels.refusal(request, at).await {
+            Some(reason) => Err(Unavailable::Level { reason }),
+            None => Ok(()),
+        }
+    }
+
     async fn write(
         &self,
         request: Request,
         id: RequestId,
         trace: Option<String>,
     ) -> Result<Outcome, Unavailable> {
+        self.check_level(&request).await?;
         let trace = trace.or_else(kontiki_proto::trace::current);
         let until = Instant::now() + WRITE;
         let mut leadership = self.node.leadership();
@@ -282,9 +322,22 @@ impl Backend for Local {
         .boxed()
     }
 
+    fn open_stream(&self, pod: Arc<Object>, to: StreamTo) -> BoxFuture<'_, Result<PodStream, StreamError>> {
+        async move {
+            let node = pod.pod().and_then(|p| p.node.clone()).unwrap_or_default();
+            self.streams.open(&node, &pod.meta.uid, to, |member| self.channel(member)).await
+        }
+        .boxed()
+    }
+
+    fn usage(&self, nodes: BTreeSet<String>, pods: bool) -> BoxFuture<'_, Result<Vec<NodeUsage>, String>> {
+        self.usages.of(nodes, pods, |member| self.channel(member)).boxed()
+    }
+
     fn metrics(&self) -> String {
         let heard = self.contact.count();
-        metrics::text(&self.node.status(), &self.replica.view(), heard, self.started.elapsed())
+        let levels = (self.levels.own(), self.levels.held());
+        metrics::text(&self.node.status(), &self.replica.view(), levels, heard, self.started.elapsed())
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), String>> {

@@ -1,6 +1,6 @@
-//! The objects that every cluster begins with. Put at each new term, if they are missing.
+//! The objects that every cluster begins with. Put at each new term, if they are missing; default roles and bindings are completed.
 
-use kontiki_actors::{Document, Kind, ObjectKey};
+use kontiki_actors::{Document, Kind, ObjectKey, flow, rbac};
 use serde_json::{Value, json};
 
 /// The namespaces that clients expect.
@@ -39,5 +39,7 @@ pub(super) fn objects(ca_pem: &str) -> Vec<(ObjectKey, Document)> {
         add(Kind::PRIORITY_CLASS, "", name, class);
     }
     add(Kind::RUNTIME_CLASS, "", "host", json!({"handler": "host"}));
+    objects.extend(rbac::defaults::objects());
+    objects.extend(flow::defaults::objects());
     objects
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix::Addr;
+use futures_util::{FutureExt, future};
 use kontiki_actors::Input;
 use kontiki_api::feed::{Batch, Feed};
 use kontiki_raft::Leadership;
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 
 use super::{
     bootstrap,
+    cluster::Levels,
     sessions::{Lead, Resync, Sessions, Step},
     stage::{Enter, Leave, Stage},
 };
@@ -27,22 +29,32 @@ pub(super) struct Crew {
 }
 
 /// Follows the leadership of the consensus as long as that lives.
-pub(super) async fn follow(mut leadership: watch::Receiver<Leadership>, crew: Crew, ca_pem: Arc<str>) {
+pub(super) async fn follow(
+    mut leadership: watch::Receiver<Leadership>,
+    crew: Crew,
+    levels: Arc<Levels>,
+    ca_pem: Arc<str>,
+) {
     let mut leads: Option<u64> = None;
+    let mut raising = future::pending().boxed();
     loop {
         let now = leadership.borrow_and_update().clone();
         let wanted = now.leading.then_some(now.term);
         if wanted != leads {
             if leads.is_some() {
                 cease(&crew);
+                raising = future::pending().boxed();
             }
             if let Some(term) = wanted {
                 become_leader(&crew, term, &ca_pem);
+                let objects = bootstrap::objects(&ca_pem);
+                raising = levels.clone().raise(term, crew.stage.clone(), objects).boxed();
             }
             leads = wanted;
         }
-        if leadership.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = leadership.changed() => if changed.is_err() { return },
+            () = &mut raising => raising = future::pending().boxed(),
         }
     }
 }

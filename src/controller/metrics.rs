@@ -23,7 +23,13 @@ struct PhaseLabel {
 }
 
 /// All metrics of this moment.
-pub(super) fn text(status: &Status, state: &State, workers: u64, up: Duration) -> String {
+pub(super) fn text(
+    status: &Status,
+    state: &State,
+    (level, held): (u32, usize),
+    workers: u64,
+    up: Duration,
+) -> String {
     let mut registry = Registry::with_prefix("kontiki");
     let mut number = |name: &str, help: &str, value: u64| {
         let gauge = Number::default();
@@ -41,10 +47,16 @@ pub(super) fn text(status: &Status, state: &State, workers: u64, up: Duration) -
     number("log_entries", "entries written to the log", status.work.entries);
     number("log_bytes", "bytes written to the log", status.work.bytes);
     number("state_revision", "revision of the folded state", state.revision());
+    number("cluster_level", "level of the cluster: what it may hold", state.level().into());
+    number("build_level", "newest level that this controller knows", level.into());
+    let held = if status.role == Role::Leader { held as u64 } else { 0 };
+    let help =
+        "controllers that keep the cluster below the leader's level: older, or away; 0 unless it leads";
+    number("level_held_by", help, held);
     number("workers_in_contact", "workers that this controller hears; 0 unless it leads", workers);
     number("uptime_seconds", "seconds since the start", up.as_secs());
     let objects = Family::<KindLabel, Number>::default();
-    for kind in Kind::all() {
+    for kind in state.kinds() {
         let count = state.list(kind, None).count() as u64;
         if count > 0 {
             objects.get_or_create(&KindLabel { resource: kind.resource_name() }).set(count);

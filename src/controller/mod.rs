@@ -12,19 +12,23 @@
 //! controller leads and when no more. Everything they hold is derived from the replica.
 
 mod assembly;
+pub(crate) mod audit_log;
 mod backend;
 mod bootstrap;
 pub(crate) mod cluster;
 mod crew;
 mod front;
+mod lane;
 mod leadership;
 mod metrics;
 mod peers;
 mod replica;
 pub mod sessions;
 mod stage;
+mod streams;
 mod submit;
 pub(crate) mod telemetry;
+mod usage;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -32,16 +36,23 @@ use anyhow::Context;
 pub use assembly::{Controller, Parts};
 pub(crate) use backend::Local;
 pub use crew::{Room, Spawner};
-use kontiki_api::{feed::Feed, rest};
-use kontiki_pki::{ALPN, Ca, Identity};
-use kontiki_raft::{Limits, MemberInfo, Node, Options, Timings};
+use kontiki_api::{
+    audit::{Audit, Policy},
+    feed::Feed,
+    rest,
+    token::Issuer,
+};
+use kontiki_pki::{ALPN, AccountKeys, Ca, Identity};
+use kontiki_raft::{Limits, MemberInfo, Node, Options, PeerDialer, Timings};
 pub use peers::{Dial, caller_of};
 pub use replica::{Replica, TABLES};
 pub use stage::Nature;
 use tokio_util::sync::CancellationToken;
 
+use audit_log::{AuditLog, AuditLogOptions};
 use crew::Threads;
 use front::Front;
+use lane::{Lane, LanePeers};
 use peers::Peers;
 
 /// A leader that ends waits this long for another one to take over.
@@ -74,6 +85,8 @@ pub struct ControllerConfig {
     pub node_grace_ms: u64,
     /// A snapshot is taken after so many entries of the log; half as many stay behind it. None: the default.
     pub snapshot_entries: Option<u64>,
+    /// The newest level that it knows: its build's, [`kontiki_actors::LEVEL`]; tests play older builds.
+    pub level: u32,
 }
 
 /// What the parts of a running controller share.
@@ -85,12 +98,12 @@ pub(crate) struct Handles {
     pub local: Arc<Local>,
     /// The folded state.
     pub replica: Arc<Replica>,
+    /// The cluster's level and who holds it down.
+    pub levels: Arc<cluster::Levels>,
     /// The cluster that it belongs to.
     pub cluster_id: String,
     /// The cluster's authority, to sign newcomers.
     pub ca: Option<Arc<Ca>>,
-    /// Reaches controllers and workers.
-    pub dial: Arc<dyn Dial>,
     /// How it runs.
     pub config: Arc<ControllerConfig>,
 }
@@ -100,8 +113,18 @@ pub(crate) async fn run(
     config: ControllerConfig,
     identity: Identity,
     ca: Option<Ca>,
+    audit: Option<(Policy, AuditLogOptions)>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let (audit, audit_log) = match audit {
+        Some((policy, options)) => {
+            let log = Arc::new(AuditLog::open(options)?);
+            (Some(Audit { policy: Arc::new(policy), sink: log.clone() }), Some(log))
+        }
+        None => (None, None),
+    };
+    let keys = ca.as_ref().map(AccountKeys::of).transpose()?;
+    let issuer = keys.map(Issuer::new);
     let listener = kontiki_pki::bind(config.listen, false)
         .with_context(|| format!("cannot listen on {}: is another process using the port?", config.listen))?;
     let front = match config.shared_listen {
@@ -109,8 +132,11 @@ pub(crate) async fn run(
         None => None,
     };
     let spawner = Arc::new(Threads::start()?);
-    let replica = Replica::new(Arc::new(Feed::new(0, assembly::FEED)));
-    let node = Node::open(options(&config, &identity), replica.clone()).await?;
+    let lane = Lane::start().context("starting the threads of the consensus")?;
+    let replica = Replica::of_level(config.level, Arc::new(Feed::new(0, assembly::FEED)));
+    let dialer = LanePeers::new(lane.handle(), &identity);
+    let opening = Node::open(options(&config, &identity, dialer), replica.clone());
+    let node = lane.handle().spawn(opening).await.context("opening the consensus")??;
     if config.bootstrap
         && !node.has_begun().await
         && let Err(error) = node.initialize().await
@@ -129,16 +155,23 @@ pub(crate) async fn run(
         spawner,
         dial: Arc::new(Peers::new(identity.clone())),
         nature: Nature::default(),
-        api: rest::Options::default(),
+        api: rest::Options {
+            advertised: config.advertise.clone(),
+            issuer: issuer.map(Arc::new),
+            audit,
+            ..rest::Options::default()
+        },
     };
     let mut controller = Controller::assemble(parts).await;
     let service = controller.service();
     tracing::info!(name = config.name, id = config.node_id, listen = %config.listen, "controller");
     let serve = {
         let (tls, cluster) = (identity.server_config(ALPN), identity.cluster_id().to_string());
+        let lane = lane.handle();
         move |listener, until| {
             let (tls, cluster, service) = (tls.clone(), cluster.clone(), service.clone());
-            async move { kontiki_pki::serve(listener, tls, &cluster, service, until).await }
+            let lane = Some(lane.clone());
+            async move { kontiki_pki::serve(listener, tls, &cluster, lane, service, until).await }
         }
     };
     let mut serving = vec![tokio::spawn(serve(listener, shutdown.clone()))];
@@ -154,6 +187,9 @@ pub(crate) async fn run(
     shutdown.cancel();
     for task in serving {
         let _ = task.await;
+    }
+    if let Some(log) = audit_log {
+        log.finish();
     }
     node.shutdown().await;
     controller.end();
@@ -188,7 +224,7 @@ async fn hand_over(node: &Node) {
     }
 }
 
-fn options(config: &ControllerConfig, identity: &Identity) -> Options {
+fn options(config: &ControllerConfig, identity: &Identity, dialer: Arc<dyn PeerDialer>) -> Options {
     let election = Duration::from_millis(config.election_timeout_ms);
     Options {
         data_dir: config.data_dir.clone(),
@@ -202,7 +238,7 @@ fn options(config: &ControllerConfig, identity: &Identity) -> Options {
         timings: Timings { heartbeat: election / 2, election_min: election, election_max: election * 2 },
         limits: limits(config),
         tables: TABLES,
-        dialer: Arc::new(Peers::new(identity.clone())),
+        dialer,
         caller_of: caller_of(),
         probe: Arc::new(kontiki_raft::free_bytes),
     }

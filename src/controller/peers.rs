@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kontiki_pki::{DialOptions, Dialer, Identity, Peer, Role};
-use kontiki_raft::{Caller, CallerOf, MemberInfo, PeerDialer, Purpose};
+use kontiki_raft::{Caller, CallerOf, MemberInfo};
 use tonic::transport::Channel;
 
 /// A controller that does not accept within this time counts as unreachable.
@@ -27,7 +27,12 @@ pub(super) struct Peers {
 impl Peers {
     /// Dials with this certificate.
     pub(super) fn new(identity: Identity) -> Peers {
-        Peers { dialer: Dialer::new(&identity), identity }
+        Peers::by(Dialer::new(&identity), identity)
+    }
+
+    /// By this dialer.
+    pub(super) fn by(dialer: Dialer, identity: Identity) -> Peers {
+        Peers { identity, dialer }
     }
 }
 
@@ -40,12 +45,6 @@ impl Dial for Peers {
     fn worker(&self, node: &str, address: &str) -> Result<Channel, String> {
         let name = self.identity.worker_server_name(node).map_err(|e| format!("node {node:?}: {e}"))?;
         Ok(self.dialer.channel(address, name, DialOptions::default()))
-    }
-}
-
-impl PeerDialer for Peers {
-    fn channel(&self, peer: &MemberInfo, _purpose: Purpose) -> Channel {
-        self.controller(peer)
     }
 }
 

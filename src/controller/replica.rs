@@ -1,10 +1,14 @@
 //! This controller's copy of the cluster: what the log is folded into. Publishes a view after each batch and tells the
 //! feed. The same on every controller, leader or not.
+//!
+//! What is of a higher level than this build knows (see `kontiki_actors::level`) is neither loaded nor folded.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use kontiki_actors::{Entry, Event, Object, ObjectKey, Outcome, RequestId, State, codec, object::Document};
+use kontiki_actors::{
+    Entry, Event, LEVEL, Object, ObjectKey, Outcome, RequestId, State, codec, level::FIRST, object::Document,
+};
 use kontiki_api::feed::Feed;
 use kontiki_raft::{CommittedEntry, Fold, FoldError, LogPosition, Record, StoreError, Table, Writes};
 use parking_lot::Mutex;
@@ -17,9 +21,14 @@ const WAKES: Table = Table(1);
 const ANSWERED: Table = Table(2);
 const POSITION: Table = Table(3);
 const POSITION_KEY: &[u8] = b"position";
+/// The cluster's level, four bytes, big-endian, once it was raised: every build to come reads it. In a table that was there before levels
+/// were, since an older build takes no snapshot with a table that it does not know.
+const LEVEL_KEY: &[u8] = b"level";
 
 /// The replicated state on this controller.
 pub struct Replica {
+    /// The newest level that it knows.
+    level: u32,
     working: Mutex<Working>,
     view: ArcSwap<State>,
     feed: Arc<Feed>,
@@ -44,7 +53,7 @@ struct StoredAnswer {
     outcome: Outcome,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Position {
     revision: u64,
     chain: [u8; 32],
@@ -54,7 +63,12 @@ struct Position {
 impl Replica {
     /// An empty replica that tells this feed.
     pub fn new(feed: Arc<Feed>) -> Arc<Replica> {
-        Arc::new(Replica { working: Mutex::default(), view: ArcSwap::default(), feed })
+        Replica::of_level(LEVEL, feed)
+    }
+
+    /// The same, of a build that knows no more than this level.
+    pub fn of_level(level: u32, feed: Arc<Feed>) -> Arc<Replica> {
+        Arc::new(Replica { level, working: Mutex::default(), view: ArcSwap::default(), feed })
     }
 
     /// The state as it is folded now.
@@ -84,6 +98,9 @@ impl Replica {
                 Some(at) => writes.put(WAKES, key.to_bytes(), at.to_be_bytes().to_vec()),
                 None => writes.delete(WAKES, key.to_bytes()),
             }
+        }
+        if let Some(level) = folded.level {
+            writes.put(POSITION, LEVEL_KEY, level.to_be_bytes().to_vec());
         }
         for request in &folded.forgotten {
             writes.delete(ANSWERED, request.as_bytes());
@@ -115,40 +132,82 @@ fn stop(why: &str) -> ! {
     std::process::exit(70)
 }
 
-impl Fold for Replica {
-    fn load(&self, records: &mut dyn Iterator<Item = Result<Record, StoreError>>) -> Result<(), FoldError> {
-        let mut working = Working::default();
-        let mut answers: Vec<(u64, RequestId, Outcome)> = Vec::new();
-        let mut position = Position { revision: 0, chain: [0; 32], answers: 0 };
-        let broken =
-            |what: &str, error: &dyn std::fmt::Display| FoldError(format!("record of {what}: {error}"));
-        for record in records {
-            let Record { table, key, value } = record?;
-            let object_key = || ObjectKey::from_bytes(&key).map_err(|e| broken("a key", &e));
-            match table {
-                OBJECTS => {
-                    let stored: StoredObject = codec::decode(&value).map_err(|e| broken("an object", &e))?;
-                    working.state.restore(Object::new(object_key()?, stored.revision, stored.document));
-                }
-                WAKES => {
-                    let at = <[u8; 8]>::try_from(value.as_slice()).map_err(|e| broken("a wake-up", &e))?;
-                    working.state.restore_wake(&object_key()?, i64::from_be_bytes(at));
-                }
-                ANSWERED => {
-                    let stored: StoredAnswer = codec::decode(&value).map_err(|e| broken("an answer", &e))?;
-                    let request = std::str::from_utf8(&key).map_err(|e| broken("an answer", &e))?;
-                    answers.push((stored.sequence, request.into(), stored.outcome));
-                }
-                POSITION => position = codec::decode(&value).map_err(|e| broken("the position", &e))?,
-                Table(other) => return Err(broken("a table", &format!("{other} is unknown"))),
+/// Why a build cannot go on with a cluster.
+fn beyond(cluster: u32, build: u32) -> String {
+    format!("the cluster is at level {cluster}, and this build knows level {build}")
+}
+
+fn unusable(what: &str, error: &dyn std::fmt::Display) -> FoldError {
+    FoldError::Records(format!("record of {what}: {error}"))
+}
+
+/// A state that is being put together from its records.
+#[derive(Default)]
+struct Loading {
+    working: Working,
+    answers: Vec<(u64, RequestId, Outcome)>,
+    position: Position,
+}
+
+impl Loading {
+    fn take(&mut self, record: Record) -> Result<(), FoldError> {
+        let Record { table, key, value } = record;
+        let object_key = || ObjectKey::from_bytes(&key).map_err(|e| unusable("a key", &e));
+        match table {
+            OBJECTS => {
+                let stored: StoredObject = codec::decode(&value).map_err(|e| unusable("an object", &e))?;
+                let object = Object::new(object_key()?, stored.revision, stored.document);
+                self.working.state.restore(object);
             }
+            WAKES => {
+                let at = <[u8; 8]>::try_from(value.as_slice()).map_err(|e| unusable("a wake-up", &e))?;
+                self.working.state.restore_wake(&object_key()?, i64::from_be_bytes(at));
+            }
+            ANSWERED => {
+                let stored: StoredAnswer = codec::decode(&value).map_err(|e| unusable("an answer", &e))?;
+                let request = std::str::from_utf8(&key).map_err(|e| unusable("an answer", &e))?;
+                self.answers.push((stored.sequence, request.into(), stored.outcome));
+            }
+            POSITION => self.position = codec::decode(&value).map_err(|e| unusable("the position", &e))?,
+            Table(other) => return Err(unusable("a table", &format!("{other} is unknown"))),
         }
+        Ok(())
+    }
+
+    fn finish(self) -> Working {
+        let Loading { mut working, mut answers, position } = self;
         answers.sort_by_key(|(sequence, _, _)| *sequence);
         for (_, request, outcome) in answers {
             working.state.remember(&request, &outcome);
         }
         working.state.restore_position(position.revision, position.chain);
         working.answers = position.answers;
+        working
+    }
+}
+
+impl Fold for Replica {
+    fn load(&self, records: &mut dyn Iterator<Item = Result<Record, StoreError>>) -> Result<(), FoldError> {
+        let mut loading = Loading::default();
+        let (mut level, mut broken) = (FIRST, None);
+        for record in records {
+            let record = record?;
+            if record.table == POSITION && record.key == LEVEL_KEY {
+                let bytes = <[u8; 4]>::try_from(record.value.as_slice());
+                level = u32::from_be_bytes(bytes.map_err(|e| unusable("the level", &e))?);
+            } else if broken.is_none() {
+                broken = loading.take(record).err();
+            }
+        }
+        if level > self.level {
+            // Before anything else: what else is not understood is so for this.
+            return Err(FoldError::Newer(beyond(level, self.level)));
+        }
+        if let Some(broken) = broken {
+            return Err(broken);
+        }
+        let mut working = loading.finish();
+        working.state.restore_level(level);
         self.feed.reset(working.state.revision());
         self.view.store(Arc::new(working.state.clone()));
         *self.working.lock() = working;
@@ -158,7 +217,13 @@ impl Fold for Replica {
     fn fold(&self, committed: &CommittedEntry, writes: &mut Writes) {
         let entry = match Entry::decode(&committed.payload) {
             Ok(entry) => entry,
-            Err(error) => stop(&format!("entry {}: {error}", committed.index)),
+            Err(error) => {
+                let (index, level) = (committed.index, self.view().level());
+                stop(&format!(
+                    "entry {index}: {error} (the cluster was at level {level}, this build knows {})",
+                    self.level
+                ))
+            }
         };
         if !entry.counts_in(committed.term) {
             // Decided by a leader of another term: its state was not what the log holds. The second lock.
@@ -169,6 +234,10 @@ impl Fold for Replica {
                 "skipped an entry that was not decided in the term it was committed in"
             );
             return;
+        }
+        let needs = entry.level();
+        if needs > self.level {
+            stop(&format!("entry {}: {}", committed.index, beyond(needs, self.level)));
         }
         let _span = super::telemetry::fold_span(&entry, committed.index).entered();
         let mut working = self.working.lock();
@@ -189,5 +258,83 @@ impl Fold for Replica {
         let revision = working.state.revision();
         drop(working);
         self.feed.publish(events, revision);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use kontiki_actors::{Change, Input, Kind, Turned};
+    use kontiki_api::feed::FeedLimits;
+
+    use super::*;
+
+    fn replica(level: u32) -> Arc<Replica> {
+        Replica::of_level(level, Arc::new(Feed::new(0, FeedLimits { events: 10, bytes: 1 << 20 })))
+    }
+
+    fn record(table: Table, key: impl Into<Vec<u8>>, value: Vec<u8>) -> Result<Record, StoreError> {
+        Ok(Record { table, key: key.into(), value })
+    }
+
+    fn load(replica: &Replica, records: Vec<Result<Record, StoreError>>) -> Result<(), FoldError> {
+        replica.load(&mut records.into_iter())
+    }
+
+    fn stored(kind: Kind) -> Result<Record, StoreError> {
+        let object = StoredObject { revision: 3, document: Document::default() };
+        record(OBJECTS, ObjectKey::new(kind, "", "x").to_bytes(), codec::encode(&object).unwrap())
+    }
+
+    fn level(level: u32) -> Result<Record, StoreError> {
+        record(POSITION, LEVEL_KEY, level.to_be_bytes().to_vec())
+    }
+
+    #[test]
+    fn a_state_without_a_level_is_of_the_first() {
+        let replica = replica(LEVEL);
+        load(&replica, vec![stored(Kind::NODE)]).unwrap();
+        assert_eq!((replica.view().level(), replica.view().len()), (FIRST, 1));
+    }
+
+    #[test]
+    fn a_level_comes_back_and_one_that_is_too_high_is_named_before_what_it_brought() {
+        let replica = replica(LEVEL);
+        load(&replica, vec![level(LEVEL), stored(Kind::FLOW_SCHEMA)]).unwrap();
+        assert_eq!(replica.view().level(), LEVEL);
+        // As the next build writes it: a kind that nobody knows here comes first.
+        let unknown = record(OBJECTS, [0xf0, 0x00, 0x01], vec![1, 2, 3]);
+        let Err(FoldError::Newer(said)) = load(&replica, vec![unknown.clone(), level(LEVEL + 1)]) else {
+            panic!("it is not loaded");
+        };
+        assert_eq!(
+            said,
+            format!("the cluster is at level {}, and this build knows level {LEVEL}", LEVEL + 1)
+        );
+        assert!(matches!(load(&replica, vec![unknown, level(LEVEL)]), Err(FoldError::Records(_))));
+        assert_eq!(replica.view().level(), LEVEL, "what it holds stays");
+    }
+
+    #[test]
+    fn a_raise_is_stored_with_its_entry() {
+        let replica = replica(LEVEL);
+        let turned = Turned {
+            request: None,
+            now_ms: 0,
+            seed: 0,
+            input: Input::Raise { level: LEVEL, objects: Vec::new() },
+            changes: vec![Change::Level(LEVEL)],
+            outcome: Outcome::Done,
+            trace: None,
+        };
+        let payload = Entry { term: 4, turns: vec![turned] }.encode().unwrap().into();
+        let entry = |term| CommittedEntry { term, index: 9, payload: bytes::Bytes::clone(&payload) };
+        let mut writes = Writes::default();
+        replica.fold(&entry(5), &mut writes);
+        assert!(!format!("{writes:?}").contains(&format!("{LEVEL_KEY:?}")), "decided in another term");
+        replica.fold(&entry(4), &mut writes);
+        replica.folded(LogPosition { term: 4, index: 9 });
+        assert_eq!(replica.view().level(), LEVEL);
+        assert!(format!("{writes:?}").contains(&format!("{LEVEL_KEY:?}")), "{writes:?}");
     }
 }

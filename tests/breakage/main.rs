@@ -5,6 +5,7 @@
 mod bad_input;
 mod data_directory;
 mod full_disk;
+mod levels;
 mod membership;
 mod snapshot;
 mod stage;

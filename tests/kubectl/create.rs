@@ -34,11 +34,17 @@ pub fn kinds_that_are_only_stored(s: &Scenario) {
     assert!(bindings.contains("Role/reader") && bindings.contains("jo"), "{bindings}");
     let role = s.json(&["get", "role", "reader"]);
     assert_eq!(role["rules"][0]["resources"], serde_json::json!(["pods"]));
-    s.kubectl(&["create", "job", "once", "--image=kontiki.local/web:1"]);
+    s.kubectl(&["create", "job", "once", "--image=kontiki.local/nothing:1"]);
     assert_eq!(s.kubectl(&["get", "job", "once", "-o", "jsonpath={.spec.backoffLimit}"]), "6");
     // Older ones ask for versions that are gone.
     if s.knows(27) {
-        s.kubectl(&["create", "cronjob", "nightly", "--image=kontiki.local/web:1", "--schedule=0 2 * * *"]);
+        s.kubectl(&[
+            "create",
+            "cronjob",
+            "nightly",
+            "--image=kontiki.local/nothing:1",
+            "--schedule=0 2 * * *",
+        ]);
         s.kubectl(&["create", "job", "now", "--from=cronjob/nightly"]);
         let jobs = s.kubectl(&["get", "jobs"]);
         assert!(jobs.contains("COMPLETIONS") && jobs.contains("now") && jobs.contains("0/1"), "{jobs}");
@@ -50,17 +56,20 @@ pub fn kinds_that_are_only_stored(s: &Scenario) {
         let refused = s.refused(&["create", "cronjob", "never", "--image=x", "--schedule=99 * * * *"]);
         assert!(refused.contains("spec.schedule: Invalid value: \"99 * * * *\""), "{refused}");
     }
-    let output = s.cluster.kubectl_output(&[
-        "-n",
-        &s.namespace,
-        "create",
-        "role",
-        "warned",
-        "--verb=get",
-        "--resource=pods",
-    ]);
-    let said = String::from_utf8(output.unwrap().stderr).unwrap();
-    assert!(said.contains("Warning: roles and bindings are stored, but not evaluated yet"), "{said}");
+    let service = ["-n", &s.namespace, "create", "service", "clusterip", "warned", "--tcp=80"];
+    let said = String::from_utf8(s.cluster.kubectl_output(&service).unwrap().stderr).unwrap();
+    assert!(
+        said.contains("Warning: Services get an address, but no node ports, and nothing routes"),
+        "{said}"
+    );
+    s.kubectl(&["create", "quota", "few", "--hard=count/leases.coordination.k8s.io=3,secrets=1"]);
+    s.kubectl(&["create", "secret", "generic", "one"]);
+    let refused = s.refused(&["create", "secret", "generic", "two"]);
+    let words =
+        "is forbidden: exceeded quota: few, requested: secrets=1, used: secrets=1, limited: secrets=1";
+    assert!(refused.contains(words), "{refused}");
+    let quotas = s.kubectl(&["get", "quota", "few"]);
+    assert!(quotas.contains("secrets: 1/1"), "{quotas}");
 }
 
 pub fn dry_runs_change_nothing(s: &Scenario) {

@@ -4,14 +4,23 @@
 
 mod scenario;
 
+mod apply;
 mod create;
+mod custom;
+mod daemons;
 mod edit;
 mod get;
 mod identity;
+mod jobs;
 mod logs;
 mod nodes;
 mod refuse;
+mod roles;
 mod rollout;
+mod security;
+mod stateful;
+mod streams;
+mod top;
 
 use kontiki_chaos_tests::{Cluster, Plan, example_image};
 use scenario::Scenario;
@@ -31,17 +40,41 @@ fn kubectl_drives_the_cluster() {
         ("kinds", create::kinds_that_are_only_stored),
         ("dry-run", create::dry_runs_change_nothing),
         ("edit", edit::patches_labels_and_annotations),
+        ("apply", apply::applies_to_the_server),
+        ("migrate", apply::takes_over_from_client_side_apply),
+        ("custom", custom::a_definition_and_its_objects),
         ("rollout", rollout::rolls_out_and_back),
         ("scale", rollout::scales_and_restarts),
+        ("daemons", daemons::run_on_every_node),
+        ("jobs", jobs::run_to_their_end),
+        ("cron", jobs::are_started_by_the_clock),
+        ("stateful", stateful::identities_stay),
         ("broken", rollout::says_what_is_wrong_with_a_pod),
         ("logs", logs::follows_and_looks_back),
+        ("exec", streams::exec_as_in_a_shell),
+        ("exec-spdy", streams::older_clients_are_served),
+        ("exec-refuses", streams::exec_refuses_in_the_words_of_kubernetes),
+        ("terminal", streams::exec_in_a_terminal),
+        ("cp", streams::copies_both_ways),
+        ("port-forward", streams::forwards_ports),
+        ("attach", streams::attaches),
+        ("gone", streams::who_goes_away_leaves_nothing_behind),
         ("config", logs::config_maps_and_secrets_reach_the_container),
         ("refuse", refuse::bad_input_gets_a_status),
+        ("security", security::containers_have_the_bounds_that_they_ask_for),
         ("identity", identity::acts_as_somebody_else),
+        ("roles", roles::roles_say_who_may_do_what),
+        ("escalation", roles::nobody_gives_more_than_he_has),
+        ("tokens", roles::tokens_of_service_accounts),
+        ("top", top::what_pods_and_nodes_use),
         ("nodes", nodes::cordon_drain_and_taint),
+        ("drain", nodes::kontiki_drains_a_worker),
         ("delete", create::namespaces_go_with_everything_in_them),
     ];
-    for (name, run) in scenarios {
+    // Some of them, by their names, for whoever works on one.
+    let only = std::env::var("KONTIKI_SCENARIOS").unwrap_or_default();
+    let wanted = |name: &str| only.is_empty() || only.split(',').any(|other| other == name);
+    for (name, run) in scenarios.iter().filter(|(name, _)| wanted(name)) {
         eprintln!("scenario {name}");
         run(&Scenario::begin(&cluster, name));
     }

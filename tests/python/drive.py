@@ -7,6 +7,7 @@ import time
 
 from kubernetes import client, config, dynamic, watch
 from kubernetes.client.exceptions import ApiException
+from kubernetes.stream import stream
 
 NAMESPACE = "test-python"
 IMAGE = "kontiki.local/web:1"
@@ -114,6 +115,21 @@ def config_maps(core):
     refused(422, "Invalid", lambda: core.create_namespaced_config_map(NAMESPACE, bad))
 
 
+def commands(core, pod):
+    """This client speaks an older protocol than kubectl, and says everything as text."""
+    command = ["sh", "-c", "read word; echo got $word; echo err >&2; exit 3"]
+    running = stream(
+        core.connect_get_namespaced_pod_exec, pod, NAMESPACE, command=command,
+        stdin=True, stdout=True, stderr=True, tty=False, _preload_content=False,
+    )
+    running.write_stdin("hello\n")
+    running.run_forever(timeout=LIMIT_SECONDS)
+    assert (running.read_stdout(), running.read_stderr()) == ("got hello\n", "err\n")
+    assert running.returncode == 3
+    whole = stream(core.connect_get_namespaced_pod_exec, pod, NAMESPACE, command=["echo", "whole"], stdout=True, stdin=False, stderr=True, tty=False)
+    assert whole == "whole\n", whole
+
+
 def deployments(core, apps):
     apps.create_namespaced_deployment(NAMESPACE, deployment("web", 2))
     pods = until("two ready pods", ready(2), "deployment", core.list_namespaced_pod, label_selector="app=web")
@@ -138,6 +154,7 @@ def deployments(core, apps):
     pods = [pod for pod in pods if not pod.metadata.deletion_timestamp]
     assert len(pods) == 3, [pod.metadata.name for pod in pods]
     assert isinstance(core.read_namespaced_pod_log(pods[0].metadata.name, NAMESPACE), str)
+    commands(core, pods[0].metadata.name)
     reasons = {event.reason for event in core.list_namespaced_event(NAMESPACE).items}
     assert {"Scheduled", "Started", "ScalingReplicaSet", "SuccessfulCreate"} <= reasons, reasons
     apps.delete_namespaced_deployment("web", NAMESPACE, propagation_policy="Foreground")

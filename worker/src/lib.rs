@@ -13,6 +13,8 @@ pub mod logs;
 pub mod pod;
 pub mod probe;
 pub mod runtime;
+pub mod seccomp;
 pub mod session;
 pub mod shim;
+pub mod streams;
 pub mod volume;

@@ -54,7 +54,8 @@ async fn a_container_sees_its_own_world() {
     spec.env = vec![("GREETING".to_owned(), "hello".to_owned())];
     spec.working_dir = Some("/tmp".to_owned());
     (spec.user, spec.group) = (Some(0), Some(0));
-    spec.mounts = vec![Mount { source: config.clone(), target: "/config".into(), read_only: true }];
+    spec.mounts =
+        vec![Mount { source: config.clone(), target: "/config".into(), read_only: true, sub_path: None }];
     let exit = agent.run("pod", spec).await;
     let output = agent.log("main", "stdout");
     assert_eq!(exit.code, 0, "{output}{}", agent.log("main", "stderr"));

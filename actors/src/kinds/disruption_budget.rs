@@ -111,9 +111,15 @@ pub(crate) fn may_evict(state: &State, pod: &Object) -> Result<(), Rejection> {
 }
 
 /// The budgets that cover a pod.
-fn covering<'s>(state: &'s State, pod: &'s Object) -> impl Iterator<Item = &'s Arc<Object>> {
+pub(crate) fn covering<'s>(state: &'s State, pod: &'s Object) -> impl Iterator<Item = &'s Arc<Object>> {
     let budgets = state.list(Kind::POD_DISRUPTION_BUDGET, Some(&pod.key.namespace));
     budgets.filter(|object| object.budget().is_some_and(|budget| budget.selector.matches(&pod.meta.labels)))
+}
+
+/// How many pods a budget lets go now; none where that cannot be told.
+pub(crate) fn allowed(state: &State, object: &Object) -> i64 {
+    let standing = object.budget().and_then(|budget| standing(state, &object.key.namespace, budget).ok());
+    standing.map_or(0, Standing::allowed)
 }
 
 fn is_healthy(pod: &Object) -> bool {

@@ -92,7 +92,7 @@ fn empty(turn: &mut Turn, me: &Object) {
     delete_all(turn, me, Kind::POD, &mut left);
     let pods_remain = turn.state().list(Kind::POD, Some(&me.key.name)).next().is_some();
     if !pods_remain {
-        for kind in namespaced() {
+        for kind in namespaced(turn.state()) {
             delete_all(turn, me, kind, &mut left);
         }
     }
@@ -123,8 +123,8 @@ fn empty(turn: &mut Turn, me: &Object) {
     }
 }
 
-fn namespaced() -> impl Iterator<Item = Kind> {
-    Kind::all().filter(|kind| kind.info().namespaced)
+fn namespaced(state: &State) -> Vec<Kind> {
+    state.kinds().filter(|kind| kind.info().namespaced).collect()
 }
 
 fn delete_all(turn: &mut Turn, me: &Object, kind: Kind, left: &mut usize) {
@@ -151,7 +151,7 @@ struct Remaining {
 impl Remaining {
     fn of(state: &State, namespace: &str) -> Remaining {
         let mut remaining = Remaining { kinds: BTreeMap::new(), finalizers: BTreeMap::new() };
-        for kind in namespaced() {
+        for kind in namespaced(state) {
             for object in state.list(kind, Some(namespace)) {
                 let info = kind.info();
                 *remaining.kinds.entry(format!("{}.{}", info.plural, info.group)).or_default() += 1;

@@ -106,15 +106,15 @@ impl Document {
         self.len() == 0
     }
 
-    /// Appends the object as JSON: a concatenation of the segments.
-    pub fn write_json(&self, kind: Kind, revision: u64, out: &mut Vec<u8>) {
+    /// Appends the object as JSON, in a version of its kind: a concatenation of the segments.
+    pub fn write_json(&self, kind: Kind, version: &str, revision: u64, out: &mut Vec<u8>) {
         let info = kind.info();
         out.extend_from_slice(b"{\"apiVersion\":\"");
         if !info.group.is_empty() {
             out.extend_from_slice(info.group.as_bytes());
             out.push(b'/');
         }
-        out.extend_from_slice(info.version.as_bytes());
+        out.extend_from_slice(version.as_bytes());
         out.extend_from_slice(b"\",\"kind\":\"");
         out.extend_from_slice(info.kind.as_bytes());
         out.extend_from_slice(b"\",\"metadata\":");
@@ -163,7 +163,7 @@ mod tests {
             "data":{"x":"1"},"immutable":true});
         let document = Document::from_value(object);
         let mut out = Vec::new();
-        document.write_json(Kind::CONFIG_MAP, 9, &mut out);
+        document.write_json(Kind::CONFIG_MAP, "v1", 9, &mut out);
         let back: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(
             back,
@@ -176,7 +176,7 @@ mod tests {
     fn empty_metadata_is_still_an_object() {
         let document = Document::from_value(json!({"spec":{"a":1}}));
         let mut out = Vec::new();
-        document.write_json(Kind::POD, 1, &mut out);
+        document.write_json(Kind::POD, "v1", 1, &mut out);
         let back: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(back["metadata"], json!({"resourceVersion":"1"}));
         assert_eq!(back["spec"], json!({"a":1}));

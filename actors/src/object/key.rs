@@ -3,7 +3,7 @@
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use crate::kind::{Kind, UnknownKind};
+use crate::kind::{Custom, Kind, UnknownKind};
 
 /// An object's unique id, for ever different even when the name returns.
 pub type Uid = CompactString;
@@ -36,10 +36,13 @@ impl ObjectKey {
         ObjectKey { kind, namespace: namespace.into(), name: name.into() }
     }
 
-    /// The stored form: code, namespace, 0, name. Sorts as the key does.
+    /// The stored form: code, namespace, 0, name. Sorts as the key does. The code of a custom kind is followed by its name.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(3 + self.namespace.len() + self.name.len());
         out.extend_from_slice(&self.kind.code().to_be_bytes());
+        if let Some(custom) = self.kind.as_custom() {
+            custom.write(&mut out);
+        }
         out.extend_from_slice(self.namespace.as_bytes());
         out.push(0);
         out.extend_from_slice(self.name.as_bytes());
@@ -52,7 +55,13 @@ impl ObjectKey {
     /// When its kind is that of a newer build, or it is not a key.
     pub fn from_bytes(bytes: &[u8]) -> Result<ObjectKey, KeyError> {
         let (code, rest) = bytes.split_at_checked(2).ok_or(KeyError::Foreign)?;
-        let kind = Kind::try_from(u16::from_be_bytes([code[0], code[1]]))?;
+        let (kind, rest) = match u16::from_be_bytes([code[0], code[1]]) {
+            Custom::CODE => {
+                let (custom, rest) = Custom::read(rest).ok_or(KeyError::Foreign)?;
+                (custom.into(), rest)
+            }
+            code => (Kind::from_code(code).ok_or(UnknownKind(code))?, rest),
+        };
         let zero = rest.iter().position(|b| *b == 0).ok_or(KeyError::Foreign)?;
         let text = |bytes| std::str::from_utf8(bytes).map_err(|_| KeyError::Foreign);
         Ok(ObjectKey::new(kind, text(&rest[..zero])?, text(&rest[zero + 1..])?))
@@ -87,6 +96,33 @@ mod tests {
         assert_eq!(ObjectKey::from_bytes(&a.to_bytes()), Ok(a));
         assert_eq!(ObjectKey::from_bytes(&[0]), Err(KeyError::Foreign));
         assert_eq!(ObjectKey::from_bytes(&[0, 3, b'a']), Err(KeyError::Foreign));
-        assert_eq!(ObjectKey::from_bytes(&[255, 255, 0]), Err(KeyError::Newer(UnknownKind(u16::MAX))));
+        assert_eq!(ObjectKey::from_bytes(&[255, 254, 0]), Err(KeyError::Newer(UnknownKind(u16::MAX - 1))));
+    }
+
+    #[test]
+    fn keys_of_custom_kinds_keep_order_and_value() {
+        let kind = |group, plural, namespaced| Kind::custom(group, plural, "X", namespaced);
+        let key = |kind, namespace, name| ObjectKey::new(kind, namespace, name);
+        let keys = [
+            key(Kind::CUSTOM_RESOURCE_DEFINITION, "", "z"),
+            key(kind("a.io", "bs", true), "n", "x"),
+            key(kind("a.io", "bs", true), "n", "y"),
+            key(kind("a.io", "bsx", false), "", "a"),
+            key(kind("a.io", "bsx", true), "m", "a"),
+            key(kind("aa.io", "a", true), "a", "a"),
+        ];
+        for pair in keys.windows(2) {
+            assert!(pair[0] < pair[1], "{:?} {:?}", pair[0], pair[1]);
+            assert!(pair[0].to_bytes() < pair[1].to_bytes(), "{:?} {:?}", pair[0], pair[1]);
+        }
+        for key in keys {
+            assert_eq!(ObjectKey::from_bytes(&key.to_bytes()), Ok(key.clone()));
+            let bytes = crate::codec::encode(&key).unwrap();
+            assert_eq!(crate::codec::decode::<ObjectKey>(&bytes), Ok(key));
+        }
+        let bytes = key(kind("a.io", "bs", true), "n", "x").to_bytes();
+        for cut in 2..bytes.len() - 3 {
+            assert_eq!(ObjectKey::from_bytes(&bytes[..cut]), Err(KeyError::Foreign), "{cut}");
+        }
     }
 }

@@ -7,9 +7,11 @@ mod key;
 mod meta;
 
 pub use digest::{
-    Affinity, BudgetDigest, Condition, DeploymentDigest, DeploymentStatus, Digest, NodeDigest, PodAffinity,
-    PodDigest, PodTerm, PreferredTerm, ReplicaSetDigest, ReplicaSetStatus, Requirement, Resources, Selector,
-    SelectorTerm, SpreadConstraint, Taint, Toleration, node, pod, template,
+    Affinity, BindingDigest, BudgetDigest, Condition, CronJobDigest, DaemonSetDigest, DefinedVersion,
+    DefinitionDigest, DeploymentDigest, DeploymentStatus, Digest, JobDigest, Names, NodeDigest, PodAffinity,
+    PodDigest, PodTerm, PreferredTerm, ReplicaSetDigest, ReplicaSetStatus, Requirement, Resources,
+    RoleDigest, Selector, SelectorTerm, SpreadConstraint, StatefulSetDigest, Subject, Taint, Toleration,
+    daemon_set, job, node, pod, service_account, template,
 };
 pub use document::Document;
 pub use key::{KeyError, ObjectKey, Uid};
@@ -36,7 +38,7 @@ impl Object {
     /// Builds an object from its document: the digest is derived, never stored.
     pub fn new(key: ObjectKey, revision: u64, document: Document) -> Object {
         let meta = Arc::new(Meta::of(&document.metadata));
-        let digest = Digest::of(key.kind, &document);
+        let digest = Digest::of(&key, &document);
         Object { key, revision, document, meta, digest }
     }
 
@@ -48,23 +50,29 @@ impl Object {
         Object { key: old.key.clone(), revision, document, meta, digest }
     }
 
-    /// The whole object as JSON bytes, with apiVersion, kind and resourceVersion.
+    /// The whole object as JSON bytes, with apiVersion, kind and resourceVersion. Of built-in kinds.
     pub fn to_json(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.document.len() + 128);
         self.write_json(&mut out);
         out
     }
 
-    /// Appends the whole object as JSON.
+    /// Appends the whole object as JSON. Of built-in kinds.
     pub fn write_json(&self, out: &mut Vec<u8>) {
-        self.document.write_json(self.key.kind, self.revision, out);
+        let kind = self.key.kind;
+        self.document.write_json(kind, kind.info().version, self.revision, out);
     }
 
-    /// The whole object as a JSON value.
+    /// The whole object as a JSON value. Of built-in kinds.
     pub fn to_value(&self) -> serde_json::Value {
+        self.to_value_in(self.key.kind.info().version)
+    }
+
+    /// The whole object as a JSON value, in a version of its kind.
+    pub fn to_value_in(&self, version: &str) -> serde_json::Value {
         let mut value = self.document.to_value();
         if let Some(map) = value.as_object_mut() {
-            map.insert("apiVersion".into(), self.key.kind.api_version().into());
+            map.insert("apiVersion".into(), self.key.kind.api_version_in(version).into());
             map.insert("kind".into(), self.key.kind.info().kind.into());
             if let Some(meta) = map.get_mut("metadata").and_then(|m| m.as_object_mut()) {
                 meta.insert("resourceVersion".into(), self.revision.to_string().into());
@@ -101,5 +109,51 @@ impl Object {
     /// The digest of a disruption budget, if it is one.
     pub fn budget(&self) -> Option<&BudgetDigest> {
         if let Digest::Budget(digest) = &self.digest { Some(digest) } else { None }
+    }
+
+    /// The digest of a Role or ClusterRole, if it is one.
+    pub fn role(&self) -> Option<&RoleDigest> {
+        if let Digest::Role(digest) = &self.digest { Some(digest) } else { None }
+    }
+
+    /// The digest of a RoleBinding or ClusterRoleBinding, if it is one.
+    pub fn binding(&self) -> Option<&BindingDigest> {
+        if let Digest::Binding(digest) = &self.digest { Some(digest) } else { None }
+    }
+
+    /// The digest of a daemon set, if it is one.
+    pub fn daemon_set(&self) -> Option<&DaemonSetDigest> {
+        if let Digest::DaemonSet(digest) = &self.digest { Some(digest) } else { None }
+    }
+
+    /// The digest of a job, if it is one.
+    pub fn job(&self) -> Option<&JobDigest> {
+        if let Digest::Job(digest) = &self.digest { Some(digest) } else { None }
+    }
+
+    /// The digest of a stateful set, if it is one.
+    pub fn stateful_set(&self) -> Option<&StatefulSetDigest> {
+        if let Digest::StatefulSet(digest) = &self.digest { Some(digest) } else { None }
+    }
+
+    /// The digest of a cron job, if it is one.
+    pub fn cron_job(&self) -> Option<&CronJobDigest> {
+        if let Digest::CronJob(digest) = &self.digest { Some(digest) } else { None }
+    }
+
+    /// The digest of a definition of a custom kind, if it is one.
+    pub fn definition(&self) -> Option<&DefinitionDigest> {
+        if let Digest::Definition(digest) = &self.digest { Some(digest) } else { None }
+    }
+
+    /// Which pods are its own, if it is of a kind that manages pods.
+    pub fn pod_selector(&self) -> Option<&Selector> {
+        match &self.digest {
+            Digest::ReplicaSet(digest) => Some(&digest.selector),
+            Digest::DaemonSet(digest) => Some(&digest.selector),
+            Digest::Job(digest) => Some(&digest.selector),
+            Digest::StatefulSet(digest) => Some(&digest.selector),
+            _ => None,
+        }
     }
 }

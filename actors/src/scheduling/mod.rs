@@ -11,11 +11,13 @@
 //!
 //! Not for writing anything down: the turn turns placements into changes.
 
+mod claims;
 mod filter;
 #[cfg(test)]
 mod fixture;
 mod group;
 mod pick;
+mod pinned;
 mod pod_affinity;
 mod preempt;
 #[cfg(test)]
@@ -30,7 +32,7 @@ mod topology;
 mod view;
 
 use compact_str::CompactString;
-pub use filter::taints::tolerated;
+pub use filter::{affinity::selects, taints::tolerated};
 pub use pod_affinity::wants;
 pub use preempt::Preemption;
 pub use queue::{SchedulingQueue, ToPlace};
@@ -69,7 +71,7 @@ pub fn plan(state: &State, pods: &[ObjectKey], _now_ms: i64) -> Vec<Placement> {
 
 /// As [`plan`], with the work that it took, for benchmarks and for tests of its bounds.
 pub fn plan_measured(state: &State, pods: &[ObjectKey]) -> (Vec<Placement>, Work) {
-    let waiting: Vec<&Object> = pods
+    let mut waiting: Vec<&Object> = pods
         .iter()
         .filter_map(|key| state.get(key))
         .filter(|object| object.pod().is_some_and(|pod| pod.node.is_none()))
@@ -80,9 +82,19 @@ pub fn plan_measured(state: &State, pods: &[ObjectKey]) -> (Vec<Placement>, Work
     }
     let mut view = View::new(state);
     let mut placements = Vec::with_capacity(waiting.len());
+    waiting.retain(|pod| match claims::waits(&view, pod) {
+        Some(placement) => {
+            placements.push(placement);
+            false
+        }
+        None => true,
+    });
     let mut preemptions_left = PREEMPTIONS_LIMIT;
     for group in group::groups(waiting, !view.no_terms_stand()) {
         view.reserve_for(&group);
+        if pinned::place(&mut view, &group, &mut placements) {
+            continue;
+        }
         place(&mut view, &group, &mut preemptions_left, &mut placements);
     }
     (placements, view.work)

@@ -1,11 +1,14 @@
 //! Preemption: a pod that finds no place may have pods of lower priority sent away for it, as few and as unimportant ones as
 //! possible: <https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/>. It then waits for them to be gone,
-//! with what it needs on that node set aside.
+//! with what it needs on that node set aside. Disruption budgets are minded where anybody else could leave instead.
+
+pub(super) mod budgets;
 
 use std::cmp::Reverse;
 
 use compact_str::CompactString;
 
+use self::budgets::Budgets;
 use super::{
     group::Group,
     pick::Picker,
@@ -17,6 +20,8 @@ use crate::object::{Object, ObjectKey, PodDigest, Resources};
 /// Nodes on which victims are chosen before the best of them is taken, as kube-scheduler looks at some of many: those come first where
 /// the least important pods would do.
 const CANDIDATES: usize = 100;
+/// As long as all of them would violate a disruption budget, it is looked at so many.
+const CANDIDATES_LIMIT: usize = 4 * CANDIDATES;
 
 /// Room that is being made for a pod.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,9 +32,16 @@ pub struct Preemption {
     pub victims: Vec<ObjectKey>,
 }
 
-/// How bad it is to make room on a node, the least bad first: the highest priority among the victims, the sum of their priorities, how
-/// many they are, how long the most important ones have been there, the node.
-type Harm = (Option<i32>, i64, usize, Reverse<i64>, usize);
+/// How bad it is to make room on a node, the least bad first: how many victims violate a disruption budget, the highest priority among
+/// them, the sum of their priorities, how many they are, how long the most important ones have been there, the node.
+type Harm = (usize, Option<i32>, i64, usize, Reverse<i64>, usize);
+
+/// Who would have to leave a node.
+struct Victims<'a> {
+    pods: Vec<&'a Object>,
+    /// So many of them violate a disruption budget.
+    violations: usize,
+}
 
 /// Whether others may have to leave for such a pod at all.
 pub(super) fn may(view: &View<'_>, pod: &PodDigest) -> bool {
@@ -44,21 +56,25 @@ pub(super) fn preempt<'a>(
     object: &'a Object,
 ) -> Option<Preemption> {
     let pod = group.digest();
-    let mut best: Option<(Harm, Vec<&'a Object>)> = None;
+    let mut best: Option<(Harm, Victims<'a>)> = None;
     let mut tried = 0;
+    let mut budgets = std::mem::take(&mut view.budgets);
     for node in prospects(view, picker, pod) {
-        let Some(victims) = victims(view, picker, group, node) else { continue };
+        let Some(victims) = victims(view, picker, group, node, &mut budgets) else { continue };
         let harm = harm(&victims, node);
         if best.as_ref().is_none_or(|(least, _)| harm < *least) {
             best = Some((harm, victims));
         }
         tried += 1;
-        if tried == CANDIDATES {
+        let harmless = best.as_ref().is_some_and(|(_, victims)| victims.violations == 0);
+        if tried == CANDIDATES_LIMIT || (tried >= CANDIDATES && harmless) {
             break;
         }
     }
-    let ((.., node), victims) = best?;
+    view.budgets = budgets;
+    let ((.., node), Victims { pods: victims, .. }) = best?;
     view.leave(&victims);
+    view.budgets.spend(view.state, &victims);
     picker.take(view, object, node);
     let victims = victims.iter().map(|victim| victim.key.clone()).collect();
     Some(Preemption { node: view.nodes[node].name().clone(), victims })
@@ -95,7 +111,8 @@ fn victims<'a>(
     picker: &Picker<'a>,
     group: &Group<'a>,
     node: usize,
-) -> Option<Vec<&'a Object>> {
+    budgets: &mut Budgets<'a>,
+) -> Option<Victims<'a>> {
     let pod = group.digest();
     let name = view.nodes[node].name();
     // Whom the pod wants near is no victim: kube-scheduler gives up where such a one is less important.
@@ -125,14 +142,18 @@ fn victims<'a>(
     if !fits(&away) {
         return None;
     }
-    // The most important ones are spared first.
-    let mut victims = Vec::new();
-    for object in others {
+    // Spared first are those that no budget has room for, of these and of the others the most important ones.
+    let violating = budgets.violated_by(view.state, &others);
+    let (first, then): (Vec<&Object>, Vec<&Object>) =
+        others.into_iter().partition(|object| violating.contains(&object.key));
+    let mut victims = Victims { pods: Vec::new(), violations: 0 };
+    for object in first.into_iter().chain(then) {
         let at = away.iter().position(|other| other.key == object.key)?;
         away.remove(at);
         if !fits(&away) {
             away.push(object);
-            victims.push(object);
+            victims.violations += usize::from(violating.contains(&object.key));
+            victims.pods.push(object);
         }
     }
     Some(victims)
@@ -142,13 +163,14 @@ fn priority(object: &Object) -> i32 {
     object.pod().map_or(0, |pod| pod.priority)
 }
 
-fn harm(victims: &[&Object], node: usize) -> Harm {
-    let highest = victims.iter().map(|victim| priority(victim)).max();
+fn harm(victims: &Victims<'_>, node: usize) -> Harm {
+    let Victims { pods, violations } = victims;
+    let highest = pods.iter().map(|victim| priority(victim)).max();
     // Counted from the lowest priority there is, so that each victim makes the sum greater.
-    let sum = victims.iter().map(|victim| i64::from(priority(victim)) - i64::from(i32::MIN)).sum();
-    let most_important = victims.iter().filter(|victim| Some(priority(victim)) == highest);
+    let sum = pods.iter().map(|victim| i64::from(priority(victim)) - i64::from(i32::MIN)).sum();
+    let most_important = pods.iter().filter(|victim| Some(priority(victim)) == highest);
     let since = most_important.map(|victim| victim.meta.created_ms).min().unwrap_or(i64::MAX);
-    (highest, sum, victims.len(), Reverse(since), node)
+    (*violations, highest, sum, pods.len(), Reverse(since), node)
 }
 
 #[cfg(test)]

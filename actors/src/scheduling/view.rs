@@ -8,7 +8,7 @@ use std::{
 use compact_str::CompactString;
 use kontiki_hooks::{Defect, planted};
 
-use super::{filter::Shape, group::Group, topology::Topology};
+use super::{filter::Shape, group::Group, preempt::budgets::Budgets, topology::Topology};
 use crate::{
     kind::Kind,
     object::{NodeDigest, Object, ObjectKey, PodAffinity, PodDigest, Resources},
@@ -75,6 +75,8 @@ pub(super) struct View<'a> {
     placed: Vec<(&'a Object, usize)>,
     terms: Vec<(&'a PodAffinity, usize)>,
     leaving: BTreeSet<&'a ObjectKey>,
+    /// Who may leave without harm.
+    pub(super) budgets: Budgets<'a>,
     /// What is set aside for pods for which room is being made: their node, and what they need.
     reserved: BTreeMap<&'a ObjectKey, (usize, Resources)>,
     ports: BTreeMap<usize, Ports>,
@@ -95,6 +97,7 @@ impl<'a> View<'a> {
             placed: Vec::new(),
             terms: Vec::new(),
             leaving: BTreeSet::new(),
+            budgets: Budgets::default(),
             reserved: BTreeMap::new(),
             ports: BTreeMap::new(),
             topologies: BTreeMap::new(),

@@ -2,12 +2,16 @@
 //! is a consistent view at its revision and costs nothing. Changed by [`State::apply`] only; the leader's stage and every
 //! controller's fold call the same function, which is total: no clock, no failure.
 
+mod definitions;
+mod grants;
 mod index;
 mod list;
+mod services;
 mod terms;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
+pub use grants::Grant;
 use imbl::{OrdMap, OrdSet, Vector};
 pub use index::{NodeUsage, Share};
 use kontiki_hooks::{Defect, planted};
@@ -19,6 +23,7 @@ use crate::{
     entry::Entry,
     input::{Outcome, RequestId},
     kind::Kind,
+    level,
     object::{Document, Object, ObjectKey},
 };
 
@@ -31,6 +36,8 @@ pub const ANSWERED_LIMIT: usize = 32_768;
 pub struct State {
     revision: u64,
     chain: [u8; 32],
+    /// 0 while it was never raised.
+    level: u32,
     objects: OrdMap<ObjectKey, Arc<Object>>,
     by_uid: OrdMap<Id, Arc<ObjectKey>>,
     dependents: OrdMap<Id, OrdSet<ObjectKey>>,
@@ -42,6 +49,8 @@ pub struct State {
     wanting: OrdSet<ObjectKey>,
     nominated: OrdSet<ObjectKey>,
     priorities: OrdMap<i32, i64>,
+    grants: grants::Grants,
+    addresses: OrdMap<IpAddr, ObjectKey>,
     wakes: OrdMap<ObjectKey, i64>,
     due: OrdSet<(i64, ObjectKey)>,
     answered: OrdMap<Id, Arc<Outcome>>,
@@ -63,6 +72,8 @@ pub struct Folded {
     pub answered: Vec<(RequestId, Outcome)>,
     /// Requests whose answers are forgotten.
     pub forgotten: Vec<RequestId>,
+    /// The level that the cluster was raised to.
+    pub level: Option<u32>,
 }
 
 impl State {
@@ -74,6 +85,11 @@ impl State {
     /// The hash chain over all folded entries: equal on all controllers at the same entry.
     pub fn chain(&self) -> [u8; 32] {
         self.chain
+    }
+
+    /// The level of the cluster: what may be decided (see [`crate::level`]).
+    pub fn level(&self) -> u32 {
+        self.level.max(level::FIRST)
     }
 
     /// One object.
@@ -99,6 +115,11 @@ impl State {
     /// Objects that name this uid as an owner.
     pub fn dependents(&self, owner: &str) -> impl Iterator<Item = &Arc<Object>> {
         self.dependents.get(owner).into_iter().flatten().filter_map(|key| self.objects.get(key))
+    }
+
+    /// How many objects name this uid as an owner.
+    pub fn dependents_count(&self, owner: &str) -> usize {
+        self.dependents.get(owner).map_or(0, OrdSet::len)
     }
 
     /// How many pods a managing owner has that count: not ended, not leaving.
@@ -192,6 +213,10 @@ impl State {
                 self.set_wake(key, *at_ms);
                 None
             }
+            Change::Level(level) => {
+                self.level = self.level.max(*level);
+                None
+            }
         }
     }
 
@@ -205,12 +230,17 @@ impl State {
         for turned in &entry.turns {
             let trace: Option<Arc<str>> = turned.trace.as_deref().map(Arc::from);
             for change in &turned.changes {
-                if let Change::Wake { key, at_ms } = change {
-                    folded.wakes.push((key.clone(), *at_ms));
-                } else if matches!(change, Change::Delete { .. }) && self.wakes.contains_key(change.key()) {
-                    folded.wakes.push((change.key().clone(), None));
+                match change {
+                    Change::Wake { key, at_ms } => folded.wakes.push((key.clone(), *at_ms)),
+                    Change::Delete { key } if self.wakes.contains_key(key) => {
+                        folded.wakes.push((key.clone(), None));
+                    }
+                    _ => {}
                 }
                 let event = self.apply(change);
+                if matches!(change, Change::Level(_)) {
+                    folded.level = Some(self.level());
+                }
                 folded.events.extend(event.map(|event| Event { trace: trace.clone(), ..event }));
             }
             if let Some(request) = &turned.request {
@@ -253,6 +283,11 @@ impl State {
         self.chain = chain;
     }
 
+    /// Sets the level, at open.
+    pub fn restore_level(&mut self, level: u32) {
+        self.level = level;
+    }
+
     fn set_wake(&mut self, key: &ObjectKey, at_ms: Option<i64>) {
         let old = self.wake_of(key);
         if old == at_ms {
@@ -276,6 +311,12 @@ impl State {
             None => return,
         };
         self.replace_references(old, new);
+        if matches!(kind, Kind::ROLE_BINDING | Kind::CLUSTER_ROLE_BINDING) {
+            self.replace_binding(old, new);
+        }
+        if kind == Kind::SERVICE {
+            self.replace_service(old, new);
+        }
         if kind == Kind::POD {
             self.replace_pod(old, new);
             self.replace_terms(old, new);

@@ -5,9 +5,14 @@ use serde_json::Value;
 
 use super::Turn;
 use crate::{
+    addresses, flow,
     input::{Outcome, Part, Rejection, Request},
     kind::Kind,
+    kinds::definition,
+    limits,
     object::{Document, Object, ObjectKey},
+    pod_security, quota,
+    rbac::upkeep,
 };
 
 /// How often a generated name is tried.
@@ -50,21 +55,34 @@ fn answer(object: &Object) -> Outcome {
 
 impl Turn {
     pub(super) fn api(&mut self, request: &Request) -> Outcome {
-        let result = match request {
+        let (at, needs) = (self.state.level(), request.level());
+        if needs > at {
+            return Outcome::Rejected(Rejection::Level { key: request.key().clone(), at, needs });
+        }
+        self.asked(None, request).unwrap_or_else(Outcome::Rejected)
+    }
+
+    fn asked(&mut self, user: Option<&str>, request: &Request) -> Result<Outcome, Rejection> {
+        match request {
             Request::Create { key, generate_name, document, .. } => {
-                self.create_from_client(key, generate_name.as_deref(), document)
+                self.create_from_client(user, key, generate_name.as_deref(), document)
             }
             Request::Update { key, document, part, revision, uid, .. } => {
-                self.update(key, document, *part, *revision, uid.as_deref())
+                self.update(user, key, document, *part, *revision, uid.as_deref())
             }
             Request::Delete { key, options, .. } => self.delete(key, options),
             Request::Bind { key, node, .. } => self.bind(key, node),
-        };
-        result.unwrap_or_else(Outcome::Rejected)
+            Request::By { request, .. } if user.is_some() => {
+                let message = "a request says twice who asks".to_owned();
+                Err(Rejection::Unsupported(request.key().clone(), message))
+            }
+            Request::By { user, request } => self.asked(Some(user), request),
+        }
     }
 
     fn create_from_client(
         &mut self,
+        user: Option<&str>,
         key: &ObjectKey,
         generate_name: Option<&str>,
         document: &Document,
@@ -73,6 +91,7 @@ impl Turn {
             Some(prefix) if key.name.is_empty() => self.generate_key(key, prefix)?,
             _ => key.clone(),
         };
+        self.check_definition(&key)?;
         self.check_namespace(&key)?;
         if self.state.get(&key).is_some() {
             return Err(Rejection::AlreadyExists(key));
@@ -87,6 +106,15 @@ impl Turn {
         if key.kind == Kind::JOB {
             document = crate::kinds::job::select_own_pods(document);
         }
+        if limits::concerns(&self.state, &key) {
+            let mut value = document.to_value();
+            limits::admit(&self.state, &key, &mut value)
+                .map_err(|why| Rejection::Forbidden(key.clone(), why))?;
+            document = Document::from_value(value);
+        }
+        document = addresses::assign(self, &key, None, document)?;
+        self.check_pod_security(user, &key, None, &document)?;
+        quota::admit(self, &key, None, &document).map_err(|why| Rejection::Forbidden(key.clone(), why))?;
         let object = self.put(&key, document);
         self.collect_later(&object);
         Ok(answer(&object))
@@ -107,6 +135,48 @@ impl Turn {
         Err(Rejection::AlreadyExists(candidate))
     }
 
+    /// New objects of a custom kind need a definition that stays; and there are not more definitions than the cluster takes.
+    fn check_definition(&self, key: &ObjectKey) -> Result<(), Rejection> {
+        if key.kind == Kind::CUSTOM_RESOURCE_DEFINITION {
+            let count = self.state.list(key.kind, None).count();
+            if count >= definition::LIMIT {
+                let message = format!("there are {count} definitions, which is as many as a cluster takes");
+                return Err(Rejection::Forbidden(key.clone(), message));
+            }
+        }
+        if !key.kind.is_custom() {
+            return Ok(());
+        }
+        match self.state.definition_of(key.kind) {
+            None => {
+                let name = key.kind.resource_name();
+                Err(Rejection::NotFound(ObjectKey::new(Kind::CUSTOM_RESOURCE_DEFINITION, "", &name)))
+            }
+            Some(definition) if definition.meta.deleting() => {
+                let message = "create not allowed while custom resource definition is terminating";
+                Err(Rejection::Forbidden(key.clone(), message.into()))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Pods are held to what their namespace enforces; and what that is for the whole cluster must make sense.
+    fn check_pod_security(
+        &self,
+        user: Option<&str>,
+        key: &ObjectKey,
+        old: Option<&Document>,
+        new: &Document,
+    ) -> Result<(), Rejection> {
+        pod_security::admit_configuration(key, new)
+            .map_err(|(field, why)| Rejection::Invalid(key.clone(), field, why))?;
+        if key.kind != Kind::POD {
+            return Ok(());
+        }
+        pod_security::admit(&self.state, key, user, old, || (new.metadata_value(), new.spec_value()))
+            .map_err(|why| Rejection::Forbidden(key.clone(), why))
+    }
+
     fn check_namespace(&self, key: &ObjectKey) -> Result<(), Rejection> {
         if key.namespace.is_empty() {
             return Ok(());
@@ -121,6 +191,7 @@ impl Turn {
 
     fn update(
         &mut self,
+        user: Option<&str>,
         key: &ObjectKey,
         document: &Document,
         part: Part,
@@ -140,12 +211,16 @@ impl Turn {
                 "the object has been modified; please apply your changes to the latest version and try again";
             return Err(Rejection::Conflict(key.clone(), message.into()));
         }
-        let new = match part {
+        let mut new = match part {
             Part::Main => {
                 let metadata = merge_metadata(&old, document)?;
                 Document { status: old.document.status.clone(), ..document.with_metadata(metadata) }
             }
-            Part::Status => Document { status: document.status.clone(), ..old.document.clone() },
+            Part::Whole => document.with_metadata(merge_metadata(&old, document)?),
+            Part::Status => {
+                let kept = Document { status: document.status.clone(), ..old.document.clone() };
+                with_owners(kept, document)
+            }
             Part::Scale => {
                 let mut spec = old.document.spec_value();
                 let replicas = document.spec_value()["replicas"].clone();
@@ -154,14 +229,20 @@ impl Turn {
                     metadata["generation"] = (old.meta.generation + 1).into();
                 }
                 spec["replicas"] = replicas;
-                old.document.with_spec(spec).with_metadata(metadata)
+                with_owners(old.document.with_spec(spec).with_metadata(metadata), document)
             }
             Part::Finalize => {
                 let mut spec = old.document.spec_value();
                 spec["finalizers"] = document.spec_value()["finalizers"].clone();
-                old.document.with_spec(spec)
+                with_owners(old.document.with_spec(spec), document)
             }
         };
+        if part == Part::Main {
+            new = addresses::assign(self, key, Some(&old.document), new)?;
+            self.check_pod_security(user, key, Some(&old.document), &new)?;
+            let admitted = quota::admit(self, key, Some(&old.document), &new);
+            admitted.map_err(|why| Rejection::Forbidden(key.clone(), why))?;
+        }
         let object = self.put(key, new);
         if object.meta.deleting() {
             self.finish_deletion(key);
@@ -186,14 +267,42 @@ impl Turn {
         Ok(Outcome::Done)
     }
 
-    /// Puts one of the cluster's first objects, if it is missing.
+    /// Puts one of the cluster's first objects, if it is missing and its level is there; roles and bindings are completed.
     pub(super) fn bootstrap(&mut self, key: &ObjectKey, document: &Document) {
-        if self.state.get(key).is_none() {
+        if !self.knows(key.kind) {
+            return;
+        }
+        if let Some(old) = self.state.get(key).cloned() {
+            if old.role().is_some() || old.binding().is_some() {
+                upkeep::complete(self, &old, document);
+            } else if flow::upkeep::keeps(key.kind) {
+                flow::upkeep::complete(self, &old, document);
+            }
+        } else {
             let mut metadata = document.metadata_value();
             complete_metadata(self, key.kind, &mut metadata);
             self.put(key, document.with_metadata(metadata));
         }
     }
+}
+
+/// A document with the owners of fields that an update of a part of it tells; the rest of its metadata stays.
+fn with_owners(kept: Document, told: &Document) -> Document {
+    const OWNERS: &str = "managedFields";
+    if kept.metadata == told.metadata {
+        return kept;
+    }
+    let (mut metadata, mut told) = (kept.metadata_value(), told.metadata_value());
+    if metadata.get(OWNERS) == told.get(OWNERS) {
+        return kept;
+    }
+    if let Some(map) = metadata.as_object_mut() {
+        match told.get_mut(OWNERS) {
+            Some(owners) => map.insert(OWNERS.into(), owners.take()),
+            None => map.remove(OWNERS),
+        };
+    }
+    kept.with_metadata(metadata)
 }
 
 /// The new metadata with what no update may change; refuses new finalizers on what is being deleted.

@@ -6,7 +6,6 @@ use serde_json::Value;
 use super::Turn;
 use crate::{
     input::{DeleteOptions, Propagation},
-    kind::Kind,
     object::{Object, ObjectKey, OwnerRef},
 };
 
@@ -112,7 +111,7 @@ impl Turn {
     /// Whether a reference means nothing that exists. A kind that is not served is never taken for gone, nor is a
     /// namespaced owner of a cluster-scoped object.
     fn dangling(&self, object: &Object, reference: &OwnerRef) -> bool {
-        match Kind::by_name(&reference.api_version, &reference.kind) {
+        match self.state.kind_named(&reference.api_version, &reference.kind) {
             None => false,
             Some(kind) if kind.info().namespaced && object.key.namespace.is_empty() => false,
             Some(_) => self.owner(&object.key.namespace, reference).is_none(),

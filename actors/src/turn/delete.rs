@@ -7,7 +7,7 @@ use super::Turn;
 use crate::{
     input::{DeleteOptions, Outcome, Propagation, Rejection},
     kind::Kind,
-    kinds::disruption_budget,
+    kinds::{definition, disruption_budget},
     object::{Object, ObjectKey, rfc3339},
 };
 
@@ -60,6 +60,9 @@ impl Turn {
             Some(Propagation::Orphan) => finalizers.push(ORPHAN.into()),
             Some(Propagation::Foreground) => finalizers.push(FOREGROUND.into()),
             _ => {}
+        }
+        if key.kind == Kind::CUSTOM_RESOURCE_DEFINITION && !object.meta.deleting() {
+            finalizers.push(definition::FINALIZER.into());
         }
         finalizers.sort();
         finalizers.dedup();

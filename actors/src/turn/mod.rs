@@ -15,6 +15,7 @@ mod delete;
 mod event;
 mod place;
 mod report;
+mod unseen;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -24,10 +25,13 @@ use serde_json::Value;
 
 use crate::{
     change::Change,
+    flow,
     input::{Input, Outcome},
     kind::Kind,
-    kinds::disruption_budget,
+    kinds::{cluster_role, daemon_set, definition, disruption_budget, flow_schema, job},
+    level::LEVEL,
     object::{Document, Object, ObjectKey, OwnerRef},
+    quota::{self, Counted, Usage},
     scheduling::{PLAN_LIMIT, ToPlace},
     state::State,
 };
@@ -66,6 +70,7 @@ pub fn decide(state: &State, input: &Input, context: Context) -> Decision {
         return nothing(outcome);
     }
     turn.run();
+    turn.write_quotas();
     let outcome = turn.refresh(outcome);
     if let Input::Api(request) = input
         && request.dry_run()
@@ -73,6 +78,9 @@ pub fn decide(state: &State, input: &Input, context: Context) -> Decision {
     {
         return nothing(outcome);
     }
+    let (needs, at) = (turn.changes.iter().map(Change::level).max(), turn.state.level());
+    // The last lock: what other controllers cannot read would stop them.
+    assert!(needs <= Some(at), "the turn needs level {needs:?}, and the cluster is at level {at}");
     let to_place = turn.left_to_place();
     Decision { changes: turn.changes, outcome, state: turn.state, to_place }
 }
@@ -92,6 +100,8 @@ pub struct Turn {
     capacity_changed: bool,
     newly_placed: Vec<ObjectKey>,
     reactions: usize,
+    /// What is used of the quotas that it touched.
+    quotas: Counted,
 }
 
 impl Turn {
@@ -108,6 +118,7 @@ impl Turn {
             capacity_changed: false,
             newly_placed: Vec::new(),
             reactions: 0,
+            quotas: Counted::new(),
         }
     }
 
@@ -212,16 +223,25 @@ impl Turn {
     }
 
     /// Creates an object that an actor owns: completes uid, creationTimestamp and generation. The value carries
-    /// metadata with a name, spec and so on. None when the name is taken.
+    /// metadata with a name, spec and so on. None when the name is taken, or the cluster's level does not allow the kind yet.
     pub fn create(&mut self, kind: Kind, mut value: Value) -> Option<Arc<Object>> {
         let name = value["metadata"]["name"].as_str().unwrap_or_default().to_string();
         let namespace = value["metadata"]["namespace"].as_str().unwrap_or_default().to_string();
         let key = ObjectKey::new(kind, &namespace, &name);
-        if self.state.get(&key).is_some() {
+        if self.state.get(&key).is_some() || !self.knows(kind) {
             return None;
         }
         api::complete_metadata(self, kind, &mut value["metadata"]);
-        Some(self.put(&key, Document::from_value(value)))
+        let mut document = Document::from_value(value);
+        if kind == Kind::JOB {
+            document = job::select_own_pods(document);
+        }
+        Some(self.put(&key, document))
+    }
+
+    /// Whether there may be objects of a kind at the cluster's level.
+    pub(crate) fn knows(&self, kind: Kind) -> bool {
+        kind.level() <= self.state.level()
     }
 
     /// An owner reference to an object, as the managing owner.
@@ -234,7 +254,7 @@ impl Turn {
 
     /// The object that a reference from a namespace means, if it is still that one.
     pub fn owner(&self, namespace: &str, reference: &OwnerRef) -> Option<Arc<Object>> {
-        let kind = Kind::by_name(&reference.api_version, &reference.kind)?;
+        let kind = self.state.kind_named(&reference.api_version, &reference.kind)?;
         let namespace = if kind.info().namespaced { namespace } else { "" };
         let key = ObjectKey::new(kind, namespace, &reference.name);
         self.state.get(&key).filter(|o| o.meta.uid == reference.uid).cloned()
@@ -255,6 +275,27 @@ impl Turn {
         self.owner_gone(&old);
     }
 
+    /// What is used of the quotas that this turn touched.
+    pub(crate) fn counted(&self) -> &Counted {
+        &self.quotas
+    }
+
+    /// Notes what is used of a quota now.
+    pub(crate) fn count(&mut self, quota: ObjectKey, used: Usage) {
+        self.quotas.insert(quota, used);
+    }
+
+    /// Writes what is used of the quotas that this turn touched, also of a turn that is full: what is counted must not be lost.
+    fn write_quotas(&mut self) {
+        for (key, used) in std::mem::take(&mut self.quotas) {
+            if let Some((object, status)) = quota::status(&self.state, &key, &used) {
+                self.put_status(&object, status);
+                // That was this very reaction.
+                self.queue.remove(&key);
+            }
+        }
+    }
+
     /// Who gets to react to a change.
     fn changed(&mut self, old: Option<&Object>, new: Option<&Object>) {
         let Some(object) = new.or(old) else { return };
@@ -262,6 +303,7 @@ impl Turn {
         if new.is_some() {
             self.notify(key);
         }
+        quota::changed(self, old, new);
         for owners in [old, new].into_iter().flatten().map(|o| &o.meta.owners) {
             for reference in owners.iter().filter(|r| r.controller) {
                 if let Some(owner) = self.owner(&key.namespace, reference) {
@@ -289,7 +331,24 @@ impl Turn {
             self.orphan_changed(object);
             disruption_budget::pod_changed(self, old, new);
         }
+        if key.kind == Kind::CLUSTER_ROLE {
+            cluster_role::changed(self, old, new);
+        }
+        if key.kind == Kind::PRIORITY_LEVEL_CONFIGURATION && old.is_none() != new.is_none() {
+            flow_schema::level_changed(self, key);
+        }
+        if flow::upkeep::keeps(key.kind) && new.is_none() {
+            flow::upkeep::removed(self, key);
+        }
+        if key.kind == Kind::CUSTOM_RESOURCE_DEFINITION {
+            definition::changed(self, old, new);
+        }
         if key.kind == Kind::NODE {
+            self.capacity_changed = true;
+            daemon_set::node_changed(self, old, new);
+        }
+        // Pods wait for their claims.
+        if key.kind == Kind::PERSISTENT_VOLUME_CLAIM {
             self.capacity_changed = true;
         }
         // Terms of pod affinity may select namespaces by their labels.
@@ -305,6 +364,13 @@ impl Turn {
                     self.notify(&namespace);
                 }
             }
+            // A definition that goes waits for the objects of its kind.
+            if key.kind.is_custom()
+                && let Some(definition) =
+                    self.state.definition_of(key.kind).filter(|d| d.meta.deleting()).cloned()
+            {
+                self.notify(&definition.key);
+            }
             // A foreground deletion waits for its dependents.
             for reference in &old.meta.owners {
                 if let Some(owner) = self.owner(&key.namespace, reference)
@@ -316,19 +382,19 @@ impl Turn {
         }
     }
 
-    /// A pod without a managing owner may be adopted by a replica set whose selector matches it.
+    /// A pod without a managing owner may be adopted by whoever manages pods that its selector matches.
     fn orphan_changed(&mut self, pod: &Object) {
         if pod.meta.controller().is_some() || pod.meta.labels.is_empty() {
             return;
         }
-        let matching: Vec<ObjectKey> = self
-            .state
-            .list(Kind::REPLICA_SET, Some(&pod.key.namespace))
-            .filter(|rs| {
-                rs.replica_set()
-                    .is_some_and(|d| !d.selector.is_empty() && d.selector.matches(&pod.meta.labels))
+        const MANAGERS: [Kind; 4] = [Kind::REPLICA_SET, Kind::DAEMON_SET, Kind::JOB, Kind::STATEFUL_SET];
+        let matching: Vec<ObjectKey> = MANAGERS
+            .iter()
+            .flat_map(|kind| self.state.list(*kind, Some(&pod.key.namespace)))
+            .filter(|manager| {
+                manager.pod_selector().is_some_and(|s| !s.is_empty() && s.matches(&pod.meta.labels))
             })
-            .map(|rs| rs.key.clone())
+            .map(|manager| manager.key.clone())
             .collect();
         for key in matching {
             self.notify(&key);
@@ -355,9 +421,10 @@ impl Turn {
         }
     }
 
-    /// Pods first, then what owns them, so that an owner counts once what many of its pods did.
+    /// Pods first, then nodes, which send many of them away at once, then what owns them, so that an owner counts once what happened to
+    /// many of its pods.
     fn next(&mut self) -> Option<ObjectKey> {
-        const ORDER: [Kind; 3] = [Kind::POD, Kind::REPLICA_SET, Kind::DEPLOYMENT];
+        const ORDER: [Kind; 4] = [Kind::POD, Kind::NODE, Kind::REPLICA_SET, Kind::DEPLOYMENT];
         for kind in ORDER {
             let first = ObjectKey::new(kind, "", "");
             let found = self.queue.range(first..).next().filter(|key| key.kind == kind).cloned();
@@ -425,13 +492,24 @@ impl Turn {
                 self.unplaced.extend(pods.iter().cloned());
                 Outcome::Done
             }
-            Input::Bootstrap(objects) => {
-                for (key, document) in objects {
-                    self.bootstrap(key, document);
+            Input::Bootstrap(objects) => self.begin(objects),
+            Input::Raise { level, objects } => {
+                let level = (*level).min(LEVEL);
+                if level > self.state.level() {
+                    self.change(Change::Level(level));
                 }
-                Outcome::Done
+                self.begin(objects)
             }
         }
+    }
+
+    /// The beginning of a term, or of a level.
+    fn begin(&mut self, objects: &[(ObjectKey, Document)]) -> Outcome {
+        for (key, document) in objects {
+            self.bootstrap(key, document);
+        }
+        self.notify_unseen();
+        Outcome::Done
     }
 
     /// The outcome with the object as it stands at the end of the turn.

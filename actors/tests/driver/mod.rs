@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use kontiki_actors::{
-    Change, Context, Document, Entry, Input, Kind, Object, ObjectKey, Outcome, Request, State, Turned,
+    Change, Context, Document, Entry, Input, Kind, LEVEL, Object, ObjectKey, Outcome, Request, State, Turned,
     decide,
     input::{DeleteOptions, Life, NodeHello, Part, PodReport, Propagation, Verdict},
     object::{parse_time_ms, rfc3339},
@@ -58,7 +58,8 @@ impl Cluster {
             (ObjectKey::new(Kind::CONFIG_MAP, "kube-system", "kube-root-ca.crt"), ca),
             (key(Kind::NAMESPACE, "default"), json!({"metadata": {"name": "default"}})),
         ];
-        cluster.decide(Input::Bootstrap(objects.map(|(k, v)| (k, Document::from_value(v))).to_vec()));
+        let objects = objects.map(|(k, v)| (k, Document::from_value(v))).to_vec();
+        cluster.decide(Input::Raise { level: LEVEL, objects });
         for n in 0..nodes {
             cluster.hello(&format!("node-{n}"));
         }
@@ -118,6 +119,7 @@ impl Cluster {
             state.iter().map(one).collect()
         };
         assert_eq!(all(&self.state), all(&self.follower));
+        assert_eq!(self.state.level(), self.follower.level());
         let waiting = |state: &State| state.unplaced().cloned().collect::<Vec<_>>();
         assert_eq!(waiting(&self.state), waiting(&self.follower));
     }
@@ -146,12 +148,19 @@ impl Cluster {
     }
 
     pub fn hello(&mut self, name: &str) -> Vec<Change> {
+        self.hello_under(name, &[])
+    }
+
+    /// The same, of a worker that is short of something.
+    pub fn hello_under(&mut self, name: &str, pressures: &[&str]) -> Vec<Change> {
+        let pressures: Vec<Value> =
+            pressures.iter().map(|kind| json!({"type": kind, "status": "True"})).collect();
         let number: usize = name.rsplit('-').next().and_then(|n| n.parse().ok()).unwrap_or(0);
         let zone = ["a", "b", "c"][number % 3];
         let status = json!({
             "capacity": {"cpu": "64", "memory": "256Gi", "pods": "500"},
             "allocatable": {"cpu": "64", "memory": "256Gi", "pods": "500"},
-            "nodeInfo": {"kubeletVersion": "v1"}, "addresses": [{"type": "Hostname", "address": name}],
+            "nodeInfo": {"kubeletVersion": "v1"}, "conditions": pressures, "addresses": [{"type": "Hostname", "address": name}],
         });
         let labels = vec![
             ("kubernetes.io/hostname".into(), name.into()),
@@ -395,6 +404,7 @@ pub fn words(changes: &[Change]) -> Vec<String> {
             Change::Delete { key } => format!("delete {:?}", key.kind),
             Change::Wake { key, at_ms: Some(_) } => format!("wake {:?}", key.kind),
             Change::Wake { key, at_ms: None } => format!("unwake {:?}", key.kind),
+            Change::Level(level) => format!("level {level}"),
         })
         .collect()
 }

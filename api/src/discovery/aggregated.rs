@@ -2,18 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::{Resource, groups, resources};
+use super::{Resource, groups};
 
 /// `/api` (core) or `/apis` (all others), in a version of the document: `v2`, `v2beta1`.
-pub fn aggregated(core: bool, version: &str) -> Value {
-    let groups = if core { vec![("", vec!["v1"])] } else { groups() };
+pub fn aggregated(all: &[Resource], core: bool, version: &str) -> Value {
+    let groups = if core { vec![("", vec!["v1"])] } else { groups(all) };
     let items: Vec<Value> = groups
         .iter()
         .map(|(group, versions)| {
             let versions: Vec<Value> = versions
                 .iter()
                 .map(|version| {
-                    let resources: Vec<Value> = resources()
+                    let resources: Vec<Value> = all
                         .iter()
                         .filter(|r| r.group == *group && r.version == *version)
                         .map(resource_value)
@@ -34,7 +34,7 @@ fn resource_value(resource: &Resource) -> Value {
         |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
     let mut value = json!({
         "resource": resource.plural,
-        "responseKind": kind(resource.group, resource.version, resource.kind),
+        "responseKind": kind(resource.group, &resource.version, resource.kind),
         "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": resource.singular,
         "verbs": resource.verbs,
@@ -47,7 +47,7 @@ fn resource_value(resource: &Resource) -> Value {
     }
     if !resource.subresources.is_empty() {
         let below = resource.subresources.iter().map(|s| {
-            json!({"subresource": s.name, "responseKind": kind(s.group, s.version, s.kind), "verbs": s.verbs})
+            json!({"subresource": s.name, "responseKind": kind(s.group, &s.version, s.kind), "verbs": s.verbs})
         });
         value["subresources"] = below.collect();
     }

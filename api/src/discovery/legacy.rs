@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{groups, resources};
+use super::{Resource, groups};
 
 /// `/api`.
 pub fn versions(host: &str) -> Value {
@@ -17,14 +17,14 @@ fn group_value(name: &str, versions: &[&str]) -> Value {
 }
 
 /// `/apis`.
-pub fn group_list() -> Value {
-    let groups: Vec<Value> = groups().iter().map(|(name, versions)| group_value(name, versions)).collect();
+pub fn group_list(all: &[Resource]) -> Value {
+    let groups: Vec<Value> = groups(all).iter().map(|(name, versions)| group_value(name, versions)).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
 /// `/apis/G`.
-pub fn group(name: &str) -> Option<Value> {
-    let groups = groups();
+pub fn group(all: &[Resource], name: &str) -> Option<Value> {
+    let groups = groups(all);
     let (name, versions) = groups.iter().find(|(group, _)| *group == name)?;
     let mut value = group_value(name, versions);
     value["kind"] = "APIGroup".into();
@@ -33,9 +33,9 @@ pub fn group(name: &str) -> Option<Value> {
 }
 
 /// `/api/v1`, `/apis/G/V`.
-pub fn resource_list(group: &str, version: &str) -> Option<Value> {
+pub fn resource_list(all: &[Resource], group: &str, version: &str) -> Option<Value> {
     let mut list = Vec::new();
-    for resource in resources().iter().filter(|r| r.group == group && r.version == version) {
+    for resource in all.iter().filter(|r| r.group == group && r.version == version) {
         let mut entry = json!({
             "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced,
             "kind": resource.kind, "verbs": resource.verbs,
@@ -52,9 +52,9 @@ pub fn resource_list(group: &str, version: &str) -> Option<Value> {
                 "name": format!("{}/{}", resource.plural, below.name), "singularName": "",
                 "namespaced": resource.namespaced, "kind": below.kind, "verbs": below.verbs,
             });
-            if (below.group, below.version) != (group, version) {
+            if (below.group, &*below.version) != (group, version) {
                 entry["group"] = below.group.into();
-                entry["version"] = below.version.into();
+                entry["version"] = (*below.version).into();
             }
             list.push(entry);
         }

@@ -40,6 +40,14 @@ impl Errors {
         self.push("FieldValueInvalid", path, format!("Invalid value: {shown}: {detail}"));
     }
 
+    /// A value of another type than the one that must be.
+    pub fn type_invalid(&mut self, path: &str, value: &Value, detail: &str) {
+        self.invalid(path, value, detail);
+        if let Some(cause) = self.causes.last_mut().filter(|cause| cause.field == path) {
+            cause.reason = "FieldValueTypeInvalid".into();
+        }
+    }
+
     /// A text that cannot be.
     pub fn invalid_text(&mut self, path: &str, value: &str, detail: &str) {
         self.invalid(path, &Value::from(value), detail);
@@ -47,8 +55,14 @@ impl Errors {
 
     /// A value that is none of those known.
     pub fn not_supported(&mut self, path: &str, value: &str, supported: &[&str]) {
+        let supported: Vec<String> = supported.iter().map(|s| (*s).to_owned()).collect();
+        self.not_supported_value(path, &value.into(), &supported);
+    }
+
+    /// The same of a value that need not be a text.
+    pub fn not_supported_value(&mut self, path: &str, value: &Value, supported: &[String]) {
         let names: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
-        let message = format!("Unsupported value: {value:?}: supported values: {}", names.join(", "));
+        let message = format!("Unsupported value: {value}: supported values: {}", names.join(", "));
         self.push("FieldValueNotSupported", path, message);
     }
 
@@ -75,6 +89,18 @@ impl Errors {
     /// Too many items.
     pub fn too_many(&mut self, path: &str, count: usize, limit: usize) {
         self.push("FieldValueTooMany", path, format!("Too many: {count}: must have at most {limit} items"));
+    }
+
+    /// Whether there is one after which rules on values mean nothing: of a value that is missing, too large, or of another type.
+    pub fn blocking(&self) -> bool {
+        const BLOCKING: [&str; 5] = [
+            "FieldValueNotSupported",
+            "FieldValueRequired",
+            "FieldValueTooLong",
+            "FieldValueTooMany",
+            "FieldValueTypeInvalid",
+        ];
+        self.causes.iter().any(|cause| BLOCKING.contains(&cause.reason.as_str()))
     }
 
     /// Whether there is none.

@@ -8,10 +8,13 @@ pub mod api_service;
 pub mod budget;
 pub mod certificate;
 pub mod config;
+mod custom;
+pub mod definition;
 pub mod duration;
 pub mod event;
 pub mod field;
 pub mod fields;
+pub mod flow;
 pub mod ingress;
 pub mod metadata;
 pub mod names;
@@ -33,7 +36,7 @@ use kontiki_actors::{Kind, State};
 use names::NameRule;
 use serde_json::{Map, Value, json};
 
-use crate::status::Status;
+use crate::{served::Served, status::Status};
 
 /// A column of `kubectl get`.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +75,9 @@ pub enum Behaviour {
     Data(&'static str),
 }
 
+/// Completes a new object by what the cluster holds, or refuses it.
+pub type Admit = fn(&mut Value, &State) -> Result<(), Status>;
+
 /// What is special about a kind.
 #[derive(Debug)]
 pub struct Strategy {
@@ -81,8 +87,8 @@ pub struct Strategy {
     pub default: fn(&mut Value),
     /// Prepares a new object: what it begins with.
     pub prepare_create: fn(&mut Value),
-    /// Completes a new object by what the cluster holds, or refuses it.
-    pub admit: fn(&mut Value, &State) -> Result<(), Status>,
+    /// Completes a new object by what the cluster holds, or refuses it. None: an object of this kind stands for itself.
+    pub admit: Option<Admit>,
     /// Prepares an update of anything but the status.
     pub prepare_update: fn(&mut Value, &Value),
     /// Checks an object.
@@ -111,6 +117,8 @@ pub struct Strategy {
     pub create_on_update: bool,
     /// Whether DELETE answers with the object.
     pub returns_deleted: bool,
+    /// Whether empty objects and lists mean something else than absent ones.
+    pub exact: bool,
 }
 
 impl Strategy {
@@ -119,7 +127,7 @@ impl Strategy {
         name: NameRule::Subdomain,
         default: |_| {},
         prepare_create: |_| {},
-        admit: |_, _| Ok(()),
+        admit: None,
         prepare_update: |_, _| {},
         validate: |_, _| {},
         validate_update: |_, _, _| {},
@@ -134,6 +142,7 @@ impl Strategy {
         unconditional_update: true,
         create_on_update: false,
         returns_deleted: false,
+        exact: false,
     };
 
     /// The strategy of a kind.
@@ -177,19 +186,12 @@ impl Strategy {
             Kind::VALIDATING_WEBHOOK_CONFIGURATION => &admission::VALIDATING,
             Kind::VALIDATING_ADMISSION_POLICY => &admission::POLICY,
             Kind::VALIDATING_ADMISSION_POLICY_BINDING => &admission::POLICY_BINDING,
+            Kind::CUSTOM_RESOURCE_DEFINITION => &definition::STRATEGY,
+            Kind::FLOW_SCHEMA => &flow::FLOW_SCHEMA,
+            Kind::PRIORITY_LEVEL_CONFIGURATION => &flow::PRIORITY_LEVEL,
             other => passive::strategy(other),
         }
     }
-}
-
-/// What a person should know about an object that is accepted.
-pub fn warnings(kind: Kind, object: &Value) -> Vec<String> {
-    let strategy = Strategy::of(kind);
-    let mut warnings = (strategy.warnings)(object);
-    if let Behaviour::Data(missing) = strategy.behaviour {
-        warnings.push(missing.to_owned());
-    }
-    warnings
 }
 
 /// Completes a document with the defaults of its kind.
@@ -197,8 +199,17 @@ pub fn default(kind: Kind, object: &mut Value) {
     (Strategy::of(kind).default)(object);
 }
 
-/// Makes a client's document a new object: cleared, completed, admitted, checked.
-pub fn prepare_create(kind: Kind, object: &mut Value, namespace: &str, state: &State) -> Result<(), Status> {
+/// Makes a client's document a new object: cleared, completed, admitted by what the cluster holds (if its kind is), checked.
+pub fn prepare_create(
+    served: &Served,
+    object: &mut Value,
+    namespace: &str,
+    cluster: Option<&State>,
+) -> Result<(), Status> {
+    if let Some(version) = served.defined() {
+        return custom::create(version, object, namespace);
+    }
+    let kind = served.kind;
     let strategy = Strategy::of(kind);
     metadata::prepare_create(object, kind, namespace);
     if strategy.status {
@@ -206,7 +217,9 @@ pub fn prepare_create(kind: Kind, object: &mut Value, namespace: &str, state: &S
     }
     (strategy.prepare_create)(object);
     default(kind, object);
-    (strategy.admit)(object, state)?;
+    if let Some((admit, cluster)) = strategy.admit.zip(cluster) {
+        admit(object, cluster)?;
+    }
     if kind.info().generation {
         metadata::metadata_of(object).insert("generation".into(), 1.into());
     }
@@ -216,7 +229,11 @@ pub fn prepare_create(kind: Kind, object: &mut Value, namespace: &str, state: &S
 }
 
 /// Makes a client's document an update of an object: what may not change is put back, defaults, generation, checked.
-pub fn prepare_update(kind: Kind, object: &mut Value, old: &Value) -> Result<(), Status> {
+pub fn prepare_update(served: &Served, object: &mut Value, old: &Value) -> Result<(), Status> {
+    if let Some(version) = served.defined() {
+        return custom::update(version, object, old);
+    }
+    let kind = served.kind;
     let strategy = Strategy::of(kind);
     metadata::prepare_update(object, old);
     if strategy.status {
@@ -227,7 +244,8 @@ pub fn prepare_update(kind: Kind, object: &mut Value, old: &Value) -> Result<(),
     // Objects that were stored before a default existed must not count as changed by it.
     let mut before = old.clone();
     default(kind, &mut before);
-    let same_spec = fields::same(&object["spec"], &before["spec"]);
+    let same = if strategy.exact { PartialEq::eq } else { fields::same };
+    let same_spec = same(&object["spec"], &before["spec"]);
     if same_spec {
         // Equal in meaning: kept byte for byte, so that nothing is written.
         restore(object, old, "spec");
@@ -235,7 +253,7 @@ pub fn prepare_update(kind: Kind, object: &mut Value, old: &Value) -> Result<(),
     if kind.info().generation {
         let annotations = |o: &Value| o["metadata"]["annotations"].clone();
         let told = kind == Kind::DEPLOYMENT && !fields::same(&annotations(object), &annotations(&before));
-        if !asks_same(object, &before) || told {
+        if !asks_same(object, &before, same) || told {
             let next = fields::number(&old["metadata"], "generation") + 1;
             metadata::metadata_of(object).insert("generation".into(), next.into());
         }
@@ -248,15 +266,24 @@ pub fn prepare_update(kind: Kind, object: &mut Value, old: &Value) -> Result<(),
 }
 
 /// Whether two versions of an object ask for the same: all of it but metadata and status.
-fn asks_same(a: &Value, b: &Value) -> bool {
+fn asks_same(a: &Value, b: &Value, same: fn(&Value, &Value) -> bool) -> bool {
     let keys = |value: &Value| value.as_object().into_iter().flat_map(Map::keys).cloned().collect::<Vec<_>>();
     let asked = |key: &String| key != "metadata" && key != "status";
-    keys(a).iter().chain(&keys(b)).filter(|key| asked(key)).all(|key| fields::same(&a[key], &b[key]))
+    keys(a).iter().chain(&keys(b)).filter(|key| asked(key)).all(|key| same(&a[key], &b[key]))
 }
 
 /// Makes a client's document an update of an object's status, or of the verdict on a request: everything else is put
 /// back.
-pub fn prepare_status(kind: Kind, object: &mut Value, old: &Value, approval: bool) -> Result<(), Status> {
+pub fn prepare_status(
+    served: &Served,
+    object: &mut Value,
+    old: &Value,
+    approval: bool,
+) -> Result<(), Status> {
+    if let Some(version) = served.defined() {
+        return custom::status(version, object, old);
+    }
+    let kind = served.kind;
     let status = object.get("status").cloned().unwrap_or_else(|| json!({}));
     *object = old.clone();
     let mut errors = Errors::default();

@@ -75,7 +75,9 @@ pub static SERVICE_CIDR: Strategy = Strategy {
         vec![cidrs.join(",").into(), age(range, now)]
     },
     status: true,
-    behaviour: Behaviour::Data("ServiceCIDRs are stored, but Services get no addresses yet"),
+    behaviour: Behaviour::Data(
+        "ServiceCIDRs are stored, and Services get IPv4 addresses of them, but one that is used may be deleted yet",
+    ),
     ..Strategy::PASSIVE
 };
 
@@ -147,6 +149,6 @@ pub static IP_ADDRESS: Strategy = Strategy {
         vec![shown.into()]
     },
     schema_required: true,
-    behaviour: Behaviour::Data("IPAddresses are stored, but Services get no addresses yet"),
+    behaviour: Behaviour::Data("IPAddresses are stored, but none are made for Services yet"),
     ..Strategy::PASSIVE
 };

@@ -1,9 +1,9 @@
-//! Roles and their bindings, as data: what they grant is not looked at yet, so that none can grant too much.
+//! Roles and their bindings: defaults, validation, columns. What they grant is the business of `rest/rbac/`.
 
 use serde_json::{Value, json};
 
 use super::{
-    Behaviour, Column, Strategy, age,
+    Column, Strategy, age,
     field::Errors,
     fields::{default_text, each, items, object, text},
     metadata,
@@ -16,7 +16,6 @@ const ROLE: Strategy = Strategy {
     columns: &[Column::text("Created At")],
     cells: |role, _| vec![role["metadata"]["creationTimestamp"].clone()],
     create_on_update: true,
-    behaviour: Behaviour::Data("roles and bindings are stored, but not evaluated yet: they grant nothing"),
     ..Strategy::PASSIVE
 };
 const BINDING: Strategy = Strategy {

@@ -1,4 +1,4 @@
-//! Services, as data: addresses are kept as given, none is allocated yet.
+//! Services: the turn gives them addresses; nothing routes to their pods yet.
 
 use std::collections::HashSet;
 
@@ -19,6 +19,7 @@ pub static STRATEGY: Strategy = Strategy {
     name: NameRule::Label1035,
     default: default_service,
     prepare_create: |service| service["status"] = json!({"loadBalancer": {}}),
+    prepare_update: keep_address,
     validate,
     validate_update,
     columns: &[
@@ -33,7 +34,7 @@ pub static STRATEGY: Strategy = Strategy {
     selectable: &["spec.clusterIP", "spec.type"],
     status: true,
     behaviour: Behaviour::Data(
-        "Services are stored, but get no addresses and nothing routes to their pods yet",
+        "Services get an address, but no node ports, and nothing routes to their pods yet",
     ),
     ..Strategy::PASSIVE
 };
@@ -63,6 +64,32 @@ fn default_service(service: &mut Value) {
     }
     if kind == "LoadBalancer" {
         default(spec, "allocateLoadBalancerNodePorts", true);
+    }
+}
+
+/// Who does not say an address leaves the Service the one that it has; a Service that becomes an ExternalName gives it back.
+fn keep_address(service: &mut Value, old: &Value) {
+    let external = |service: &Value| text(&service["spec"], "type") == "ExternalName";
+    if external(old) {
+        return;
+    }
+    let (gives_back, before) = (external(service), &old["spec"]);
+    if !gives_back
+        && text(&service["spec"], "clusterIP").is_empty()
+        && let Some(address) = before.get("clusterIP")
+    {
+        section(service, "spec").insert("clusterIP".into(), address.clone());
+    }
+    if text(&service["spec"], "clusterIP") != text(before, "clusterIP") {
+        return;
+    }
+    let none_listed = items(&service["spec"], "clusterIPs").next().is_none();
+    let spec = section(service, "spec");
+    if gives_back {
+        spec.remove("clusterIP");
+        spec.remove("clusterIPs");
+    } else if let Some(addresses) = before.get("clusterIPs").filter(|_| none_listed) {
+        spec.insert("clusterIPs".into(), addresses.clone());
     }
 }
 

@@ -3,7 +3,7 @@
 
 use http::Method;
 
-use super::{path::Route, query::Query};
+use super::{path::Route, query::Query, usage};
 use crate::{selector::FieldSelector, status::Status};
 
 /// What is asked.
@@ -56,9 +56,9 @@ impl<'a> Access<'a> {
     ) -> Access<'a> {
         let attributes = match route {
             Ok(Route::Objects(target)) => {
-                let (info, name) = (target.kind.info(), target.name.as_deref());
+                let (info, name) = (target.served.kind.info(), target.name.as_deref());
                 let exact = |field| fields.and_then(|fields| fields.exact(field));
-                let own = if target.kind == kontiki_actors::Kind::NAMESPACE { name } else { None };
+                let own = if target.served.kind == kontiki_actors::Kind::NAMESPACE { name } else { None };
                 Attributes {
                     group: info.group,
                     resource: info.plural,
@@ -68,6 +68,13 @@ impl<'a> Access<'a> {
                     on_node: exact("spec.nodeName"),
                 }
             }
+            Ok(Route::Usage(target)) => Attributes {
+                group: usage::GROUP,
+                resource: target.served.kind.info().plural,
+                namespace: target.namespace.as_deref().unwrap_or_default(),
+                name: target.name.as_deref().unwrap_or_default(),
+                ..Attributes::default()
+            },
             Ok(Route::Review(review)) => Attributes {
                 group: review.group,
                 resource: review.plural,
@@ -76,25 +83,31 @@ impl<'a> Access<'a> {
             },
             Ok(_) => return Access { verb: path_verb(method), on: On::Path(path) },
             Err(_) => match unknown(path) {
+                Some(attributes) if attributes.name.is_empty() => {
+                    let name = fields.and_then(|fields| fields.exact("metadata.name"));
+                    Attributes { name: name.unwrap_or_default(), ..attributes }
+                }
                 Some(attributes) => attributes,
                 None => return Access { verb: path_verb(method), on: On::Path(path) },
             },
         };
         let watch = attributes.subresource.is_empty() && query.is_some_and(|query| query.switch("watch"));
         let named = match route {
-            Ok(Route::Objects(target)) => target.name.is_some(),
-            _ => !attributes.name.is_empty(),
+            Ok(Route::Objects(target) | Route::Usage(target)) => target.name.is_some(),
+            Ok(_) => false,
+            Err(_) => unknown(path).is_some_and(|attributes| !attributes.name.is_empty()),
         };
         Access { verb: verb(method, named, watch), on: On::Resource(attributes) }
     }
 
-    /// The refusal of what is not allowed.
-    pub(crate) fn forbidden(&self, user: &str) -> Status {
+    /// The refusal of what is not allowed. The reason may be empty.
+    pub(crate) fn forbidden(&self, user: &str, reason: &str) -> Status {
         let verb = self.verb;
+        let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         let asked = match self.on {
             On::Path(path) => {
                 let path: String = path.chars().take(SHOWN_PATH).collect();
-                let message = format!("forbidden: User {user:?} cannot {verb} path {path:?}");
+                let message = format!("forbidden: User {user:?} cannot {verb} path {path:?}{because}");
                 return Status::new(403, "Forbidden", message);
             }
             On::Resource(asked) => asked,
@@ -114,7 +127,7 @@ impl<'a> Access<'a> {
         };
         let on = format!("{resource}{below}");
         let message = format!(
-            "{what} is forbidden: User {user:?} cannot {verb} resource {on:?} in API group {group:?} {scope}"
+            "{what} is forbidden: User {user:?} cannot {verb} resource {on:?} in API group {group:?} {scope}{because}"
         );
         let mut status = Status::new(403, "Forbidden", message);
         (status.name, status.group, status.kind) = (name.to_owned(), group.to_owned(), resource.to_owned());
@@ -134,6 +147,8 @@ pub(crate) fn fields(
         Ok(Route::Objects(target)) if selects && target.name.is_none() => {
             query?.text("fieldSelector")?.parse().ok()
         }
+        // A collection of a custom kind, perhaps.
+        Err(_) if selects => query?.text("fieldSelector")?.parse().ok(),
         _ => None,
     }
 }
@@ -190,6 +205,17 @@ fn unknown(path: &str) -> Option<Attributes<'_>> {
     })
 }
 
+/// The version of the API in a path that is not served, or not by what is built in.
+pub(super) fn unknown_version(path: &str) -> &str {
+    let mut steps = path.trim_matches('/').split('/');
+    let version = match steps.next() {
+        Some("api") => steps.next(),
+        Some("apis") => steps.nth(1),
+        _ => None,
+    };
+    version.unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -209,6 +235,23 @@ mod tests {
                     .map(str::to_owned)
             }
         }
+    }
+
+    #[test]
+    fn who_may_only_look_at_pods_gets_no_shell_in_them() {
+        let also = |method: Method, url: &str| {
+            let uri: http::Uri = url.parse().unwrap();
+            let route = Route::parse(uri.path());
+            let access = Access::of(&method, uri.path(), route.as_ref(), None, None);
+            crate::rest::stream::also(&access).map(|also| (also.verb == "create", also.on == access.on))
+        };
+        for below in ["exec", "attach", "portforward"] {
+            let url = format!("/api/v1/namespaces/a/pods/p/{below}");
+            assert_eq!(also(Method::GET, &url), Some((true, true)), "{below}: a WebSocket");
+            assert_eq!(also(Method::POST, &url), None, "{below}: create is asked for as it is");
+        }
+        assert_eq!(also(Method::GET, "/api/v1/namespaces/a/pods/p/log"), None);
+        assert_eq!(also(Method::GET, "/api/v1/namespaces/a/services/s"), None);
     }
 
     #[test]
@@ -241,6 +284,12 @@ mod tests {
                 "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
                 ["create", "authorization.k8s.io", "selfsubjectaccessreviews", "", ""],
             ),
+            (
+                M::GET,
+                "/apis/metrics.k8s.io/v1beta1/namespaces/a/pods/p",
+                ["get", "metrics.k8s.io", "pods", "a", "p"],
+            ),
+            (M::GET, "/apis/metrics.k8s.io/v1beta1/nodes", ["list", "metrics.k8s.io", "nodes", "", ""]),
             (M::GET, "/apis/no.such/v1/things", ["list", "no.such", "things", "", ""]),
             (
                 M::PATCH,

@@ -10,12 +10,14 @@ use serde_json::Value;
 
 use super::query::Query;
 use crate::{
+    custom::Version,
     schema::{
         TypeRef,
         reader::{self, Limits, ReadError},
         strict::{self, Checked, DecodeError},
         type_for_api_version,
     },
+    served::{Served, Typed},
     status::Status,
     wire::protobuf::{self, ProtobufError},
 };
@@ -24,9 +26,18 @@ use crate::{
 pub(crate) const MEDIA_TYPES: &str =
     "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
+/// What clients may send of custom resources.
+const CUSTOM_MEDIA_TYPES: &str = "application/json, application/yaml";
+
 /// So much of a refused body is still taken, and for so long.
 const DISCARD_BYTES: usize = 64 << 20;
 const DISCARD_TIME: Duration = Duration::from_secs(2);
+
+/// How long a body is, as far as that is told: else, and at most, as long as it may be.
+pub(crate) fn length(body: &Body, limit: usize) -> usize {
+    let told = hyper::body::Body::size_hint(body).upper();
+    told.and_then(|bytes| usize::try_from(bytes).ok()).map_or(limit, |bytes| bytes.min(limit))
+}
 
 /// Reads a whole body.
 pub(crate) async fn read(body: &mut Body, limit: usize) -> Result<Bytes, Status> {
@@ -98,6 +109,65 @@ fn limits(limit: usize) -> Limits {
     Limits { bytes: limit, ..Limits::default() }
 }
 
+/// Decodes a body as an object of a kind.
+pub(crate) fn decode_served(
+    headers: &HeaderMap,
+    bytes: &Bytes,
+    limit: usize,
+    served: &Served,
+    validation: FieldValidation,
+) -> Result<Decoded, Status> {
+    let (api_version, kind) = (served.api_version(), served.name());
+    match served.typed()? {
+        Typed::Table(_) => decode(headers, bytes, limit, &api_version, kind, validation),
+        Typed::Custom(version) => {
+            decode_custom(headers, bytes, limit, version, (&api_version, kind), validation)
+        }
+    }
+}
+
+/// Decodes a body as a custom resource, completed by its schema.
+fn decode_custom(
+    headers: &HeaderMap,
+    bytes: &Bytes,
+    limit: usize,
+    version: &Version,
+    (api_version, kind): (&str, &str),
+    validation: FieldValidation,
+) -> Result<Decoded, Status> {
+    if bytes.is_empty() {
+        return Err(Status::bad_request("the request body is empty"));
+    }
+    let cannot = |error: &dyn std::fmt::Display| {
+        Status::bad_request(format!(
+            "{kind} in version {:?} cannot be handled as a {kind}: {error}",
+            version.name
+        ))
+    };
+    let (mut value, duplicates) = match media_type(headers).as_str() {
+        "application/json" => {
+            let document = reader::read(bytes, limits(limit)).map_err(|error| match error {
+                ReadError::TooLarge { limit } => Status::too_large(limit),
+                other => cannot(&other),
+            })?;
+            (document.value, document.duplicates)
+        }
+        "application/yaml" => (yaml(bytes)?, Vec::new()),
+        _ => return Err(Status::unsupported_media(CUSTOM_MEDIA_TYPES)),
+    };
+    if !value.is_object() {
+        return Err(cannot(&"it is no object"));
+    }
+    same_kind(&value, api_version, kind)?;
+    if let Some(map) = value.as_object_mut() {
+        map.insert("apiVersion".into(), api_version.into());
+        map.insert("kind".into(), kind.into());
+    }
+    let unknown = version.shape(&mut value).map_err(|error| cannot(&error))?;
+    let warnings = judge(&Checked { unknown, duplicates }, validation).map_err(|error| cannot(&error))?;
+    Ok(Decoded { value, warnings })
+}
+
 /// Decodes a body as an object of a type.
 pub(crate) fn decode(
     headers: &HeaderMap,
@@ -107,8 +177,7 @@ pub(crate) fn decode(
     kind: &str,
     validation: FieldValidation,
 ) -> Result<Decoded, Status> {
-    let of = type_for_api_version(api_version, kind)
-        .ok_or_else(|| Status::internal(format!("no schema of {kind} in {api_version}")))?;
+    let of = type_of(api_version, kind)?;
     if bytes.is_empty() {
         return Err(Status::bad_request("the request body is empty"));
     }

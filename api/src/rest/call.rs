@@ -1,7 +1,11 @@
 //! One request from its arrival to its answer: identity, authorization, bounds, dispatch, and the headers that every
 //! answer carries.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{
     body::Body,
@@ -12,33 +16,50 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use kontiki_actors::{Document, Object, ObjectKey, Outcome, State};
-use kontiki_hooks::{Defect, planted};
-use kontiki_pki::Peer;
-use tokio::sync::OwnedSemaphorePermit;
+use kontiki_pki::{Peer, PeerAddr};
+use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
-    Api,
-    access::{self, Access},
+    Api, SHORT,
+    access::{self, Access, Attributes, On},
     authentication::authenticate,
     body, delete,
     identity::{self, User},
     impersonation::Impersonation,
     list, patch,
     path::{Route, Target},
+    places::{Place, Places},
     presentation::Presentation,
     query::Query,
     read,
-    reply::{Answered, Reply},
-    review, subresource, system, watch, write,
+    reply::{Answered, Content, Reply},
+    review,
+    stream::{self, upgrade::Upgrade},
+    subresource, system, usage, watch, write,
 };
 use crate::{
+    audit::{Asked, Record},
     backend::{Freshness, Unavailable},
     status::Status,
 };
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+/// The uids of the flow schema and of the priority level of a request.
+const FLOW_HEADERS: [HeaderName; 2] = [
+    HeaderName::from_static("x-kubernetes-pf-flowschema-uid"),
+    HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid"),
+];
+/// A request waits for its seat for at most this part of its time, as in Kubernetes.
+const WAITING_PART: u32 = 4;
+
+/// What is found out about a request while it is served, for its answer.
+#[derive(Default)]
+struct Notes {
+    flow: OnceLock<[Option<HeaderValue>; 2]>,
+    record: OnceLock<Arc<Record>>,
+}
 
 /// A request that may be served.
 pub(crate) struct Call {
@@ -50,7 +71,13 @@ pub(crate) struct Call {
     /// The id under which its writes are done once.
     pub(crate) id: String,
     pub(crate) trace: Option<String>,
+    /// The wish to become a stream, of requests that may.
+    pub(crate) upgrade: Option<Upgrade>,
     body: SharedBody,
+    /// Holds what a long body takes of the memory for them.
+    body_place: Option<Place>,
+    /// What is audited of it.
+    pub(crate) record: Option<Arc<Record>>,
 }
 
 /// A body for whoever reads it, and what is left of it for whoever answers.
@@ -70,25 +97,38 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request) -> Response {
         "http.request", method = %method, path = %template, audit_id = %audit,
         trace_parent = trace.as_deref().unwrap_or_default(), status = tracing::field::Empty,
     );
-    let serving = serve(api.clone(), parts, body.clone(), route, trace);
+    let notes = Notes::default();
+    let serving = serve(api.clone(), parts, body.clone(), route, trace, &audit, &notes);
     let serving = AssertUnwindSafe(serving).catch_unwind().instrument(span.clone());
     let answered = match serving.await {
         Ok(answered) => answered,
         Err(_) => {
             // The panic's message is in the log by the panic hook; clients get no inner details.
             tracing::error!(%method, path = %template, audit_id = %audit, "a request handler panicked");
-            Err(Status::internal("the request handler failed, see the server's log"))
+            let status = Status::internal("the request handler failed, see the server's log");
+            if let Some(record) = notes.record.get() {
+                record.panicked(&status);
+            }
+            Err(status)
         }
     };
     let unread = body.lock().take();
     if let Some(unread) = unread.filter(|_| version < http::Version::HTTP_2 && !waits) {
         body::discard(unread).await;
     }
+    if let Some(record) = notes.record.get() {
+        note_answer(record, &answered);
+    }
     let reply = answered.unwrap_or_else(Reply::from);
     let mut response = presentation.apply(&api.presenters, reply).await.into_response();
     span.record("status", response.status().as_u16());
     if let Ok(value) = HeaderValue::from_str(&audit) {
         response.headers_mut().insert(AUDIT_ID, value);
+    }
+    for (name, uid) in FLOW_HEADERS.into_iter().zip(notes.flow.into_inner().into_iter().flatten()) {
+        if let Some(uid) = uid {
+            response.headers_mut().insert(name, uid);
+        }
     }
     response
 }
@@ -115,23 +155,59 @@ async fn serve(
     body: SharedBody,
     route: Result<Route, Status>,
     trace: Option<String>,
+    id: &str,
+    notes: &Notes,
 ) -> Answered {
-    let user = authenticate(parts.extensions.get::<Peer>(), &parts.headers)?;
-    let user = match Impersonation::take(&mut parts.headers)? {
-        Some(wanted) => impersonate(&api, user, wanted).await?,
-        None => user,
-    };
+    let came = Instant::now();
     let query = Query::of(&parts.uri);
+    let limit = time_limit(&api, query.as_ref().ok());
     let public = route.as_ref().is_ok_and(identity::public);
-    if !public {
-        // Who may not even ask learns nothing, not even which paths exist.
+    let mut seat = None;
+    let user = {
         let (route, query) = (route.as_ref(), query.as_ref().ok());
         let fields = access::fields(&parts.method, route, query);
         let access = Access::of(&parts.method, parts.uri.path(), route, query, fields.as_ref());
-        authorize(&api, &user, &access).await?;
-    }
-    let (route, query) = (route?, query?);
+        let peer = parts.extensions.get::<Peer>();
+        let user = authenticate(&api, peer, &mut parts.headers).await;
+        let asked = || Asked {
+            id,
+            uri: &parts.uri,
+            headers: &parts.headers,
+            address: parts.extensions.get::<PeerAddr>().copied(),
+            access: &access,
+            version: route.map_or_else(|_| access::unknown_version(parts.uri.path()), Route::version),
+        };
+        let record = record(&api, user.as_ref(), asked, notes);
+        let user = user?;
+        let user = match Impersonation::take(&mut parts.headers)? {
+            Some(wanted) => {
+                let user = impersonate(&api, user, wanted).await?;
+                record.inspect(|record| record.acts_as(&user));
+                user
+            }
+            None => user,
+        };
+        // Who may not even ask learns nothing, not even which paths exist.
+        if !public {
+            // Before it is asked whether they may: that costs something, too.
+            let entered = api.flow.enter(&*api.backend, &user, &access, limit / WAITING_PART).await;
+            let _ = notes.flow.set(entered.uids);
+            seat = Some(entered.seat?);
+            let mut may = authorize(&api, &user, &access).await;
+            if let Some(also) = stream::also(&access).filter(|_| may.is_ok()) {
+                may = authorize(&api, &user, &also).await;
+            }
+            if let Some(record) = record {
+                let reason = reason(&api, &user, &access).await;
+                record.judged(may.is_ok(), reason);
+            }
+            may?;
+        }
+        user
+    };
+    let (route, query) = (defined(&api, parts.uri.path(), route).await?, query?);
     let streams = is_stream(&parts.method, &route, &query);
+    let upgrade = if stream::is_one(&route) { Upgrade::take(&mut parts).await } else { None };
     let call = Call {
         api: api.clone(),
         user,
@@ -140,33 +216,80 @@ async fn serve(
         headers: parts.headers,
         query,
         trace,
+        upgrade,
         body,
+        body_place: None,
+        record: notes.record.get().cloned(),
     };
-    if streams {
-        return dispatch(call, route).await;
-    }
-    let place = match route {
-        Route::Health(..) => None,
-        _ => Some(api.requests.clone().try_acquire_owned().map_err(|_| overloaded())?),
-    };
-    let asked = call.query.text("timeout").and_then(timeout);
-    let limit = asked.unwrap_or(api.options.request_timeout).min(api.options.request_timeout);
-    let answered = match tokio::time::timeout(limit, dispatch(call, route)).await {
-        Ok(answered) => answered,
-        Err(_) => {
-            let message =
-                "Timeout: request did not complete within the allotted timeout; a write may still be done";
-            Err(Status::new(504, "Timeout", message).retry(1))
+    // A stream gives its seat to others when it has begun.
+    let answered = if streams {
+        dispatch(call, route).await
+    } else {
+        match tokio::time::timeout_at(came + limit, dispatch(call, route)).await {
+            Ok(answered) => answered,
+            Err(_) => {
+                let message = "Timeout: request did not complete within the allotted timeout; a write may still be done";
+                Err(Status::new(504, "Timeout", message).retry(1))
+            }
         }
     };
-    if planted(Defect::FullStaysFull) && api.requests.available_permits() == 0 {
-        place.into_iter().for_each(OwnedSemaphorePermit::forget);
-    }
+    drop(seat);
     answered
 }
 
+/// The record of a request, if it is audited.
+fn record<'a, 'n>(
+    api: &Api,
+    user: Result<&User, &Status>,
+    asked: impl FnOnce() -> Asked<'a>,
+    notes: &'n Notes,
+) -> Option<&'n Arc<Record>> {
+    let audit = api.options.audit.as_ref()?;
+    match user {
+        Ok(user) => {
+            let record = Record::begin(audit, &api.options.clock, user, &asked())?;
+            Some(notes.record.get_or_init(|| record))
+        }
+        Err(status) => {
+            Record::unauthenticated(audit, &api.options.clock, &asked(), status);
+            None
+        }
+    }
+}
+
+/// Notes what a request is answered with.
+fn note_answer(record: &Record, answered: &Answered) {
+    match answered {
+        Err(status) => record.refused(status),
+        Ok(reply) => {
+            let json = match &reply.content {
+                Content::Whole(bytes) if reply.content_type == "application/json" => Some(bytes),
+                _ => None,
+            };
+            record.answered(reply.code, json);
+            if !matches!(reply.content, Content::Whole(_)) {
+                record.started();
+            }
+        }
+    }
+}
+
+/// Why somebody may or may not, in words.
+async fn reason(api: &Api, user: &User, access: &Access<'_>) -> String {
+    match api.backend.view(Freshness::Any).await {
+        Ok(state) => api.options.authorizer.reason(user, access, &state),
+        Err(_) => String::new(),
+    }
+}
+
+/// How long a request may take.
+fn time_limit(api: &Api, query: Option<&Query>) -> Duration {
+    let asked = query.and_then(|query| query.text("timeout")).and_then(timeout);
+    asked.unwrap_or(api.options.request_timeout).min(api.options.request_timeout)
+}
+
 /// `10s`, `500ms`, `1m`.
-fn timeout(text: &str) -> Option<std::time::Duration> {
+fn timeout(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let number: u64 = text[..digits].parse().ok()?;
     let millis = match &text[digits..] {
@@ -176,22 +299,18 @@ fn timeout(text: &str) -> Option<std::time::Duration> {
         "h" => 3_600_000,
         _ => return None,
     };
-    number.checked_mul(millis).filter(|n| *n > 0).map(std::time::Duration::from_millis)
-}
-
-/// The refusal of one request too many.
-pub(crate) fn overloaded() -> Status {
-    Status::new(429, "TooManyRequests", "too many requests are under way, please try again later").retry(1)
+    number.checked_mul(millis).filter(|n| *n > 0).map(Duration::from_millis)
 }
 
 fn is_stream(method: &Method, route: &Route, query: &Query) -> bool {
     let Route::Objects(target) = route else { return false };
-    *method == Method::GET
-        && match target.subresource.as_deref() {
-            None => query.switch("watch"),
-            Some("log") => true,
-            Some(_) => false,
-        }
+    stream::is_one(route)
+        || *method == Method::GET
+            && match target.subresource.as_deref() {
+                None => query.switch("watch"),
+                Some("log") => true,
+                Some(_) => false,
+            }
 }
 
 async fn impersonate(api: &Api, by: User, wanted: Impersonation) -> Result<User, Status> {
@@ -204,29 +323,61 @@ async fn impersonate(api: &Api, by: User, wanted: Impersonation) -> Result<User,
 }
 
 async fn authorize(api: &Api, user: &User, access: &Access<'_>) -> Result<(), Status> {
+    let authorizer = &api.options.authorizer;
     // Masters need no view, so they are told why there is none by what they asked for.
-    let empty = State::default();
-    if api.options.authorizer.allows(user, access, &empty) {
+    if user.is_master() && authorizer.allows(user, access, &State::default()) {
         return Ok(());
     }
-    if user.authenticated() {
-        let state = api.backend.view(Freshness::Any).await?;
-        if api.options.authorizer.allows(user, access, &state) {
+    let mut state = api.backend.view(Freshness::Any).await?;
+    if authorizer.allows(user, access, &state) {
+        return Ok(());
+    }
+    // A right that was given counts at once, also on a controller that has not folded it yet. Strangers have none to wait for, and while
+    // there is no majority, what is known here decides.
+    if user.name != User::ANONYMOUS
+        && let Ok(newer) = api.backend.view(Freshness::Linearizable).await
+        && newer.revision() > state.revision()
+    {
+        if authorizer.allows(user, access, &newer) {
             return Ok(());
         }
+        state = newer;
     }
-    Err(access.forbidden(&user.name))
+    Err(access.forbidden(&user.name, &authorizer.reason(user, access, &state)))
+}
+
+/// Paths that are not built in may be those of custom resources: of what this controller holds, or else of a view with every acknowledged
+/// write, since a definition counts at once.
+async fn defined(api: &Api, path: &str, route: Result<Route, Status>) -> Result<Route, Status> {
+    let refused = match route {
+        Err(refused) if refused.code == 404 && path.starts_with("/apis/") => refused,
+        route => return route,
+    };
+    for freshness in [Freshness::Any, Freshness::Linearizable] {
+        let state = api.backend.view(freshness).await?;
+        if let Some(route) = Route::custom(path, &state, &api.definitions) {
+            return Ok(route);
+        }
+    }
+    Err(refused)
 }
 
 async fn dispatch(call: Call, route: Route) -> Answered {
     match route {
         Route::Objects(target) => objects(call, target).await,
         Route::Review(review) => review::answer(call, review).await,
+        Route::Usage(target) => usage::answer(call, target).await,
         route => system::answer(call, route).await,
     }
 }
 
 async fn objects(call: Call, target: Target) -> Answered {
+    let deprecation = target.served.deprecation().map(str::to_owned);
+    let reply = on_objects(call, target).await?;
+    Ok(reply.warned(deprecation.into_iter().collect()))
+}
+
+async fn on_objects(call: Call, target: Target) -> Answered {
     if let Some(subresource) = target.subresource.clone() {
         return subresource::answer(call, target, &subresource).await;
     }
@@ -239,7 +390,7 @@ async fn objects(call: Call, target: Target) -> Answered {
         (Method::PATCH, true) => patch::patch(call, target).await,
         (Method::DELETE, true) => delete::delete(call, target).await,
         (Method::DELETE, false) => delete::collection(call, target).await,
-        (method, _) => Err(method_not_allowed(&method, target.kind.info().kind)),
+        (method, _) => Err(method_not_allowed(&method, target.served.kind.info().kind)),
     }
 }
 
@@ -257,14 +408,51 @@ pub(crate) fn method_not_allowed(method: &Method, on: &str) -> Status {
 }
 
 impl Call {
+    /// A place among others for this request's user, with which the request goes on.
+    pub(crate) fn place(&self, among: &Places) -> Result<Place, Status> {
+        Ok(among.take(&self.user.name, 1)?.recorded(self.record.clone()))
+    }
+
     /// The whole body.
     pub(crate) async fn body(&mut self) -> Result<Bytes, Status> {
         let taken = self.body.lock().take();
         let Some(mut body) = taken else { return Ok(Bytes::new()) };
-        let read = body::read(&mut body, self.api.options.body_limit).await;
+        let limit = self.api.options.body_limit;
+        let length = body::length(&body, limit);
+        if length > SHORT {
+            match self.api.bodies.take(&self.user.name, length.div_ceil(1024)) {
+                Ok(place) => self.body_place = Some(place),
+                Err(refused) => {
+                    *self.body.lock() = Some(body);
+                    return Err(refused);
+                }
+            }
+        }
+        let read = body::read(&mut body, limit).await;
         // What is too long is not read to its end here.
         *self.body.lock() = Some(body);
+        if let (Some(record), Ok(bytes)) = (&self.record, &read) {
+            record.sends(|| body::media_type(&self.headers), bytes);
+        }
         read
+    }
+
+    /// What this controller holds: it may miss what others acknowledged a moment ago.
+    pub(crate) async fn own_view(&self) -> Result<State, Status> {
+        Ok(self.api.backend.view(Freshness::Any).await?)
+    }
+
+    /// Refuses whoever may write what is there, and not create what is not.
+    pub(crate) async fn may_create(&self, target: &Target) -> Result<(), Status> {
+        let info = target.served.kind.info();
+        let attributes = Attributes {
+            group: info.group,
+            resource: info.plural,
+            namespace: target.namespace.as_deref().unwrap_or_default(),
+            name: target.name.as_deref().unwrap_or_default(),
+            ..Attributes::default()
+        };
+        authorize(&self.api, &self.user, &Access { verb: "create", on: On::Resource(attributes) }).await
     }
 
     /// A view that contains every acknowledged write.

@@ -41,6 +41,8 @@ pub(crate) struct Deletion {
     cascades: bool,
 }
 
+const ORPHANED: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set \
+     propagationPolicy=Orphan to suppress this warning";
 /// The kind of the options, as refusals name it.
 const OPTIONS: &str = "DeleteOptions";
 
@@ -92,6 +94,15 @@ impl Deletion {
         };
         Ok(Deletion { options, dry_run, cascades: orphan == Some(false) })
     }
+
+    /// What becomes of dependents when the client does not say: jobs leave their pods behind, and who deletes one is told.
+    fn complete(&mut self, kind: Kind) -> Vec<String> {
+        if kind != Kind::JOB || self.options.propagation.is_some() {
+            return Vec::new();
+        }
+        self.options.propagation = Some(Propagation::Orphan);
+        vec![ORPHANED.into()]
+    }
 }
 
 /// Decodes DeleteOptions; they come under any group's version, or not at all.
@@ -124,27 +135,31 @@ pub(crate) async fn delete(mut call: Call, target: Target) -> Answered {
     let form = negotiate(&call.headers, Answer::Object)?;
     let key = read::key(&target)?;
     let bytes = call.body().await?;
-    let deletion = Deletion::of(&decode(&call, &bytes)?, &call.query)?;
+    let mut deletion = Deletion::of(&decode(&call, &bytes)?, &call.query)?;
+    let warnings = deletion.complete(key.kind);
     let request = Request::Delete { key: key.clone(), options: deletion.options, dry_run: deletion.dry_run };
-    match call.submit(request, 0).await? {
+    let served = &target.served;
+    let reply = match call.submit(request, 0).await? {
         Written::Deleted(object) if !Strategy::of(key.kind).returns_deleted => {
-            Ok(done(200, key.kind, &key.name, &object.meta.uid))
+            done(200, key.kind, &key.name, &object.meta.uid)
         }
-        Written::Object(object) if deletion.cascades => read::show(&call, 202, form, &object),
-        Written::Deleted(object) | Written::Object(object) => read::show(&call, 200, form, &object),
-        Written::Done => Ok(done(200, key.kind, &key.name, "")),
-    }
+        Written::Object(object) if deletion.cascades => read::show(&call, served, 202, form, &object)?,
+        Written::Deleted(object) | Written::Object(object) => read::show(&call, served, 200, form, &object)?,
+        Written::Done => done(200, key.kind, &key.name, ""),
+    };
+    Ok(reply.warned(warnings))
 }
 
 /// Answers a DELETE of a collection: every selected object, each by itself.
 pub(crate) async fn collection(mut call: Call, target: Target) -> Answered {
-    if target.kind == Kind::NAMESPACE {
-        return Err(method_not_allowed(&Method::DELETE, target.kind.info().kind));
+    if target.served.kind == Kind::NAMESPACE {
+        return Err(method_not_allowed(&Method::DELETE, target.served.kind.info().kind));
     }
     let form = negotiate(&call.headers, Answer::List)?;
     let selection = Selection::of(&target, &call.query)?;
     let bytes = call.body().await?;
-    let deletion = Deletion::of(&decode(&call, &bytes)?, &call.query)?;
+    let mut deletion = Deletion::of(&decode(&call, &bytes)?, &call.query)?;
+    let warnings = deletion.complete(target.served.kind);
     let page = list::page(&call, &selection).await?;
     let revision = page.objects.iter().map(|o| o.revision).max().unwrap_or_default();
     let call = &call;
@@ -168,5 +183,5 @@ pub(crate) async fn collection(mut call: Call, target: Target) -> Answered {
             .await;
     let deleted: Result<Vec<Option<Arc<Object>>>, Status> = results.into_iter().collect();
     let deleted = deleted?.into_iter().flatten().collect();
-    list::show(call, form, target.kind, &list::Page::of(deleted, revision))
+    Ok(list::show(call, form, &target.served, &list::Page::of(deleted, revision))?.warned(warnings))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kontiki_actors::{Kind, ObjectKey, State};
+use kontiki_actors::{Kind, ObjectKey, State, rbac::PolicyRule};
 use kontiki_pki::{Peer, Role};
 
 use super::{
@@ -48,9 +48,9 @@ impl User {
         User::named(name, groups)
     }
 
-    /// Whether it showed a certificate.
-    pub fn authenticated(&self) -> bool {
-        self.in_group("system:authenticated")
+    /// Whether it may do everything, whatever roles there are: the way back in when they are broken.
+    pub fn is_master(&self) -> bool {
+        self.in_group("system:masters")
     }
 
     /// Whether it is in a group.
@@ -58,72 +58,41 @@ impl User {
         self.groups.iter().any(|g| g == group)
     }
 
-    fn node(&self) -> Option<&str> {
+    /// The worker's node, if it is a worker.
+    pub(crate) fn node(&self) -> Option<&str> {
         if self.in_group("system:nodes") { self.name.strip_prefix("system:node:") } else { None }
     }
 }
 
-/// Decides who may do what. The place for role-based access control.
+/// Decides who may do what.
 pub trait Authorizer: Send + Sync + 'static {
-    /// Whether a user may; the state is any view.
+    /// Whether a user may; the state is any view. On the way of every request: it is to cost next to nothing.
     fn allows(&self, user: &User, access: &Access<'_>, state: &State) -> bool;
-}
 
-/// Masters may do everything; everybody who is known may learn what is served and what he may do; a worker may read and write what
-/// belongs to its own node; nobody else may do anything.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct MastersAndNodes;
+    /// Why he may, or what was wrong while it was looked at, in words; empty when there is nothing to say.
+    fn reason(&self, _user: &User, _access: &Access<'_>, _state: &State) -> String {
+        String::new()
+    }
 
-impl Authorizer for MastersAndNodes {
-    fn allows(&self, user: &User, access: &Access<'_>, state: &State) -> bool {
-        user.in_group("system:masters")
-            || (user.authenticated() && basic(access))
-            || user.node().is_some_and(|node| on_own_node(node, access, state))
+    /// What a user may do in a namespace, or if none is named, in the whole cluster, as far as rules can say it.
+    fn held(&self, _user: &User, _namespace: &str, _state: &State) -> Held {
+        Held { incomplete: true, ..Held::default() }
     }
 }
 
-/// The paths that everybody may get who is known, as rules of Kubernetes' role `system:discovery`: a star at the end is anything.
-/// Without them kubectl could not even say what is forbidden.
-pub(crate) const KNOWN_PATHS: [&str; 11] = [
-    "/api",
-    "/api/*",
-    "/apis",
-    "/apis/*",
-    "/healthz",
-    "/livez",
-    "/openapi",
-    "/openapi/*",
-    "/readyz",
-    "/version",
-    "/version/",
-];
-
-/// The questions about oneself that everybody may ask who is known, by group: the role `system:basic-user`.
-pub(crate) const KNOWN_REVIEWS: [(&str, &[&str]); 2] = [
-    ("authentication.k8s.io", &["selfsubjectreviews"]),
-    ("authorization.k8s.io", &["selfsubjectaccessreviews", "selfsubjectrulesreviews"]),
-];
-
-/// What everybody may who is known.
-fn basic(access: &Access<'_>) -> bool {
-    match access.on {
-        On::Path(path) => {
-            let within = |rule: &&str| match rule.strip_suffix('*') {
-                Some(start) => path.starts_with(start),
-                None => path == *rule,
-            };
-            access.verb == "get" && KNOWN_PATHS.iter().any(within)
-        }
-        On::Resource(on) => {
-            let mut reviews = KNOWN_REVIEWS.iter();
-            access.verb == "create"
-                && on.subresource.is_empty()
-                && reviews.any(|(group, names)| *group == on.group && names.contains(&on.resource))
-        }
-    }
+/// What somebody may do.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    /// In rules.
+    pub rules: Vec<PolicyRule>,
+    /// Whether there is more that rules cannot say.
+    pub incomplete: bool,
+    /// What was wrong while they were gathered, in words; empty when nothing was.
+    pub error: String,
 }
 
-fn on_own_node(node: &str, access: &Access<'_>, state: &State) -> bool {
+/// What a worker may do with its own node and the pods on it.
+pub(crate) fn on_own_node(node: &str, access: &Access<'_>, state: &State) -> bool {
     let On::Resource(on) = access.on else { return false };
     let reads = matches!(access.verb, "get" | "list" | "watch");
     let changes = matches!(access.verb, "update" | "patch");
@@ -140,7 +109,7 @@ fn on_own_node(node: &str, access: &Access<'_>, state: &State) -> bool {
     }
 }
 
-/// Whether anybody may, without a certificate: health, for load balancers, and the version.
+/// Whether anybody may, whatever roles there are: load balancers ask for health, also of a cluster that has lost its roles.
 pub fn public(route: &Route) -> bool {
-    matches!(route, Route::Health(..) | Route::Version)
+    matches!(route, Route::Health(..))
 }

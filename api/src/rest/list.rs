@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
+    SHORT,
     call::{Call, now_ms},
     negotiate::{Answer, Form, Shape, negotiate},
     path::Target,
@@ -19,7 +20,7 @@ use super::{
     snapshot::{NoSnapshot, Snapshot},
     table,
 };
-use crate::{backend::Freshness, status::Status};
+use crate::{backend::Freshness, served::Served, status::Status};
 
 /// Where a list in pages goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +76,7 @@ pub(crate) async fn list(call: Call, target: Target) -> Answered {
         return Err(forbidden_option("sendInitialEvents", "sendInitialEvents is forbidden for list"));
     }
     let page = page(&call, &selection).await?;
-    show(&call, form, target.kind, &page)
+    show(&call, form, &target.served, &page)
 }
 
 fn forbidden_option(field: &str, why: &str) -> Status {
@@ -215,7 +216,7 @@ fn place(selection: &Selection) -> Option<&str> {
 }
 
 /// Shows a page in the form that was agreed on.
-pub(crate) fn show(call: &Call, form: Form, kind: kontiki_actors::Kind, page: &Page) -> Answered {
+pub(crate) fn show(call: &Call, form: Form, served: &Served, page: &Page) -> Answered {
     let mut metadata = Map::new();
     metadata.insert("resourceVersion".into(), page.revision.to_string().into());
     if let Some(next) = &page.next {
@@ -226,6 +227,10 @@ pub(crate) fn show(call: &Call, form: Form, kind: kontiki_actors::Kind, page: &P
     }
     let metadata = Value::Object(metadata);
     let size: usize = page.objects.iter().map(|o| o.document.len() + 160).sum();
+    let place = match size > SHORT {
+        true => Some(call.api.lists.take(&call.user.name, size.div_ceil(1024))?),
+        false => None,
+    };
     let mut out = Vec::with_capacity(size + 256);
     let head = |kind: &str, api_version: &str| {
         format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata},\"items\":[")
@@ -233,7 +238,7 @@ pub(crate) fn show(call: &Call, form: Form, kind: kontiki_actors::Kind, page: &P
     match form.shape {
         Shape::Table(version) => {
             let include = table::Include::of(&call.query)?;
-            table::write(kind, &page.objects, include, version, &metadata, now_ms(), &mut out);
+            table::write(served, &page.objects, include, version, &metadata, now_ms(), &mut out);
         }
         Shape::Metadata { version, .. } => {
             let text = head("PartialObjectMetadataList", &format!("meta.k8s.io/{version}"));
@@ -244,12 +249,12 @@ pub(crate) fn show(call: &Call, form: Form, kind: kontiki_actors::Kind, page: &P
             out.extend_from_slice(b"]}");
         }
         Shape::Plain => {
-            out.extend_from_slice(head(&format!("{}List", kind.info().kind), &kind.api_version()).as_bytes());
-            join(&page.objects, &mut out, |object, out| object.write_json(out));
+            out.extend_from_slice(head(&served.list_name(), &served.api_version()).as_bytes());
+            join(&page.objects, &mut out, |object, out| served.write(object, object.revision, out));
             out.extend_from_slice(b"]}");
         }
     }
-    Reply::in_media(200, form.media, out)
+    Ok(Reply::in_media(200, form.media, out)?.holding(place))
 }
 
 fn join(objects: &[Arc<Object>], out: &mut Vec<u8>, write: impl Fn(&Object, &mut Vec<u8>)) {

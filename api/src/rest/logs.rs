@@ -6,7 +6,7 @@ use kontiki_actors::object::parse_time_ms;
 use serde_json::Value;
 
 use super::{
-    call::{Call, overloaded},
+    call::Call,
     path::Target,
     read,
     reply::{Answered, Reply},
@@ -67,18 +67,18 @@ pub(crate) async fn logs(call: Call, target: Target) -> Answered {
         timestamps: query.switch("timestamps"),
         limit_bytes,
     };
-    let permit = call.api.streams.clone().try_acquire_owned().map_err(|_| overloaded())?;
+    let place = call.place(&call.api.watches)?;
     let stream = call.api.backend.logs(object, query).await?;
     let stream = stream.map(move |chunk| {
         // The stream holds its place among the streams until it ends.
-        let _held = &permit;
+        let _held = &place;
         chunk
     });
     Ok(Reply::stream("text/plain", Body::from_stream(stream)))
 }
 
 /// The container that is meant: the named one, or the only one.
-fn container(spec: &Value, name: &str, asked: Option<&str>) -> Result<String, Status> {
+pub(super) fn container(spec: &Value, name: &str, asked: Option<&str>) -> Result<String, Status> {
     if let Some(asked) = asked {
         let known = pod::containers(spec).any(|(_, _, c)| text(c, "name") == asked);
         if known {

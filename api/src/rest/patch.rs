@@ -1,26 +1,34 @@
-//! PATCH: JSON patch, merge patch and strategic merge patch of an object, its status or its scale.
+//! PATCH: JSON patch, merge patch and strategic merge patch of an object, its status or its scale. What is applied goes to
+//! [`super::apply`].
+
+use std::sync::Arc;
 
 use kontiki_actors::{Kind, Object, input::Part};
 use serde_json::Value;
 
 use super::{
+    apply,
     body::{self, judge, media_type, plain_json, type_of},
     call::Call,
     path::Target,
     read,
     reply::Answered,
-    scale,
+    scale, tracking,
     write::{Proposal, Write, check_preconditions, same_name, update},
 };
 use crate::{
     patch::{self as patches, PatchError},
     resource,
-    schema::strict,
+    served::{Served, Typed},
     status::{Cause, Status},
 };
 
-const MEDIA_TYPES: &str =
-    "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
+const MEDIA_TYPES: &str = "application/json-patch+json, application/merge-patch+json, \
+     application/strategic-merge-patch+json, application/apply-patch+yaml";
+
+/// What Kubernetes takes of patches of custom resources: no schema of theirs says how a strategic one is meant.
+const CUSTOM_MEDIA_TYPES: &str =
+    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
 
 /// What a patch is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +46,7 @@ pub(crate) async fn patch(mut call: Call, target: Target) -> Answered {
         "application/json-patch+json" => Kindred::Json,
         "application/merge-patch+json" => Kindred::Merge,
         "application/strategic-merge-patch+json" => Kindred::Strategic,
-        // Server-side apply needs to know who owns which field; that belongs here when it comes.
+        "application/apply-patch+yaml" => return apply::apply(call, target, write).await,
         _ => return Err(Status::unsupported_media(MEDIA_TYPES)),
     };
     let bytes = call.body().await?;
@@ -47,40 +55,52 @@ pub(crate) async fn patch(mut call: Call, target: Target) -> Answered {
         let message = "Forbidden: may not be specified for non-apply patch";
         return Err(Status::invalid_option("PatchOptions", "force", "FieldValueForbidden", message));
     }
-    let approval = target.subresource.as_deref() == Some("approval");
-    let part = match target.subresource.as_deref() {
-        None => Part::Main,
-        Some("status" | "approval") => Part::Status,
-        _ => Part::Scale,
-    };
-    let (object, warnings) =
-        update(&call, &key, part, write.dry_run, |old| propose(old, part, approval, kindred, &patch, &write))
-            .await?;
+    let subresource = target.subresource.as_deref().unwrap_or_default();
+    let part = part_of(subresource);
+    let served = &target.served;
+    let propose = |old: &Arc<Object>| propose(served, old, part, subresource, kindred, &patch, &write);
+    let (object, warnings) = update(&call, served, &key, part, write.dry_run, propose).await?;
     let reply = match part {
-        Part::Scale => scale::show(200, write.form, &object)?,
-        _ => read::show(&call, 200, write.form, &object)?,
+        Part::Scale => scale::show(served, 200, write.form, &object)?,
+        _ => read::show(&call, served, 200, write.form, &object)?,
     };
     Ok(reply.warned(warnings))
 }
 
+/// What a patch of an object, or of something below it, may change.
+pub(crate) fn part_of(subresource: &str) -> Part {
+    match subresource {
+        "" => Part::Main,
+        "status" | "approval" => Part::Status,
+        _ => Part::Scale,
+    }
+}
+
 fn propose(
+    served: &Served,
     old: &Object,
     part: Part,
-    approval: bool,
+    subresource: &str,
     kindred: Kindred,
     patch: &Value,
     write: &Write,
 ) -> Result<Proposal, Status> {
     let kind = old.key.kind;
     let (before, api_version, name) = match part {
-        Part::Scale => (scale::of(old), "autoscaling/v1".to_owned(), "Scale"),
-        _ => (old.to_value(), kind.api_version(), kind.info().kind),
+        Part::Scale => (scale::of(served, old), "autoscaling/v1".to_owned(), "Scale"),
+        _ => (served.value(old), served.api_version(), served.name()),
     };
-    let of = type_of(&api_version, name)?;
+    let typed = match part {
+        Part::Scale => Typed::Table(type_of(&api_version, name)?),
+        _ => served.typed()?,
+    };
     let patched = match kindred {
         Kindred::Json => patches::json(&before, patch),
         Kindred::Merge => patches::merge(&before, patch),
-        Kindred::Strategic => patches::strategic(&before, patch, of),
+        Kindred::Strategic => match typed {
+            Typed::Table(of) => patches::strategic(&before, patch, of),
+            Typed::Custom(_) => return Err(Status::unsupported_media(CUSTOM_MEDIA_TYPES)),
+        },
     };
     let mut value = patched.map_err(refuse)?;
     if value.get("kind").and_then(Value::as_str) != Some(name)
@@ -88,18 +108,27 @@ fn propose(
     {
         return Err(Status::bad_request("a patch may not change apiVersion and kind"));
     }
-    let checked = strict::check(of, &mut value).map_err(|e| invalid(kind, &old.key.name, &e.to_string()))?;
+    let checked = typed.check(&mut value).map_err(|e| invalid(kind, &old.key.name, &e.to_string()))?;
     let mut warnings = judge(&checked, write.validation).map_err(|e| invalid(kind, &old.key.name, &e))?;
     same_name(&value, &old.key)?;
     // A patch that leaves the resourceVersion alone has the one that was read, which locks nothing.
     check_preconditions(old, &value, true)?;
     let locked = patch_names_revision(kindred, patch);
     match part {
-        Part::Scale => value = scale::applied(old, &value)?,
-        Part::Status => resource::prepare_status(kind, &mut value, &old.to_value(), approval)?,
+        Part::Scale => {
+            let scale = value;
+            value = scale::applied(served, old, &scale)?;
+            tracking::rescaled(write, served, old, &scale, &mut value)?;
+        }
+        Part::Status => {
+            resource::prepare_status(served, &mut value, &before, subresource == "approval")?;
+            tracking::updated(write, served, subresource, &before, &mut value, None)?;
+        }
         _ => {
-            resource::prepare_update(kind, &mut value, &old.to_value())?;
-            warnings.extend(resource::warnings(kind, &value));
+            let given = tracking::take_given(&mut value);
+            resource::prepare_update(served, &mut value, &before)?;
+            tracking::updated(write, served, "", &before, &mut value, given.as_ref())?;
+            warnings.extend(served.warnings(&value));
         }
     }
     Ok(Proposal { value, locked, warnings })

@@ -1,9 +1,12 @@
 //! From a URL's path to what it means.
 
-use kontiki_actors::Kind;
+use kontiki_actors::{Kind, State};
 
+use super::usage;
 use crate::{
+    custom::Definitions,
     discovery::{self, Resource},
+    served::Served,
     status::Status,
 };
 
@@ -26,6 +29,10 @@ pub enum Route {
     Group(String),
     /// `/api/v1`, `/apis/G/V`.
     Resources(String, String),
+    /// `/openid/v1/jwks`: the keys of service accounts' tokens.
+    TokenKeys,
+    /// `/.well-known/openid-configuration`: who issues them.
+    TokenIssuer,
     /// `/openapi/v2`, the older form.
     OpenApiV2,
     /// `/openapi/v3`.
@@ -36,6 +43,8 @@ pub enum Route {
     Objects(Target),
     /// A question that is answered and not stored.
     Review(Review),
+    /// What pods or nodes use.
+    Usage(Target),
 }
 
 /// Which health is asked for.
@@ -79,8 +88,8 @@ impl Health {
 /// A collection, an object, or something below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// The kind.
-    pub kind: Kind,
+    /// The kind, as it is asked for.
+    pub served: Served,
     /// The namespace; none for cluster-scoped kinds and for all namespaces.
     pub namespace: Option<String>,
     /// The object; none for a collection.
@@ -128,6 +137,8 @@ impl Route {
             ["api", version] => Ok(Route::Resources(String::new(), (*version).to_owned())),
             ["apis", group] => Ok(Route::Group((*group).to_owned())),
             ["apis", group, version] => Ok(Route::Resources((*group).to_owned(), (*version).to_owned())),
+            ["openid", "v1", "jwks"] => Ok(Route::TokenKeys),
+            [".well-known", "openid-configuration"] => Ok(Route::TokenIssuer),
             ["openapi", "v2"] => Ok(Route::OpenApiV2),
             ["openapi", "v3"] => Ok(Route::OpenApiIndex),
             ["openapi", "v3", "api", version] => Ok(Route::OpenApi(String::new(), (*version).to_owned())),
@@ -138,6 +149,54 @@ impl Route {
             ["apis", group, version, rest @ ..] => objects(group, version, rest),
             _ => Err(Status::no_resource()),
         }
+    }
+
+    /// The version of the API that a resource is asked for in; empty for all else.
+    pub(super) fn version(&self) -> &str {
+        match self {
+            Route::Objects(target) => target.served.version(),
+            Route::Review(review) => review.version,
+            _ => "",
+        }
+    }
+
+    /// Reads a path of what definitions in the state define; none if there is nothing.
+    ///
+    /// Nothing is unescaped here: what a request asks for is allowed or not before it is known what it means, by the path as it is
+    /// written. No name of a definition or of its objects needs an escape.
+    pub(crate) fn custom(path: &str, state: &State, definitions: &Definitions) -> Option<Route> {
+        if path.len() > LENGTH_LIMIT || path.contains('%') {
+            return None;
+        }
+        let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let ["apis", group, version, rest @ ..] = segments.as_slice() else { return None };
+        let (namespace, rest) = match rest {
+            // As authorization reads it: something below a namespace.
+            ["namespaces", _, "status" | "finalize", ..] => return None,
+            ["namespaces", namespace, rest @ ..] => (Some((*namespace).to_owned()), rest),
+            rest => (None, rest),
+        };
+        let (plural, rest) = rest.split_first()?;
+        let definition = state.definition(group, plural)?;
+        if !definition.definition()?.established() {
+            return None;
+        }
+        let version = definitions.version(definition, version)?;
+        let (name, subresource) = match rest {
+            [] => (None, None),
+            [name] => (Some((*name).to_owned()), None),
+            [name, "status"] if version.status => (Some((*name).to_owned()), Some("status".to_owned())),
+            [name, "scale"] if version.scale.is_some() => {
+                (Some((*name).to_owned()), Some("scale".to_owned()))
+            }
+            _ => return None,
+        };
+        let namespaced = version.kind.info().namespaced;
+        let misplaced = if namespaced { name.is_some() && namespace.is_none() } else { namespace.is_some() };
+        if misplaced || rest.contains(&"") || namespace.as_deref() == Some("") {
+            return None;
+        }
+        Some(Route::Objects(Target { served: Served::custom(version), namespace, name, subresource }))
     }
 
     /// The path with placeholders, for traces: few values whatever clients ask for.
@@ -151,12 +210,15 @@ impl Route {
             Route::Groups => "/apis".into(),
             Route::Group(_) => "/apis/{group}".into(),
             Route::Resources(..) => "/apis/{group}/{version}".into(),
+            Route::TokenKeys => "/openid/v1/jwks".into(),
+            Route::TokenIssuer => "/.well-known/openid-configuration".into(),
             Route::OpenApiV2 => "/openapi/v2".into(),
             Route::OpenApiIndex => "/openapi/v3".into(),
             Route::OpenApi(..) => "/openapi/v3/{group}/{version}".into(),
             Route::Review(review) => format!("/{}", review.plural),
+            Route::Usage(target) => format!("/{}.metrics.k8s.io", target.served.kind.info().plural),
             Route::Objects(target) => {
-                let mut text = format!("/{}", target.kind.resource_name());
+                let mut text = format!("/{}", target.served.kind.resource_name());
                 if target.name.is_some() {
                     text.push_str("/{name}");
                 }
@@ -209,16 +271,20 @@ fn objects(group: &str, version: &str, rest: &[&str]) -> Result<Route, Status> {
     if name.is_some() && resource.namespaced && namespace.is_none() {
         return Err(Status::no_resource());
     }
+    if group == usage::GROUP {
+        let kind = if resource.namespaced { Kind::POD } else { Kind::NODE };
+        return Ok(Route::Usage(Target { served: kind.into(), namespace, name, subresource }));
+    }
     match Kind::by_resource(group, version, plural) {
-        Some(kind) => Ok(Route::Objects(Target { kind, namespace, name, subresource })),
+        Some(kind) => Ok(Route::Objects(Target { served: kind.into(), namespace, name, subresource })),
         None if resource.plural == "bindings" => {
             // The older form of a pod's binding: the pod is named in the body.
             let subresource = Some("binding".to_owned());
-            Ok(Route::Objects(Target { kind: Kind::POD, namespace, name: None, subresource }))
+            Ok(Route::Objects(Target { served: Kind::POD.into(), namespace, name: None, subresource }))
         }
         None if name.is_none() => {
-            let Resource { group, version, kind, plural, .. } = *resource;
-            Ok(Route::Review(Review { group, version, kind, plural, namespace }))
+            let Resource { group, kind, plural, .. } = *resource;
+            Ok(Route::Review(Review { group, version: "v1", kind, plural, namespace }))
         }
         None => Err(Status::no_resource()),
     }
@@ -263,12 +329,12 @@ mod tests {
     #[test]
     fn paths_of_objects() {
         let pod = target("/api/v1/namespaces/default/pods/web/log");
-        assert_eq!((pod.kind, pod.namespace.as_deref()), (Kind::POD, Some("default")));
+        assert_eq!((pod.served.kind, pod.namespace.as_deref()), (Kind::POD, Some("default")));
         assert_eq!((pod.name.as_deref(), pod.subresource.as_deref()), (Some("web"), Some("log")));
         let all = target("/apis/apps/v1/deployments/");
-        assert_eq!((all.kind, all.namespace, all.name), (Kind::DEPLOYMENT, None, None));
+        assert_eq!((all.served.kind, all.namespace, all.name), (Kind::DEPLOYMENT, None, None));
         let namespace = target("/api/v1/namespaces/x/finalize");
-        assert_eq!((namespace.kind, namespace.name.as_deref()), (Kind::NAMESPACE, Some("x")));
+        assert_eq!((namespace.served.kind, namespace.name.as_deref()), (Kind::NAMESPACE, Some("x")));
         assert_eq!(target("/api/v1/nodes/a%2Eb").name.as_deref(), Some("a.b"));
     }
 
@@ -280,7 +346,7 @@ mod tests {
             "/apis/apps/v1/pods",
             "/api/v1/pods/web",
             "/api/v1/namespaces/default/nodes/x",
-            "/api/v1/namespaces/default/pods/web/exec",
+            "/api/v1/namespaces/default/pods/web/resize",
             "/api/v1/namespaces/default/pods/web/log/more",
             "/api/v1/namespaces//pods",
             "/openapi/v1",

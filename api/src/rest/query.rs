@@ -9,8 +9,8 @@ use crate::status::Status;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Query(Vec<(String, String)>);
 
-/// More parameters than any client sends.
-const COUNT_LIMIT: usize = 128;
+/// More parameters than any client sends: each word of a command is one.
+const COUNT_LIMIT: usize = 1024;
 /// Bytes of a field manager's name.
 const MANAGER_LIMIT: usize = 128;
 

@@ -12,13 +12,13 @@ use super::{
     reply::{Answered, Reply},
     table,
 };
-use crate::{backend::Freshness, status::Status};
+use crate::{backend::Freshness, served::Served, status::Status};
 
 /// Answers a GET.
 pub(crate) async fn get(call: Call, target: Target) -> Answered {
     let form = negotiate(&call.headers, Answer::Object)?;
     let object = find(&call, &key(&target)?).await?;
-    show(&call, 200, form, &object)
+    show(&call, &target.served, 200, form, &object)
 }
 
 /// The object at a key, as new as the request asks for.
@@ -35,20 +35,20 @@ pub(crate) async fn find(call: &Call, key: &ObjectKey) -> Result<Arc<Object>, St
 /// The key that a URL names.
 pub(crate) fn key(target: &Target) -> Result<ObjectKey, Status> {
     let name = target.name.as_deref().ok_or_else(Status::no_resource)?;
-    Ok(ObjectKey::new(target.kind, target.namespace.as_deref().unwrap_or_default(), name))
+    Ok(ObjectKey::new(target.served.kind, target.namespace.as_deref().unwrap_or_default(), name))
 }
 
 /// Shows one object in the form that was agreed on.
-pub(crate) fn show(call: &Call, code: u16, form: Form, object: &Arc<Object>) -> Answered {
+pub(crate) fn show(call: &Call, served: &Served, code: u16, form: Form, object: &Arc<Object>) -> Answered {
     let mut out = Vec::with_capacity(object.document.len() + 256);
     match form.shape {
-        Shape::Plain => object.write_json(&mut out),
+        Shape::Plain => served.write(object, object.revision, &mut out),
         Shape::Metadata { version, .. } => write_metadata(object, object.revision, version, &mut out),
         Shape::Table(version) => {
             let include = table::Include::of(&call.query)?;
             let metadata = serde_json::json!({"resourceVersion": object.revision.to_string()});
             let objects = std::slice::from_ref(object);
-            table::write(object.key.kind, objects, include, version, &metadata, now_ms(), &mut out);
+            table::write(served, objects, include, version, &metadata, now_ms(), &mut out);
         }
     }
     Reply::in_media(code, form.media, out)

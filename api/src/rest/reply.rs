@@ -1,19 +1,28 @@
 //! An answer before it is HTTP.
 
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::{Frame, SizeHint};
 use serde_json::Value;
 
-use super::negotiate::Media;
+use super::{negotiate::Media, places::Place};
 use crate::status::Status;
 
-/// How many warnings of one request are told, and how long each may be.
-const WARNINGS_LIMIT: usize = 50;
-const WARNING_LENGTH: usize = 512;
+/// How many characters of warnings one request is told. If there are more, each is cut to this length, and those beyond are left out: as
+/// in Kubernetes.
+const WARNINGS_LENGTH: usize = 4096;
+const CUT_LENGTH: usize = 256;
 
 /// An answer.
 pub(crate) struct Reply {
@@ -22,12 +31,16 @@ pub(crate) struct Reply {
     pub(crate) content: Content,
     pub(crate) warnings: Vec<String>,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Held until it is sent.
+    pub(crate) place: Option<Place>,
 }
 
 /// The body of an answer.
 pub(crate) enum Content {
     Whole(Bytes),
     Stream(Body),
+    /// The whole answer, by which the protocol changes.
+    Switching(Box<Response>),
 }
 
 /// What a request comes to.
@@ -36,7 +49,7 @@ pub(crate) type Answered = Result<Reply, Status>;
 impl Reply {
     fn with(code: u16, content_type: &'static str, bytes: impl Into<Bytes>) -> Reply {
         let content = Content::Whole(bytes.into());
-        Reply { code, content_type, content, warnings: Vec::new(), headers: Vec::new() }
+        Reply { code, content_type, content, warnings: Vec::new(), headers: Vec::new(), place: None }
     }
 
     /// JSON text as it is.
@@ -71,6 +84,17 @@ impl Reply {
         Reply { content: Content::Stream(body), ..Reply::with(200, content_type, Bytes::new()) }
     }
 
+    /// The answer by which the protocol changes.
+    pub(crate) fn switching(response: Response) -> Reply {
+        let code = response.status().as_u16();
+        Reply { content: Content::Switching(Box::new(response)), ..Reply::with(code, "", Bytes::new()) }
+    }
+
+    /// The answer with the place that it takes until it is sent or its client is gone.
+    pub(crate) fn holding(self, place: Option<Place>) -> Reply {
+        Reply { place, ..self }
+    }
+
     pub(crate) fn warned(mut self, warnings: Vec<String>) -> Reply {
         self.warnings.extend(warnings);
         self
@@ -84,11 +108,41 @@ impl Reply {
     }
 }
 
+/// A body that holds its place until it is sent.
+struct Held {
+    body: Full<Bytes>,
+    _place: Place,
+}
+
+impl hyper::body::Body for Held {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 impl IntoResponse for Reply {
     fn into_response(self) -> Response {
         let mut response = Response::new(match self.content {
-            Content::Whole(bytes) => Body::from(bytes),
+            Content::Whole(bytes) => match self.place {
+                Some(place) => Body::new(Held { body: Full::new(bytes), _place: place }),
+                None => Body::from(bytes),
+            },
             Content::Stream(body) => body,
+            Content::Switching(response) => return *response,
         });
         *response.status_mut() = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
@@ -101,10 +155,7 @@ impl IntoResponse for Reply {
                 headers.insert(name, value);
             }
         }
-        for warning in self.warnings.iter().take(WARNINGS_LIMIT) {
-            // Header values are visible ASCII; what is not is left out, what would end the text is escaped.
-            let text: String =
-                warning.chars().filter(|c| (' '..='~').contains(c)).take(WARNING_LENGTH).collect();
+        for text in bounded(self.warnings) {
             let text = text.replace('\\', "\\\\").replace('"', "\\\"");
             if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
                 headers.append(header::WARNING, value);
@@ -114,6 +165,32 @@ impl IntoResponse for Reply {
     }
 }
 
+/// Warnings as headers can tell them: each once, of visible ASCII, and not too much of them.
+fn bounded(warnings: Vec<String>) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    for warning in warnings {
+        let visible: String = warning.chars().filter(|c| (' '..='~').contains(c)).collect();
+        if !visible.is_empty() && !told.contains(&visible) {
+            told.push(visible);
+        }
+        // Each counts for at least its header.
+        if told.len() >= WARNINGS_LENGTH / 16 {
+            break;
+        }
+    }
+    if told.iter().map(String::len).sum::<usize>() <= WARNINGS_LENGTH {
+        return told;
+    }
+    let mut left = WARNINGS_LENGTH;
+    told.retain_mut(|warning| {
+        warning.truncate(CUT_LENGTH);
+        let fits = left > 0;
+        left = left.saturating_sub(warning.len());
+        fits
+    });
+    told
+}
+
 impl From<Status> for Reply {
     fn from(status: Status) -> Reply {
         let reply = Reply::json(status.code, &status.to_value());
@@ -121,5 +198,22 @@ impl From<Status> for Reply {
             Some(seconds) => reply.header(header::RETRY_AFTER, &seconds.to_string()),
             None => reply,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_told_whole_unless_they_are_too_much() {
+        let long = |letter: &str, length: usize| letter.repeat(length);
+        let few =
+            vec![long("a", 3000), "tell\nit".to_owned(), "tellit".to_owned(), long("b", 1000), String::new()];
+        assert_eq!(bounded(few), [long("a", 3000), "tellit".to_owned(), long("b", 1000)]);
+        let many: Vec<String> = ('a'..='z').map(|letter| long(&letter.to_string(), 300)).collect();
+        let told = bounded(many);
+        assert_eq!((told.len(), told[15].as_str()), (16, long("p", 256).as_str()));
+        assert!(bounded((0..5000).map(|n| n.to_string()).collect()).len() <= 256);
     }
 }

@@ -7,17 +7,18 @@ use serde_json::{Value, json};
 
 use super::{
     access::{Access, Attributes, On},
+    account_token,
     body::{Decoded, FieldValidation, decode},
     call::{Call, method_not_allowed},
-    identity::{KNOWN_PATHS, KNOWN_REVIEWS, User},
+    identity::{Held, User},
     negotiate::{Answer, negotiate},
     path::Review,
     reply::{Answered, Reply},
 };
 use crate::{
-    backend::Freshness,
     resource::{field::Errors, fields::text},
     status::Status,
+    token::{Believed, ISSUER},
 };
 
 /// Answers a POST of a question.
@@ -36,8 +37,8 @@ pub(crate) async fn answer(mut call: Call, review: Review) -> Answered {
     let (spec, mut errors) = (&value["spec"], Errors::default());
     let status = match kind {
         "SelfSubjectReview" => json!({"userInfo": info(&call.user)}),
-        "SelfSubjectRulesReview" => rules(&call),
-        "TokenReview" => token(spec)?,
+        "SelfSubjectRulesReview" => rules(&call, text(spec, "namespace")).await?,
+        "TokenReview" => token(&call, spec).await?,
         _ => {
             let user = subject(kind, spec, &call, &mut errors);
             let access = asked(spec, &mut errors);
@@ -49,8 +50,14 @@ pub(crate) async fn answer(mut call: Call, review: Review) -> Answered {
             if !errors.is_empty() {
                 return Err(Status::invalid(group, kind, "", errors.into_causes()));
             }
-            let state = call.api.backend.view(Freshness::Any).await?;
-            json!({"allowed": call.api.options.authorizer.allows(&user, &access, &state)})
+            let state = call.view().await?;
+            let authorizer = &call.api.options.authorizer;
+            let reason = authorizer.reason(&user, &access, &state);
+            let mut status = json!({"allowed": authorizer.allows(&user, &access, &state)});
+            if !reason.is_empty() {
+                status["reason"] = reason.into();
+            }
+            status
         }
     };
     value["status"] = status;
@@ -80,10 +87,6 @@ fn subject(kind: &str, spec: &Value, call: &Call, errors: &mut Errors) -> User {
     if kind == "SelfSubjectAccessReview" {
         return call.user.clone();
     }
-    let texts = |value: &Value| -> Vec<String> {
-        let list = value.as_array().into_iter().flatten();
-        list.filter_map(Value::as_str).map(str::to_owned).collect()
-    };
     let (name, groups) = (text(spec, "user"), texts(&spec["groups"]));
     if name.is_empty() && groups.is_empty() {
         errors.invalid_text("spec.user", "", "at least one of user or group must be specified");
@@ -159,32 +162,41 @@ fn check_place(value: &Value, here: Option<&str>, errors: &mut Errors) -> Result
     Ok(())
 }
 
-/// Whose token it is: nobody's, for there is no issuer of tokens yet.
-fn token(spec: &Value) -> Result<Value, Status> {
-    if text(spec, "token").is_empty() {
+/// Whose token it is, and for which of the audiences asked for, or if none is, for the API itself.
+async fn token(call: &Call, spec: &Value) -> Result<Value, Status> {
+    let token = text(spec, "token");
+    if token.is_empty() {
         return Err(Status::bad_request("token is required for TokenReview in authentication"));
     }
-    Ok(json!({"authenticated": false, "user": {}, "error": "invalid bearer token"}))
+    let mut audiences = texts(&spec["audiences"]);
+    if audiences.is_empty() {
+        audiences.push(ISSUER.to_owned());
+    }
+    Ok(match account_token::believed(&call.api, token, &audiences).await? {
+        Ok(Believed { user, audiences }) => {
+            json!({"authenticated": true, "user": info(&user), "audiences": audiences})
+        }
+        Err(refusal) => json!({"authenticated": false, "user": {}, "error": refusal.to_string()}),
+    })
 }
 
-/// What one may do, as far as it can be listed.
-fn rules(call: &Call) -> Value {
-    if call.user.in_group("system:masters") {
-        json!({
-            "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
-            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
-            "incomplete": false,
-        })
-    } else {
-        let reviews: Vec<Value> = KNOWN_REVIEWS
-            .iter()
-            .map(|(group, names)| json!({"verbs": ["create"], "apiGroups": [group], "resources": names}))
-            .collect();
-        // A node's own rule cannot be said in these words.
-        json!({
-            "resourceRules": reviews,
-            "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": KNOWN_PATHS}],
-            "incomplete": call.user.in_group("system:nodes"),
-        })
+fn texts(value: &Value) -> Vec<String> {
+    let list = value.as_array().into_iter().flatten();
+    list.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// What one may do in a namespace, as far as it can be listed.
+async fn rules(call: &Call, namespace: &str) -> Result<Value, Status> {
+    if namespace.is_empty() {
+        return Err(Status::bad_request("no namespace on request"));
     }
+    let state = call.view().await?;
+    let Held { rules, incomplete, error } = call.api.options.authorizer.held(&call.user, namespace, &state);
+    let (on_paths, on_resources): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| !rule.paths.is_empty());
+    let mut status =
+        json!({"resourceRules": on_resources, "nonResourceRules": on_paths, "incomplete": incomplete});
+    if !error.is_empty() {
+        status["evaluationError"] = error.into();
+    }
+    Ok(status)
 }

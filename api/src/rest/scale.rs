@@ -13,10 +13,13 @@ use super::{
     path::Target,
     read,
     reply::{Answered, Reply},
+    tracking,
     write::{Proposal, Write, check_preconditions, same_name, update},
 };
 use crate::{
+    custom::{at, set},
     resource::{field::Errors, fields::number, selector_text},
+    served::Served,
     status::Status,
 };
 
@@ -27,19 +30,21 @@ pub(crate) async fn answer(mut call: Call, target: Target) -> Answered {
         Method::GET => {
             let form = negotiate(&call.headers, Answer::Other)?;
             let object = read::find(&call, &key).await?;
-            show(200, form, &object)
+            show(&target.served, 200, form, &object)
         }
         Method::PUT => {
             let write = Write::of(&call)?;
             let decoded = patch::put_body(&mut call, &write, "autoscaling/v1", "Scale").await?;
             same_name(&decoded.value, &key)?;
-            let (object, warnings) = update(&call, &key, Part::Scale, write.dry_run, |old| {
+            let served = &target.served;
+            let (object, warnings) = update(&call, served, &key, Part::Scale, write.dry_run, |old| {
                 let locked = check_preconditions(old, &decoded.value, true)?;
-                let value = applied(old, &decoded.value)?;
+                let mut value = applied(served, old, &decoded.value)?;
+                tracking::rescaled(&write, served, old, &decoded.value, &mut value)?;
                 Ok(Proposal { value, locked, warnings: decoded.warnings.clone() })
             })
             .await?;
-            Ok(show(200, write.form, &object)?.warned(warnings))
+            Ok(show(served, 200, write.form, &object)?.warned(warnings))
         }
         Method::PATCH => patch::patch(call, target).await,
         ref method => Err(method_not_allowed(method, "Scale")),
@@ -47,8 +52,8 @@ pub(crate) async fn answer(mut call: Call, target: Target) -> Answered {
 }
 
 /// The scale of an object.
-pub(crate) fn of(object: &Object) -> Value {
-    let (spec, status) = (object.document.spec_value(), object.document.status_value());
+pub(crate) fn of(served: &Served, object: &Object) -> Value {
+    let (replicas, current, selector) = told(served, object);
     let metadata = object.document.metadata_value();
     let mut own = json!({"name": object.key.name, "resourceVersion": object.revision.to_string()});
     for key in ["namespace", "uid", "creationTimestamp"] {
@@ -58,29 +63,51 @@ pub(crate) fn of(object: &Object) -> Value {
     }
     json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": own,
-        "spec": {"replicas": number(&spec, "replicas")},
+        "spec": {"replicas": replicas},
         // As text: that is what autoscalers read.
-        "status": {"replicas": number(&status, "replicas"), "selector": selector_text(&spec["selector"])},
+        "status": {"replicas": current, "selector": selector},
     })
 }
 
+/// How many replicas an object asks for and has, and which pods these are.
+fn told(served: &Served, object: &Object) -> (i64, i64, String) {
+    if let Some(scale) = served.scale() {
+        let value = served.value(object);
+        let count = |path| at(&value, path).as_i64().unwrap_or(0);
+        let selector = scale.selector.as_ref().and_then(|path| at(&value, path).as_str());
+        return (count(&scale.spec), count(&scale.status), selector.unwrap_or_default().to_owned());
+    }
+    let (spec, status) = (object.document.spec_value(), object.document.status_value());
+    (number(&spec, "replicas"), number(&status, "replicas"), selector_text(&spec["selector"]))
+}
+
 /// An object with the replicas of a scale.
-pub(crate) fn applied(old: &Object, scale: &Value) -> Result<Value, Status> {
+pub(crate) fn applied(served: &Served, old: &Object, scale: &Value) -> Result<Value, Status> {
     let replicas = scale["spec"].get("replicas").cloned().unwrap_or_else(|| 0.into());
     let mut errors = Errors::default();
     errors.non_negative("spec.replicas", &replicas);
     if !errors.is_empty() {
         return Err(Status::invalid("autoscaling", "Scale", &old.key.name, errors.into_causes()));
     }
-    let mut value = old.to_value();
-    value["spec"]["replicas"] = replicas;
+    let mut value = served.value(old);
+    match served.scale() {
+        Some(scale) => {
+            if *at(&value, &scale.spec) != replicas {
+                // The turn counts the changes of built-in kinds; of these it does not know what changed.
+                value["metadata"]["generation"] = (old.meta.generation + 1).into();
+                set(&mut value, &scale.spec, replicas);
+            }
+            served.check(&value, Some(&served.value(old)), &old.key.name)?;
+        }
+        None => value["spec"]["replicas"] = replicas,
+    }
     Ok(value)
 }
 
 /// Shows an object's scale.
-pub(crate) fn show(code: u16, form: Form, object: &Arc<Object>) -> Answered {
+pub(crate) fn show(served: &Served, code: u16, form: Form, object: &Arc<Object>) -> Answered {
     if form.shape != Shape::Plain {
         return Err(Status::not_acceptable("application/json, application/yaml"));
     }
-    Reply::in_media(code, form.media, of(object).to_string().into_bytes())
+    Reply::in_media(code, form.media, of(served, object).to_string().into_bytes())
 }

@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use super::{path::Target, query::Query};
 use crate::{
-    resource::Strategy,
     selector::{FieldSelector, Selector},
     status::Status,
 };
@@ -23,7 +22,7 @@ pub(crate) struct Selection {
 impl Selection {
     /// Reads the selectors of a request.
     pub(crate) fn of(target: &Target, query: &Query) -> Result<Selection, Status> {
-        let kind = target.kind;
+        let kind = target.served.kind;
         let labels = match query.text("labelSelector") {
             Some(text) => {
                 let parsed: Selector = text
@@ -36,19 +35,19 @@ impl Selection {
         let text = query.text("fieldSelector").unwrap_or_default();
         let unable = |error: &dyn std::fmt::Display| {
             let resource = kind.info().plural;
-            let group_version = if kind.info().group.is_empty() { "/v1".into() } else { kind.api_version() };
+            let group_version =
+                if kind.info().group.is_empty() { "/v1".into() } else { target.served.api_version() };
             Status::bad_request(format!(
                 "Unable to find \"{group_version}, Resource={resource}\" that match label selector {:?}, field selector {text:?}: {error}",
                 query.text("labelSelector").unwrap_or_default()
             ))
         };
         let fields: FieldSelector = text.parse().map_err(|e: crate::selector::SelectorError| unable(&e))?;
-        let known = Strategy::of(kind).selectable;
         let namespaced = kind.info().namespaced;
         let is_known = |field: &str| {
             field == "metadata.name"
                 || (namespaced && field == "metadata.namespace")
-                || known.contains(&field)
+                || target.served.selectable(field)
         };
         fields.require_known(is_known).map_err(|e| unable(&e))?;
         let name = target.name.clone().or_else(|| fields.exact("metadata.name").map(str::to_owned));

@@ -1,18 +1,18 @@
-//! What stands below an object: status, scale, log, eviction, binding, finalize.
+//! What stands below an object: status, scale, log, exec, eviction, binding, token, finalize.
 
 use http::Method;
 use kontiki_actors::{Kind, ObjectKey, Request, input::Part};
 use serde_json::Value;
 
 use super::{
-    body,
+    account_token, body,
     call::{Call, method_not_allowed},
     delete::Deletion,
     logs, patch,
     path::Target,
     read,
     reply::Answered,
-    scale,
+    scale, stream, tracking,
     write::{Proposal, Write, check_preconditions, done, same_name, update},
 };
 use crate::{
@@ -20,10 +20,13 @@ use crate::{
     status::Status,
 };
 
-/// Answers a request for a subresource. Exec, attach and port-forward will stand here too.
+/// Answers a request for a subresource.
 pub(crate) async fn answer(call: Call, target: Target, subresource: &str) -> Answered {
     match (subresource, call.method.clone()) {
         ("scale", _) => scale::answer(call, target).await,
+        ("attach" | "exec" | "portforward", Method::GET | Method::POST) => {
+            stream::answer(call, target, subresource).await
+        }
         ("log", Method::GET) => logs::logs(call, target).await,
         ("status" | "approval", Method::GET) => read::get(call, target).await,
         ("status", Method::PUT) => put(call, target, Part::Status).await,
@@ -32,7 +35,8 @@ pub(crate) async fn answer(call: Call, target: Target, subresource: &str) -> Ans
         ("finalize", Method::PUT) => put(call, target, Part::Finalize).await,
         ("eviction", Method::POST) => evict(call, target).await,
         ("binding", Method::POST) => bind(call, target).await,
-        (_, method) => Err(method_not_allowed(&method, target.kind.info().kind)),
+        ("token", Method::POST) => account_token::create(call, target).await,
+        (_, method) => Err(method_not_allowed(&method, target.served.kind.info().kind)),
     }
 }
 
@@ -40,25 +44,28 @@ pub(crate) async fn answer(call: Call, target: Target, subresource: &str) -> Ans
 async fn put(mut call: Call, target: Target, part: Part) -> Answered {
     let write = Write::of(&call)?;
     let key = read::key(&target)?;
-    let approval = target.subresource.as_deref() == Some("approval");
-    let kind = target.kind;
-    let decoded = patch::put_body(&mut call, &write, &kind.api_version(), kind.info().kind).await?;
+    let subresource = target.subresource.as_deref().unwrap_or_default();
+    let served = &target.served;
+    let bytes = call.body().await?;
+    let limit = call.api.options.body_limit;
+    let decoded = body::decode_served(&call.headers, &bytes, limit, served, write.validation)?;
     same_name(&decoded.value, &key)?;
-    let (object, warnings) = update(&call, &key, part, write.dry_run, |old| {
+    let (object, warnings) = update(&call, served, &key, part, write.dry_run, |old| {
         let locked = check_preconditions(old, &decoded.value, true)?;
-        let mut value = decoded.value.clone();
+        let (mut value, before) = (decoded.value.clone(), served.value(old));
         if part == Part::Status {
-            resource::prepare_status(kind, &mut value, &old.to_value(), approval)?;
+            resource::prepare_status(served, &mut value, &before, subresource == "approval")?;
         } else {
             let finalizers =
                 value["spec"].get("finalizers").cloned().unwrap_or_else(|| Value::Array(Vec::new()));
-            value = old.to_value();
+            value = before.clone();
             value["spec"]["finalizers"] = finalizers;
         }
+        tracking::updated(&write, served, subresource, &before, &mut value, None)?;
         Ok(Proposal { value, locked, warnings: decoded.warnings.clone() })
     })
     .await?;
-    Ok(read::show(&call, 200, write.form, &object)?.warned(warnings))
+    Ok(read::show(&call, served, 200, write.form, &object)?.warned(warnings))
 }
 
 /// A polite deletion of a pod: refused while a disruption budget forbids it.
@@ -93,7 +100,7 @@ async fn bind(mut call: Call, target: Target) -> Answered {
     if name.is_empty() {
         errors.required("metadata.name", "");
     }
-    errors.one_of("target.kind", &node["kind"], &["", "Node"]);
+    errors.one_of("target.served.kind", &node["kind"], &["", "Node"]);
     if text(node, "name").is_empty() {
         errors.required("target.name", "");
     }

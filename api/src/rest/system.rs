@@ -1,6 +1,9 @@
 //! What is not about objects: health, version, metrics, discovery, OpenAPI documents.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, Method, header};
+use kontiki_actors::State;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -11,9 +14,11 @@ use super::{
     reply::{Answered, Reply},
 };
 use crate::{
-    discovery,
-    schema::openapi::{self, Form},
+    audit::Audit,
+    discovery::{self, Resource},
+    schema::openapi::{self, Form, ResourceDoc},
     status::Status,
+    token::Issuer,
 };
 
 /// The version of Kubernetes whose API this is. Clients read the numbers; the rest tells what it really is.
@@ -28,25 +33,68 @@ pub(crate) async fn answer(call: Call, route: Route) -> Answered {
     match route {
         Route::Health(health, check) => checked(&call, health, check).await,
         Route::Version => show(&call, &version()),
-        Route::Metrics => Ok(Reply::text(200, call.api.backend.metrics())),
+        Route::Metrics => Ok(Reply::text(200, metrics(&call))),
         Route::Core => match aggregated_discovery(&call.headers) {
-            Some(version) => aggregated(&call, true, version),
+            Some(version) => aggregated(&call, true, version).await,
             None => show(&call, &discovery::versions(&call.api.options.advertised)),
         },
         Route::Groups => match aggregated_discovery(&call.headers) {
-            Some(version) => aggregated(&call, false, version),
-            None => show(&call, &discovery::group_list()),
+            Some(version) => aggregated(&call, false, version).await,
+            None => show(&call, &discovery::group_list(&resources(&call).await?)),
         },
-        Route::Group(group) => show(&call, &discovery::group(&group).ok_or_else(Status::no_resource)?),
+        Route::Group(group) => {
+            let resources = resources(&call).await?;
+            show(&call, &discovery::group(&resources, &group).ok_or_else(Status::no_resource)?)
+        }
         Route::Resources(group, version) => {
-            show(&call, &discovery::resource_list(&group, &version).ok_or_else(Status::no_resource)?)
+            let resources = resources(&call).await?;
+            let list = discovery::resource_list(&resources, &group, &version);
+            show(&call, &list.ok_or_else(Status::no_resource)?)
+        }
+        Route::TokenKeys => {
+            let set = issuer(&call)?.key_set();
+            Ok(Reply { content_type: "application/jwk-set+json", ..Reply::json(200, &set) })
+        }
+        Route::TokenIssuer => {
+            Ok(Reply::json(200, &issuer(&call)?.configuration(&call.api.options.advertised)))
         }
         Route::OpenApiV2 => openapi_v2(&call).await,
-        Route::OpenApiIndex => Ok(Reply::json_bytes(200, openapi::index(discovery::documents()))),
+        Route::OpenApiIndex => Ok(Reply::json_bytes(200, openapi::index(&documents(&call).await?))),
         Route::OpenApi(group, version) => document(&call, group, version).await,
-        Route::Root => show(&call, &root()),
-        Route::Objects(_) | Route::Review(_) => Err(Status::no_resource()),
+        Route::Root => show(&call, &root(&resources(&call).await?)),
+        Route::Objects(_) | Route::Review(_) | Route::Usage(_) => Err(Status::no_resource()),
     }
+}
+
+/// What the controller measures of itself, and the API of its requests.
+fn metrics(call: &Call) -> String {
+    const END: &str = "# EOF\n";
+    let all = call.api.backend.metrics();
+    let (all, end) = all.strip_suffix(END).map_or((all.as_str(), ""), |all| (all, END));
+    let audit = call.api.options.audit.as_ref().map(Audit::metrics).unwrap_or_default();
+    format!("{all}{}{audit}{end}", call.api.flow.metrics())
+}
+
+/// What is served now. A definition counts at once, as its kind does: what others acknowledged is in it.
+async fn resources(call: &Call) -> Result<Cow<'static, [Resource]>, Status> {
+    Ok(discovery::served(&newest(call).await?))
+}
+
+/// The same, as documents are made from it.
+async fn documents(call: &Call) -> Result<Vec<ResourceDoc>, Status> {
+    Ok(discovery::documents(&newest(call).await?))
+}
+
+/// A view with every acknowledged write; while there is no majority, what is known here.
+async fn newest(call: &Call) -> Result<State, Status> {
+    match call.view().await {
+        Ok(state) => Ok(state),
+        Err(_) => call.own_view().await,
+    }
+}
+
+fn issuer(call: &Call) -> Result<&Issuer, Status> {
+    call.api.options.issuer.as_deref().ok_or_else(Status::no_resource)
 }
 
 fn show(call: &Call, value: &Value) -> Answered {
@@ -113,20 +161,30 @@ fn architecture() -> &'static str {
     }
 }
 
-fn root() -> Value {
+fn root(resources: &[Resource]) -> Value {
     let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
-    for (group, versions) in discovery::groups() {
+    for (group, versions) in discovery::groups(resources) {
         paths.push(format!("/apis/{group}"));
         paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
     }
-    let others = ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+    let others = [
+        "/.well-known/openid-configuration",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/version",
+    ];
     paths.extend(others.iter().map(|path| (*path).to_owned()));
     json!({"paths": paths})
 }
 
 /// Aggregated discovery: its media type is repeated, else clients take it for the older form.
-fn aggregated(call: &Call, core: bool, version: &str) -> Answered {
-    let body = discovery::aggregated(core, version).to_string();
+async fn aggregated(call: &Call, core: bool, version: &str) -> Answered {
+    let body = discovery::aggregated(&resources(call).await?, core, version).to_string();
     let tag = format!("\"{}\"", hex(&Sha256::digest(body.as_bytes())));
     let known = call.headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
     let mut reply =
@@ -174,7 +232,8 @@ async fn openapi_v2(call: &Call) -> Answered {
         Form::Json => ("application/json", "J"),
         Form::Protobuf => (OPENAPI_V2[1], "P"),
     };
-    let tag = format!("\"{}{mark}\"", openapi::hash_v2(discovery::documents()));
+    let resources = documents(call).await?;
+    let tag = format!("\"{}{mark}\"", openapi::hash_v2(&resources));
     let known = call.headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
     let mut reply = if known == Some(tag.as_str()) {
         Reply::json_bytes(304, "")
@@ -183,7 +242,7 @@ async fn openapi_v2(call: &Call) -> Answered {
         let place = call.api.presenters.clone().acquire_owned().await.map_err(Status::internal)?;
         let build = tokio::task::spawn_blocking(move || {
             let _place = place;
-            openapi::document_v2(discovery::documents(), form)
+            openapi::document_v2(&resources, form)
         });
         Reply::json_bytes(200, build.await.map_err(Status::internal)?.bytes)
     };
@@ -193,8 +252,8 @@ async fn openapi_v2(call: &Call) -> Answered {
 
 /// An OpenAPI document: big and slow to build, so not on a thread that serves others.
 async fn document(call: &Call, group: String, version: String) -> Answered {
-    let build =
-        tokio::task::spawn_blocking(move || openapi::document(discovery::documents(), &group, &version));
+    let resources = documents(call).await?;
+    let build = tokio::task::spawn_blocking(move || openapi::document(&resources, &group, &version));
     let document = build.await.map_err(Status::internal)?.ok_or_else(Status::no_resource)?;
     let tag = format!("\"{}\"", document.hash);
     let mut reply = Reply::json_bytes(200, document.bytes).header(header::ETAG, &tag);

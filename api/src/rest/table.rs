@@ -6,7 +6,7 @@ use kontiki_actors::{Kind, Object};
 use serde_json::{Value, json};
 
 use super::{query::Query, read::write_metadata};
-use crate::{resource::Strategy, status::Status};
+use crate::{served::Served, status::Status};
 
 /// What stands beside a row's cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,18 +29,14 @@ impl Include {
 }
 
 /// The columns of a kind.
-pub(crate) fn definitions(kind: Kind) -> Value {
+pub(crate) fn definitions(served: &Served) -> Value {
     let mut columns = vec![json!({
         "name": "Name", "type": "string", "format": "name", "priority": 0,
         "description": "Name must be unique within a namespace.",
     })];
-    for column in Strategy::of(kind).columns {
-        let priority = i32::from(column.wide);
-        // Events show a name of their own only on request.
-        let value = json!({"name": column.name, "type": column.r#type, "format": "", "description": "", "priority": priority});
-        columns.push(value);
-    }
-    if kind == Kind::EVENT {
+    columns.extend(served.columns().into_iter().map(|column| column.into_owned()));
+    // Events show a name of their own only on request.
+    if served.kind == Kind::EVENT {
         columns.remove(0);
         if let Some(name) = columns.last_mut() {
             name["format"] = "name".into();
@@ -51,6 +47,7 @@ pub(crate) fn definitions(kind: Kind) -> Value {
 
 /// Appends one row. The revision is the object's, or that of the event that shows it.
 pub(crate) fn write_row(
+    served: &Served,
     object: &Object,
     revision: u64,
     include: Include,
@@ -58,9 +55,8 @@ pub(crate) fn write_row(
     now_ms: i64,
     out: &mut Vec<u8>,
 ) {
-    let value = object.to_value();
-    let mut cells = (Strategy::of(object.key.kind).cells)(&value, now_ms);
-    if object.key.kind != Kind::EVENT {
+    let mut cells = served.cells(object, now_ms);
+    if served.kind != Kind::EVENT {
         cells.insert(0, object.key.name.as_str().into());
     }
     out.extend_from_slice(b"{\"cells\":");
@@ -73,14 +69,14 @@ pub(crate) fn write_row(
         }
         Include::Object => {
             out.extend_from_slice(b",\"object\":");
-            object.document.write_json(object.key.kind, revision, out);
+            served.write(object, revision, out);
         }
     }
     out.push(b'}');
 }
 
 /// Appends the head of a table up to its rows.
-pub(crate) fn write_head(version: &str, metadata: &Value, columns: Option<Kind>, out: &mut Vec<u8>) {
+pub(crate) fn write_head(version: &str, metadata: &Value, columns: Option<&Served>, out: &mut Vec<u8>) {
     let columns = columns.map_or_else(|| json!([]), definitions);
     let head = format!(
         "{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":{metadata},\
@@ -91,7 +87,7 @@ pub(crate) fn write_head(version: &str, metadata: &Value, columns: Option<Kind>,
 
 /// Appends a table.
 pub(crate) fn write(
-    kind: Kind,
+    served: &Served,
     objects: &[Arc<Object>],
     include: Include,
     version: &str,
@@ -99,12 +95,12 @@ pub(crate) fn write(
     now_ms: i64,
     out: &mut Vec<u8>,
 ) {
-    write_head(version, metadata, Some(kind), out);
+    write_head(version, metadata, Some(served), out);
     for (at, object) in objects.iter().enumerate() {
         if at > 0 {
             out.push(b',');
         }
-        write_row(object, object.revision, include, version, now_ms, out);
+        write_row(served, object, object.revision, include, version, now_ms, out);
     }
     out.extend_from_slice(b"]}");
 }

@@ -6,17 +6,19 @@
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use axum::body::Body;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures_util::stream;
 use kontiki_actors::{Object, ObjectKey};
 use kontiki_hooks::{Defect, planted};
 use serde_json::json;
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 
 use super::{
-    call::{Call, now_ms, overloaded},
+    call::{Call, now_ms},
     negotiate::{Answer, Media, Shape, negotiate},
     path::Target,
+    places::Place,
     query::{Query, revision},
     read::write_metadata,
     reply::{Answered, Reply},
@@ -27,6 +29,7 @@ use super::{
 use crate::{
     backend::Freshness,
     feed::{Expired, Feed, FeedEvent},
+    served::Served,
     status::Status,
 };
 
@@ -51,7 +54,7 @@ pub(crate) async fn watch(call: Call, target: Target) -> Answered {
         Some(seconds) => Duration::from_secs(seconds.min(LONGEST)),
         None => call.api.options.watch_timeout.mul_f64(rand::random_range(1.0..2.0)),
     };
-    let permit = call.api.streams.clone().try_acquire_owned().map_err(|_| overloaded())?;
+    let place = call.place(&call.api.watches)?;
     let (initial, after) = match start {
         Start::After(revision) if planted(Defect::WatchGap) => {
             (None, revision.max(call.api.backend.feed().revision()))
@@ -71,6 +74,7 @@ pub(crate) async fn watch(call: Call, target: Target) -> Answered {
     let watch = Watch {
         feed: call.api.backend.feed(),
         selection,
+        served: target.served,
         shape: form.shape,
         include,
         headed: false,
@@ -82,7 +86,7 @@ pub(crate) async fn watch(call: Call, target: Target) -> Answered {
         next_bookmark: now + interval,
         deadline: now + lasts,
         ended: false,
-        _permit: permit,
+        _place: place,
     };
     let chunks = stream::unfold(watch, |mut watch| async move {
         let chunk = watch.next().await?;
@@ -156,6 +160,7 @@ struct Initial {
 struct Watch {
     feed: Arc<Feed>,
     selection: Selection,
+    served: Served,
     shape: Shape,
     include: Include,
     /// Whether the columns of a table were sent.
@@ -170,7 +175,7 @@ struct Watch {
     next_bookmark: Instant,
     deadline: Instant,
     ended: bool,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Watch {
@@ -260,18 +265,20 @@ impl Watch {
         }
         let old = event.old.as_ref().filter(|object| self.selection.matches(object));
         let new = event.new.as_ref().filter(|object| self.selection.matches(object));
+        // Custom kinds have as many encodings as versions: each watch makes its own.
+        let shared = |json: fn(&FeedEvent) -> Bytes| (!self.served.kind.is_custom()).then(|| json(entry));
         // What a watch does not select does not exist for it.
         match (old, new) {
             (None, None) => {}
             (Some(_), None) if planted(Defect::WatchLosesDelete) => {}
             (None, Some(object)) => {
-                self.write_object("ADDED", object, event.revision, Some(entry.new_json()), out)
+                self.write_object("ADDED", object, event.revision, shared(FeedEvent::new_json), out)
             }
             (Some(_), Some(object)) => {
-                self.write_object("MODIFIED", object, event.revision, Some(entry.new_json()), out);
+                self.write_object("MODIFIED", object, event.revision, shared(FeedEvent::new_json), out);
             }
             (Some(object), None) => {
-                self.write_object("DELETED", object, event.revision, Some(entry.old_json()), out)
+                self.write_object("DELETED", object, event.revision, shared(FeedEvent::old_json), out)
             }
         }
     }
@@ -288,15 +295,15 @@ impl Watch {
         match self.shape {
             Shape::Plain => match json {
                 Some(json) => out.extend_from_slice(&json),
-                None => object.write_json(out),
+                None => self.served.write(object, revision, out),
             },
             Shape::Metadata { version, .. } => write_metadata(object, revision, version, out),
             Shape::Table(version) => {
-                let columns = (!self.headed).then_some(self.selection.kind);
+                let columns = (!self.headed).then_some(&self.served);
                 self.headed = true;
                 let metadata = json!({"resourceVersion": revision.to_string()});
                 table::write_head(version, &metadata, columns, out);
-                table::write_row(object, revision, self.include, version, now_ms(), out);
+                table::write_row(&self.served, object, revision, self.include, version, now_ms(), out);
                 out.extend_from_slice(b"]}");
             }
         }
@@ -309,19 +316,21 @@ impl Watch {
         let after = self.after + u64::from(planted(Defect::BookmarkTooEarly));
         let mut metadata = json!({"resourceVersion": after.to_string(), "creationTimestamp": null});
         if list_end {
-            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+            metadata["annotations"] = json!({
+                "k8s.io/initial-events-end": "true",
+                "kubernetes.io/initial-events-list-blueprint": STANDARD.encode(self.empty_list().to_string()),
+            });
         }
-        let info = self.selection.kind.info();
         let partial = |version: &str| json!({"kind": "PartialObjectMetadata", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata});
         let object = match self.shape {
             Shape::Plain => {
-                json!({"kind": info.kind, "apiVersion": self.selection.kind.api_version(), "metadata": metadata})
+                json!({"kind": self.served.name(), "apiVersion": self.served.api_version(), "metadata": metadata})
             }
             Shape::Metadata { version, .. } => partial(version),
             Shape::Table(version) => {
-                let columns = if self.headed { json!([]) } else { table::definitions(self.selection.kind) };
+                let columns = if self.headed { json!([]) } else { table::definitions(&self.served) };
                 self.headed = true;
-                let width = table::definitions(self.selection.kind).as_array().map_or(0, Vec::len);
+                let width = table::definitions(&self.served).as_array().map_or(0, Vec::len);
                 json!({
                     "kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "columnDefinitions": columns,
                     "metadata": {"resourceVersion": self.after.to_string()},
@@ -332,6 +341,17 @@ impl Watch {
         self.begin("BOOKMARK", out);
         out.extend_from_slice(object.to_string().as_bytes());
         out.extend_from_slice(b"}\n");
+    }
+
+    /// What a client makes a list of that it fills with the objects: of their kind, or of metadata where it asked for that.
+    fn empty_list(&self) -> serde_json::Value {
+        let (kind, version) = match self.shape {
+            Shape::Metadata { version, .. } => {
+                ("PartialObjectMetadataList".to_owned(), format!("meta.k8s.io/{version}"))
+            }
+            _ => (self.served.list_name(), self.served.api_version()),
+        };
+        json!({"kind": kind, "apiVersion": version, "metadata": {}, "items": []})
     }
 
     fn write_error(&self, status: &Status, out: &mut Vec<u8>) {

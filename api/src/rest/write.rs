@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kontiki_actors::{Document, Kind, Object, ObjectKey, Request, input::Part};
+use kontiki_actors::{Document, Kind, Object, ObjectKey, Request, State, input::Part};
 use serde_json::Value;
 
 use super::{
@@ -11,23 +11,31 @@ use super::{
     identity::User,
     negotiate::{Answer, Form, negotiate},
     path::Target,
+    pod_security::Review,
     query::{options_of, revision},
+    rbac::escalation,
     read,
     reply::{Answered, Reply},
+    tracking,
 };
 use crate::{
     resource::{self, Strategy, fields::text},
+    served::Served,
     status::Status,
 };
 
 /// How often an update that nobody locked is tried again when others were faster.
-const TRIES: usize = 8;
+pub(crate) const TRIES: usize = 8;
 
 /// What a writing request says besides its body.
 pub(crate) struct Write {
     pub(crate) form: Form,
     pub(crate) validation: FieldValidation,
     pub(crate) dry_run: bool,
+    /// The field manager.
+    pub(crate) manager: String,
+    /// When, as owners of fields note it.
+    pub(crate) now: String,
 }
 
 impl Write {
@@ -38,6 +46,11 @@ impl Write {
             form: negotiate(&call.headers, Answer::Object)?,
             validation: FieldValidation::of(&call.query, options)?,
             dry_run: call.query.dry_run(options)?,
+            manager: match call.query.text("fieldManager") {
+                Some(manager) => manager.to_owned(),
+                None => tracking::manager_of(&call.headers),
+            },
+            now: kontiki_actors::object::rfc3339((call.api.options.clock)()),
         })
     }
 }
@@ -55,46 +68,118 @@ pub(crate) struct Proposal {
 /// Answers a POST to a collection.
 pub(crate) async fn create(mut call: Call, target: Target) -> Answered {
     let write = Write::of(&call)?;
-    let info = target.kind.info();
+    let info = target.served.kind.info();
     if info.namespaced && target.namespace.is_none() {
         return Err(method_not_allowed(&call.method, info.kind));
     }
     let bytes = call.body().await?;
     let limit = call.api.options.body_limit;
-    let api_version = target.kind.api_version();
-    let decoded = body::decode(&call.headers, &bytes, limit, &api_version, info.kind, write.validation)?;
+    if target.served.kind.is_custom() {
+        stays(&call, &target).await?;
+    }
+    let decoded = body::decode_served(&call.headers, &bytes, limit, &target.served, write.validation)?;
     create_object(&call, &target, &write, decoded).await
 }
 
 async fn create_object(call: &Call, target: &Target, write: &Write, decoded: Decoded) -> Answered {
     let Decoded { mut value, mut warnings } = decoded;
-    let kind = target.kind;
-    let namespace = target.namespace.as_deref().unwrap_or_default();
     same_namespace(&value, target)?;
     if !text(&value["metadata"], "resourceVersion").is_empty() {
         return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
     }
+    if let Some(record) = &call.record {
+        record.names(text(&value["metadata"], "name"));
+    }
+    let given = tracking::take_given(&mut value);
+    prepare_create(call, target, &mut value).await?;
+    warnings.extend(target.served.warnings(&value));
+    tracking::created(write, &target.served, &mut value, given.as_ref())?;
+    let review = review_new(call, target, &value).await?;
+    warnings.extend(review.warnings.iter().cloned());
+    let request = review.request(creation(target, write, value));
+    let object = call.submit(request, 0).await?.object().ok_or_else(no_answer)?;
+    Ok(read::show(call, &target.served, 201, write.form, &object)?.warned(warnings))
+}
+
+/// Looks at a new object on what this controller holds; but not if that knows nothing of its namespace yet.
+async fn review_new(call: &Call, target: &Target, value: &Value) -> Result<Review, Status> {
+    let kind = target.served.kind;
+    if !Review::concerns(kind) {
+        return Ok(Review::default());
+    }
+    let name = text(&value["metadata"], "name");
+    let key = ObjectKey::new(kind, target.namespace.as_deref().unwrap_or_default(), name);
+    let mut state = call.own_view().await?;
+    if !key.namespace.is_empty() && state.get(&ObjectKey::new(Kind::NAMESPACE, "", &key.namespace)).is_none()
+    {
+        state = call.view().await?;
+    }
+    Ok(Review::of(call, &key, None, value, &state))
+}
+
+/// New objects of a custom kind are not made while its definition goes.
+async fn stays(call: &Call, target: &Target) -> Result<(), Status> {
+    let definition = call.own_view().await?.definition_of(target.served.kind).cloned();
+    if definition.is_none_or(|definition| !definition.meta.deleting()) {
+        return Ok(());
+    }
+    let message = "create not allowed while custom resource definition is terminating";
+    Err(Status::new(405, "MethodNotAllowed", message).about(target.served.kind, ""))
+}
+
+/// Nothing is asked of a quorum before the log is: the turn decides on the newest state anyway, so that for admission what this
+/// controller holds will do. But it refuses nothing that it would not refuse with every acknowledged write in sight.
+async fn prepare_create(call: &Call, target: &Target, value: &mut Value) -> Result<(), Status> {
+    if escalation::concerns(target.served.kind) {
+        return prepare_new(call, target, value, Some(&call.view().await?));
+    }
+    if target.served.kind.is_custom() || Strategy::of(target.served.kind).admit.is_none() {
+        return prepare_new(call, target, value, None);
+    }
+    let asked = value.clone();
+    let own = call.own_view().await?;
+    if prepare_new(call, target, value, Some(&own)).is_err() {
+        *value = asked;
+        prepare_new(call, target, value, Some(&call.view().await?))?;
+    }
+    Ok(())
+}
+
+/// Makes a client's document a new object; `cluster` as [`resource::prepare_create`] has it.
+pub(crate) fn prepare_new(
+    call: &Call,
+    target: &Target,
+    value: &mut Value,
+    cluster: Option<&State>,
+) -> Result<(), Status> {
+    let kind = target.served.kind;
     if kind == Kind::CERTIFICATE_SIGNING_REQUEST {
         let User { name, uid, groups, extra } = &call.user;
-        resource::certificate::asked_by(&mut value, name, uid, groups, extra);
+        resource::certificate::asked_by(value, name, uid, groups, extra);
     }
-    let state = call.view().await?;
-    resource::prepare_create(kind, &mut value, namespace, &state)?;
-    drop(state);
-    warnings.extend(resource::warnings(kind, &value));
+    let namespace = target.namespace.as_deref().unwrap_or_default();
+    resource::prepare_create(&target.served, value, namespace, cluster)?;
+    if escalation::concerns(kind) {
+        let cluster = cluster.ok_or_else(|| Status::internal("rights were not looked at"))?;
+        let key = ObjectKey::new(kind, namespace, text(&value["metadata"], "name"));
+        escalation::check(&*call.api.options.authorizer, &call.user, &key, value, None, cluster)?;
+    }
+    Ok(())
+}
+
+/// Asks for a new object that is prepared.
+pub(crate) fn creation(target: &Target, write: &Write, value: Value) -> Request {
     let metadata = &value["metadata"];
     let (name, prefix) = (text(metadata, "name"), text(metadata, "generateName"));
-    let request = Request::Create {
-        key: ObjectKey::new(kind, namespace, name),
+    Request::Create {
+        key: ObjectKey::new(target.served.kind, target.namespace.as_deref().unwrap_or_default(), name),
         generate_name: name.is_empty().then(|| prefix.into()),
         document: Document::from_value(value),
         dry_run: write.dry_run,
-    };
-    let object = call.submit(request, 0).await?.object().ok_or_else(no_answer)?;
-    Ok(read::show(call, 201, write.form, &object)?.warned(warnings))
+    }
 }
 
-fn no_answer() -> Status {
+pub(crate) fn no_answer() -> Status {
     Status::internal("the write was done, but its answer carries no object")
 }
 
@@ -102,28 +187,30 @@ fn no_answer() -> Status {
 pub(crate) async fn replace(mut call: Call, target: Target) -> Answered {
     let write = Write::of(&call)?;
     let key = read::key(&target)?;
-    let kind = target.kind;
+    let served = &target.served;
     let bytes = call.body().await?;
     let limit = call.api.options.body_limit;
-    let decoded =
-        body::decode(&call.headers, &bytes, limit, &kind.api_version(), kind.info().kind, write.validation)?;
+    let decoded = body::decode_served(&call.headers, &bytes, limit, served, write.validation)?;
     same_namespace(&decoded.value, &target)?;
     same_name(&decoded.value, &key)?;
-    let strategy = Strategy::of(kind);
+    let strategy = Strategy::of(served.kind);
     let given = revision(decoded.value["metadata"]["resourceVersion"].as_str())?;
     if strategy.create_on_update && given.is_none() && call.view().await?.get(&key).is_none() {
+        call.may_create(&target).await?;
         return create_object(&call, &target, &write, decoded).await;
     }
-    let (object, warnings) = update(&call, &key, Part::Main, write.dry_run, |old| {
+    let (object, warnings) = update(&call, served, &key, Part::Main, write.dry_run, |old| {
         let mut value = decoded.value.clone();
-        let locked = check_preconditions(old, &value, strategy.unconditional_update)?;
-        resource::prepare_update(kind, &mut value, &old.to_value())?;
+        let locked = check_preconditions(old, &value, served.unconditional_update())?;
+        let (given, before) = (tracking::take_given(&mut value), served.value(old));
+        resource::prepare_update(served, &mut value, &before)?;
+        tracking::updated(&write, served, "", &before, &mut value, given.as_ref())?;
         let mut warnings = decoded.warnings.clone();
-        warnings.extend(resource::warnings(kind, &value));
+        warnings.extend(served.warnings(&value));
         Ok(Proposal { value, locked, warnings })
     })
     .await?;
-    Ok(read::show(&call, 200, write.form, &object)?.warned(warnings))
+    Ok(read::show(&call, served, 200, write.form, &object)?.warned(warnings))
 }
 
 /// Checks what an update says about the object that it is for. Tells whether it names a revision.
@@ -153,32 +240,47 @@ pub(crate) fn check_preconditions(old: &Object, new: &Value, unconditional: bool
 }
 
 /// Updates an object: what is proposed on it as it stands is submitted for exactly that revision; when others were
-/// faster and the client did not lock, it is proposed again.
+/// faster and the client did not lock, it is proposed again. The first proposal is made on what this controller holds, which is the
+/// newest nearly always, and of no consequence otherwise: the turn compares revisions. No refusal is told from it.
 pub(crate) async fn update(
     call: &Call,
+    served: &Served,
     key: &ObjectKey,
     part: Part,
     dry_run: bool,
     mut propose: impl FnMut(&Arc<Object>) -> Result<Proposal, Status>,
 ) -> Result<(Arc<Object>, Vec<String>), Status> {
-    let mut attempt = 0;
+    // What gives rights is looked at in a view with every acknowledged write.
+    let (mut attempt, mut own) = (0, !escalation::concerns(key.kind));
     loop {
-        let state = call.view().await?;
-        let old = state.get(key).cloned().ok_or_else(|| Status::not_found(key.kind, &key.name))?;
+        let state = if own { call.own_view().await? } else { call.view().await? };
+        let old = state.get(key).cloned().ok_or_else(|| Status::not_found(key.kind, &key.name));
+        let proposed = old.and_then(|old| Ok((propose(&old)?, old)));
+        if std::mem::take(&mut own) && proposed.is_err() {
+            continue;
+        }
+        let (proposal, old) = proposed?;
+        if part == Part::Main {
+            let authorizer = &*call.api.options.authorizer;
+            escalation::check(authorizer, &call.user, key, &proposal.value, Some(&*old), &state)?;
+        }
+        let mut review = Review::default();
+        if part == Part::Main && Review::concerns(key.kind) {
+            review = Review::of(call, key, Some(&old), &proposal.value, &state);
+        }
         drop(state);
-        let proposal = propose(&old)?;
-        let request = Request::Update {
+        let request = review.request(Request::Update {
             key: key.clone(),
             document: Document::from_value(proposal.value),
-            part,
+            part: served.part(part),
             revision: Some(old.revision),
             uid: Some(old.meta.uid.clone()),
             dry_run,
-        };
+        });
         match call.submit(request, attempt).await {
             Ok(written) => {
                 let object = written.object().ok_or_else(no_answer)?;
-                return Ok((object, proposal.warnings));
+                return Ok((object, [proposal.warnings, review.warnings].concat()));
             }
             Err(status) if status.reason == "Conflict" && !proposal.locked && attempt + 1 < TRIES => {
                 attempt += 1
@@ -189,9 +291,9 @@ pub(crate) async fn update(
 }
 
 /// The namespace in a body must be that of the URL.
-fn same_namespace(value: &Value, target: &Target) -> Result<(), Status> {
+pub(crate) fn same_namespace(value: &Value, target: &Target) -> Result<(), Status> {
     let told = text(&value["metadata"], "namespace");
-    if told.is_empty() || !target.kind.info().namespaced || target.namespace.as_deref() == Some(told) {
+    if told.is_empty() || !target.served.kind.info().namespaced || target.namespace.as_deref() == Some(told) {
         return Ok(());
     }
     let message = "the namespace of the provided object does not match the namespace sent on the request";

@@ -73,13 +73,16 @@ pub fn decode(kind: TypeRef, bytes: &[u8], limits: Limits) -> Result<(Value, Che
 /// Checks a value against a type and brings it to its stored form. `duplicates` stays empty: only the reader of the
 /// text can know them.
 pub fn check(kind: TypeRef, value: &mut Value) -> Result<Checked, TypeError> {
-    let mut walk = Walk {
-        path: Path::default(),
-        fields: Vec::new(),
-        inside: None,
-        unknown: Vec::new(),
-        depth: MAX_DEPTH,
-    };
+    check_object(kind, value, false)
+}
+
+/// The same for a document that is to be applied, in which nulls mean something: they stay.
+pub fn check_applied(kind: TypeRef, value: &mut Value) -> Result<Checked, TypeError> {
+    check_object(kind, value, true)
+}
+
+fn check_object(kind: TypeRef, value: &mut Value, nulls: bool) -> Result<Checked, TypeError> {
+    let mut walk = Walk::new(nulls);
     match value {
         Value::Object(object) => walk.object(kind, object)?,
         other => return Err(walk.mismatch(other, kind.go)),
@@ -89,13 +92,7 @@ pub fn check(kind: TypeRef, value: &mut Value) -> Result<Checked, TypeError> {
 
 /// Checks a value against any shape, such as that of one field.
 pub fn check_shape(shape: Shape, value: &mut Value) -> Result<Checked, TypeError> {
-    let mut walk = Walk {
-        path: Path::default(),
-        fields: Vec::new(),
-        inside: None,
-        unknown: Vec::new(),
-        depth: MAX_DEPTH,
-    };
+    let mut walk = Walk::new(false);
     walk.value(shape, value)?;
     Ok(Checked { unknown: walk.unknown, duplicates: Vec::new() })
 }
@@ -109,9 +106,22 @@ struct Walk {
     inside: Option<TypeRef>,
     unknown: Vec<String>,
     depth: usize,
+    /// Whether nulls stay.
+    nulls: bool,
 }
 
 impl Walk {
+    fn new(nulls: bool) -> Walk {
+        Walk {
+            path: Path::default(),
+            fields: Vec::new(),
+            inside: None,
+            unknown: Vec::new(),
+            depth: MAX_DEPTH,
+            nulls,
+        }
+    }
+
     fn object(&mut self, of: TypeRef, object: &mut Map<String, Value>) -> Result<(), TypeError> {
         self.deeper()?;
         let outer = self.inside.replace(of);
@@ -127,7 +137,9 @@ impl Walk {
                 continue;
             };
             if value.is_null() {
-                gone.push(key.clone());
+                if !self.nulls {
+                    gone.push(key.clone());
+                }
                 continue;
             }
             self.path.key(key);
@@ -216,7 +228,9 @@ impl Walk {
     /// Elements cannot be absent: null leaves the zero value there.
     fn element(&mut self, of: Shape, item: &mut Value) -> Result<(), TypeError> {
         if item.is_null() {
-            *item = zero(of);
+            if !self.nulls {
+                *item = zero(of);
+            }
             return Ok(());
         }
         self.value(of, item)

@@ -271,6 +271,11 @@ impl Registry {
         self.by_name.get(name).map(|id| id.resolve())
     }
 
+    /// Where the type of a published schema name stands.
+    pub fn id_of(&self, name: &str) -> Option<TypeId> {
+        self.by_name.get(name).copied()
+    }
+
     /// Every type, in table order.
     pub fn types(&'static self) -> impl Iterator<Item = TypeRef> {
         self.types.iter()

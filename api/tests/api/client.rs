@@ -71,6 +71,10 @@ impl Client {
         Client { memory: self.memory.clone(), app: self.app.clone(), peer }
     }
 
+    pub(crate) fn peer(&self) -> Option<&Peer> {
+        self.peer.as_ref()
+    }
+
     pub(crate) async fn raw(
         &self,
         method: &str,
@@ -84,7 +88,7 @@ impl Client {
         Answer { code: parts.status.as_u16(), headers: parts.headers, bytes }
     }
 
-    async fn open(
+    pub(crate) async fn open(
         &self,
         method: &str,
         uri: &str,

@@ -3,11 +3,20 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod access;
+mod apply;
+mod audit;
 mod client;
+mod custom;
+mod flow;
 mod kinds;
 mod memory;
 mod objects;
 mod pages;
+mod pod_security;
+mod rbac;
 mod refusals;
+mod streams;
+mod tokens;
 mod updates;
+mod usage;
 mod watches;

@@ -2,21 +2,27 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use kontiki_actors::{
-    Context, Document, Entry, Input, Kind, Object, ObjectKey, Outcome, Request, RequestId, State, Turned,
-    decide,
+    Context, Document, Entry, Input, Kind, LEVEL, Object, ObjectKey, Outcome, Request, RequestId, State,
+    Turned, decide,
     input::{Life, NodeHello, PodReport, Verdict},
     scheduling::SchedulingQueue,
 };
 use kontiki_api::{
-    Backend, Feed, FeedLimits, Freshness, LogsError, LogsQuery, Unavailable, backend::LogsStream,
+    Backend, Feed, FeedLimits, Freshness, LogsError, LogsQuery, Unavailable,
+    backend::LogsStream,
+    streams::{PodStream, StreamError, StreamTo},
+    usage::NodeUsage,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -28,8 +34,12 @@ pub struct Memory {
     /// Updates that lose a race on purpose before the next one is let through.
     pub disturb: AtomicUsize,
     pub quorum: AtomicBool,
+    /// What the controller holds that is asked, if that is not the newest.
+    pub behind: Mutex<Option<State>>,
     /// Whether its one node really runs pods.
     pub alive: AtomicBool,
+    /// What its nodes say that they use; none if they cannot be asked.
+    pub usage: Mutex<Option<Vec<NodeUsage>>>,
 }
 
 impl Memory {
@@ -40,7 +50,9 @@ impl Memory {
             seed: AtomicUsize::new(1),
             disturb: AtomicUsize::new(0),
             quorum: AtomicBool::new(true),
+            behind: Mutex::default(),
             alive: AtomicBool::new(false),
+            usage: Mutex::default(),
         };
         let namespace = |name: &str| {
             let document = Document::from_value(json!({
@@ -49,7 +61,10 @@ impl Memory {
             }));
             (ObjectKey::new(Kind::NAMESPACE, "", name), document)
         };
-        memory.turn(Input::Bootstrap(vec![namespace("default"), namespace("kube-system")]), None);
+        let mut first = vec![namespace("default"), namespace("kube-system")];
+        first.extend(kontiki_actors::rbac::defaults::objects());
+        first.extend(kontiki_actors::flow::defaults::objects());
+        memory.turn(Input::Raise { level: LEVEL, objects: first }, None);
         Arc::new(memory)
     }
 
@@ -174,7 +189,8 @@ fn running_status(pod: &Object, now: jiff::Timestamp) -> Value {
 impl Backend for Memory {
     fn view(&self, freshness: Freshness) -> BoxFuture<'_, Result<State, Unavailable>> {
         async move {
-            let state = self.state();
+            let behind = self.behind.lock().clone().filter(|_| freshness == Freshness::Any);
+            let state = behind.unwrap_or_else(|| self.state());
             if freshness == Freshness::Linearizable && !self.quorum.load(Ordering::Relaxed) {
                 return Err(Unavailable::NoQuorum { reason: "1 of 3 controllers answers".into() });
             }
@@ -182,6 +198,7 @@ impl Backend for Memory {
                 Freshness::AtLeast(wanted) if wanted > state.revision() => {
                     Err(Unavailable::Behind { wanted, current: state.revision() })
                 }
+                Freshness::Any => Ok(self.behind.lock().clone().unwrap_or(state)),
                 _ => Ok(state),
             }
         }
@@ -243,6 +260,21 @@ impl Backend for Memory {
                 query.tail_lines.map_or(0, |n| lines.len().saturating_sub(usize::try_from(n).unwrap_or(0)));
             let chunks: Vec<_> = lines.into_iter().skip(skip).map(|line| Ok(Bytes::from(line))).collect();
             Ok(stream::iter(chunks).boxed())
+        }
+        .boxed()
+    }
+
+    fn open_stream(&self, _: Arc<Object>, to: StreamTo) -> BoxFuture<'_, Result<PodStream, StreamError>> {
+        async move { Err(StreamError::NotFound(format!("nothing runs here: {to:?}"))) }.boxed()
+    }
+
+    fn usage(&self, nodes: BTreeSet<String>, pods: bool) -> BoxFuture<'_, Result<Vec<NodeUsage>, String>> {
+        async move {
+            let Some(usage) = &*self.usage.lock() else { return Err("nobody leads".into()) };
+            let mut said: Vec<NodeUsage> =
+                usage.iter().filter(|usage| nodes.contains(&usage.node)).cloned().collect();
+            said.iter_mut().filter(|_| !pods).for_each(|usage| usage.pods.clear());
+            Ok(said)
         }
         .boxed()
     }

@@ -76,6 +76,25 @@ async fn defaults_are_filled_in_and_status_is_the_servers() {
 }
 
 #[tokio::test]
+async fn pods_that_reserve_something_bear_a_nodes_memory_pressure() {
+    let client = Client::new();
+    client.memory.add_node("n1");
+    let borne =
+        json!([{"key": "node.kubernetes.io/memory-pressure", "operator": "Exists", "effect": "NoSchedule"}]);
+    let resources = json!({"requests": {"memory": "1Mi"}});
+    let mut own = pod("own");
+    own["spec"]["containers"][0]["resources"] = resources.clone();
+    let own = client.post("/api/v1/namespaces/default/pods", &own).await.with(201);
+    assert_eq!(own["spec"]["tolerations"], borne);
+    // And those that the cluster makes.
+    let mut web = deployment("web", 1);
+    web["spec"]["template"]["spec"]["containers"][0]["resources"] = resources;
+    client.post("/apis/apps/v1/namespaces/default/deployments", &web).await.with(201);
+    let pods = client.get("/api/v1/namespaces/default/pods?labelSelector=app%3Dweb").await.with(200);
+    assert_eq!(pods["items"][0]["spec"]["tolerations"], borne);
+}
+
+#[tokio::test]
 async fn a_deployment_becomes_pods_in_the_same_request() {
     let client = Client::new();
     client.memory.add_node("n1");
@@ -398,6 +417,9 @@ async fn documents_say_what_is_below_pods() {
         |name: &str| &document["paths"][format!("/api/v1/namespaces/{{namespace}}/pods/{{name}}/{name}")];
     let log = &below("log")["get"]["responses"]["200"]["content"];
     assert_eq!(log["text/plain"]["schema"]["type"], "string");
+    for (name, method) in [("exec", "get"), ("exec", "post"), ("portforward", "post")] {
+        assert_eq!(below(name)[method]["x-kubernetes-action"], "connect", "{name}");
+    }
     for name in ["eviction", "binding"] {
         let answer = &below(name)["post"]["responses"]["201"]["content"]["application/json"]["schema"];
         assert!(answer["$ref"].as_str().unwrap().ends_with(".meta.v1.Status"), "{name}");

@@ -117,7 +117,7 @@ async fn requests_that_make_no_sense() {
             "not found",
         ),
         ("PATCH", url.clone(), JSON, b"{}".to_vec(), 415, "application/merge-patch+json"),
-        ("PATCH", url.clone(), "application/apply-patch+yaml", b"{}".to_vec(), 415, "unknown format"),
+        ("PATCH", url.clone(), "application/apply-patch+cbor", b"{}".to_vec(), 415, "unknown format"),
         ("PATCH", url.clone(), MERGE, b"nope".to_vec(), 400, ""),
         ("PATCH", url.clone(), "application/json-patch+json", b"{}".to_vec(), 400, ""),
         ("PATCH", url.clone(), MERGE, b"{\"kind\":\"Pod\"}".to_vec(), 400, "may not change"),

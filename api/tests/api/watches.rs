@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use kontiki_api::{FeedLimits, Options};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::{Client, MERGE, TABLE, revision};
 
@@ -86,6 +87,32 @@ async fn too_old_is_said_in_the_stream() {
 }
 
 #[tokio::test]
+async fn a_watcher_that_cannot_keep_up_is_cut_off_and_misses_nothing_before() {
+    let client = Client::with(FeedLimits { events: 5, bytes: usize::MAX }, Options::default());
+    let start = client.memory.state().revision();
+    let mut watch = client.watch(&format!("{MAPS}?watch=1&resourceVersion={start}"), JSON).await;
+    for n in 0..3 {
+        client.config_map(&format!("read-{n}"), json!({})).await;
+    }
+    for n in 0..3 {
+        assert_eq!(watch.named().await, event("ADDED", &format!("read-{n}")));
+    }
+    // It keeps up when as many come as are kept, and no more.
+    for n in 0..5 {
+        client.config_map(&format!("kept-{n}"), json!({})).await;
+    }
+    for n in 0..5 {
+        assert_eq!(watch.named().await, event("ADDED", &format!("kept-{n}")));
+    }
+    for n in 0..6 {
+        client.config_map(&format!("lost-{n}"), json!({})).await;
+    }
+    let error = watch.next().await.unwrap();
+    assert_eq!((&error["type"], &error["object"]["code"]), (&json!("ERROR"), &json!(410)), "{error}");
+    assert_eq!(watch.next().await, None, "nothing comes after a gap");
+}
+
+#[tokio::test]
 async fn initial_events_end_with_a_bookmark() {
     let client = Client::new();
     client.config_map("a", json!({})).await;
@@ -98,6 +125,19 @@ async fn initial_events_end_with_a_bookmark() {
     assert_eq!((&mark["type"], &mark["object"]["kind"]), (&json!("BOOKMARK"), &json!("ConfigMap")));
     assert_eq!(mark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
     assert_eq!(revision(&mark["object"]), client.memory.state().revision());
+    // From it clients that list by a watch make the list that they fill.
+    let metadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+    for (accept, kind, version) in
+        [(JSON, "ConfigMapList", "v1"), (metadata, "PartialObjectMetadataList", "meta.k8s.io/v1")]
+    {
+        let mut watch = client.watch(&uri, accept).await;
+        watch.next().await.unwrap();
+        let mark = watch.next().await.unwrap();
+        let annotations = &mark["object"]["metadata"]["annotations"];
+        let list = annotations["kubernetes.io/initial-events-list-blueprint"].as_str().unwrap();
+        let list: Value = serde_json::from_slice(&STANDARD.decode(list).unwrap()).unwrap();
+        assert_eq!(list, json!({"kind": kind, "apiVersion": version, "metadata": {}, "items": []}));
+    }
 }
 
 #[tokio::test]

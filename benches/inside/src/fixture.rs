@@ -87,7 +87,7 @@ pub(crate) fn with_nodes(count: usize) -> State {
 
 /// A client's create of this object, as the API hands it on.
 pub(crate) fn create(state: &State, kind: Kind, mut object: Value) -> Input {
-    resource::prepare_create(kind, &mut object, NAMESPACE, state).expect("a valid object");
+    resource::prepare_create(&kind.into(), &mut object, NAMESPACE, Some(state)).expect("a valid object");
     let name = object["metadata"]["name"].as_str().expect("an object with a name");
     Input::Api(Request::Create {
         key: ObjectKey::new(kind, NAMESPACE, name),

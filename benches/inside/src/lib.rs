@@ -9,10 +9,13 @@
 //! allocations by `kontiki-inside` and against limits by `tests/allocations.rs`. Not for goals: those are of the whole.
 
 mod codec;
+mod crowd;
 mod fixture;
+mod reports;
 mod request;
 mod scheduling;
 mod turn;
+mod zone;
 
 /// One operation, to be done again and again: each time finds the same and leaves nothing behind.
 pub type Action = Box<dyn FnMut()>;
@@ -57,10 +60,17 @@ impl Operation {
 
 /// All operations, in the order of a request's way.
 pub fn operations() -> Vec<Operation> {
-    [request::operations(), turn::operations(), scheduling::operations(), codec::operations()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        request::operations(),
+        turn::operations(),
+        scheduling::operations(),
+        reports::operations(),
+        zone::operations(),
+        codec::operations(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// `1,234,567`.

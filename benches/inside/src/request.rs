@@ -3,7 +3,7 @@
 //! with a backend that decides and does no more: what of a `post` is not in `accept`, the turn and `answer`, is HTTP's own. Without a
 //! subscriber for traces, which the product has.
 
-use std::{hint::black_box, sync::Arc};
+use std::{collections::BTreeSet, hint::black_box, sync::Arc};
 
 use axum::{Router, body::Body};
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use kontiki_api::{
     backend::LogsStream,
     resource, router,
     schema::{reader::Limits, strict, type_for_api_version},
+    streams::{PodStream, StreamError, StreamTo},
 };
 use kontiki_pki::{Peer, Role};
 use serde_json::{Value, json};
@@ -28,6 +29,7 @@ use crate::{
 
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const OBJECTS: usize = 15_000;
+const BINDINGS: usize = 1_000;
 
 pub(crate) fn operations() -> Vec<Operation> {
     let mut operations = Vec::new();
@@ -44,6 +46,11 @@ pub(crate) fn operations() -> Vec<Operation> {
     operations.push(Operation::new("request", "get-config-map", "GET a 1 KiB ConfigMap", 1, || {
         let path = format!("{CONFIG_MAPS}/standing-0");
         whole(Method::GET, path, Bytes::new(), StatusCode::OK)
+    }));
+    let what = "GET a 1 KiB ConfigMap, allowed by one of 1,000 bindings";
+    operations.push(Operation::new("request", "get-config-map-by-role", what, 1, || {
+        let path = format!("{CONFIG_MAPS}/standing-0");
+        whole_for("devs", with_bindings(), Method::GET, path, Bytes::new(), StatusCode::OK)
     }));
     operations.push(Operation::new("request", "post-config-map", "POST a 1 KiB ConfigMap", 1, || {
         let body = config_map("new").to_string().into();
@@ -95,7 +102,7 @@ fn accept(kind: Kind) -> Action {
     let (body, state) = (object(kind).to_string(), empty());
     Box::new(move || {
         let mut value = read(kind, black_box(body.as_bytes()));
-        resource::prepare_create(kind, &mut value, NAMESPACE, &state).expect("a valid object");
+        resource::prepare_create(&kind.into(), &mut value, NAMESPACE, Some(&state)).expect("a valid object");
         drop(black_box(Document::from_value(value)));
     })
 }
@@ -115,20 +122,50 @@ fn answer(kind: Kind) -> Action {
 
 /// A request through all of the API, by a user who may do everything.
 fn whole(method: Method, path: String, body: Bytes, expected: StatusCode) -> Action {
-    let backend =
-        Forgetful { state: with_config_maps(OBJECTS), feed: Arc::new(Feed::new(0, FeedLimits::default())) };
+    whole_for("system:masters", with_config_maps(OBJECTS), method, path, body, expected)
+}
+
+/// Config maps, the default roles and flow schemas, and bindings of many groups, of which one lets `devs` read.
+fn with_bindings() -> State {
+    let mut state = with_config_maps(OBJECTS);
+    let mut first = kontiki_actors::rbac::defaults::objects();
+    first.extend(kontiki_actors::flow::defaults::objects());
+    let first = Input::Raise { level: kontiki_actors::LEVEL, objects: first };
+    state = decided(&state, &first, OBJECTS).state;
+    for n in 0..BINDINGS {
+        let group = if n == BINDINGS / 2 { "devs".to_owned() } else { format!("group-{n}") };
+        let binding = json!({
+            "metadata": {"name": format!("view-{n}"), "namespace": NAMESPACE},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group}],
+        });
+        state = decided(&state, &create(&state, Kind::ROLE_BINDING, binding), n).state;
+    }
+    state
+}
+
+/// The same, by a user of a group.
+fn whole_for(
+    group: &str,
+    state: State,
+    method: Method,
+    path: String,
+    body: Bytes,
+    expected: StatusCode,
+) -> Action {
+    let backend = Forgetful { feed: Arc::new(Feed::new(state.revision(), FeedLimits::default())), state };
     let app = router(Arc::new(backend), Options::default());
     let peer = Peer {
         cluster: "inside".into(),
         role: Role::User,
         name: "admin".into(),
         node_id: None,
-        groups: vec!["system:masters".into()],
+        groups: vec![group.into()],
         fingerprint: String::new(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("a runtime without I/O");
-    Box::new(move || {
+    let ask = move || {
         let request = Request::builder()
             .method(method.clone())
             .uri(path.as_str())
@@ -140,7 +177,10 @@ fn whole(method: Method, path: String, body: Bytes, expected: StatusCode) -> Act
         let (code, answer) = runtime.block_on(answered(&app, request));
         assert_eq!(code, expected);
         drop(black_box(answer));
-    })
+    };
+    // With the first one, flow schemas and levels are read.
+    ask();
+    Box::new(ask)
 }
 
 async fn answered(app: &Router, request: Request<Body>) -> (StatusCode, Bytes) {
@@ -175,6 +215,18 @@ impl Backend for Forgetful {
 
     fn logs(&self, _: Arc<Object>, _: LogsQuery) -> BoxFuture<'_, Result<LogsStream, LogsError>> {
         async { Err(LogsError::NotFound("nothing runs here".into())) }.boxed()
+    }
+
+    fn open_stream(&self, _: Arc<Object>, _: StreamTo) -> BoxFuture<'_, Result<PodStream, StreamError>> {
+        async { Err(StreamError::NotFound("nothing runs here".into())) }.boxed()
+    }
+
+    fn usage(
+        &self,
+        _: BTreeSet<String>,
+        _: bool,
+    ) -> BoxFuture<'_, Result<Vec<kontiki_api::usage::NodeUsage>, String>> {
+        async { Ok(Vec::new()) }.boxed()
     }
 
     fn metrics(&self) -> String {

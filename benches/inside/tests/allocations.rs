@@ -3,7 +3,7 @@
 
 use allocation_counter::measure;
 
-const LIMITS: [(&str, u64); 34] = [
+const LIMITS: [(&str, u64); 41] = [
     ("request/decode-config-map", 40),
     ("request/accept-config-map", 50),
     ("request/answer-config-map", 5),
@@ -11,7 +11,8 @@ const LIMITS: [(&str, u64); 34] = [
     ("request/accept-pod", 450),
     ("request/answer-pod", 35),
     ("request/get-config-map", 75),
-    ("request/post-config-map", 170),
+    ("request/get-config-map-by-role", 78),
+    ("request/post-config-map", 245),
     ("turn/config-map-1000", 40),
     ("turn/config-map-15000", 45),
     ("turn/config-map-150000", 45),
@@ -34,6 +35,12 @@ const LIMITS: [(&str, u64); 34] = [
     ("scheduling/unschedulable-500", 1350),
     ("scheduling/unschedulable-1500", 2600),
     ("scheduling/unschedulable-5000", 6950),
+    ("reports/of-30", 185_000),
+    ("reports/of-90", 560_000),
+    ("reports/of-300", 1_880_000),
+    ("zone/lost-30", 280_000),
+    ("zone/lost-90", 860_000),
+    ("zone/lost-300", 2_930_000),
     ("codec/encode", 18),
     ("codec/decode", 510),
     ("codec/apply", 880),

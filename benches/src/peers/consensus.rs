@@ -126,7 +126,7 @@ impl Running {
         let (service, stop) =
             (tonic::service::Routes::new(node.service()).prepare(), CancellationToken::new());
         let (tls, end) = (identity.server_config(ALPN), stop.clone());
-        runtime.spawn(async move { kontiki_pki::serve(listener, tls, CLUSTER, service, end).await });
+        runtime.spawn(async move { kontiki_pki::serve(listener, tls, CLUSTER, None, service, end).await });
         Ok((Running { node, stop, runtime: Some(runtime) }, member))
     }
 }

@@ -22,6 +22,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Crowd {
     nodes: usize,
+    /// What their names begin with.
+    prefix: &'static str,
     /// With commas.
     zones: &'static str,
     cpu_milli: u64,
@@ -35,6 +37,7 @@ impl Crowd {
     pub(crate) fn roomy(nodes: usize) -> Crowd {
         Crowd {
             nodes,
+            prefix: "sim-",
             zones: "a,b,c",
             cpu_milli: 1_000_000,
             memory_mib: 16 << 10,
@@ -46,7 +49,31 @@ impl Crowd {
     /// As the nodes of kube-scheduler's own tests: four cores, 32 GiB, 110 pods. Nothing that they are given ever runs.
     pub(crate) fn like_scheduler_perf(nodes: usize, zones: &'static str) -> Crowd {
         let hour_ms = 3_600_000;
-        Crowd { nodes, zones, cpu_milli: 4000, memory_mib: 32 << 10, max_pods: 110, start_ms: hour_ms }
+        Crowd { start_ms: hour_ms, ..Crowd::running(nodes, "sim-", zones) }
+    }
+
+    /// The same size of nodes, on which pods run.
+    pub(crate) fn running(nodes: usize, prefix: &'static str, zones: &'static str) -> Crowd {
+        Crowd { nodes, prefix, zones, cpu_milli: 4000, memory_mib: 32 << 10, max_pods: 110, start_ms: 20 }
+    }
+
+    /// What plays them.
+    pub(crate) fn command(&self, binary: &Path, cluster: &Cluster) -> Command {
+        let mut command = Command::new(binary);
+        let figures = [
+            ("--nodes", self.nodes as u64),
+            ("--cpu-milli", self.cpu_milli),
+            ("--memory-mib", self.memory_mib),
+            ("--max-pods", self.max_pods),
+            ("--start-ms", self.start_ms),
+        ];
+        command.args(["worker", "simulate", "--prefix", self.prefix, "--zones", self.zones]);
+        command.args(["--server", &cluster.address()]);
+        for (name, value) in figures {
+            command.arg(name).arg(value.to_string());
+        }
+        command.arg("--ca").arg(cluster.dir().join("ca"));
+        command
     }
 }
 
@@ -84,20 +111,7 @@ impl Kontiki {
 
     /// Starts simulated workers and waits until all are ready.
     pub(crate) async fn crowd(&mut self, binary: &Path, crowd: &Crowd) -> anyhow::Result<()> {
-        let Crowd { nodes, zones, .. } = *crowd;
-        let mut command = Command::new(binary);
-        let figures = [
-            ("--nodes", nodes as u64),
-            ("--cpu-milli", crowd.cpu_milli),
-            ("--memory-mib", crowd.memory_mib),
-            ("--max-pods", crowd.max_pods),
-            ("--start-ms", crowd.start_ms),
-        ];
-        command.args(["worker", "simulate", "--zones", zones, "--server", &self.cluster.address()]);
-        for (name, value) in figures {
-            command.arg(name).arg(value.to_string());
-        }
-        command.arg("--ca").arg(self.cluster.dir().join("ca"));
+        let (nodes, command) = (crowd.nodes, crowd.command(binary, &self.cluster));
         let workers = self.crowd.insert(Process::start("simulated workers", command, self.cluster.dir())?);
         let end = tokio::time::Instant::now() + PATIENCE;
         loop {

@@ -29,7 +29,6 @@ impl Process {
     }
 
     /// Its process number.
-    #[cfg(any(feature = "etcd", test))]
     pub(crate) fn pid(&self) -> anyhow::Result<i32> {
         Ok(i32::try_from(self.child.id())?)
     }

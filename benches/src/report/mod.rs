@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
     machine::Setting,
-    page::{folder, render, write},
+    page::{folder, number, put_between, render, write},
 };
 use crate::{limits::Physics, load::Cost, questions::Question};
 

@@ -42,9 +42,14 @@ fn renewed(docs: &Path, measured: &str) -> anyhow::Result<String> {
 }
 
 fn put_in(page: &str, measured: &str) -> Option<String> {
-    let (head, rest) = page.split_once(BEGIN)?;
-    let (_, tail) = rest.split_once(END)?;
-    Some(format!("{head}{BEGIN}\n{measured}{END}{tail}"))
+    put_between(page, BEGIN, END, measured)
+}
+
+/// The page with this between two of its lines; none if it lacks one of them.
+pub(crate) fn put_between(page: &str, begin: &str, end: &str, text: &str) -> Option<String> {
+    let (head, rest) = page.split_once(begin)?;
+    let (_, tail) = rest.split_once(end)?;
+    Some(format!("{head}{begin}\n{text}{end}{tail}"))
 }
 
 /// The table of all, and what is behind each line of it.
@@ -67,7 +72,7 @@ pub(crate) fn render(outcomes: &[Outcome]) -> String {
 }
 
 /// With as many digits as a reader can use.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value {
         v if v.is_nan() => "-".into(),
         v if v >= 1000.0 => {

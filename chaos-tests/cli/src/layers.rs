@@ -79,6 +79,8 @@ fn situation(layer: Layer, seed: u64) -> Option<Situation> {
         (27, Layer::L0) => Some(Situation::ToldTwice),
         (19 | 27, Layer::L1) => Some(Situation::ChangeCutShort),
         (11, Layer::L1) => Some(Situation::HeldUp),
+        (3, Layer::L1) => Some(Situation::HandedOverToNobody),
+        (13, Layer::L1) => Some(Situation::SlowFollower),
         _ => (seed % 8 == 6).then(|| IN_TURN[turn]),
     }
 }

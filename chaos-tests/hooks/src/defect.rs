@@ -33,6 +33,10 @@ defects! {
     AckBeforeFsync = "ack-before-fsync",
     /// A vote is answered before it is on disk.
     VoteNotSynced = "vote-not-synced",
+    /// The requests of an append stream that was given up are read on, and taken away from its successor.
+    AppendStreamOutlives = "append-stream-outlives",
+    /// Who hands over still calls itself the leader, and asks the others before its reads whether they follow it.
+    HandedOverLeadsOn = "handed-over-leads-on",
     /// A read does not ask a majority whether the leader still leads.
     ReadWithoutQuorum = "read-without-quorum",
     /// A read takes the answer to a question that was put to the leader before it came.
@@ -129,6 +133,12 @@ defects! {
     OlderAssignmentObeyed = "older-assignment-obeyed",
     /// A request that ended while there was no room for another one keeps its place.
     FullStaysFull = "full-stays-full",
+    /// A StatefulSet's pod on a lost node is replaced at once, though it may run on.
+    IdentityNotFenced = "identity-not-fenced",
+    /// A Job counts pods that it has counted already.
+    CompletionCountedTwice = "completion-counted-twice",
+    /// A StatefulSet that keeps order makes its next pod before the last one is ready.
+    OrdinalsAtOnce = "ordinals-at-once",
 }
 
 #[cfg(feature = "active")]

@@ -23,6 +23,8 @@ macro_rules! marks {
 marks! {
     /// A proposal was refused because one that it was decided on had been.
     ProposalRefusedInChain = "proposal-refused-in-chain",
+    /// A proposal waited for a leader whose majority was late.
+    ProposalWaitedForLease = "proposal-waited-for-lease",
     /// Entries that were never committed were cut off the log.
     LogTruncated = "log-truncated",
     /// A snapshot of another controller became the state.

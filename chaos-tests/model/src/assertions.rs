@@ -40,7 +40,7 @@ pub(crate) fn apart(decided: &State, folded: &State, entry: &Entry) -> Option<St
         .turns
         .iter()
         .flat_map(|turn| &turn.changes)
-        .map(Change::key)
+        .filter_map(Change::key)
         .find(|key| form(decided, key) != form(folded, key))
         .map(|key| format!("{key} was decided to be something else than what is folded"))
 }

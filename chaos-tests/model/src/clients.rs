@@ -243,6 +243,10 @@ impl World {
             return self.answer(op, answer);
         }
         doing.via = (doing.via + 1) % all;
+        // The history has the server that answers, and so the time at which that one was asked: the others never did anything.
+        if let Some(record) = doing.record {
+            self.notes.ops[record].invoked_ns = self.now;
+        }
         // Whatever the old controller still does with it is not listened to any more.
         doing.submission += 1;
         let delay = 10 * MS + self.rng.below(20 * MS);

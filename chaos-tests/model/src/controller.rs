@@ -118,6 +118,7 @@ impl Replica {
             state.remember(request, outcome);
         }
         state.restore_position(self.state.revision(), self.state.chain());
+        state.restore_level(self.state.level());
         Ok(Replica { state, index: self.index, answers: self.answers.clone() })
     }
 
@@ -129,7 +130,7 @@ impl Replica {
 
 /// A hash of all that is in a state.
 pub(crate) fn state_hash(state: &State) -> u64 {
-    let mut hash = notes::mix(0, state.revision());
+    let mut hash = notes::mix(u64::from(state.level()), state.revision());
     for object in state.iter() {
         hash = notes::mix_bytes(hash, object.key.name.as_bytes());
         hash = notes::mix_bytes(hash, object.key.namespace.as_bytes());

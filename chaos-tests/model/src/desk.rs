@@ -29,6 +29,10 @@ const REPORTS_MAX: usize = 512;
 const WAKES_MAX: usize = 256;
 /// Inputs that may wait.
 const WAITING_MAX: usize = 16_384;
+/// The clock is looked at this often at least, in milliseconds.
+const NAP_MAX_MS: u64 = 60_000;
+/// An alarm that rings so much too late is let be.
+const LATE: u64 = 10 * MS;
 
 /// Who waits for an outcome.
 #[derive(Clone, Debug)]
@@ -87,7 +91,8 @@ pub(crate) struct Desk {
     next: u64,
     pumping: bool,
     ringing: bool,
-    alarm: Option<i64>,
+    /// The wake-up that is to come next, and when it is looked at.
+    alarm: Option<(i64, u64)>,
 }
 
 impl Desk {
@@ -330,19 +335,22 @@ impl World {
         let controller = &mut self.controllers[at];
         let Some(lead) = &mut controller.lead else { return };
         let next = lead.desk.state.next_wake_ms().filter(|_| !lead.desk.ringing);
-        if next == lead.desk.alarm {
+        let Some(wake) = next else {
+            lead.desk.alarm = None;
+            return;
+        };
+        let delay = u64::try_from(wake - controller.clock.read(self.now)).unwrap_or(0);
+        let rings = self.now + delay.min(NAP_MAX_MS) * MS;
+        // The clock may have jumped since it was set.
+        if lead.desk.alarm.is_some_and(|(set, due)| set == wake && due <= rings + LATE) {
             return;
         }
-        lead.desk.alarm = next;
-        if let Some(alarm) = next {
-            let term = lead.term;
-            let delay = u64::try_from(alarm - controller.clock.read(self.now)).unwrap_or(0);
-            // The live one looks at the clock once an hour at least.
-            self.after(delay.min(3_600_000) * MS, Happening::Ring { at, term, alarm });
-        }
+        lead.desk.alarm = Some((wake, rings));
+        let term = lead.term;
+        self.after(rings - self.now, Happening::Ring { at, term, alarm: (wake, rings) });
     }
 
-    pub(crate) fn ring(&mut self, at: usize, term: u64, alarm: i64) {
+    pub(crate) fn ring(&mut self, at: usize, term: u64, alarm: (i64, u64)) {
         let now_ms = self.controllers[at].clock.read(self.now);
         let Some(lead) = self.controllers[at].lead.as_mut().filter(|lead| lead.term == term) else { return };
         if lead.desk.alarm != Some(alarm) {

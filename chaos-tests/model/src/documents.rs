@@ -1,7 +1,7 @@
 //! The documents that clients write, as a person would: the API completes them.
 
 use kontiki_actors::{Kind, ObjectKey, State};
-use kontiki_chaos_plan::names;
+use kontiki_chaos_plan::{names, plan::Op};
 use serde_json::{Value, json};
 
 /// A node.
@@ -33,6 +33,37 @@ pub(crate) fn deployment(key: &ObjectKey, replicas: u32, cpu_m: u64, bounds: (u3
             "template": {"metadata": {"labels": {"app": key.name}}, "spec": pod_spec(cpu_m, 0, 3)},
         },
     })
+}
+
+/// A StatefulSet.
+pub(crate) fn stateful_set(key: &ObjectKey, replicas: u32, cpu_m: u64, parallel: bool) -> Value {
+    json!({
+        "metadata": {"name": key.name, "namespace": key.namespace},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": key.name}},
+            "podManagementPolicy": if parallel { "Parallel" } else { "OrderedReady" },
+            "template": {"metadata": {"labels": {"app": key.name}}, "spec": pod_spec(cpu_m, 0, 2)},
+        },
+    })
+}
+
+/// A Job whose pods end well after some seconds.
+pub(crate) fn job(key: &ObjectKey, job: &Op) -> Option<Value> {
+    let Op::Job { completions, parallelism, indexed, runs_s, backoff_limit, ttl_s, cpu_m, .. } = job else {
+        return None;
+    };
+    let mut pod = pod_spec(*cpu_m, 0, 2);
+    pod["containers"][0]["command"] = json!(["sleep", runs_s.to_string()]);
+    pod["restartPolicy"] = "Never".into();
+    Some(json!({
+        "metadata": {"name": key.name, "namespace": key.namespace},
+        "spec": {
+            "completions": completions, "parallelism": parallelism, "backoffLimit": backoff_limit,
+            "completionMode": if *indexed { "Indexed" } else { "NonIndexed" },
+            "ttlSecondsAfterFinished": ttl_s, "template": {"spec": pod},
+        },
+    }))
 }
 
 /// A bare pod.

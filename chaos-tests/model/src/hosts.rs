@@ -107,7 +107,7 @@ impl World {
         let running = self.workers[worker].pods.iter().filter(|(_, pod)| pod.runs.is_some());
         let running: Vec<_> = running.map(|(uid, _)| uid.clone()).take(count as usize).collect();
         for uid in &running {
-            self.container_exits(worker, uid);
+            self.container_exits(worker, uid, 1);
         }
         running.len()
     }

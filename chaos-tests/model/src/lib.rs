@@ -35,6 +35,9 @@ mod notes;
 #[path = "../../../worker/src/pod/order.rs"]
 #[allow(unreachable_pub, reason = "the product's own file: it is used here as it is")]
 mod order;
+#[path = "../../../src/controller/sessions/pace.rs"]
+#[allow(unreachable_pub, dead_code, reason = "the product's own file: it is used here as it is")]
+mod pace;
 mod pods;
 mod raft;
 mod reign;

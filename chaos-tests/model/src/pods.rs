@@ -23,6 +23,8 @@ const BACKOFF: u64 = 10 * SECOND;
 const BACKOFF_MAX: u64 = 300 * SECOND;
 /// A container that ran so long begins with the first pause again.
 const FORGIVEN: u64 = 600 * SECOND;
+/// The code of a container that was killed.
+const KILLED: i32 = 137;
 
 /// A pod on its worker, with one container.
 pub(crate) struct Pod {
@@ -46,9 +48,21 @@ pub(crate) struct Pod {
     pub(crate) removed: bool,
     /// It ended and is not started again.
     over: bool,
+    /// Its containers end well by themselves after they ran for so long.
+    runs_for: Option<u64>,
+    /// The code with which its container ended last.
+    exit: i32,
     started_ms: i64,
     changed_ms: i64,
     notes: Vec<Note>,
+}
+
+/// How long the containers of a pod run, as its command says: `sleep 2`.
+fn runs_for(pod: &Object) -> Option<u64> {
+    let spec = pod.document.spec_value();
+    let command = spec["containers"][0]["command"].as_array()?;
+    let seconds = command.get(1).filter(|_| command[0] == "sleep")?.as_str()?;
+    Some(seconds.parse::<u64>().ok()? * SECOND)
 }
 
 impl Pod {
@@ -69,6 +83,8 @@ impl Pod {
             gone: false,
             removed: false,
             over: digest.is_some_and(|p| p.terminal()),
+            runs_for: runs_for(pod),
+            exit: 0,
             started_ms: now_ms,
             changed_ms: now_ms,
             notes: Vec::new(),
@@ -96,6 +112,7 @@ impl Pod {
         let ended = !self.restarts && self.runs.is_none() && self.starts > 0;
         let phase = match (self.starts, ended) {
             (0, _) => "Pending",
+            (_, true) if self.exit == 0 => "Succeeded",
             (_, true) => "Failed",
             _ => "Running",
         };
@@ -103,7 +120,10 @@ impl Pod {
         let state = match (self.runs, self.starts) {
             (Some(_), _) => json!({"running": {"startedAt": changed}}),
             (None, 0) => json!({"waiting": {"reason": "ContainerCreating"}}),
-            (None, _) if ended => json!({"terminated": {"exitCode": 1, "reason": "Error"}}),
+            (None, _) if ended => {
+                let reason = if self.exit == 0 { "Completed" } else { "Error" };
+                json!({"terminated": {"exitCode": self.exit, "reason": reason, "finishedAt": changed}})
+            }
             (None, _) => json!({"waiting": {"reason": "CrashLoopBackOff"}}),
         };
         let status = json!({
@@ -215,20 +235,31 @@ impl World {
                 pod.starts += 1;
                 pod.changed_ms = now_ms;
                 pod.note("Started", "Started container main", now_ms);
-                self.instance(worker, uid, attempt, true);
+                if let Some(time) = pod.runs_for {
+                    self.after(time, Happening::Ends { worker, uid: uid.clone(), attempt });
+                }
+                self.instance(worker, uid, attempt, None);
                 self.report_soon(worker, uid);
             }
             PodAct::Stopped => {
                 let attempt = pod.runs.take().map_or(0, |(attempt, _)| attempt);
-                pod.changed_ms = now_ms;
-                self.instance(worker, uid, attempt, false);
+                (pod.changed_ms, pod.exit) = (now_ms, KILLED);
+                self.instance(worker, uid, attempt, Some(KILLED));
                 self.take_up(worker, uid);
             }
         }
     }
 
-    /// A container ends by itself; it is started again, after a pause when that was not the first time.
-    pub(crate) fn container_exits(&mut self, worker: usize, uid: &Uid) {
+    /// A container has run for as long as it does, and ends well, whatever its agent does.
+    pub(crate) fn container_ends(&mut self, worker: usize, uid: &Uid, attempt: u32) {
+        let runs = self.workers[worker].pods.get(uid).and_then(|pod| pod.runs);
+        if runs.is_some_and(|(runs, _)| runs == attempt) {
+            self.container_exits(worker, uid, 0);
+        }
+    }
+
+    /// A container ends by itself with this code; it is started again, after a pause when that was not the first time.
+    pub(crate) fn container_exits(&mut self, worker: usize, uid: &Uid, code: i32) {
         let now_ms = self.worker_ms();
         let now = self.now;
         let Some(pod) = self.workers[worker].pods.get_mut(uid) else { return };
@@ -239,8 +270,8 @@ impl World {
         pod.again_at = now + pod.pause;
         pod.pause = (pod.pause * 2).clamp(BACKOFF, BACKOFF_MAX);
         pod.over |= !pod.restarts;
-        pod.changed_ms = now_ms;
-        self.instance(worker, uid, attempt, false);
+        (pod.changed_ms, pod.exit) = (now_ms, code);
+        self.instance(worker, uid, attempt, Some(code));
         if self.workers[worker].down == 0 {
             self.report_soon(worker, uid);
             self.take_up(worker, uid);
@@ -262,13 +293,14 @@ impl World {
             // The machine did that, not the container: it starts again without a pause.
             (pod.pause, pod.again_at) = (0, 0);
             pod.over |= !pod.restarts;
-            pod.changed_ms = now_ms;
-            self.instance(worker, &uid, attempt, false);
+            (pod.changed_ms, pod.exit) = (now_ms, KILLED);
+            self.instance(worker, &uid, attempt, Some(KILLED));
         }
     }
 
-    /// What the node's own eyes see.
-    fn instance(&mut self, worker: usize, uid: &Uid, attempt: u32, running: bool) {
+    /// What the node's own eyes see: a container that begins, or ends with a code.
+    fn instance(&mut self, worker: usize, uid: &Uid, attempt: u32, exit: Option<i32>) {
+        let running = exit.is_none();
         let it = &self.workers[worker];
         let pod = it.pods.get(uid).map(|pod| format!("{}/{}", pod.namespace, pod.name)).unwrap_or_default();
         self.notes.mix(u64::from(attempt) << 1 | u64::from(running));
@@ -280,6 +312,7 @@ impl World {
             container: "main".into(),
             attempt,
             running,
+            exit,
         });
     }
 }

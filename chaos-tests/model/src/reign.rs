@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kontiki_actors::{Entry, Event, Input};
+use kontiki_actors::{Entry, Event, Input, LEVEL};
 use kontiki_chaos_plan::{
     history::{FaultRecord, Reign, ReplicaHash},
     names,
@@ -33,7 +33,9 @@ impl World {
         let desk = Desk::new(controller.replica.state.clone());
         controller.lead =
             Some(Lead { term, desk, sessions: Default::default(), liveness, ticking: false, reign });
-        self.submit(at, Input::Bootstrap(bootstrap::objects("CA")), None, None);
+        // As of a cluster that is alone with itself: every controller is of this build.
+        let first = Input::Raise { level: LEVEL, objects: bootstrap::objects("CA") };
+        self.submit(at, first, None, None);
         self.watch_silence(at);
     }
 

@@ -58,6 +58,7 @@ impl Intent {
             key,
             options: DeleteOptions { propagation, ..DeleteOptions::default() },
         };
+        let resize: Edit = |value, _, number| value["spec"]["replicas"] = number.into();
         vec![match op {
             Op::Put { key } => Intent::Put { key: *key, value: String::new(), create: false },
             Op::Cas { key } => {
@@ -76,14 +77,9 @@ impl Intent {
                 let key = names::deployment(*name);
                 let bounds = (*max_surge, *max_unavailable);
                 let document = documents::deployment(&key, *replicas, *cpu_m, bounds);
-                let sizes: Edit = |value, _, number| value["spec"]["replicas"] = number.into();
-                Intent::Edit { key, edit: sizes, number: u64::from(*replicas), otherwise: Some(document) }
+                Intent::Edit { key, edit: resize, number: u64::from(*replicas), otherwise: Some(document) }
             }
-            Op::Scale { name, replicas } => edit(
-                names::deployment(*name),
-                |value, _, number| value["spec"]["replicas"] = number.into(),
-                u64::from(*replicas),
-            ),
+            Op::Scale { name, replicas } => edit(names::deployment(*name), resize, u64::from(*replicas)),
             Op::Rollout { name } => {
                 clients.templates += 1;
                 edit(names::deployment(*name), documents::other_template, clients.templates)
@@ -93,6 +89,27 @@ impl Intent {
                 let how = if *orphan { Propagation::Orphan } else { Propagation::Background };
                 delete(names::deployment(*name), Some(how))
             }
+            Op::StatefulSet { name, replicas, cpu_m, parallel } => {
+                let key = names::stateful_set(*name);
+                let document = documents::stateful_set(&key, *replicas, *cpu_m, *parallel);
+                Intent::Edit { key, edit: resize, number: u64::from(*replicas), otherwise: Some(document) }
+            }
+            Op::ScaleStatefulSet { name, replicas } => {
+                edit(names::stateful_set(*name), resize, u64::from(*replicas))
+            }
+            Op::RolloutStatefulSet { name } => {
+                clients.templates += 1;
+                edit(names::stateful_set(*name), documents::other_template, clients.templates)
+            }
+            Op::DeleteStatefulSet { name } => {
+                delete(names::stateful_set(*name), Some(Propagation::Background))
+            }
+            Op::Job { name, .. } => {
+                let key = names::job(*name);
+                let Some(document) = documents::job(&key, op) else { return Vec::new() };
+                Intent::Create { key, document }
+            }
+            Op::DeleteJob { name } => delete(names::job(*name), Some(Propagation::Background)),
             Op::Pod { name, cpu_m } => {
                 let key = names::pod(*name);
                 let document = documents::pod(&key, *cpu_m);
@@ -272,7 +289,8 @@ impl Intent {
 }
 
 fn create(key: &ObjectKey, mut value: Value, state: &State, dry_run: bool) -> Result<Request, u16> {
-    resource::prepare_create(key.kind, &mut value, &key.namespace, state).map_err(|status| status.code)?;
+    resource::prepare_create(&key.kind.into(), &mut value, &key.namespace, Some(state))
+        .map_err(|status| status.code)?;
     let document = Document::from_value(value);
     Ok(Request::Create { key: key.clone(), generate_name: None, document, dry_run })
 }
@@ -302,7 +320,7 @@ fn update(
     let before = old.to_value();
     let mut value = before.clone();
     edit(&mut value);
-    resource::prepare_update(old.key.kind, &mut value, &before).map_err(|status| status.code)?;
+    resource::prepare_update(&old.key.kind.into(), &mut value, &before).map_err(|status| status.code)?;
     Ok(Request::Update {
         key: old.key.clone(),
         document: Document::from_value(value),

@@ -160,6 +160,28 @@ impl World {
                 say(format!("{} wants {} pods and has {alive}", set.key, spec.replicas));
             }
         }
+        for set in state.list(Kind::STATEFUL_SET, None) {
+            let Some(spec) = set.stateful_set() else { continue };
+            let pods = || state.dependents(&set.meta.uid).filter(|o| o.key.kind == Kind::POD);
+            if pods().any(|pod| waits(pod)) {
+                continue;
+            }
+            let status = set.document.status_value();
+            let number = |field: &str| status[field].as_i64().unwrap_or(0);
+            let counts = ["replicas", "readyReplicas", "updatedReplicas"].map(number);
+            if counts != [spec.replicas; 3] || spec.status.observed_generation != set.meta.generation {
+                say(format!(
+                    "{} wants {}: replicas, ready, updated are {counts:?}, generation {} of {}",
+                    set.key, spec.replicas, spec.status.observed_generation, set.meta.generation
+                ));
+            }
+        }
+        for job in state.list(Kind::JOB, None) {
+            let waiting = state.dependents(&job.meta.uid).any(|pod| waits(pod));
+            if !waiting && job.job().is_some_and(|spec| spec.status.finished().is_none()) {
+                say(format!("{} has not ended: {:?}", job.key, job.job().map(|spec| &spec.status)));
+            }
+        }
         for object in state.iter() {
             let gone = |r: &kontiki_actors::object::OwnerRef| state.by_uid(&r.uid).is_none();
             if !object.meta.owners.is_empty() && object.meta.owners.iter().all(gone) {

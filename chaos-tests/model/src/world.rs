@@ -46,7 +46,7 @@ pub(crate) enum Happening {
     /// The desk decides what waits.
     Pump { at: usize, term: u64 },
     /// Wake-ups are due.
-    Ring { at: usize, term: u64, alarm: i64 },
+    Ring { at: usize, term: u64, alarm: (i64, u64) },
     /// A majority has been asked whether this controller leads.
     Confirmed { at: usize, term: u64, flight: u64 },
     /// Silence is looked at.
@@ -71,6 +71,8 @@ pub(crate) enum Happening {
     Silent { session: u64 },
     /// Something in a pod's life on a worker.
     Pod { worker: usize, uid: CompactString, epoch: u32, act: PodAct },
+    /// A container has run for as long as it does.
+    Ends { worker: usize, uid: CompactString, attempt: u32 },
     /// A worker sends its reports.
     Flush { worker: usize },
     /// A lying worker lies.
@@ -215,6 +217,7 @@ impl World {
             Happening::Up { session } => self.deliver_up(session),
             Happening::Silent { session } => self.silent(session),
             Happening::Pod { worker, uid, epoch, act } => self.pod_act(worker, &uid, epoch, act),
+            Happening::Ends { worker, uid, attempt } => self.container_ends(worker, &uid, attempt),
             Happening::Flush { worker } => self.flush(worker),
             Happening::Lie { worker, event } => self.lie(worker, event),
             Happening::Op { op, step } => self.op_step(op, step),

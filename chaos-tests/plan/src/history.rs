@@ -215,6 +215,9 @@ pub struct InstanceEvent {
     pub attempt: u32,
     /// It runs from now on, or does not.
     pub running: bool,
+    /// The code with which it ended, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<i32>,
 }
 
 /// A controller led.

@@ -117,6 +117,9 @@ const MIXED: Terms = Terms::of(Profile::Mixed);
 /// Much at once: what needs two requests, or a request and a fault, to meet.
 const BUSY: Terms = Terms { ops_per_s: 60.0, faults_per_minute: 40.0, ..REGISTERS };
 
+/// Workers that are given up while their pods run on.
+const CUT_OFF: Terms = Terms { faults: Some(&["isolate"]), faults_per_minute: 30.0, ..WORKLOADS };
+
 /// All of them.
 pub const HUNTS: &[Hunt] = &[
     consensus(Defect::AckBeforeFsync, 1, 10),
@@ -150,8 +153,11 @@ pub const HUNTS: &[Hunt] = &[
     model(Defect::DryRunDone, 10, REGISTERS),
     model(Defect::RevisionNotCompared, 80, Terms { ops_per_s: 60.0, ..REGISTERS }),
     model(Defect::RetryDoneAgain, 300, BUSY),
-    from(200, model(Defect::FoldForeignTerm, 40, BUSY)),
+    from(640, model(Defect::FoldForeignTerm, 40, BUSY)),
     model(Defect::OlderAssignmentObeyed, 20, Terms::only(Profile::Registers, Situation::ToldTwice)),
+    model(Defect::IdentityNotFenced, 40, CUT_OFF),
+    model(Defect::CompletionCountedTwice, 40, WORKLOADS),
+    model(Defect::OrdinalsAtOnce, 20, WORKLOADS),
     whole(Defect::WatchGap, 10, WATCHES),
     whole(Defect::WatchDuplicate, 10, WATCHES),
     whole(Defect::BookmarkTooEarly, 10, WATCHES),
@@ -168,6 +174,16 @@ pub const HUNTS: &[Hunt] = &[
     whole(Defect::AnswerBeforeCommit, 10, Terms::only(Profile::Registers, Situation::StuckDisks)),
     whole(Defect::TermNotChecked, 10, Terms::only(Profile::Workloads, Situation::OldLeader)),
     whole(Defect::TermNotPersisted, 10, Terms::only(Profile::Workloads, Situation::OldLeader)),
+    whole(
+        Defect::HandedOverLeadsOn,
+        20,
+        Terms { seconds: 6, ..Terms::only(Profile::Registers, Situation::HandedOverToNobody) },
+    ),
+    whole(
+        Defect::AppendStreamOutlives,
+        60,
+        Terms { seconds: 20, ..Terms::only(Profile::Registers, Situation::SlowFollower) },
+    ),
     whole(Defect::MinorityHoldsUp, 10, Terms::only(Profile::Registers, Situation::MinorityDown)),
     whole(Defect::RefusalForgotten, 10, Terms::only(Profile::Registers, Situation::HeldUp)),
     whole(Defect::LogKept, 10, Terms { seconds: 40, ..WORKLOADS }),

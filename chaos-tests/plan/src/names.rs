@@ -43,6 +43,16 @@ pub fn deployment(n: u32) -> ObjectKey {
     ObjectKey::new(Kind::DEPLOYMENT, NAMESPACE, &format!("d{n}"))
 }
 
+/// A StatefulSet.
+pub fn stateful_set(n: u32) -> ObjectKey {
+    ObjectKey::new(Kind::STATEFUL_SET, NAMESPACE, &format!("s{n}"))
+}
+
+/// A Job.
+pub fn job(n: u32) -> ObjectKey {
+    ObjectKey::new(Kind::JOB, NAMESPACE, &format!("j{n}"))
+}
+
 /// A bare pod.
 pub fn pod(n: u32) -> ObjectKey {
     ObjectKey::new(Kind::POD, NAMESPACE, &format!("p{n}"))

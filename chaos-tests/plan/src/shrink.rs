@@ -190,7 +190,10 @@ impl<F: FnMut(&Plan) -> bool> Shrink<F> {
 fn same_thing(a: &Op, b: &Op) -> bool {
     match (a, b) {
         (Op::Deploy { name, .. }, Op::Deploy { name: other, .. })
-        | (Op::Scale { name, .. }, Op::Scale { name: other, .. }) => name == other,
+        | (Op::Scale { name, .. }, Op::Scale { name: other, .. })
+        | (Op::StatefulSet { name, .. }, Op::StatefulSet { name: other, .. })
+        | (Op::ScaleStatefulSet { name, .. }, Op::ScaleStatefulSet { name: other, .. })
+        | (Op::Job { name, .. }, Op::Job { name: other, .. }) => name == other,
         _ => a == b,
     }
 }

@@ -11,6 +11,7 @@ use std::{
     os::unix::net::{UnixListener, UnixStream},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -23,6 +24,9 @@ use crate::clock::Clock;
 
 /// The variable that tells a container where the socket is.
 pub const SOCKET: &str = "CHAOS_SOCKET";
+
+/// The variable that tells a container to end well after so many seconds.
+pub const RUNS_S: &str = "CHAOS_RUNS_S";
 
 /// Who a container is: it says so in one line of JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,10 +108,8 @@ fn hear(listener: &UnixListener, clock: Clock, shared: &Mutex<Known>) {
                 return true;
             }
             let lives = heard.read();
-            if let Some(event) = heard.event.clone().filter(|_| !lives) {
-                let mut known = shared.lock();
-                known.running.remove(&heard.pid);
-                known.events.push(InstanceEvent { at_ns: clock.now_ns(), running: false, ..event });
+            if !lives {
+                heard.over(&clock, &mut attempts, &mut shared.lock());
             }
             lives
         });
@@ -122,6 +124,8 @@ fn hear(listener: &UnixListener, clock: Clock, shared: &Mutex<Known>) {
             if new.read() {
                 hellos.extend(new.hello(&clock, &mut attempts).map(|event| (pid, event)));
                 heard.push(new);
+            } else {
+                new.over(&clock, &mut attempts, &mut shared.lock());
             }
         }
         let mut known = shared.lock();
@@ -145,6 +149,27 @@ impl Heard {
         }
     }
 
+    /// Its process is gone. It may have been so brief that nobody has read who it was.
+    fn over(&mut self, clock: &Clock, attempts: &mut BTreeMap<(String, String), u32>, known: &mut Known) {
+        if self.event.is_none() {
+            known.events.extend(self.hello(clock, attempts));
+        }
+        let Some(event) = self.event.clone() else { return };
+        known.running.remove(&self.pid);
+        known.events.push(InstanceEvent {
+            at_ns: clock.now_ns(),
+            running: false,
+            exit: self.exit(),
+            ..event
+        });
+    }
+
+    /// Its second line: the code with which it ends, if it ends by itself.
+    fn exit(&self) -> Option<i32> {
+        let line = self.line.split(|byte| *byte == b'\n').nth(1)?;
+        std::str::from_utf8(line).ok()?.parse().ok()
+    }
+
     /// Its first line, once.
     fn hello(
         &mut self,
@@ -157,8 +182,16 @@ impl Heard {
         let attempt = *count;
         *count += 1;
         let Hello { node, uid: pod_uid, pod, container } = hello;
-        let event =
-            InstanceEvent { at_ns: clock.now_ns(), node, pod_uid, pod, container, attempt, running: true };
+        let event = InstanceEvent {
+            at_ns: clock.now_ns(),
+            node,
+            pod_uid,
+            pod,
+            container,
+            attempt,
+            running: true,
+            exit: None,
+        };
         self.event = Some(event.clone());
         Some(event)
     }
@@ -175,8 +208,13 @@ pub fn tell() -> anyhow::Result<()> {
         container: "main".into(),
     };
     stream.write_all(format!("{}\n", serde_json::to_string(&hello)?).as_bytes())?;
-    // Until it is killed, or until nobody listens any more.
-    let _ = stream.read(&mut [0]);
+    let Ok(seconds) = of(RUNS_S) else {
+        // Until it is killed, or until nobody listens any more.
+        let _ = stream.read(&mut [0]);
+        return Ok(());
+    };
+    std::thread::sleep(Duration::from_secs(seconds.parse()?));
+    stream.write_all(b"0\n")?;
     Ok(())
 }
 
@@ -213,5 +251,12 @@ mod tests {
         assert_eq!(seen, [(true, 0), (false, 0), (true, 1)]);
         assert_eq!(truth.running().len(), 1);
         drop(second);
+        // So brief that it is gone before it is heard.
+        let mut brief = connect(&path, "u2");
+        writeln!(brief, "0").unwrap();
+        drop(brief);
+        let events = until(&truth, 6);
+        let brief = events.iter().filter(|e| e.pod_uid == "u2");
+        assert_eq!(brief.map(|e| (e.running, e.exit)).collect::<Vec<_>>(), [(true, None), (false, Some(0))]);
     }
 }

@@ -5,10 +5,12 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::{Response, StatusCode};
 use axum::routing::get;
+use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
-use kontiki_pki::Ca;
+use kontiki_pki::{Ca, DialOptions, Dialer, Identity};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
+use tower::ServiceExt;
 
 use crate::stage::{self, Port};
 
@@ -79,4 +81,35 @@ async fn a_silent_stranger_holds_up_nobody() {
     assert!(!answer.starts_with(b"HTTP"));
     assert_eq!(port.who(stage::anonymous_client(&ca), stage::localhost()).await.unwrap(), "anonymous");
     port.close().await;
+}
+
+#[tokio::test]
+async fn controllers_talk_in_a_lane_of_their_own_and_nobody_else_does() {
+    let lane = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("lane")
+        .enable_all()
+        .build()
+        .unwrap();
+    let thread = get(|| async { std::thread::current().name().unwrap_or_default().to_owned() });
+    let ca = Ca::create("pacific").unwrap();
+    let own = stage::controller(&ca, 1);
+    let router = Router::new().route("/thread", thread);
+    let port = Port::with_lane(&own, ANY_PORT, router, Some(lane.handle().clone()));
+    let (address, name) = (port.address.to_string(), own.controller_server_name(Some(1)));
+    let served_in = async |dialer: &Dialer| {
+        let channel = dialer.channel(&address, name.clone(), DialOptions::default());
+        let request = http::Request::get("/thread").body(tonic::body::Body::empty()).unwrap();
+        let answer = channel.oneshot(request).await.map_err(|error| error.to_string())?;
+        let body = answer.into_body().collect().await.map_err(|error| error.to_string())?;
+        Ok::<_, String>(String::from_utf8(body.to_bytes().to_vec()).unwrap())
+    };
+    let other: Identity = stage::controller(&ca, 2);
+    assert_eq!(served_in(&Dialer::of_lane(&other)).await.unwrap(), "lane");
+    assert_ne!(served_in(&Dialer::new(&other)).await.unwrap(), "lane");
+    let worker = stage::worker(&ca, "w1");
+    assert_ne!(served_in(&Dialer::new(&worker)).await.unwrap(), "lane");
+    assert!(served_in(&Dialer::of_lane(&worker)).await.is_err(), "a worker is not let into it");
+    port.close().await;
+    lane.shutdown_background();
 }

@@ -14,6 +14,7 @@ use rustls::ClientConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -58,13 +59,23 @@ impl Port {
     }
 
     pub(crate) fn serve(identity: &Identity, address: SocketAddr, router: axum::Router) -> Port {
+        Port::with_lane(identity, address, router, None)
+    }
+
+    /// Connections of the consensus have a runtime of their own.
+    pub(crate) fn with_lane(
+        identity: &Identity,
+        address: SocketAddr,
+        router: axum::Router,
+        lane: Option<Handle>,
+    ) -> Port {
         kontiki_pki::install_crypto();
         let listener = bind(address, false).unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let (tls, stop, cluster) =
             (identity.server_config(ALPN), shutdown.clone(), identity.cluster_id().to_owned());
-        let served = tokio::spawn(async move { serve(listener, tls, &cluster, router, stop).await });
+        let served = tokio::spawn(async move { serve(listener, tls, &cluster, lane, router, stop).await });
         Port { address, shutdown, served }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kontiki_hooks::{Defect, planted};
 use openraft::{Config, SnapshotPolicy};
 
-use super::Options;
+use super::{Options, propose::LATE};
 use crate::envelope::MAX_BODY;
 use crate::error::OpenError;
 use crate::wire::Local;
@@ -96,7 +96,7 @@ pub(super) fn consensus(options: &Options) -> Result<Arc<Config>, OpenError> {
         // A node that comes back from a partition must not depose a leader that works.
         enable_pre_vote: Some(true),
         // A leader without a quorum must not keep a connected majority from electing one.
-        quorum_loss_probe_interval: Some(4 * ms(timings.election_max)),
+        quorum_loss_probe_interval: Some(ms(timings.election_max * LATE)),
         // A restarted leader could serve a state that is older than what it served before.
         enable_leader_restore: Some(false),
         max_payload_entries: 512,

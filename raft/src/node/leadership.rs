@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kontiki_hooks::{Mark, reached};
+use kontiki_hooks::{Defect, Mark, planted, reached};
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::Fatal;
@@ -100,7 +100,7 @@ pub(super) async fn follow(raft: Raft, progress: Arc<Progress>, leadership: Lead
             .and_then(|id| now.membership_config.get_node(&id).map(|seat| MemberInfo::new(id, seat)));
         // A leader's first entry is of its own term, and follows all that was committed before.
         let caught_up = applied.borrow_and_update().is_some_and(|last| last.term == term);
-        let hands_over = handed_over.borrow_and_update().term == term;
+        let hands_over = handed_over.borrow_and_update().term == term && !planted(Defect::HandedOverLeadsOn);
         let leads = now.state == ServerState::Leader && !hands_over;
         let leading = leads && now.current_leader == Some(now.id) && caught_up;
         let next = Leadership { term, leader, leading };
@@ -150,7 +150,8 @@ pub(super) async fn keep_house(node: Node) {
         let leads = metrics.state == ServerState::Leader;
         // Whoever was told first gets its time.
         let told = inner.leadership.handed_over_since(metrics.current_term);
-        let due = told.map_or(!may_lead, |since| since >= HAND_OVER_EVERY);
+        let again = told.is_some_and(|since| since >= HAND_OVER_EVERY) && !planted(Defect::HandedOverLeadsOn);
+        let due = again || (told.is_none() && !may_lead);
         if leads
             && due
             && let Some(successor) = node.successor(&metrics)

@@ -4,14 +4,16 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use kontiki_hooks::{Mark, reached};
-use openraft::errors::{ClientWriteError, ForwardToLeader};
+use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader};
 use openraft::raft::ClientWriteResult;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
-use super::Node;
+use super::{Node, Timings};
 use crate::fold::LogPosition;
 use crate::space::Room;
 use crate::types::{Answer, Payload, Raft, Types, leader_of_term, term_of};
@@ -157,9 +159,12 @@ impl Node {
 }
 
 /// Takes the queued proposals to the consensus, in order. One that was decided on those before it goes only after the consensus has
-/// looked at them: it refuses while its lease has run out, and takes again in the same term when a majority answers.
-pub(super) async fn feed(raft: Raft, mut requests: mpsc::Receiver<Request>) {
+/// looked at them: it refuses while its lease has run out, and takes again in the same term when a majority answers. Where answers
+/// are only late, as on a machine that has too much to do, that is soon: proposals wait for it for so long as `patience`, since to
+/// refuse them makes all who wait begin again, and that is more to do.
+pub(super) async fn feed(raft: Raft, mut requests: mpsc::Receiver<Request>, timings: Timings) {
     let mut refused = None;
+    let mut lease = Lease { patience: timings.election_max * LATE, pause: timings.heartbeat / 4, lost: None };
     while let Some(Request { payload, term, epoch, done }) = requests.recv().await {
         let chain = epoch.map(|epoch| (term, epoch));
         if chain.is_some() && refused == chain {
@@ -168,23 +173,89 @@ pub(super) async fn feed(raft: Raft, mut requests: mpsc::Receiver<Request>) {
             let _ = done.send(Handed::Settled(Err(gap)));
             continue;
         }
-        let (answer, mut result) = oneshot::channel();
-        let write = raft.write(Payload(payload)).with_leader(leader_of_term(term)).responder(Answer(answer));
-        // It answers in order: when it answers the second, it has looked at the first.
-        if write.await.is_err() || (chain.is_some() && raft.with_raft_state(|_| ()).await.is_err()) {
-            // The consensus stopped; whoever waits learns it from the dropped answer.
-            return;
-        }
-        let handed = match result.try_recv() {
-            Ok(result) => {
-                if result.is_err() {
-                    refused = chain;
-                }
-                Handed::Settled(result)
+        let handed = loop {
+            let (answer, mut result) = oneshot::channel();
+            let write = raft
+                .write(Payload(payload.clone()))
+                .with_leader(leader_of_term(term))
+                .responder(Answer(answer));
+            // It answers in order: when it answers the second, it has looked at the first.
+            if write.await.is_err() || (chain.is_some() && raft.with_raft_state(|_| ()).await.is_err()) {
+                // The consensus stopped; whoever waits learns it from the dropped answer.
+                return;
             }
-            Err(_) => Handed::Taken(result),
+            match result.try_recv() {
+                Ok(Err(error)) if lease.waits(&error, term).await => {}
+                Ok(result) => {
+                    if result.is_err() {
+                        refused = chain;
+                    }
+                    break Handed::Settled(result);
+                }
+                Err(_) => {
+                    lease.lost = None;
+                    break Handed::Taken(result);
+                }
+            }
         };
         // Nobody may be waiting any more.
         let _ = done.send(handed);
+    }
+}
+
+/// How long answers of a majority may be late before proposals are refused for it, in longest election timeouts. As long as openraft
+/// itself believes in a leader without them (`quorum_loss_probe_interval`).
+pub(super) const LATE: u32 = 4;
+
+/// The leader's lease, as far as it was seen to have run out.
+struct Lease {
+    patience: Duration,
+    pause: Duration,
+    /// Since when all proposals of this term were refused for it.
+    lost: Option<(u64, Instant)>,
+}
+
+impl Lease {
+    /// Whether the proposal that was refused with this error is to be tried again, after a pause.
+    async fn waits(&mut self, error: &ClientWriteError<Types>, term: u64) -> bool {
+        let late = matches!(error, ClientWriteError::ForwardToLeader(forward)
+            if forward.reason == ForwardReason::LeaseExpired);
+        if !late {
+            self.lost = None;
+            return false;
+        }
+        let (_, since) =
+            *self.lost.insert(self.lost.filter(|(of, _)| *of == term).unwrap_or((term, Instant::now())));
+        // Who was refused for it already does not make the next one wait as long again.
+        if since.elapsed() >= self.patience {
+            return false;
+        }
+        reached(Mark::ProposalWaitedForLease);
+        tokio::time::sleep(self.pause).await;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_proposal_waits_for_a_late_majority_but_not_for_ever_nor_for_another_leader() {
+        let patience = Duration::from_millis(20);
+        let mut lease = Lease { patience, pause: Duration::from_millis(1), lost: None };
+        let refused = |reason| {
+            let mut forward = ForwardToLeader::empty();
+            forward.reason = reason;
+            ClientWriteError::ForwardToLeader(forward)
+        };
+        let late = refused(ForwardReason::LeaseExpired);
+        assert!(!lease.waits(&refused(ForwardReason::NotLeader), 1).await);
+        assert!(!lease.waits(&refused(ForwardReason::LeadershipTransfer), 1).await);
+        let began = Instant::now();
+        while lease.waits(&late, 1).await {}
+        assert!(began.elapsed() >= patience);
+        assert!(!lease.waits(&late, 1).await, "nor does the next one wait as long again");
+        assert!(lease.waits(&late, 2).await, "another reign is another matter");
     }
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
+use kontiki_hooks::{Defect, planted};
 use kontiki_proto::raft as proto;
 use kontiki_proto::raft::raft_client::RaftClient;
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
@@ -72,6 +73,9 @@ impl<S: Stream + Unpin> Stream for Requests<S> {
 
 impl<S> Drop for Open<S> {
     fn drop(&mut self) {
+        if planted(Defect::AppendStreamOutlives) {
+            return;
+        }
         let ended = self.0.lock().take();
         // What its end sets off must not find the lock taken.
         drop(ended);
@@ -101,7 +105,9 @@ impl<S> Answers<S> {
                     return Some(answer.map_err(|status| unreachable(&self.peer, &status)));
                 }
                 Ok(Some(Err(status))) => return Some(Err(unreachable(&self.peer, &status))),
-                Ok(None) if self.outstanding.count() == 0 => return None,
+                Ok(None) if self.outstanding.count() == 0 || planted(Defect::AppendStreamOutlives) => {
+                    return None;
+                }
                 // openraft takes an end without an error for the end of an errand, and would not look for what is left of it.
                 Ok(None) => {
                     let status =

@@ -316,6 +316,22 @@ impl Cluster {
         tokio::time::timeout(PATIENCE, leadership.wait_for(|now| now.leading)).await.unwrap().unwrap();
     }
 
+    /// Has whoever leads change the members. The leadership may have moved on a busy machine: again then.
+    pub(crate) async fn changed<T>(
+        &self,
+        change: impl AsyncFn(&Node) -> Result<T, ChangeError>,
+    ) -> Result<T, ChangeError> {
+        loop {
+            let (leader, _) = self.leader().await;
+            match change(self.node(leader)).await {
+                Err(ChangeError::NotLeader { .. } | ChangeError::InProgress) => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
     /// Writes through whoever leads until it is acknowledged.
     pub(crate) async fn write(&self, text: &str) -> LogPosition {
         loop {

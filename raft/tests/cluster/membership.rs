@@ -1,6 +1,6 @@
 //! Joining, leaving and handing over.
 
-use kontiki_raft::{ChangeError, Limits, Role};
+use kontiki_raft::{ChangeError, Limits, Node, Role};
 
 use crate::harness::{Cluster, PATIENCE, run};
 
@@ -59,31 +59,32 @@ fn nothing_is_done_that_would_cost_the_quorum() {
     run(async {
         let mut cluster = Cluster::of(3, Limits::default()).await;
         let (leader, _) = cluster.leader().await;
-        let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
-        cluster.kill(others[0]);
-        let node = cluster.node(leader);
-        // Until the leader knows that it is silent.
-        let silent =
-            |id: u64| node.status().members.iter().any(|m| m.info.id == id && m.reachable == Some(false));
-        while !silent(others[0]) {
+        let dead = (1..=3).find(|id| *id != leader).unwrap();
+        cluster.kill(dead);
+        // Until who leads knows that it is silent.
+        let known = |node: &Node| {
+            node.status().members.iter().any(|m| m.info.id == dead && m.reachable == Some(false))
+        };
+        while !known(cluster.node(cluster.leader().await.0)) {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
-        let text = refusal(node.remove(others[1]).await);
-        assert!(
-            text.contains("too few for a majority") && text.contains(&format!("c{}", others[0])),
-            "{text}"
-        );
+        let other = |node: &Node| (1..=3).find(|id| *id != dead && *id != node.status().id).unwrap();
+        let text = refusal(cluster.changed(async |node| node.remove(other(node)).await).await);
+        assert!(text.contains("too few for a majority") && text.contains(&format!("c{dead}")), "{text}");
         // The dead one can go, and another takes its place under a new number.
-        node.remove(others[0]).await.unwrap();
-        let mut twin = cluster.member(others[1]);
+        cluster.changed(async |node| node.remove(dead).await).await.unwrap();
+        let mut twin = cluster.member(leader);
         twin.id = 9;
-        assert!(refusal(cluster.node(leader).add_learner(twin).await).contains("already"));
+        let twice = cluster.changed(async |node| node.add_learner(twin.clone()).await).await;
+        assert!(refusal(twice).contains("already"));
         cluster.start(4).await;
-        cluster.node(leader).add_learner(cluster.member(4)).await.unwrap();
-        cluster.node(leader).promote(4).await.unwrap();
+        let fourth = cluster.member(4);
+        cluster.changed(async |node| node.add_learner(fourth.clone()).await).await.unwrap();
+        cluster.changed(async |node| node.promote(4).await).await.unwrap();
         let last = cluster.write("replaced").await;
         cluster.settled(last).await;
-        assert!(refusal(cluster.node(leader).promote(77).await).contains("no controller 77"));
+        let nobody = cluster.changed(async |node| node.promote(77).await).await;
+        assert!(refusal(nobody).contains("no controller 77"));
     });
 }
 

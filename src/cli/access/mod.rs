@@ -24,6 +24,8 @@ pub(crate) const KUBECONFIG_FILE: &str = "kubeconfig";
 
 /// One server gets this long to be read from before the next is asked.
 const READ: Duration = Duration::from_secs(3);
+/// The same for a write, which may wait for a leader.
+const WRITE: Duration = Duration::from_secs(10);
 /// A call may take this long: a promotion waits until the learner has caught up.
 const CALL: Duration = Duration::from_secs(130);
 /// Calls that cannot be done at the moment are tried again for so long.
@@ -157,17 +159,39 @@ impl Access {
         Err(last.unwrap_or_else(|| anyhow!("no server is known")))
     }
 
+    /// Writes to the Kubernetes API, by the first server that answers: a document with POST, a merge patch with PATCH. Answers the
+    /// code and the body, whatever they say. A write whose answer got lost may be done, and is sent again.
+    pub(crate) async fn send(
+        &self,
+        method: http::Method,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> anyhow::Result<(u16, serde_json::Value)> {
+        let mut last = None;
+        for server in &self.servers {
+            let name = self.identity.controller_server_name(None);
+            let sent = rest::send(&self.dialer, server, name, method.clone(), path, Some(body));
+            match timeout(WRITE, sent).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => last = Some(error),
+                Err(_) => last = Some(anyhow!("{server} did not answer within {} s", WRITE.as_secs())),
+            }
+        }
+        Err(last.unwrap_or_else(|| anyhow!("no server is known")))
+    }
+
     /// Reads a whole list, page by page.
     pub(crate) async fn list(&self, path: &str) -> anyhow::Result<Vec<serde_json::Value>> {
         let mut items = Vec::new();
-        let mut page = self.get(&format!("{path}?limit=500")).await?;
+        let path = if path.contains('?') { format!("{path}&") } else { format!("{path}?") };
+        let mut page = self.get(&format!("{path}limit=500")).await?;
         loop {
             if let Some(more) = page["items"].as_array_mut() {
                 items.append(more);
             }
             match page["metadata"]["continue"].as_str() {
                 Some(token) if !token.is_empty() => {
-                    page = self.get(&format!("{path}?limit=500&continue={token}")).await?
+                    page = self.get(&format!("{path}limit=500&continue={token}")).await?
                 }
                 _ => return Ok(items),
             }

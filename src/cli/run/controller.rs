@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use kontiki_actors::LEVEL;
+use kontiki_api::audit::Policy;
 use kontiki_pki::{Ca, DEFAULT_LIFETIME, Identity, Role, Subject};
 use kontiki_proto::cluster::Member;
 use serde::Deserialize;
@@ -14,6 +16,7 @@ use super::settings::{self, first_of};
 use super::{ca_dir, enrolment, has_identity, identity_dir, shutdown_signals};
 use crate::cli::access::{self, KUBECONFIG_FILE, NamedContext};
 use crate::cli::logging::{self, LogArgs};
+use crate::controller::audit_log::AuditLogOptions;
 use crate::controller::{self, ControllerConfig};
 
 const PORT: u16 = 6443;
@@ -21,6 +24,9 @@ const PORT: u16 = 6443;
 /// than a busy machine lets a process wait, or elections begin by themselves.
 const ELECTION_TIMEOUT_MS: u64 = 200;
 const NODE_GRACE_MS: u64 = 3000;
+/// A file of the audit log, and how many old ones are kept.
+const AUDIT_LOG_MB: u64 = 100;
+const AUDIT_LOG_FILES: usize = 10;
 /// It computes on its actors' threads; these serve connections.
 const THREADS: usize = 2;
 
@@ -87,16 +93,42 @@ pub(crate) struct ControllerSettings {
     /// A snapshot is taken after so many entries of the log; half as many stay behind it.
     #[arg(long, env = "KONTIKI_SNAPSHOT_ENTRIES", value_name = "N", hide = true)]
     snapshot_entries: Option<u64>,
+    /// Play a build that knows no more than this level: for tests of rolling upgrades.
+    #[arg(long, env = "KONTIKI_PRETEND_LEVEL", value_name = "N", hide = true)]
+    pretend_level: Option<u32>,
     /// Export traces to this OTLP endpoint (gRPC), such as http://127.0.0.1:4317.
     #[arg(long, env = "KONTIKI_OTLP_ENDPOINT", value_name = "URL")]
     otlp_endpoint: Option<String>,
+    /// Audit by this policy (audit.k8s.io/v1, in YAML) [default: who asked for what and what came of it, but no contents].
+    #[arg(long, env = "KONTIKI_AUDIT_POLICY_FILE", value_name = "FILE")]
+    audit_policy_file: Option<PathBuf>,
+    /// Write audit events to this file, of this controller alone, a line of JSON each; - for standard output. Without it nothing is audited.
+    #[arg(long, env = "KONTIKI_AUDIT_LOG_PATH", value_name = "FILE")]
+    audit_log_path: Option<PathBuf>,
+    /// Begin another file after so many megabytes [default: 100].
+    #[arg(long, env = "KONTIKI_AUDIT_LOG_MAXSIZE", value_name = "MB")]
+    audit_log_maxsize: Option<u64>,
+    /// Keep so many old files; 0 for all [default: 10].
+    #[arg(long, env = "KONTIKI_AUDIT_LOG_MAXBACKUP", value_name = "N")]
+    audit_log_maxbackup: Option<usize>,
+    /// Keep old files for so many days; 0 for as long as there are not too many [default: 0].
+    #[arg(long, env = "KONTIKI_AUDIT_LOG_MAXAGE", value_name = "DAYS")]
+    audit_log_maxage: Option<u64>,
+}
+
+impl ControllerSettings {
+    /// The newest level that it knows.
+    fn level(&self) -> u32 {
+        self.pretend_level.unwrap_or(LEVEL).min(LEVEL)
+    }
 }
 
 pub(crate) fn run(args: ControllerArgs) -> anyhow::Result<()> {
     let file: ControllerSettings = settings::read(args.config.as_ref())?;
     let settings = first_of!(ControllerSettings, args.settings, file, {
         name, zone, data_dir, listen, shared_listen, advertise, bootstrap, join, server, replace, election_timeout_ms,
-        node_grace_ms, snapshot_entries, otlp_endpoint,
+        node_grace_ms, snapshot_entries, pretend_level, otlp_endpoint, audit_policy_file, audit_log_path, audit_log_maxsize,
+        audit_log_maxbackup, audit_log_maxage,
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
@@ -122,6 +154,7 @@ async fn start(settings: ControllerSettings, name: String) -> anyhow::Result<()>
     let advertise =
         settings.advertise.clone().unwrap_or_else(|| format!("{}:{}", settings::host_name(), listen.port()));
     let zone = settings.zone.clone().unwrap_or_default();
+    let audit = audit(&settings)?;
     let shutdown = shutdown_signals()?;
     let (identity, ca) = identity(&settings, &name, &zone, &advertise, &data_dir).await?;
     let peer = identity.peer();
@@ -144,6 +177,7 @@ async fn start(settings: ControllerSettings, name: String) -> anyhow::Result<()>
             zone: zone.clone(),
             address: advertise.clone(),
             voter: false,
+            level: settings.level(),
         };
         tokio::spawn(enrolment::enrol(enrolment, member, identity.clone(), data_dir.clone()));
     }
@@ -159,8 +193,33 @@ async fn start(settings: ControllerSettings, name: String) -> anyhow::Result<()>
         election_timeout_ms: settings.election_timeout_ms.unwrap_or(ELECTION_TIMEOUT_MS),
         node_grace_ms: settings.node_grace_ms.unwrap_or(NODE_GRACE_MS),
         snapshot_entries: settings.snapshot_entries,
+        level: settings.level(),
     };
-    controller::run(config, identity, Some(ca), shutdown).await
+    controller::run(config, identity, Some(ca), audit, shutdown).await
+}
+
+/// What is audited, and where it goes; none when nothing is.
+fn audit(settings: &ControllerSettings) -> anyhow::Result<Option<(Policy, AuditLogOptions)>> {
+    let Some(path) = settings.audit_log_path.clone() else {
+        if settings.audit_policy_file.is_some() {
+            bail!("--audit-policy-file says what to audit, and nothing says where to: --audit-log-path FILE");
+        }
+        return Ok(None);
+    };
+    let policy = match &settings.audit_policy_file {
+        Some(file) => {
+            let unusable = || format!("the audit policy {}", file.display());
+            Policy::read(&settings::text(file).with_context(unusable)?).with_context(unusable)?
+        }
+        None => Policy::standard(),
+    };
+    let options = AuditLogOptions {
+        path,
+        max_size: settings.audit_log_maxsize.unwrap_or(AUDIT_LOG_MB).saturating_mul(1 << 20),
+        max_backups: settings.audit_log_maxbackup.unwrap_or(AUDIT_LOG_FILES),
+        max_age_days: settings.audit_log_maxage.unwrap_or(0),
+    };
+    Ok(Some((policy, options)))
 }
 
 /// The identity that the data directory holds, or a new one: by a token, or of a new cluster.
@@ -180,7 +239,8 @@ async fn identity(
             Some(token) => {
                 let servers = settings.server.clone().unwrap_or_default();
                 let replace = settings.replace.unwrap_or(false);
-                let newcomer = Newcomer { role: Role::Controller, name, zone, advertise, replace };
+                let level = settings.level();
+                let newcomer = Newcomer { role: Role::Controller, name, zone, advertise, replace, level };
                 // Noted first: if it ended between the two, it would have an identity and never ask to become a member.
                 enrolment::note(data_dir, servers.clone())?;
                 let joined = joining::join(&newcomer, token, &servers, data_dir).await;

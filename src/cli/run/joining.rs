@@ -25,6 +25,8 @@ pub(super) struct Newcomer<'a> {
     /// host:port, controllers only.
     pub(super) advertise: &'a str,
     pub(super) replace: bool,
+    /// The newest level that its build knows; controllers only.
+    pub(super) level: u32,
 }
 
 /// Exchanges the token for an identity and keeps it in the data directory. Answers who the controllers are.
@@ -56,6 +58,7 @@ pub(super) async fn join(
         zone: newcomer.zone.to_owned(),
         advertise_address: newcomer.advertise.to_owned(),
         replace: newcomer.replace,
+        level: newcomer.level,
     };
     let answer = ask(&token, servers, request).await?;
     let identity = Identity::new(&answer.ca_cert_pem, &answer.cert_pem, &key.key_pem)

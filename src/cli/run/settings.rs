@@ -11,13 +11,17 @@ const FILE_MAX: u64 = 1 << 20;
 /// Reads a settings file (YAML). A name that is not known is refused: it is a typing error.
 pub(crate) fn read<T: DeserializeOwned + Default>(file: Option<&PathBuf>) -> anyhow::Result<T> {
     let Some(file) = file else { return Ok(T::default()) };
-    let failed = || format!("cannot read settings {}", file.display());
-    let size = std::fs::metadata(file).with_context(failed)?.len();
-    if size > FILE_MAX {
-        bail!("{} has {size} bytes and is no settings file", file.display());
-    }
-    let text = std::fs::read_to_string(file).with_context(failed)?;
+    let text = text(file).with_context(|| format!("cannot read settings {}", file.display()))?;
     parse(&text, file)
+}
+
+/// The text of a file that people write, within bounds.
+pub(super) fn text(file: &Path) -> anyhow::Result<String> {
+    let size = std::fs::metadata(file)?.len();
+    if size > FILE_MAX {
+        bail!("{} has {size} bytes and is no file of settings", file.display());
+    }
+    Ok(std::fs::read_to_string(file)?)
 }
 
 fn parse<T: DeserializeOwned + Default>(text: &str, file: &Path) -> anyhow::Result<T> {

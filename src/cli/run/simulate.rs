@@ -170,6 +170,10 @@ fn worker(args: &SimulateArgs, ca: &Ca, home: &Path, n: usize) -> anyhow::Result
         },
         version: VERSION.to_owned(),
         clock: Clock::Wall,
+        limits: Default::default(),
+        names: Default::default(),
+        memory: None,
+        seccomp_default: false,
     };
     Ok(Worker { config, identity, runtime })
 }

@@ -1,15 +1,20 @@
 //! `kontiki worker run`.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use kontiki_pki::{Identity, Role};
-use kontiki_worker::agent::{self, AgentConfig, Capacity, clock::Clock};
+use kontiki_worker::agent::images::ImageLimits;
+use kontiki_worker::agent::pressure::{self, Bounds, Places, Thresholds};
+use kontiki_worker::agent::reserved::Reserved;
+use kontiki_worker::agent::{self, AgentConfig, Capacity, Limits, Watch, clock::Clock, memory};
 use kontiki_worker::image::{Registries, Store};
+use kontiki_worker::pod::names::ClusterNames;
 use kontiki_worker::runtime::{ShimConfig, ShimRuntime};
 use serde::Deserialize;
 use tokio::runtime::Handle;
@@ -22,6 +27,8 @@ use crate::cli::logging::{self, LogArgs};
 use crate::cli::version::VERSION;
 
 const PORT: u16 = 10250;
+/// How often a worker looks how it is.
+const WATCH_PERIOD: Duration = Duration::from_secs(10);
 /// An agent waits nearly all the time; one thread serves a hundred pods.
 const THREADS: usize = 1;
 /// File work happens beside it, on no more threads than this.
@@ -93,6 +100,45 @@ pub(crate) struct WorkerSettings {
     /// Processes and threads that a pod may have at a time; 0 for no limit [default: 4096].
     #[arg(long, env = "KONTIKI_POD_PIDS_LIMIT", value_name = "N")]
     pod_pids_limit: Option<u64>,
+    /// What of the machine is the system's and not for pods, such as cpu=500m,memory=1Gi,ephemeral-storage=10Gi
+    /// [default: nothing].
+    #[arg(long, env = "KONTIKI_SYSTEM_RESERVED", value_name = "RESOURCE=QUANTITY,...")]
+    system_reserved: Option<String>,
+    /// The same for the worker itself; both are taken from what the node offers [default: nothing].
+    #[arg(long, env = "KONTIKI_KUBE_RESERVED", value_name = "RESOURCE=QUANTITY,...")]
+    kube_reserved: Option<String>,
+    /// Below these the worker gets no more pods, removes images and ends pods; empty for never. See docs/operations.md.
+    #[arg(long, env = "KONTIKI_EVICTION_HARD", value_name = "SIGNAL<QUANTITY,...")]
+    eviction_hard: Option<String>,
+    /// The same once it has been so for the signal's grace period, and with some grace for the pods [default: nothing].
+    #[arg(long, env = "KONTIKI_EVICTION_SOFT", value_name = "SIGNAL<QUANTITY,...")]
+    eviction_soft: Option<String>,
+    /// How long each soft threshold is borne, such as memory.available=1m30s.
+    #[arg(long, env = "KONTIKI_EVICTION_SOFT_GRACE_PERIOD", value_name = "SIGNAL=DURATION,...")]
+    eviction_soft_grace_period: Option<String>,
+    /// The most that a pod gets to end, in seconds, when a soft threshold is crossed [default: 0].
+    #[arg(long, env = "KONTIKI_EVICTION_MAX_POD_GRACE_PERIOD", value_name = "SECONDS")]
+    eviction_max_pod_grace_period: Option<u32>,
+    /// So long the worker counts as under pressure after it was [default: 5m].
+    #[arg(long, env = "KONTIKI_EVICTION_PRESSURE_TRANSITION_PERIOD", value_name = "DURATION")]
+    eviction_pressure_transition_period: Option<String>,
+    /// From this share of their disk on, in percent, images that nobody uses are removed; 100 for never [default: 85].
+    #[arg(long, env = "KONTIKI_IMAGE_GC_HIGH_THRESHOLD", value_name = "PERCENT")]
+    image_gc_high_threshold: Option<u8>,
+    /// Until the disk is no fuller than this [default: 80].
+    #[arg(long, env = "KONTIKI_IMAGE_GC_LOW_THRESHOLD", value_name = "PERCENT")]
+    image_gc_low_threshold: Option<u8>,
+    /// Who answers for names of the cluster (dnsPolicy ClusterFirst); several with commas [default: nobody, pods ask whom
+    /// the machine asks].
+    #[arg(long, env = "KONTIKI_CLUSTER_DNS", value_name = "IP", value_delimiter = ',')]
+    cluster_dns: Option<Vec<IpAddr>>,
+    /// What names of the cluster end with [default: cluster.local].
+    #[arg(long, env = "KONTIKI_CLUSTER_DOMAIN", value_name = "DOMAIN")]
+    cluster_domain: Option<String>,
+    /// Confine containers that ask for no seccomp profile by the runtime's own (RuntimeDefault) [default: false, as in
+    /// Kubernetes].
+    #[arg(long, env = "KONTIKI_SECCOMP_DEFAULT", num_args = 0..=1, default_missing_value = "true")]
+    seccomp_default: Option<bool>,
     /// Export traces to this OTLP endpoint (gRPC), such as http://127.0.0.1:4317.
     #[arg(long, env = "KONTIKI_OTLP_ENDPOINT", value_name = "URL")]
     otlp_endpoint: Option<String>,
@@ -102,7 +148,9 @@ pub(crate) fn run(args: WorkerArgs) -> anyhow::Result<()> {
     let file: WorkerSettings = settings::read(args.config.as_ref())?;
     let settings = first_of!(WorkerSettings, args.settings, file, {
         name, zone, data_dir, images, registries, listen, advertise, server, join, replace, labels, max_pods, cpu_milli,
-        memory_bytes, pod_pids_limit, otlp_endpoint,
+        memory_bytes, pod_pids_limit, system_reserved, kube_reserved, eviction_hard, eviction_soft,
+        eviction_soft_grace_period, eviction_max_pod_grace_period, eviction_pressure_transition_period, image_gc_high_threshold,
+        image_gc_low_threshold, cluster_dns, cluster_domain, seccomp_default, otlp_endpoint,
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
@@ -138,6 +186,7 @@ async fn start(settings: WorkerSettings, name: String, session: &Handle) -> anyh
         );
     }
     let images = settings.images.clone().unwrap_or_else(|| data_dir.join(IMAGES));
+    let limits = limits(&settings, &data_dir, &images)?;
     let store = Arc::new(Store::open(images).context("the image store")?);
     let mut shims = ShimConfig::new(&data_dir);
     if let Some(pids) = settings.pod_pids_limit {
@@ -153,11 +202,14 @@ async fn start(settings: WorkerSettings, name: String, session: &Handle) -> anyh
     let runtime = ShimRuntime::new(shims, store, Arc::new(registries)).context("the runtime")?;
     let listen = settings.listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], PORT)));
     let own = if listen.ip().is_unspecified() { settings::host_name() } else { listen.ip().to_string() };
+    let names = cluster_names(&settings);
+    let memory = memory::open(&data_dir);
     let config = AgentConfig {
         node: name,
         zone,
         labels: labels(settings.labels.as_deref().unwrap_or_default())?,
         data_dir,
+        memory: memory.as_ref().map(|memory| memory.path.clone()),
         controllers: settings.server.unwrap_or_default().into_iter().chain(learned).collect(),
         listen,
         advertised: settings.advertise.unwrap_or(own),
@@ -168,6 +220,9 @@ async fn start(settings: WorkerSettings, name: String, session: &Handle) -> anyh
         },
         version: VERSION.to_owned(),
         clock: Clock::Wall,
+        limits,
+        names,
+        seccomp_default: settings.seccomp_default.unwrap_or(false),
     };
     agent::run(config, Arc::new(runtime), identity, session, shutdown).await?;
     Ok(())
@@ -191,6 +246,7 @@ async fn identity(
         );
     };
     let newcomer = Newcomer {
+        level: 0,
         role: Role::Worker,
         name,
         zone,
@@ -200,6 +256,65 @@ async fn identity(
     let servers = settings.server.clone().unwrap_or_default();
     let (identity, members) = joining::join(&newcomer, token, &servers, data_dir).await?;
     Ok((identity, members.into_iter().map(|member| member.address).collect()))
+}
+
+fn limits(settings: &WorkerSettings, data: &Path, images: &Path) -> anyhow::Result<Limits> {
+    let reserved = |name: &str, text: &Option<String>| -> anyhow::Result<Reserved> {
+        text.as_deref().unwrap_or_default().parse().map_err(|cause: String| anyhow!("--{name}: {cause}"))
+    };
+    let system = reserved("system-reserved", &settings.system_reserved)?;
+    let own = reserved("kube-reserved", &settings.kube_reserved)?;
+    let bounds = bounds(settings)?;
+    let places = Places { data: data.to_owned(), images: images.to_owned() };
+    let usual = ImageLimits::default();
+    let images = ImageLimits {
+        high_percent: settings.image_gc_high_threshold.unwrap_or(usual.high_percent),
+        low_percent: settings.image_gc_low_threshold.unwrap_or(usual.low_percent),
+        ..usual
+    };
+    let images = images.checked().map_err(|cause| anyhow!("--image-gc-high-threshold: {cause}"))?;
+    let watch = Watch { bounds, places, period: WATCH_PERIOD, images };
+    Ok(Limits { reserved: system.and(own), watch: Some(watch) })
+}
+
+fn bounds(settings: &WorkerSettings) -> anyhow::Result<Bounds> {
+    let thresholds = |name: &str, text: &str| -> anyhow::Result<Thresholds> {
+        text.parse().map_err(|cause: String| anyhow!("--{name}: {cause}"))
+    };
+    let usual = Bounds::default();
+    let mut soft_for = BTreeMap::new();
+    let times = settings.eviction_soft_grace_period.as_deref().unwrap_or_default();
+    for pair in times.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let (signal, time) = pair
+            .split_once('=')
+            .ok_or_else(|| anyhow!("--eviction-soft-grace-period: \"{pair}\" must be SIGNAL=DURATION"))?;
+        soft_for.insert(signal.to_owned(), duration("eviction-soft-grace-period", time)?);
+    }
+    let transition = settings.eviction_pressure_transition_period.as_deref();
+    let bounds = Bounds {
+        hard: thresholds("eviction-hard", settings.eviction_hard.as_deref().unwrap_or(pressure::DEFAULT))?,
+        soft: thresholds("eviction-soft", settings.eviction_soft.as_deref().unwrap_or_default())?,
+        soft_for,
+        soft_pod_grace: Duration::from_secs(settings.eviction_max_pod_grace_period.unwrap_or(0).into()),
+        transition: match transition {
+            Some(text) => duration("eviction-pressure-transition-period", text)?,
+            None => usual.transition,
+        },
+    };
+    bounds.checked().map_err(|cause| anyhow!("--eviction-soft: {cause}"))
+}
+
+/// `1m30s`.
+fn duration(name: &str, text: &str) -> anyhow::Result<Duration> {
+    let read = text.parse::<jiff::SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
+    read.ok_or_else(|| anyhow!("--{name}: \"{text}\" is no time such as 1m30s"))
+}
+
+fn cluster_names(settings: &WorkerSettings) -> ClusterNames {
+    ClusterNames {
+        servers: settings.cluster_dns.iter().flatten().map(ToString::to_string).collect(),
+        domain: settings.cluster_domain.clone().unwrap_or_else(|| "cluster.local".to_owned()),
+    }
 }
 
 fn labels(texts: &[String]) -> anyhow::Result<BTreeMap<String, String>> {

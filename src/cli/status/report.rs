@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use kontiki_actors::Document;
 use kontiki_actors::object::{Meta, NodeDigest, PodDigest, parse_time_ms};
+use kontiki_actors::{Document, level::FIRST};
 use kontiki_proto::cluster::{ControllerStatus, Empty, MemberRole, StatusReply};
 use serde::Serialize;
 use serde_json::Value;
@@ -23,6 +23,8 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 pub(crate) struct Report {
     cluster_id: String,
     leader: Option<String>,
+    /// What the cluster may hold, as the controller that answered has folded it.
+    level: u32,
     controllers: Vec<Controller>,
     workers: Vec<Worker>,
     pods: BTreeMap<String, usize>,
@@ -44,6 +46,8 @@ struct Controller {
     pid: Option<u32>,
     reachable: bool,
     version: String,
+    /// What its build knows.
+    level: Option<u32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -89,6 +93,7 @@ impl Report {
         Report {
             cluster_id: reply.cluster_id,
             leader,
+            level: reply.level.max(FIRST),
             controllers: reply.controllers.into_iter().map(Controller::of).collect(),
             workers: Vec::new(),
             pods: PHASES.iter().map(|phase| ((*phase).to_owned(), 0)).collect(),
@@ -188,10 +193,26 @@ impl Controller {
             pid,
             reachable,
             version,
+            level,
             ..
         } = status;
         let pid = (pid != 0).then_some(pid);
-        Controller { id, name, zone, role, term, applied, committed, lag, address, pid, reachable, version }
+        let level = reachable.then_some(level.max(FIRST));
+        Controller {
+            id,
+            name,
+            zone,
+            role,
+            term,
+            applied,
+            committed,
+            lag,
+            address,
+            pid,
+            reachable,
+            version,
+            level,
+        }
     }
 }
 
@@ -261,6 +282,9 @@ mod tests {
             assert!(!value["controllers"][0][field].is_null(), "{field}");
         }
         assert!(value["controllers"][1]["pid"].is_null());
+        // A build that says nothing of levels knows the first one; of one that does not answer nothing is known.
+        assert_eq!((&value["level"], &value["controllers"][0]["level"]), (&json!(1), &json!(1)));
+        assert!(value["controllers"][1]["level"].is_null());
         let worker = &value["workers"][0];
         assert_eq!(
             (&worker["state"], &worker["zone"], &worker["pods"]),

@@ -7,6 +7,7 @@ use kontiki_actors::{Kind, Object, State};
 use kontiki_proto::cluster::StatusReply;
 use kontiki_raft::{Room, Status};
 
+use super::levels::{Older, known, waits};
 use super::workers::state_of;
 
 /// A controller further behind than this is worth a word.
@@ -52,6 +53,14 @@ fn controllers(reply: &StatusReply, own: &Status) -> Vec<String> {
         words.push(format!("controller {} is {} entries behind the leader", c.name, c.lag));
     }
     words.extend(reply.controllers.iter().flat_map(|c| c.troubles.iter().cloned()));
+    let top = reply.controllers.iter().map(|c| known(c.level)).max().unwrap_or_default();
+    if top > known(reply.level) {
+        let lower = reply.controllers.iter().filter(|c| known(c.level) < top);
+        let older: Vec<Older> = lower
+            .map(|c| Older { name: c.name.clone(), address: c.address.clone(), answers: c.reachable })
+            .collect();
+        words.push(waits(known(reply.level), top, &older));
+    }
     let versions: BTreeSet<&str> =
         reply.controllers.iter().filter(|c| c.reachable).map(|c| c.version.as_str()).collect();
     if versions.len() > 1 {

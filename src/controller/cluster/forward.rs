@@ -33,7 +33,9 @@ impl Shared {
         }
         let elsewhere = now.leader.filter(|leader| leader.id != self.handles.config.node_id);
         match elsewhere {
-            Some(leader) if !is_marked(request) => Ok(Place::There(self.links.client(&leader))),
+            Some(leader) if !is_marked(request) => {
+                Ok(Place::There(self.handles.levels.links().client(&leader)))
+            }
             Some(leader) => Err(Status::unavailable(format!(
                 "the leadership went to {} just now: try again",
                 leader.name

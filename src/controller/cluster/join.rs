@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tonic::{Request, Response, Status};
 
 use super::forward::{self, Place};
-use super::{Shared, members, numbers, objects, tokens};
+use super::{Shared, levels, members, numbers, objects, tokens};
 
 /// Attempts that may come at once, and how many a second on and on. A secret cannot be guessed; this bounds the work
 /// that strangers can cause.
@@ -67,6 +67,10 @@ async fn joined(shared: &Shared, request: JoinRequest) -> Result<JoinResponse, S
     };
     match role {
         Role::Controller => {
+            if let Some(refused) = levels::too_old(&request.name, levels::known(request.level), view.level())
+            {
+                return Err(Status::failed_precondition(refused));
+            }
             let taken: Vec<(u64, String)> = known.iter().map(|m| (m.id, m.name.clone())).collect();
             let id = numbers::next(backend, &taken, &request.name, request.replace).await?;
             let subject =

@@ -4,6 +4,8 @@ use kontiki_proto::cluster::{AddMemberRequest, Member, MemberList, TransferLeade
 use kontiki_raft::{ChangeError, MemberInfo, Node};
 use tonic::{Response, Status};
 
+use crate::controller::Handles;
+
 /// The members.
 pub(super) fn list(node: &Node) -> MemberList {
     let status = node.status();
@@ -13,23 +15,29 @@ pub(super) fn list(node: &Node) -> MemberList {
         zone: member.info.zone.clone(),
         address: member.info.address.clone(),
         voter: member.voter,
+        level: 0,
     };
     MemberList { members: status.members.iter().map(member).collect(), leader_id: status.leader }
 }
 
-pub(super) async fn add(node: &Node, request: AddMemberRequest) -> Result<Response<MemberList>, Status> {
+pub(super) async fn add(
+    handles: &Handles,
+    request: AddMemberRequest,
+) -> Result<Response<MemberList>, Status> {
     let Some(member) = request.member else {
         return Err(Status::invalid_argument("which controller? `member` is missing"));
     };
-    let Member { id, name, zone, address, .. } = member;
+    let Member { id, name, zone, address, level, .. } = member;
     if address.parse::<http::uri::Authority>().ok().and_then(|a| a.port_u16()).is_none() {
         return Err(Status::invalid_argument(format!(
             "address {address:?} of controller {name} must be host:port"
         )));
     }
     tracing::info!(id, name, zone, address, "a controller is added as a learner");
-    node.add_learner(MemberInfo { id, name, zone, address }).await.map_err(|e| status(&e))?;
-    Ok(Response::new(list(node)))
+    let info = MemberInfo { id, name, zone, address };
+    let _admitted = handles.levels.admit(&info, level).await.map_err(Status::failed_precondition)?;
+    handles.node.add_learner(info).await.map_err(|e| status(&e))?;
+    Ok(Response::new(list(&handles.node)))
 }
 
 pub(super) async fn promote(node: &Node, id: u64) -> Result<Response<MemberList>, Status> {

@@ -12,6 +12,7 @@ mod access;
 mod advice;
 mod forward;
 mod join;
+mod levels;
 mod members;
 mod numbers;
 mod objects;
@@ -31,13 +32,13 @@ use tonic::{Request, Response, Status};
 
 use super::Handles;
 use access::{require_admin, require_controller, require_member};
-use forward::{Links, Place};
+use forward::Place;
+pub(crate) use levels::Levels;
 pub(crate) use workers::state_of;
 
 /// The service of a controller.
 pub(super) fn service(handles: Handles) -> ClusterServer<Service> {
-    let links = Links::new(handles.dial.clone());
-    ClusterServer::new(Service { shared: Arc::new(Shared { handles, links, joins: join::Limit::new() }) })
+    ClusterServer::new(Service { shared: Arc::new(Shared { handles, joins: join::Limit::new() }) })
 }
 
 /// Answers calls of the service.
@@ -47,7 +48,6 @@ pub(super) struct Service {
 
 struct Shared {
     handles: Handles,
-    links: Links,
     joins: join::Limit,
 }
 
@@ -67,7 +67,7 @@ impl Cluster for Service {
     async fn add_member(&self, request: Request<AddMemberRequest>) -> Answer<MemberList> {
         require_admin(&request)?;
         match self.shared.place(&request)? {
-            Place::Here => members::add(&self.shared.handles.node, request.into_inner()).await,
+            Place::Here => members::add(&self.shared.handles, request.into_inner()).await,
             Place::There(mut leader) => leader.add_member(forward::marked(request.into_inner())).await,
         }
     }

@@ -24,7 +24,7 @@ pub(super) async fn status(shared: &Shared, own_only: bool) -> StatusReply {
         reply.controllers = vec![own_status(shared, &own)];
         return reply;
     }
-    shared.links.retain(&own.members.iter().map(|m| m.info.id).collect::<Vec<_>>());
+    handles.levels.links().retain(&own.members.iter().map(|m| m.info.id).collect::<Vec<_>>());
     let others = own.members.iter().filter(|member| member.info.id != own.id);
     let mut controllers = join_all(others.map(|member| ask(shared, member))).await;
     controllers.push(own_status(shared, &own));
@@ -39,6 +39,7 @@ pub(super) async fn status(shared: &Shared, own_only: bool) -> StatusReply {
     }
     reply.controllers = controllers;
     let view = handles.replica.view();
+    reply.level = view.level();
     let seen = Seen { reply: &reply, own: &own, membership: handles.node.advice(), state: &view };
     reply.advice = advice::advice(&seen, super::tokens::now_ms());
     reply
@@ -67,12 +68,13 @@ fn own_status(shared: &Shared, own: &Status) -> ControllerStatus {
         reachable: true,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         troubles: advice::own_troubles(own),
+        level: shared.handles.levels.own(),
     }
 }
 
 /// Another controller's own words, or what is known of one that does not answer.
 async fn ask(shared: &Shared, member: &Member) -> ControllerStatus {
-    let mut client = shared.links.client(&member.info);
+    let mut client = shared.handles.levels.links().client(&member.info);
     let answer = timeout(DEADLINE, client.status(forward::marked(Empty {}))).await;
     let own =
         answer.ok().and_then(Result::ok).and_then(|reply| reply.into_inner().controllers.into_iter().next());

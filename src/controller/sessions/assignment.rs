@@ -1,8 +1,9 @@
-//! What a worker is told about a pod: the pod as it is, and the ConfigMaps and Secrets that it refers to, no others.
+//! What a worker is told about a pod: the pod as it is, and the ConfigMaps and Secrets that it refers to, no others. By a digest it says
+//! later what it has been told.
 
 use std::collections::BTreeSet;
 
-use kontiki_actors::{Kind, Object, ObjectKey, State};
+use kontiki_actors::{Document, Kind, Object, ObjectKey, State};
 use kontiki_proto::worker::{Dependency, PodAssignment};
 use serde_json::Value;
 
@@ -20,6 +21,7 @@ pub(super) fn assignment(
         revision: pod.revision,
         pod: pod.to_json().into(),
         traceparent: trace.unwrap_or_default().to_string(),
+        digest: digest(state, pod, dependencies),
         dependencies: dependencies
             .iter()
             .filter_map(|key| state.get(key))
@@ -32,6 +34,28 @@ pub(super) fn assignment(
             })
             .collect(),
     }
+}
+
+/// The same for as long as there is [no news](is_news) of the pod and of what it refers to, whoever leads: what a new leader need not
+/// say again. A pod's revision does not tell, for it changes with each report of the worker itself.
+pub(super) fn digest(state: &State, pod: &Object, dependencies: &BTreeSet<ObjectKey>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |part: &[u8]| {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    };
+    let Document { metadata, spec, status: _, rest } = &pod.document;
+    for part in [pod.meta.uid.as_bytes(), metadata, spec, rest] {
+        add(part);
+    }
+    for object in dependencies.iter().filter_map(|key| state.get(key)) {
+        add(object.key.kind.info().kind.as_bytes());
+        add(object.key.name.as_bytes());
+        add(&object.revision.to_le_bytes());
+    }
+    let hash = hasher.finalize().to_hex();
+    // 128 bits: two that are alike by chance are not to be expected.
+    hash[..32].to_owned()
 }
 
 /// The ConfigMaps and Secrets that a pod's spec refers to: volumes, env, envFrom, imagePullSecrets.
@@ -78,7 +102,6 @@ pub(super) fn is_news(old: &Object, new: &Object) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use kontiki_actors::Document;
     use serde_json::json;
 
     use super::*;

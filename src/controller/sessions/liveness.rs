@@ -3,8 +3,9 @@
 //!
 //! Mass silence is not mass death: while nobody at all is heard, the leader doubts itself and gives up no node, however long it
 //! lasts: there is no other node to replace anything on. When the first is heard again, the others get their time to call, too.
-//! A new leader condemns no node before it had time to reconnect. While the leader itself stood still (stopped, or its machine
-//! paused) nobody was silent: it was not listening.
+//! A new leader condemns no node before it had time to reconnect, and while thousands call in one after another, those at the end of the
+//! queue are not silent, nor those whose signs of life come late for the crowd. While the leader itself stood still (stopped, or its machine
+//! paused) or was late with its work, nobody was silent: it was not listening.
 
 use std::{
     collections::BTreeMap,
@@ -18,10 +19,12 @@ use kontiki_actors::{
 };
 use kontiki_hooks::{Defect, Mark, planted, reached};
 
+use super::pace;
+
 /// When silence means what.
 #[derive(Clone, Copy, Debug)]
 pub struct LivenessTimings {
-    /// Silence after which nothing new is placed there.
+    /// Silence after which nothing new is placed there, unless workers are so many that they are not heard much more often.
     pub suspect: Duration,
     /// Silence after which a node's pods are replaced.
     pub down: Duration,
@@ -36,17 +39,25 @@ impl LivenessTimings {
 
 /// A verdict that was submitted is not submitted again within this time: it is on its way.
 const SUBMITTED: Duration = Duration::from_secs(2);
-/// A longer time between two looks means that the leader itself stood still.
+/// What is longer between two looks is the leader's own delay.
+const LOOK: Duration = Duration::from_millis(300);
+/// A longer time means that it stood still, all of it.
 const STOOD_STILL: Duration = Duration::from_secs(1);
+/// Workers call in for so many times the silence that condemns one, at most: after that it is no queue any more.
+const WELCOME: u32 = 10;
 /// The taint that says that a node's pods are replaced.
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 
 /// The signs of life of one term of leadership.
 pub struct Liveness {
     timings: LivenessTimings,
+    /// Between two signs of life of a worker.
+    period: Duration,
     since: Instant,
     looked: Instant,
     heard: BTreeMap<CompactString, Instant>,
+    /// When the last of those called in that had not been heard before in this term.
+    arrived: Option<Instant>,
     /// Nobody at all was heard when one looked last.
     doubts: bool,
     /// When that was over, or goes on: until then silence was nobody's own.
@@ -59,9 +70,11 @@ impl Liveness {
     pub fn new(timings: LivenessTimings, now: Instant) -> Liveness {
         Liveness {
             timings,
+            period: pace::period(timings.down, 0),
             since: now,
             looked: now,
             heard: BTreeMap::new(),
+            arrived: None,
             doubts: false,
             doubted: None,
             submitted: BTreeMap::new(),
@@ -74,26 +87,48 @@ impl Liveness {
             Some(at) => *at = now,
             None => {
                 self.heard.insert(node.into(), now);
+                if now < self.since + self.timings.down * WELCOME {
+                    self.arrived = Some(now);
+                }
             }
         }
     }
 
-    /// How many nodes were heard just now: within half of the silence after which nothing new is placed on one.
+    /// How many nodes were heard just now: within the time of one sign of life and a half.
     pub fn in_contact(&self, now: Instant) -> usize {
-        let heard = |at: &&Instant| now.saturating_duration_since(**at) < self.timings.suspect / 2;
+        let heard = |at: &&Instant| now.saturating_duration_since(**at) < self.period * 3 / 2;
         self.heard.values().filter(heard).count()
+    }
+
+    /// How often workers are to be heard, by the number of nodes at the last look.
+    pub(super) fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// Two signs of life are missing at least.
+    fn suspect(&self) -> Duration {
+        self.timings.suspect.max(self.period * 2)
     }
 
     /// Time in which the leader did not look is nobody's silence.
     fn look(&mut self, now: Instant) {
         let gap = now.saturating_duration_since(std::mem::replace(&mut self.looked, now));
-        if gap < STOOD_STILL {
+        self.missed(if gap < STOOD_STILL { gap.saturating_sub(LOOK) } else { gap }, now);
+    }
+
+    /// For so long this leader could not hear anybody, whoever spoke: that is nobody's silence.
+    pub(super) fn missed(&mut self, time: Duration, now: Instant) {
+        if time.is_zero() {
             return;
         }
-        tracing::warn!(?gap, "this leader stood still: the silence of its workers begins anew");
-        self.since += gap;
+        if time >= STOOD_STILL {
+            tracing::warn!(?time, "this leader stood still: that is not counted as its workers' silence");
+        }
+        let later = |at: Instant| (at + time).min(now);
+        self.since = later(self.since);
+        self.arrived = self.arrived.map(later);
         for at in self.heard.values_mut() {
-            *at = (*at + gap).min(now);
+            *at = later(*at);
         }
     }
 
@@ -101,19 +136,22 @@ impl Liveness {
     pub fn verdicts(&mut self, state: &State, now: Instant) -> Vec<Verdict> {
         self.look(now);
         let (mut nodes, mut heard) = (Vec::new(), 0);
+        let suspect = self.suspect();
         for node in state.list(Kind::NODE, None) {
             let name = &node.key.name;
             let since = match planted(Defect::NewLeaderCondemns) {
                 true => self.since.checked_sub(self.timings.down).unwrap_or(self.since),
                 false => self.since,
             };
-            let last = self.heard.get(name).copied().unwrap_or(since).max(since);
-            let quiet = now.saturating_duration_since(last) >= self.timings.suspect;
+            let called_in = self.arrived.filter(|_| !planted(Defect::NewLeaderCondemns));
+            let last = self.heard.get(name).copied().or(called_in).unwrap_or(since).max(since);
+            let quiet = now.saturating_duration_since(last) >= suspect;
             // Only a real sign of life counts, not the benefit of the doubt of a new leader.
             let called = !quiet && self.heard.contains_key(name);
             heard += usize::from(called);
             nodes.push((name.clone(), life(node), last, quiet, called));
         }
+        self.period = pace::period(self.timings.down, nodes.len());
         // A node that was heard a moment ago and is not there yet will be, and must not count as silent then.
         let down = self.timings.down;
         let there = |name: &str| state.get(&ObjectKey::new(Kind::NODE, "", name)).is_some();
@@ -126,7 +164,7 @@ impl Liveness {
             // Not from the last look on, when nobody was heard: they may have been out of reach for some time after it.
             self.doubted = Some(now);
         }
-        let shared = self.doubted.filter(|_| !planted(Defect::NewLeaderCondemns));
+        let shared = self.doubted.max(self.arrived).filter(|_| !planted(Defect::NewLeaderCondemns));
         let mut verdicts = Vec::new();
         for (node, held, last, quiet, called) in nodes {
             let silence = now.saturating_duration_since(last);
@@ -225,6 +263,29 @@ mod tests {
     }
 
     #[test]
+    fn where_workers_are_many_one_late_sign_of_life_is_no_reason() {
+        let names: Vec<String> = (0..5000).map(|n| format!("n{n}")).collect();
+        let nodes: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (state, start) = (cluster(&nodes), Instant::now());
+        let at = |s: f64| start + Duration::from_secs_f64(s);
+        let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
+        for node in &nodes {
+            liveness.heard(node, start);
+        }
+        assert!(watch(&mut liveness, &state, start, 0.0..2.3).is_empty(), "two are due in this time");
+        assert_eq!(liveness.in_contact(at(1.7)), 5000);
+        for node in &nodes[1..] {
+            liveness.heard(node, at(2.3));
+        }
+        assert_eq!(lives(&watch(&mut liveness, &state, start, 2.3..2.9)), [("n0", Life::Suspect)]);
+        assert_eq!(
+            lives(&watch(&mut liveness, &state, start, 2.9..3.1)),
+            [("n0", Life::Down)],
+            "the grace is the same"
+        );
+    }
+
+    #[test]
     fn silence_is_suspect_then_down() {
         let (state, start) = (cluster(&["a", "b", "c"]), Instant::now());
         let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
@@ -255,6 +316,56 @@ mod tests {
         assert_eq!(lives(&watch(&mut liveness, &state, start, 1.5..2.7)), [("b", Life::Suspect)]);
         liveness.heard("a", start + Duration::from_millis(2800));
         assert_eq!(lives(&watch(&mut liveness, &state, start, 2.8..3.1)), [("b", Life::Down)]);
+    }
+
+    #[test]
+    fn who_stands_at_the_end_of_the_queue_is_not_silent() {
+        let names: Vec<String> = (0..100).map(|n| format!("n{n}")).collect();
+        let nodes: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (state, start) = (cluster(&nodes), Instant::now());
+        let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
+        // One calls in each 100 ms. The last never does, and the first is heard no more.
+        for (n, node) in nodes[..99].iter().enumerate() {
+            let now = n as f64 / 10.0;
+            liveness.heard(node, start + Duration::from_secs_f64(now));
+            for earlier in &nodes[1.min(n)..n] {
+                liveness.heard(earlier, start + Duration::from_secs_f64(now));
+            }
+            let verdicts = watch(&mut liveness, &state, start, now..now + 0.1);
+            assert!(
+                verdicts.iter().all(|v| v.life == Life::Suspect && v.node == "n0"),
+                "{now}: {verdicts:?}"
+            );
+        }
+        let (mut down, mut silent) = (Vec::new(), 9.8);
+        while silent < 14.0 {
+            for node in &nodes[1..99] {
+                liveness.heard(node, start + Duration::from_secs_f64(silent));
+            }
+            let verdicts = watch(&mut liveness, &state, start, silent..silent + 0.5);
+            let lost = verdicts.into_iter().filter(|v| v.life == Life::Down);
+            down.extend(lost.map(|v| (v.node.to_string(), silent >= 12.3)));
+            silent += 0.5;
+        }
+        assert_eq!(down, [("n0".to_owned(), true), ("n99".to_owned(), true)], "3 s after the last call");
+    }
+
+    #[test]
+    fn a_queue_that_never_ends_is_none() {
+        let (state, start) = (cluster(&["a", "b"]), Instant::now());
+        let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
+        let mut down = None;
+        for second in 0..60_u32 {
+            let now = start + Duration::from_secs(second.into());
+            liveness.heard("a", now);
+            liveness.heard(&format!("new-{second}"), now);
+            let verdicts = watch(&mut liveness, &state, start, f64::from(second)..f64::from(second) + 0.9);
+            if verdicts.iter().any(|v| v.node == "b" && v.life == Life::Down) {
+                down.get_or_insert(second);
+            }
+        }
+        // Who came last in the 30 s of the welcome, and the silence that condemns.
+        assert_eq!(down, Some(32));
     }
 
     #[test]
@@ -320,6 +431,31 @@ mod tests {
         liveness.heard("a", start + Duration::from_millis(3_601_000));
         let verdicts = watch(&mut liveness, &state, start, 3600.6..3601.8);
         assert_eq!(lives(&verdicts), [("b", Life::Suspect)], "silence counts again");
+    }
+
+    #[test]
+    fn a_leader_that_is_late_hears_late_and_condemns_nobody_for_it() {
+        let (state, start) = (cluster(&["a", "b"]), Instant::now());
+        let at = |s: f64| start + Duration::from_secs_f64(s);
+        let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
+        liveness.heard("a", start);
+        liveness.heard("b", start);
+        let mut now = 0.0;
+        // It looks every 0.9 s, three times as late as it may: 0.3 s of each count.
+        while now < 8.0 {
+            liveness.heard("a", at(now));
+            let verdicts = liveness.verdicts(&state, at(now));
+            assert!(verdicts.iter().all(|v| v.life != Life::Down), "{now}: {verdicts:?}");
+            now += 0.9;
+        }
+        // It looks in time, and what comes in reaches it late.
+        for step in 1..=10 {
+            let now = at(now + f64::from(step) * 0.2);
+            liveness.heard("a", now);
+            liveness.missed(Duration::from_millis(200), now);
+            let verdicts = liveness.verdicts(&state, now);
+            assert!(verdicts.iter().all(|v| v.life != Life::Down), "{step}: {verdicts:?}");
+        }
     }
 
     #[test]

@@ -9,12 +9,19 @@
 //! A session is derived from the state: losing one loses nothing, the worker resyncs by digest.
 
 mod assignment;
+mod complete;
 mod election;
+mod insist;
+mod lag;
 pub mod liveness;
+mod pace;
 mod router;
 mod service;
 mod session;
+mod sign;
 
+pub(super) use lag::Lag;
 pub(super) use liveness::{Liveness, LivenessTimings};
-pub(super) use router::{Contact, Lead, Resync, Sessions, Step};
+pub(super) use pace::Pace;
+pub(super) use router::{AskNodes, Contact, Lead, OpenOn, Resync, Sessions, Step};
 pub(super) use service::SessionService;

@@ -14,8 +14,10 @@ use compact_str::CompactString;
 use kontiki_actors::{Input, Kind, ObjectKey, input::Life};
 use kontiki_api::feed::FeedEvent;
 use kontiki_hooks::{Mark, reached};
+use kontiki_proto::worker::{NodeUsage, OpenStream};
+use tokio::sync::mpsc;
 
-use super::{Liveness, LivenessTimings, session::Session};
+use super::{Lag, Liveness, LivenessTimings, Pace, session::Session, sign::SignOfLife};
 use crate::controller::{
     crew::Vital,
     replica::Replica,
@@ -38,6 +40,9 @@ pub(crate) struct Sessions {
     timings: LivenessTimings,
     leading: Option<Term>,
     contact: Contact,
+    pace: Pace,
+    lag: Lag,
+    late: Duration,
     _vital: Vital,
 }
 
@@ -62,6 +67,7 @@ struct Term {
 struct Registered {
     id: u64,
     address: Addr<Session>,
+    heard: SignOfLife,
 }
 
 /// This controller leads in this term, or (none) leads no more.
@@ -87,6 +93,7 @@ pub(super) struct Register {
     pub id: u64,
     pub term: u64,
     pub address: Addr<Session>,
+    pub heard: SignOfLife,
 }
 
 /// A session ended.
@@ -97,10 +104,13 @@ pub(super) struct Unregister {
     pub id: u64,
 }
 
-/// A worker was heard.
+/// Has a worker open a stream. Refused when it has no session here.
 #[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Heard(pub CompactString);
+#[rtype(result = "bool")]
+pub(crate) struct OpenOn {
+    pub worker: CompactString,
+    pub open: OpenStream,
+}
 
 /// A worker's pods refer to this object: it gets its changes.
 #[derive(Message)]
@@ -112,6 +122,15 @@ pub(super) struct Interest {
     pub seen: u64,
 }
 
+/// Asks workers what they use. Each that has a session and can tell does so by `tell`, which has room for all of them.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct AskNodes {
+    pub(crate) nodes: Vec<CompactString>,
+    pub(crate) pods: bool,
+    pub(crate) tell: mpsc::Sender<NodeUsage>,
+}
+
 /// What a session is told.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -119,6 +138,10 @@ pub(super) enum Tell {
     Events(Vec<Arc<FeedEvent>>),
     /// These changed before the session could be told of it.
     Look(BTreeSet<ObjectKey>),
+    /// It is to open a stream.
+    Open(Box<OpenStream>),
+    /// It is to say what it uses, and what its pods do.
+    Usage(bool, mpsc::Sender<NodeUsage>),
     /// Another controller leads, or another session of this worker took over.
     Over,
 }
@@ -131,9 +154,22 @@ impl Sessions {
         consensus: Arc<dyn Consensus>,
         timings: LivenessTimings,
         contact: Contact,
+        pace: Pace,
+        lag: Lag,
         vital: Vital,
     ) -> Sessions {
-        Sessions { replica, stage, consensus, timings, leading: None, contact, _vital: vital }
+        Sessions {
+            replica,
+            stage,
+            consensus,
+            timings,
+            leading: None,
+            contact,
+            pace,
+            lag,
+            late: Duration::ZERO,
+            _vital: vital,
+        }
     }
 
     fn count(&self) {
@@ -144,9 +180,19 @@ impl Sessions {
     /// Looks who is silent. A leader that a majority does not confirm judges nobody: it may be the one that is cut off, and
     /// what it decided would come true when it no longer is.
     fn tick(&mut self, ctx: &mut Context<Self>) {
+        if let Some(Term { sessions, liveness, .. }) = &mut self.leading {
+            for (node, registered) in sessions {
+                liveness.heard(node, registered.heard.last());
+            }
+        }
         self.count();
+        // Who is always as late hears everybody as often as before.
+        let late = self.lag.take();
+        let later = late.saturating_sub(std::mem::replace(&mut self.late, late));
         let Some(Term { term, liveness, .. }) = &mut self.leading else { return };
+        liveness.missed(later, now());
         let verdicts = liveness.verdicts(&self.replica.view(), now());
+        self.pace.set(liveness.period());
         if verdicts.is_empty() {
             return;
         }
@@ -248,7 +294,7 @@ impl Handler<Register> for Sessions {
     fn handle(&mut self, register: Register, _: &mut Context<Self>) -> bool {
         let Some(term) = self.leading.as_mut().filter(|t| t.term == register.term) else { return false };
         term.liveness.heard(&register.node, now());
-        let new = Registered { id: register.id, address: register.address };
+        let new = Registered { id: register.id, address: register.address, heard: register.heard };
         if let Some(old) = term.sessions.insert(register.node, new) {
             reached(Mark::SessionSuperseded);
             old.address.do_send(Tell::Over);
@@ -272,12 +318,23 @@ impl Handler<Unregister> for Sessions {
     }
 }
 
-impl Handler<Heard> for Sessions {
+impl Handler<OpenOn> for Sessions {
+    type Result = bool;
+
+    fn handle(&mut self, OpenOn { worker, open }: OpenOn, _: &mut Context<Self>) -> bool {
+        let session = self.leading.as_ref().and_then(|term| term.sessions.get(&worker));
+        session.is_some_and(|session| session.address.try_send(Tell::Open(Box::new(open))).is_ok())
+    }
+}
+
+impl Handler<AskNodes> for Sessions {
     type Result = ();
 
-    fn handle(&mut self, Heard(node): Heard, _: &mut Context<Self>) {
-        if let Some(term) = &mut self.leading {
-            term.liveness.heard(&node, now());
+    fn handle(&mut self, AskNodes { nodes, pods, tell }: AskNodes, _: &mut Context<Self>) {
+        let Some(term) = &self.leading else { return };
+        for session in nodes.iter().filter_map(|node| term.sessions.get(node)) {
+            // One that is too busy to be told answers no more than one that is gone.
+            let _ = session.address.try_send(Tell::Usage(pods, tell.clone()));
         }
     }
 }

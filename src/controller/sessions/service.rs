@@ -22,8 +22,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    Sessions, election,
+    Pace, Sessions, election,
     session::{Parts, Session},
+    sign::SignOfLife,
 };
 use crate::controller::{
     crew::{Room, Spawner, start_soon},
@@ -45,7 +46,7 @@ pub(crate) struct SessionService {
     pub(crate) stage: Addr<Stage>,
     pub(crate) sessions: Addr<Sessions>,
     pub(crate) spawner: Arc<dyn Spawner>,
-    pub(crate) heartbeat: Duration,
+    pub(crate) pace: Pace,
     pub(crate) lease: Duration,
     pub(crate) next: AtomicU64,
 }
@@ -108,17 +109,22 @@ impl sessions_server::Sessions for SessionService {
         }
         let welcome = Welcome {
             leader: self.node.status().name,
-            heartbeat_ms: millis(self.heartbeat),
+            heartbeat_ms: self.pace.millis(),
             lease_ms: millis(self.lease),
             controllers: Self::controllers(&self.node),
+            takes_node: true,
         };
         let node = self.node.clone();
+        let heard = SignOfLife::new();
+        let inbound = heard.noting(inbound);
         let parts = Parts {
             id: self.next.fetch_add(1, Ordering::Relaxed),
             term: leadership.term,
             node_status: node_hello(&hello),
             hello,
             welcome,
+            pace: self.pace.clone(),
+            heard,
             out,
             replica: self.replica.clone(),
             stage: self.stage.clone(),
@@ -144,7 +150,7 @@ fn cpu(milli: i64) -> String {
 }
 
 /// The worker's introduction as labels and a NodeStatus.
-fn node_hello(hello: &Hello) -> NodeHello {
+pub(super) fn node_hello(hello: &Hello) -> NodeHello {
     let info = hello.info.clone().unwrap_or_default();
     let mut labels: Vec<(String, String)> = hello.labels.clone().into_iter().collect();
     labels.push(("node-role.kubernetes.io/worker".into(), String::new()));
@@ -155,14 +161,25 @@ fn node_hello(hello: &Hello) -> NodeHello {
         labels.push(("topology.kubernetes.io/zone".into(), hello.zone.clone()));
     }
     labels.sort();
-    let amounts = json!({
-        "cpu": cpu(info.cpu_milli), "memory": format!("{}Ki", info.memory_bytes / 1024),
-        "ephemeral-storage": format!("{}Ki", info.ephemeral_storage_bytes / 1024), "pods": info.max_pods.to_string(),
-    });
+    let amounts = |cpu_milli: i64, memory: i64, storage: i64| {
+        json!({
+            "cpu": cpu(cpu_milli.max(0)), "memory": format!("{}Ki", memory.max(0) / 1024),
+            "ephemeral-storage": format!("{}Ki", storage.max(0) / 1024), "pods": info.max_pods.to_string(),
+        })
+    };
+    let capacity = amounts(info.cpu_milli, info.memory_bytes, info.ephemeral_storage_bytes);
+    let allocatable = amounts(
+        info.cpu_milli.saturating_sub(info.reserved_cpu_milli),
+        info.memory_bytes.saturating_sub(info.reserved_memory_bytes),
+        info.ephemeral_storage_bytes.saturating_sub(info.reserved_ephemeral_storage_bytes),
+    );
+    // Only that it is under pressure comes from the worker; the rest of a condition is the node's own.
+    let pressures: Vec<Value> =
+        info.pressures.iter().map(|kind| json!({"type": kind, "status": "True"})).collect();
     let images: Vec<Value> =
         info.images.iter().map(|i| json!({"names": i.names, "sizeBytes": i.size_bytes})).collect();
     let status = json!({
-        "capacity": amounts, "allocatable": amounts,
+        "capacity": capacity, "allocatable": allocatable, "conditions": pressures,
         "addresses": [{"type": "InternalIP", "address": hello.address}, {"type": "Hostname", "address": hello.node}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": hello.port}},
         "nodeInfo": {
@@ -178,5 +195,39 @@ fn node_hello(hello: &Hello) -> NodeHello {
         name: hello.node.as_str().into(),
         labels: labels.into_iter().map(|(k, v)| (k.into(), v.into())).collect(),
         status: serde_json::to_vec(&status).expect("a JSON value always serializes").into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use kontiki_proto::worker::NodeInfo;
+
+    use super::*;
+
+    #[test]
+    fn what_is_reserved_is_not_for_pods() {
+        let info = NodeInfo {
+            cpu_milli: 4000,
+            memory_bytes: 8 << 30,
+            ephemeral_storage_bytes: 1 << 30,
+            max_pods: 110,
+            reserved_cpu_milli: 500,
+            reserved_memory_bytes: 1 << 30,
+            reserved_ephemeral_storage_bytes: 2 << 30,
+            pressures: vec!["DiskPressure".to_owned()],
+            ..NodeInfo::default()
+        };
+        let hello = node_hello(&Hello { info: Some(info), ..Hello::default() });
+        let status: Value = serde_json::from_slice(&hello.status).unwrap();
+        assert_eq!(
+            status["capacity"],
+            json!({"cpu": "4", "memory": "8388608Ki", "ephemeral-storage": "1048576Ki", "pods": "110"})
+        );
+        assert_eq!(
+            status["allocatable"],
+            json!({"cpu": "3500m", "memory": "7340032Ki", "ephemeral-storage": "0Ki", "pods": "110"})
+        );
+        assert_eq!(status["conditions"], json!([{"type": "DiskPressure", "status": "True"}]));
     }
 }

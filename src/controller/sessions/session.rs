@@ -2,12 +2,13 @@
 //! is old or out of order.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
 use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, StreamHandler, WrapFuture,
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, SpawnHandle, StreamHandler,
+    WrapFuture,
 };
 use compact_str::CompactString;
 use kontiki_actors::{
@@ -16,25 +17,32 @@ use kontiki_actors::{
 };
 use kontiki_api::feed::FeedEvent;
 use kontiki_proto::worker::{
-    Assignments, FromWorker, HeartbeatAck, Hello, PodAssignment, Redirect, ReportAck, StatusReport, ToWorker,
-    Welcome, from_worker, to_worker,
+    AskUsage, Assignments, FromWorker, HeartbeatAck, Hello, NodeInfo, NodeUsage, PodAssignment, Redirect,
+    ReportAck, StatusReport, ToWorker, Welcome, from_worker, to_worker,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::{
+    Pace,
     assignment::{assignment, dependencies, is_news},
-    router::{Heard, Interest, Register, Sessions, Tell, Unregister},
+    complete::Complete,
+    insist::insist,
+    router::{Interest, Register, Sessions, Tell, Unregister},
+    service::node_hello,
+    sign::SignOfLife,
 };
-use crate::controller::{
-    replica::Replica,
-    stage::{Answer, Stage, Submit},
-};
+use crate::controller::{replica::Replica, stage::Stage};
 
 /// Pods in one message of assignments: what is more follows in the next, so that no message is too large.
 const PODS_PER_MESSAGE: usize = 200;
 /// Pods and events that one report may carry.
 const REPORT_MAX: usize = 4096;
+/// Reports that a worker may send before the first of them is acknowledged. A worker keeps to fewer.
+const REPORTS_MAX: usize = 64;
+
+/// Questions to a worker that are waited for at a time: the leader asks one after the other, but gives up on slow ones.
+const ASKED_MAX: usize = 4;
 
 /// What a session needs.
 pub(super) struct Parts {
@@ -43,6 +51,8 @@ pub(super) struct Parts {
     pub hello: Hello,
     pub node_status: NodeHello,
     pub welcome: Welcome,
+    pub pace: Pace,
+    pub heard: SignOfLife,
     pub out: mpsc::Sender<Result<ToWorker, Status>>,
     pub replica: Arc<Replica>,
     pub stage: Addr<Stage>,
@@ -58,14 +68,33 @@ pub(super) struct Session {
     /// Events up to this revision stand in the complete assignment.
     floor: Option<u64>,
     early: Vec<Arc<FeedEvent>>,
+    /// Who waits for what the worker uses, by the number of the question.
+    asked: BTreeMap<u64, mpsc::Sender<NodeUsage>>,
     /// Which pods refer to an object.
     users: BTreeMap<ObjectKey, BTreeSet<ObjectKey>>,
+    /// Reports that wait for the one before them.
+    reports: VecDeque<StatusReport>,
+    /// A report is on its way to the state.
+    reporting: bool,
+    /// News of the node are on their way to the state.
+    renewing: Option<SpawnHandle>,
 }
 
 impl Session {
     pub(super) fn new(parts: Parts) -> Session {
         let node = CompactString::from(parts.hello.node.as_str());
-        Session { parts, node, sequence: 0, floor: None, early: Vec::new(), users: BTreeMap::new() }
+        Session {
+            parts,
+            node,
+            sequence: 0,
+            floor: None,
+            early: Vec::new(),
+            asked: BTreeMap::new(),
+            users: BTreeMap::new(),
+            reports: VecDeque::new(),
+            reporting: false,
+            renewing: None,
+        }
     }
 
     /// A worker that does not read is cut off: it will resync.
@@ -85,22 +114,12 @@ impl Session {
             id: self.parts.id,
             term: self.parts.term,
             address: ctx.address(),
+            heard: self.parts.heard.clone(),
         };
         let (sessions, stage) = (self.parts.sessions.clone(), self.parts.stage.clone());
-        let hello = Input::NodeHello(Box::new(self.parts.node_status.clone()));
+        let (term, hello) = (self.parts.term, Input::NodeHello(Box::new(self.parts.node_status.clone())));
         let introduced = async move {
-            if !sessions.send(register).await.unwrap_or(false) {
-                return false;
-            }
-            let (reply, answer) = oneshot::channel();
-            stage.do_send(Submit {
-                input: hello,
-                request: None,
-                term: None,
-                trace: None,
-                reply: Some(reply),
-            });
-            matches!(answer.await, Ok(Ok(_)))
+            sessions.send(register).await.unwrap_or(false) && insist(&stage, term, hello, None).await.is_ok()
         };
         ctx.spawn(introduced.into_actor(self).map(|done, session, ctx| {
             if done {
@@ -111,25 +130,16 @@ impl Session {
         }));
     }
 
-    /// The complete assignment: only pods whose revision differs from what the worker has travel.
+    /// The complete assignment: only pods of which there is something that the worker was not told travel.
     fn synchronize(&mut self, ctx: &mut Context<Self>) {
         let state = self.parts.replica.view();
         self.send(to_worker::What::Welcome(self.parts.welcome.clone()), ctx);
-        let known: BTreeMap<&str, u64> =
-            self.parts.hello.pods.iter().map(|p| (p.uid.as_str(), p.revision)).collect();
-        let (mut put, mut keep) = (Vec::new(), Vec::new());
-        for pod in state.pods_on(&self.node) {
-            // A pod that has ended is of no more interest, unless the worker still has something of it.
-            let have = known.get(pod.meta.uid.as_str()).copied();
-            if pod.pod().is_some_and(|p| p.terminal()) && have.is_none() && !pod.meta.deleting() {
-                continue;
-            }
-            // What a pod refers to may have changed meanwhile, and its later changes must be followed.
-            if have == Some(pod.revision) && dependencies(pod).is_empty() {
-                keep.push(pod.meta.uid.to_string());
-            } else {
-                put.push(pod.clone());
-            }
+        let Complete { mut put, keep: known } =
+            Complete::of(&state, &self.node, &std::mem::take(&mut self.parts.hello.pods));
+        let mut keep = Vec::new();
+        for (pod, needed) in &known {
+            self.watch_over(&state, pod, needed);
+            keep.push(pod.meta.uid.to_string());
         }
         let mut later = put.split_off(put.len().min(PODS_PER_MESSAGE));
         // What travels later is kept for now, so that the complete message does not stop it.
@@ -154,8 +164,14 @@ impl Session {
 
     fn assign(&mut self, state: &State, pod: &Object, trace: Option<&str>) -> PodAssignment {
         let needed = dependencies(pod);
+        self.watch_over(state, pod, &needed);
+        assignment(state, pod, &needed, trace)
+    }
+
+    /// From here on, changes of what the pod refers to are heard of.
+    fn watch_over(&mut self, state: &State, pod: &Object, needed: &BTreeSet<ObjectKey>) {
         let mut unknown = BTreeSet::new();
-        for object in &needed {
+        for object in needed {
             let users = self.users.entry(object.clone()).or_default();
             if users.is_empty() {
                 unknown.insert(object.clone());
@@ -166,7 +182,6 @@ impl Session {
             let interest = Interest { node: self.node.clone(), objects: unknown, seen: state.revision() };
             self.parts.sessions.do_send(interest);
         }
-        assignment(state, pod, &needed, trace)
     }
 
     /// Committed events become assignments.
@@ -238,39 +253,99 @@ impl Session {
     }
 
     fn report(&mut self, report: StatusReport, ctx: &mut Context<Self>) {
-        if report.pods.len() + report.events.len() > REPORT_MAX {
-            tracing::warn!(node = %self.node, "a report of more than {REPORT_MAX} items: the session ends");
+        if report.pods.len() + report.events.len() > REPORT_MAX || self.reports.len() >= REPORTS_MAX {
+            tracing::warn!(
+                node = %self.node,
+                "a report of more than {REPORT_MAX} items, or more than {REPORTS_MAX} reports at once: the session ends"
+            );
             self.over(ctx);
             return;
         }
-        let serial = report.serial;
-        let view = self.parts.replica.view();
-        let trace = report.pods.iter().map(|p| p.traceparent.clone()).find(|t| !t.is_empty());
-        let (reports, strangers) = read_report(&self.node, report, &view);
-        if !strangers.is_empty() {
-            let message = Assignments { complete: false, put: vec![], keep: vec![], remove: strangers };
-            self.send(to_worker::What::Assignments(message), ctx);
+        self.reports.push_back(report);
+        self.take_in(ctx);
+    }
+
+    /// One report after another, so that an older word of a pod never comes after a newer one.
+    fn take_in(&mut self, ctx: &mut Context<Self>) {
+        while !self.reporting
+            && let Some(report) = self.reports.pop_front()
+        {
+            let serial = report.serial;
+            let view = self.parts.replica.view();
+            let trace = report.pods.iter().map(|p| p.traceparent.clone()).find(|t| !t.is_empty());
+            let (reports, strangers) = read_report(&self.node, report, &view);
+            if !strangers.is_empty() {
+                let message = Assignments { complete: false, put: vec![], keep: vec![], remove: strangers };
+                self.send(to_worker::What::Assignments(message), ctx);
+            }
+            if reports.is_empty() {
+                self.send(to_worker::What::ReportAck(ReportAck { serial }), ctx);
+                continue;
+            }
+            self.reporting = true;
+            let (stage, term) = (self.parts.stage.clone(), self.parts.term);
+            let taken = async move { insist(&stage, term, Input::Reports(reports), trace).await };
+            ctx.spawn(taken.into_actor(self).map(move |answer, session, ctx| {
+                session.reporting = false;
+                match answer {
+                    Ok(_) => {
+                        session.send(to_worker::What::ReportAck(ReportAck { serial }), ctx);
+                        session.take_in(ctx);
+                    }
+                    Err(error) => {
+                        // Not acknowledged: the worker sends it again.
+                        tracing::debug!(node = %session.node, %error, "a report was not taken in");
+                        session.over(ctx);
+                    }
+                }
+            }));
         }
-        if reports.is_empty() {
-            self.send(to_worker::What::ReportAck(ReportAck { serial }), ctx);
+    }
+
+    /// The node has changed. If that is not taken in, the next leader is greeted with it.
+    fn renew(&mut self, info: NodeInfo, ctx: &mut Context<Self>) {
+        self.parts.hello.info = Some(info);
+        // One that was deleted comes back with a new session only.
+        let key = ObjectKey::new(Kind::NODE, "", &self.node);
+        if self.parts.replica.view().get(&key).is_none() {
             return;
         }
-        let (reply, answer) = oneshot::channel::<Answer>();
-        let submit =
-            Submit { input: Input::Reports(reports), request: None, term: None, trace, reply: Some(reply) };
-        if self.parts.stage.try_send(submit).is_err() {
-            // Not acknowledged: the worker sends it again.
-            self.over(ctx);
-            return;
+        let (stage, term) = (self.parts.stage.clone(), self.parts.term);
+        let input = Input::NodeHello(Box::new(node_hello(&self.parts.hello)));
+        // The newest counts: what is still tried of an older one ends.
+        if let Some(older) = self.renewing.take() {
+            ctx.cancel_future(older);
         }
-        ctx.spawn(answer.into_actor(self).map(move |answer, session, ctx| match answer {
-            Ok(Ok(_)) => session.send(to_worker::What::ReportAck(ReportAck { serial }), ctx),
-            Ok(Err(error)) => {
-                tracing::debug!(node = %session.node, %error, "a report was not taken in");
+        let taken = async move { insist(&stage, term, input, None).await };
+        self.renewing = Some(ctx.spawn(taken.into_actor(self).map(|answer, session, ctx| {
+            session.renewing = None;
+            if answer.is_err() {
                 session.over(ctx);
             }
-            Err(_) => session.over(ctx),
-        }));
+        })));
+    }
+
+    /// Asks what the worker uses, if it tells that, and is in a state to.
+    fn ask_usage(&mut self, pods: bool, tell: mpsc::Sender<NodeUsage>, ctx: &mut Context<Self>) {
+        if !self.parts.hello.tells_usage || self.floor.is_none() {
+            return;
+        }
+        while self.asked.len() >= ASKED_MAX {
+            self.asked.pop_first();
+        }
+        let serial = self.sequence;
+        self.asked.insert(serial, tell);
+        self.send(to_worker::What::AskUsage(AskUsage { serial, pods }), ctx);
+    }
+
+    /// What the worker uses. It answers the newest question only: who waits for an older one is not told.
+    fn usage(&mut self, usage: NodeUsage) {
+        let newer = self.asked.split_off(&usage.serial.saturating_add(1));
+        let asked = std::mem::replace(&mut self.asked, newer).remove(&usage.serial);
+        if let Some(tell) = asked.filter(|_| usage.node == self.node) {
+            // Nobody waits any more.
+            let _ = tell.try_send(usage);
+        }
     }
 
     fn over(&mut self, ctx: &mut Context<Self>) {
@@ -344,12 +419,14 @@ impl StreamHandler<Result<FromWorker, Status>> for Session {
                 return;
             }
         };
-        self.parts.sessions.do_send(Heard(self.node.clone()));
         match what {
             Some(from_worker::What::Heartbeat(beat)) => {
-                self.send(to_worker::What::HeartbeatAck(HeartbeatAck { serial: beat.serial }), ctx);
+                let ack = HeartbeatAck { serial: beat.serial, heartbeat_ms: self.parts.pace.millis() };
+                self.send(to_worker::What::HeartbeatAck(ack), ctx);
             }
             Some(from_worker::What::Report(report)) => self.report(report, ctx),
+            Some(from_worker::What::Node(info)) => self.renew(info, ctx),
+            Some(from_worker::What::Usage(usage)) => self.usage(usage),
             Some(from_worker::What::Hello(_)) | None => {
                 tracing::warn!(node = %self.node, "the worker broke the protocol: a second hello, or nothing");
                 ctx.stop();
@@ -369,6 +446,8 @@ impl Handler<Tell> for Session {
         match tell {
             Tell::Events(events) => self.follow(events, ctx),
             Tell::Look(objects) => self.look_again(&objects, ctx),
+            Tell::Open(open) => self.send(to_worker::What::OpenStream(*open), ctx),
+            Tell::Usage(pods, tell) => self.ask_usage(pods, tell, ctx),
             Tell::Over => self.over(ctx),
         }
     }

@@ -1,20 +1,21 @@
 //! The desk: what waits, the state that is decided on, and what is on its way. A plain struct without a task of its own.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use kontiki_actors::{Entry, Input, RequestId, State};
+use kontiki_actors::{Entry, Input, State};
 use kontiki_hooks::{Defect, Mark, planted, reached};
 use kontiki_raft::ProposeError;
 use tokio::{sync::oneshot, time::Instant};
 use tracing::Instrument;
 
 use super::{
-    Answer, StageError, Submit, WAITING_MAX,
+    Answer, StageError, Submit,
     clock::{Clock, Nature},
     consensus::{Consensus, Settled},
     decide::{Actors, Case, settle},
     flight::{Flights, Kind, Landing, Replies, Reply, stage_error},
+    line::{Line, Waiting},
     placing::Placing,
     unlogged::Unlogged,
 };
@@ -30,8 +31,6 @@ const ENTRY_BYTES: usize = 1 << 20;
 const PLACING_BYTES: usize = ENTRY_BYTES / 2;
 /// Time after which an entry is closed, so that the first of its callers does not wait for the last.
 const ENTRY_TIME: Duration = Duration::from_millis(5);
-/// Reports of workers that are merged into one turn.
-const REPORTS_MAX: usize = 512;
 /// Wake-ups in one turn.
 const WAKES_MAX: usize = 256;
 /// After an entry was refused, wake-ups wait this long.
@@ -59,20 +58,6 @@ enum Post {
     },
 }
 
-struct Waiting {
-    input: Input,
-    request: Option<RequestId>,
-    trace: Option<String>,
-    replies: Vec<oneshot::Sender<Answer>>,
-}
-
-impl Waiting {
-    /// Nobody waits for it any more: its caller was told that it may be done or not, or will come again.
-    fn is_forsaken(&self) -> bool {
-        !self.replies.is_empty() && self.replies.iter().all(oneshot::Sender::is_closed)
-    }
-}
-
 /// One entry in the making.
 struct Batch {
     /// The state before it, for the case that it is refused.
@@ -87,7 +72,7 @@ pub(super) struct Desk {
     actors: Actors,
     post: Post,
     first: Option<Input>,
-    waiting: VecDeque<Waiting>,
+    waiting: Line,
     flights: Flights,
     unlogged: Unlogged,
     /// Pods that are to be placed.
@@ -106,7 +91,7 @@ impl Desk {
             actors,
             post: Post::Idle,
             first: None,
-            waiting: VecDeque::new(),
+            waiting: Line::default(),
             flights: Flights::default(),
             unlogged: Unlogged::default(),
             placing: Placing::default(),
@@ -127,13 +112,13 @@ impl Desk {
             {
                 Some(StageError::NotLeader)
             }
-            _ if self.waiting.len() >= WAITING_MAX => Some(StageError::Overloaded),
+            _ if !self.waiting.has_room(&input) => Some(StageError::Overloaded),
             _ => None,
         };
         let replies: Vec<_> = reply.into_iter().collect();
         match refused {
             Some(error) => refuse(replies, &error),
-            None => self.waiting.push_back(Waiting { input, request, trace, replies }),
+            None => self.waiting.push(Waiting { input, request, trace, replies }),
         }
     }
 
@@ -167,13 +152,13 @@ impl Desk {
         self.placing.begin();
         self.post = Post::Leading { term, state };
         if let Some(input) = self.first.clone() {
-            self.waiting.push_front(Waiting { input, request: None, trace: None, replies: Vec::new() });
+            self.waiting.push_first(Waiting::unasked(input));
         }
     }
 
     fn refuse_waiting(&mut self) {
         self.ringing = false;
-        for waiting in self.waiting.drain(..) {
+        for waiting in self.waiting.drain() {
             refuse(waiting.replies, &StageError::NotLeader);
         }
     }
@@ -248,12 +233,8 @@ impl Desk {
         let mut bytes = self.place(&mut batch);
         let Post::Leading { state, .. } = &mut self.post else { return None };
         while bytes < ENTRY_BYTES
-            && let Some(mut next) = self.waiting.pop_front()
+            && let Some(next) = self.waiting.next()
         {
-            if next.is_forsaken() {
-                continue;
-            }
-            merge_reports(&mut next, &mut self.waiting);
             let before = state.clone();
             let _span = telemetry::turn_span(next.trace.as_deref()).entered();
             let case = Case {
@@ -271,7 +252,7 @@ impl Desk {
                         decided.turns.iter().flat_map(|t| &t.changes).map(|c| c.weight()).sum();
                     if weight > ENTRY_BYTES && !batch.entry.turns.is_empty() {
                         *state = before;
-                        self.waiting.push_front(next);
+                        self.waiting.push_first(next);
                         break;
                     }
                     bytes += weight;
@@ -402,19 +383,8 @@ impl Desk {
         if !due.is_empty() && !self.ringing {
             self.ringing = true;
             let input = Input::Wake(due);
-            self.waiting.push_back(Waiting { input, request: None, trace: None, replies: Vec::new() });
+            self.waiting.push(Waiting::unasked(input));
         }
-    }
-}
-
-/// Reports that wait one after another are one turn: an owner counts once what many of its pods did.
-fn merge_reports(next: &mut Waiting, waiting: &mut VecDeque<Waiting>) {
-    let Input::Reports(reports) = &mut next.input else { return };
-    while reports.len() < REPORTS_MAX {
-        let Some(Waiting { input: Input::Reports(_), .. }) = waiting.front() else { return };
-        let Some(Waiting { input: Input::Reports(more), replies, .. }) = waiting.pop_front() else { return };
-        reports.extend(more);
-        next.replies.extend(replies);
     }
 }
 

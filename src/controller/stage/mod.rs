@@ -16,6 +16,7 @@ mod consensus;
 mod decide;
 mod desk;
 mod flight;
+mod line;
 mod placing;
 #[cfg(test)]
 mod tests;
@@ -30,14 +31,16 @@ pub(super) use consensus::{Consensus, Live};
 use desk::{Desk, Task};
 use kontiki_actors::{Input, Outcome, RequestId};
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::crew::Vital;
 
-/// Inputs that may wait. What comes beyond is refused, and says so.
+/// Inputs that may wait in each line. What comes beyond is refused, and says so.
 const WAITING_MAX: usize = 16_384;
-/// The clock is looked at this often at least.
-const NAP_MAX: Duration = Duration::from_secs(3600);
+/// The clock is looked at this often at least: so late is noticed that it has jumped, where nothing happens.
+const NAP_MAX: Duration = Duration::from_secs(60);
+/// An alarm that rings so much too late is let be.
+const LATE: Duration = Duration::from_millis(10);
 
 /// Why the stage gives no outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -99,7 +102,7 @@ pub(crate) struct Leave;
 /// The actor.
 pub(crate) struct Stage {
     desk: Desk,
-    alarm: Option<(i64, SpawnHandle)>,
+    alarm: Option<Alarm>,
     _vital: Vital,
 }
 
@@ -133,23 +136,41 @@ impl Stage {
     }
 
     fn set_alarm(&mut self, ctx: &mut Context<Self>) {
-        let next = self.desk.next_ring();
+        let (next, now) = (self.desk.next_ring(), Instant::now());
         match (next, &self.alarm) {
-            (Some((at, _)), Some((set, _))) if at == *set => {}
+            (Some((at, delay)), Some(alarm)) if alarm.stands(at, now + delay.min(NAP_MAX)) => {}
             (next, _) => {
-                if let Some((_, handle)) = self.alarm.take() {
-                    ctx.cancel_future(handle);
+                if let Some(alarm) = self.alarm.take() {
+                    ctx.cancel_future(alarm.handle);
                 }
                 if let Some((at, delay)) = next {
-                    let handle = ctx.run_later(delay.min(NAP_MAX), |stage, ctx| {
+                    let delay = delay.min(NAP_MAX);
+                    let handle = ctx.run_later(delay, |stage, ctx| {
                         stage.alarm = None;
                         stage.desk.ring();
                         stage.go_on(ctx);
                     });
-                    self.alarm = Some((at, handle));
+                    self.alarm = Some(Alarm { at, rings: now + delay, handle });
                 }
             }
         }
+    }
+}
+
+/// When the stage looks at what is due.
+struct Alarm {
+    /// The wake-up that it is for, by the stage's clock.
+    at: i64,
+    /// When that is, as it was seen when the alarm was set.
+    rings: Instant,
+    handle: SpawnHandle,
+}
+
+impl Alarm {
+    /// Whether it will do for a wake-up that is to come by then. It would be late when the clock has jumped forward since it was set, and
+    /// everything that is due after it would be late with it.
+    fn stands(&self, at: i64, by: Instant) -> bool {
+        self.at == at && self.rings <= by + LATE
     }
 }
 

@@ -463,8 +463,9 @@ fn reports_that_wait_are_one_turn() {
 fn the_queue_is_bounded() {
     let mut play = Play::start();
     let waiting: Vec<_> = (0..WAITING_MAX).map(|_| play.put(Input::Verdicts(Vec::new()), None)).collect();
-    let mut one_more = play.put(create("a"), None);
+    let mut one_more = play.put(Input::Verdicts(Vec::new()), None);
     assert_eq!(one_more.try_recv().unwrap(), Err(StageError::Overloaded));
+    assert!(play.put(create("a"), None).try_recv().is_err(), "a client has a line of its own");
     drop(waiting);
 }
 
@@ -482,8 +483,8 @@ fn a_defect_costs_the_input_that_it_fails_on() {
     play.commit(1);
     assert_eq!(list.try_recv().unwrap(), Ok(Outcome::Done));
     let changed: Vec<_> =
-        play.consensus.proposed.lock()[1].0.turns.iter().map(|t| t.changes[0].key().clone()).collect();
-    assert_eq!(changed, [key("x"), key("y")]);
+        play.consensus.proposed.lock()[1].0.turns.iter().map(|t| t.changes[0].key().cloned()).collect();
+    assert_eq!(changed, [Some(key("x")), Some(key("y"))]);
 }
 
 #[test]

@@ -3,8 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::clock::Clock;
+use super::images::ImageLimits;
+use super::pressure::{Bounds, Places};
+use super::reserved::Reserved;
+use crate::pod::names::ClusterNames;
 use crate::runtime::RuntimeError;
 
 /// What an agent is told when it is started.
@@ -18,6 +23,8 @@ pub struct AgentConfig {
     pub labels: BTreeMap<String, String>,
     /// Where everything of this worker lies.
     pub data_dir: PathBuf,
+    /// Where in memory that lies which no disk may have, see [`super::memory::open`]; if nowhere, it is in the data directory, too.
+    pub memory: Option<PathBuf>,
     /// Controllers to begin with (host:port); later ones are learned and remembered.
     pub controllers: Vec<String>,
     /// Where the node's service listens.
@@ -30,6 +37,12 @@ pub struct AgentConfig {
     pub version: String,
     /// Tells the time.
     pub clock: Clock,
+    /// What of it is for pods, and when there is too little.
+    pub limits: Limits,
+    /// How names of the cluster are found.
+    pub names: ClusterNames,
+    /// Confine containers that do not ask for a seccomp profile by the runtime's own.
+    pub seccomp_default: bool,
 }
 
 /// What a worker offers; what is not set is measured.
@@ -43,9 +56,42 @@ pub struct Capacity {
     pub max_pods: Option<i64>,
 }
 
+/// What of a worker is for pods, and when it is under pressure.
+#[derive(Clone, Debug, Default)]
+pub struct Limits {
+    /// What is not for pods.
+    pub reserved: Reserved,
+    /// How it is watched; if not, it is never under pressure, nothing that it uses is measured, and its images are told when a
+    /// session begins.
+    pub watch: Option<Watch>,
+}
+
+/// How a worker is watched.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// When it is under pressure, and what it does then.
+    pub bounds: Bounds,
+    /// Where its files are.
+    pub places: Places,
+    /// How often it is looked at.
+    pub period: Duration,
+    /// When its images are removed.
+    pub images: ImageLimits,
+}
+
 /// Why an agent cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
+    /// More is reserved than there is.
+    #[error("{what} has a reservation of {reserved} but a capacity of {capacity}: reserve less")]
+    Reserved {
+        /// cpu, memory or ephemeral-storage.
+        what: &'static str,
+        /// In thousandths of processors, or bytes.
+        reserved: i64,
+        /// The same.
+        capacity: i64,
+    },
     /// The port is not to be had.
     #[error("the node's service cannot listen: {0}")]
     Listen(std::io::Error),

@@ -22,6 +22,7 @@ use crate::pod::host::Host;
 use crate::pod::inbox::Inbox;
 use crate::pod::kept::{Assignment, Kept, Version};
 use crate::pod::order::is_overtaken;
+use crate::pod::tenant::{Eviction, Tenant};
 use crate::runtime::{AdoptedPod, Runtime, RuntimeEvent};
 
 /// Commands that may wait; whoever has more to say waits.
@@ -39,6 +40,10 @@ pub enum Command {
     Subject(String, oneshot::Sender<Option<Subject>>),
     /// No controller was reached for longer than the lease.
     LeaseLost,
+    /// The pods as who looks for room sees them.
+    Tenants(oneshot::Sender<Vec<Tenant>>),
+    /// The worker takes back the room of a pod.
+    Evict(String, Eviction),
 }
 
 /// A pod as a reader of logs sees it.
@@ -56,6 +61,7 @@ struct Member {
     inbox: Arc<Inbox>,
     version: Version,
     subject: Subject,
+    tenant: watch::Receiver<Tenant>,
     failures: u32,
     removed: bool,
 }
@@ -74,9 +80,10 @@ pub struct Crew {
 impl Crew {
     /// Finds the pods of an earlier life of this worker, as they are now.
     pub async fn gather(config: &AgentConfig, runtime: Arc<dyn Runtime>) -> Result<Crew, AgentError> {
-        let layout = Layout::new(&config.data_dir);
-        let folder = layout.kept();
-        disk::private_folder(&folder).map_err(AgentError::disk(folder.clone()))?;
+        let layout = Layout::with_memory(&config.data_dir, config.memory.as_deref());
+        for folder in [layout.kept()].into_iter().chain(layout.kept_secrets()) {
+            disk::private_folder(&folder).map_err(AgentError::disk(folder))?;
+        }
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         // First listen, then look: what happens in between is told twice rather than never.
         let events = runtime.events();
@@ -87,10 +94,13 @@ impl Crew {
             clock: config.clock,
             machine: node::machine(config),
             layout,
+            names: config.names.clone(),
+            seccomp_default: config.seccomp_default,
         });
         let (members, tasks, names) = (BTreeMap::new(), JoinSet::new(), HashMap::new());
         let mut crew = Crew { host, members, tasks, names, sender, commands, events };
-        let mut kept = Kept::load_all(&folder).map_err(AgentError::disk(folder))?;
+        let mut kept =
+            Kept::load_all(&crew.host.layout).map_err(AgentError::disk(crew.host.layout.kept()))?;
         let known: BTreeSet<String> = kept.iter().map(|kept| kept.assignment.uid.clone()).collect();
         for found in adopted.iter().filter(|found| !known.contains(&found.sandbox.uid)) {
             match Kept::from_json(&found.sandbox.blob) {
@@ -149,11 +159,21 @@ impl Crew {
                 let digest = |(uid, member): (&String, &Member)| PodDigest {
                     uid: uid.clone(),
                     revision: member.version.revision,
+                    digest: member.version.digest.clone(),
                 };
                 answer.send(members.map(digest).collect()).ok();
             }
             Command::Subject(uid, answer) => {
                 answer.send(self.members.get(&uid).map(|member| member.subject.clone())).ok();
+            }
+            Command::Tenants(answer) => {
+                let members = self.members.values().filter(|member| !member.removed);
+                answer.send(members.map(|member| member.tenant.borrow().clone()).collect()).ok();
+            }
+            Command::Evict(uid, eviction) => {
+                if let Some(member) = self.members.get(&uid) {
+                    member.inbox.tell(|news| news.evicted = Some(eviction));
+                }
             }
             Command::LeaseLost => {
                 reached(Mark::LeaseLost);
@@ -241,10 +261,10 @@ impl Crew {
         let (uid, version) = (assignment.uid.clone(), assignment.version());
         let subject =
             Subject { namespace: assignment.namespace.clone(), name: assignment.name.clone(), runs };
-        let driver = Driver::new(self.host.clone(), inbox.clone(), kept, pod, sender);
+        let (driver, tenant) = Driver::new(self.host.clone(), inbox.clone(), kept, pod, sender);
         let task = self.tasks.spawn(driver.run());
         self.names.insert(task.id(), uid.clone());
-        self.members.insert(uid, Member { inbox, version, subject, failures, removed: false });
+        self.members.insert(uid, Member { inbox, version, subject, tenant, failures, removed: false });
     }
 
     fn hand_on(&self, event: RuntimeEvent) {
@@ -274,9 +294,7 @@ impl Crew {
             return;
         }
         // What it knew is on disk.
-        let path = self.host.layout.kept_pod(&uid);
-        let kept = disk::read(&path).and_then(|json| Kept::from_json(&json.unwrap_or_default()));
-        let Ok(kept) = kept else { return };
+        let Ok(kept) = Kept::load(&self.host.layout, &uid) else { return };
         if let Ok(pod) = Pod::parse(kept.assignment.pod.get().as_bytes()) {
             self.start(kept, pod, member.failures + 1);
             if member.removed {

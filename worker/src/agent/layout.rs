@@ -3,22 +3,49 @@
 //! ```text
 //!   agent/term, agent/controllers.json     the session's memory
 //!   agent/pods/<uid>.json                  what was assigned, and what was seen of it
+//!   seccomp/                               profiles of the machine, which its operator puts there
 //!   pods/<uid>/volumes/                    the rest of the folder is the runtime's
 //!   logs/<namespace>_<name>_<uid>/<container>/<attempt>.log
 //! ```
+//!
+//! And, where there is a file system in memory for it, below that:
+//!
+//! ```text
+//!   pods/<uid>.json                        the Secrets that came with the assignment
+//!   volumes/<uid>/                         the volumes that hold what is secret
+//! ```
 
 use std::path::{Path, PathBuf};
+
+use crate::volume::Places;
 
 /// The worker's data directory.
 #[derive(Clone, Debug)]
 pub struct Layout {
     root: PathBuf,
+    memory: Option<PathBuf>,
 }
 
 impl Layout {
-    /// Below this folder.
+    /// Below this folder, and nothing of it in memory.
     pub fn new(root: &Path) -> Layout {
-        Layout { root: root.to_owned() }
+        Layout { root: root.to_owned(), memory: None }
+    }
+
+    /// The same, with what is secret below a folder in memory, if there is one.
+    pub fn with_memory(root: &Path, memory: Option<&Path>) -> Layout {
+        Layout { root: root.to_owned(), memory: memory.map(Path::to_owned) }
+    }
+
+    /// The folder in memory with a file per pod.
+    pub fn kept_secrets(&self) -> Option<PathBuf> {
+        self.memory.as_ref().map(|memory| memory.join("pods"))
+    }
+
+    /// Where a pod's volumes are put.
+    pub fn places(&self, uid: &str) -> Places {
+        let memory = self.memory.as_ref().map(|memory| memory.join("volumes").join(uid));
+        Places { disk: self.volumes(uid), memory }
     }
 
     /// The agent's own folder.
@@ -36,14 +63,24 @@ impl Layout {
         self.kept().join(format!("{uid}.json"))
     }
 
+    /// The folder with the machine's seccomp profiles (`Localhost`).
+    pub fn seccomp(&self) -> PathBuf {
+        self.root.join("seccomp")
+    }
+
     /// A pod's folder, which it shares with the runtime.
     pub fn pod(&self, uid: &str) -> PathBuf {
         self.root.join("pods").join(uid)
     }
 
-    /// A pod's volumes.
+    /// A pod's volumes on disk.
     pub fn volumes(&self, uid: &str) -> PathBuf {
         self.pod(uid).join("volumes")
+    }
+
+    /// What the runtime keeps of a container: its writable layer, above all.
+    pub(crate) fn bundle(&self, uid: &str, container: &str) -> PathBuf {
+        self.pod(uid).join(crate::shim::state::BUNDLES).join(container)
     }
 
     /// A pod's logs.

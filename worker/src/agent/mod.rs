@@ -16,9 +16,16 @@ pub mod clock;
 pub mod config;
 pub mod crew;
 pub(crate) mod disk;
+mod eviction;
+pub mod images;
 pub mod layout;
+pub mod memory;
+pub(crate) mod meter;
 pub mod node;
 pub mod outbox;
+pub mod pressure;
+pub mod reserved;
+mod watch;
 
 use std::sync::Arc;
 
@@ -26,15 +33,18 @@ use kontiki_pki::{Dialer, Identity};
 use kontiki_proto::worker::node_server::NodeServer;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
-pub use config::{AgentConfig, AgentError, Capacity};
+pub use config::{AgentConfig, AgentError, Capacity, Limits, Watch};
 use crew::Crew;
+use meter::Meter;
 
 use crate::logs;
 use crate::runtime::Runtime;
 pub use crate::session::session_thread;
-use crate::session::{self, Dial, Session};
+use crate::session::{self, Dial, Ends, Session};
+use crate::streams::Streams;
 
 /// Runs the agent until `shutdown`, its session on the runtime of `thread`. Its pods run on after that.
 pub async fn run(
@@ -44,6 +54,7 @@ pub async fn run(
     thread: &Handle,
     shutdown: CancellationToken,
 ) -> Result<(), AgentError> {
+    node::check(&config)?;
     let listener = kontiki_pki::bind(config.listen, false).map_err(AgentError::Listen)?;
     let port = listener.local_addr().map_err(AgentError::Listen)?.port();
     let dial = session::ControllerDial::new(Dialer::new(&identity), identity.controller_server_name(None));
@@ -57,7 +68,7 @@ pub async fn run(
     let cluster = identity.cluster_id().to_owned();
     let token = ended.clone();
     let server =
-        tokio::spawn(async move { kontiki_pki::serve(listener, tls, &cluster, routes, token).await });
+        tokio::spawn(async move { kontiki_pki::serve(listener, tls, &cluster, None, routes, token).await });
     info!(node = %config.node, port, "the agent is up");
     agent.work(&config, Arc::new(dial), port, thread, ended.clone()).await?;
     ended.cancel();
@@ -88,14 +99,22 @@ impl Agent {
     ) -> Result<(), AgentError> {
         let host = self.crew.host().clone();
         let hello = node::hello(config, &*host.runtime, port);
-        let session = Session::open(
-            &config.controllers,
-            &host.layout,
-            hello,
-            dial,
-            self.crew.handle(),
-            host.outbox.clone(),
-        )?;
+        let (teller, node) = watch::channel(hello.info.clone().unwrap_or_default());
+        let watched = watch::node(config.clone(), host.runtime.clone(), self.crew.handle(), teller);
+        let _watch = AbortOnDropHandle::new(tokio::spawn(watched));
+        let cleared = images::clear(config.clone(), host.runtime.clone());
+        let _cleared = AbortOnDropHandle::new(tokio::spawn(cleared));
+        let meter = Arc::new(Meter::default());
+        let metered = meter::read(config.clone(), host.runtime.clone(), meter.clone());
+        let _metered = AbortOnDropHandle::new(tokio::spawn(metered));
+        let agent = Ends {
+            crew: self.crew.handle(),
+            outbox: host.outbox.clone(),
+            node,
+            streams: Streams::new(host.runtime.clone(), Arc::clone(&dial)),
+            meter,
+        };
+        let session = Session::open(&config.controllers, &host.layout, hello, dial, agent)?;
         let mut session = thread.spawn(session.run(shutdown.clone()));
         let mut crew = std::pin::pin!(self.crew.run(shutdown));
         tokio::select! {

@@ -1,18 +1,20 @@
 //! What the worker says about itself.
 
+use std::collections::BTreeMap;
 use std::net::ToSocketAddrs;
 use std::path::Path;
 
 use kontiki_proto::worker::{Hello, ImageInfo, NodeInfo};
 
 use super::clock::Clock;
-use super::config::AgentConfig;
+use super::config::{AgentConfig, AgentError};
 use crate::pod::env::Machine;
-use crate::runtime::Runtime;
+use crate::runtime::{ImageRef, Runtime};
 
 const MAX_PODS: i64 = 110;
-/// The leader lists images for the scheduler and for people; more than this help neither.
+/// The leader lists images for the scheduler and for people; more than this help neither. As in Kubernetes.
 const IMAGES_MAX: usize = 50;
+const NAMES_MAX: usize = 5;
 
 /// The greeting, without the pods.
 pub fn hello(config: &AgentConfig, runtime: &dyn Runtime, port: u16) -> Hello {
@@ -24,6 +26,7 @@ pub fn hello(config: &AgentConfig, runtime: &dyn Runtime, port: u16) -> Hello {
         port: port.into(),
         info: Some(info(config, runtime)),
         labels: config.labels.clone().into_iter().collect(),
+        tells_usage: true,
         ..Hello::default()
     }
 }
@@ -38,12 +41,10 @@ pub fn machine(config: &AgentConfig) -> Machine {
     }
 }
 
-fn info(config: &AgentConfig, runtime: &dyn Runtime) -> NodeInfo {
+/// How the node is, but for its pressures.
+pub(super) fn info(config: &AgentConfig, runtime: &dyn Runtime) -> NodeInfo {
     let machine = machine(config);
-    let images = runtime.images().into_iter().take(IMAGES_MAX).map(|image| ImageInfo {
-        names: vec![image.name],
-        size_bytes: i64::try_from(image.size_bytes).unwrap_or(i64::MAX),
-    });
+    let reserved = &config.limits.reserved;
     let told = |path: &str| match config.clock {
         Clock::Wall => text(path),
         // A simulated machine is the same everywhere.
@@ -52,10 +53,7 @@ fn info(config: &AgentConfig, runtime: &dyn Runtime) -> NodeInfo {
     NodeInfo {
         cpu_milli: machine.cpu_milli,
         memory_bytes: machine.memory_bytes,
-        ephemeral_storage_bytes: match config.clock {
-            Clock::Wall => storage_bytes(&config.data_dir),
-            Clock::Simulated { .. } => 64 << 30,
-        },
+        ephemeral_storage_bytes: storage(config),
         max_pods: config.capacity.max_pods.unwrap_or(MAX_PODS),
         os_image: os_image(&told("/etc/os-release")),
         kernel_version: told("/proc/sys/kernel/osrelease"),
@@ -69,7 +67,50 @@ fn info(config: &AgentConfig, runtime: &dyn Runtime) -> NodeInfo {
         container_runtime: format!("kontiki://{}", config.version),
         machine_id: told("/etc/machine-id"),
         boot_id: told("/proc/sys/kernel/random/boot_id"),
-        images: images.collect(),
+        images: images(runtime.images()),
+        reserved_cpu_milli: reserved.cpu_milli,
+        reserved_memory_bytes: reserved.memory_bytes,
+        reserved_ephemeral_storage_bytes: reserved.ephemeral_storage_bytes,
+        pressures: Vec::new(),
+    }
+}
+
+/// Refuses to reserve what is not there.
+pub(super) fn check(config: &AgentConfig) -> Result<(), AgentError> {
+    let (machine, reserved) = (machine(config), &config.limits.reserved);
+    for (what, reserved, capacity) in [
+        ("cpu", reserved.cpu_milli, machine.cpu_milli),
+        ("memory", reserved.memory_bytes, machine.memory_bytes),
+        ("ephemeral-storage", reserved.ephemeral_storage_bytes, storage(config)),
+    ] {
+        if reserved > capacity {
+            return Err(AgentError::Reserved { what, reserved, capacity });
+        }
+    }
+    Ok(())
+}
+
+/// The largest images, each with all its names.
+fn images(all: Vec<ImageRef>) -> Vec<ImageInfo> {
+    let mut by_digest: BTreeMap<String, ImageInfo> = BTreeMap::new();
+    for ImageRef { name, digest, size_bytes } in all {
+        let key = if digest.is_empty() { name.clone() } else { digest };
+        let image = by_digest.entry(key).or_default();
+        image.size_bytes = i64::try_from(size_bytes).unwrap_or(i64::MAX);
+        if image.names.len() < NAMES_MAX {
+            image.names.push(name);
+        }
+    }
+    let mut images: Vec<ImageInfo> = by_digest.into_values().collect();
+    images.sort_by(|a, b| (b.size_bytes, &a.names).cmp(&(a.size_bytes, &b.names)));
+    images.truncate(IMAGES_MAX);
+    images
+}
+
+fn storage(config: &AgentConfig) -> i64 {
+    match config.clock {
+        Clock::Wall => storage_bytes(&config.data_dir),
+        Clock::Simulated { .. } => 64 << 30,
     }
 }
 
@@ -117,6 +158,27 @@ fn text(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_is_one_however_many_names_it_has() {
+        let image = |name: &str, digest: &str, size_bytes| ImageRef {
+            name: name.into(),
+            digest: digest.into(),
+            size_bytes,
+        };
+        let told = images(vec![
+            image("a:1", "sha256:1", 10),
+            image("a:2", "sha256:1", 10),
+            image("b:1", "sha256:2", 20),
+            image("c:1", "", 5),
+        ]);
+        let names: Vec<String> = told.iter().map(|image| image.names.join(" ")).collect();
+        assert_eq!(names, ["b:1", "a:1 a:2", "c:1"], "the largest first");
+        let many =
+            (0..200).map(|n| image(&format!("m:{n}"), &format!("sha256:{}", n / 10), n / 10)).collect();
+        let told = images(many);
+        assert!(told.len() == 20 && told.iter().all(|image| image.names.len() == NAMES_MAX));
+    }
 
     #[test]
     fn the_machine_is_read_from_its_files() {

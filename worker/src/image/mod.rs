@@ -12,6 +12,7 @@
 
 mod archive;
 mod budget;
+mod collect;
 mod config;
 mod manifest;
 mod name;

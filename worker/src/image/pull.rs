@@ -84,6 +84,9 @@ impl Puller {
             Ok(Some(digest)) => {
                 let repo_digest = format!("{}@{digest}", reference.place());
                 let same = image.digest == digest || image.repo_digests.contains(&repo_digest);
+                if same {
+                    self.store.touch(&image.digest);
+                }
                 Ok(same.then_some(image))
             }
             // It does not tell without the document: that will say.

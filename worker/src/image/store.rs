@@ -223,6 +223,7 @@ impl Store {
         let own = repo_digest.to_owned();
         let Some(mut image) = index.images.get(digest).cloned() else { return Ok(None) };
         if image.names.iter().any(|other| other == name) && image.repo_digests.contains(&own) {
+            self.touch(digest);
             return Ok(Some(image));
         }
         image.names.push(name.to_owned());
@@ -230,6 +231,7 @@ impl Store {
         take_names(&mut index, &mut image);
         index.images.insert(image.digest.clone(), image.clone());
         self.write_index(&index)?;
+        self.touch(digest);
         Ok(Some(image))
     }
 
@@ -239,8 +241,18 @@ impl Store {
         Turn::try_take(path).map_err(ImageError::io("wait for another pull of the image"))
     }
 
+    /// Removes an image if nobody uses it and it is still `fit` once nobody can begin to. Says whether it went.
+    pub(super) fn discard_if(&self, digest: &str, fit: impl FnOnce() -> bool) -> Result<bool, ImageError> {
+        let _lock = self.lock()?;
+        let mut index = self.read_index()?;
+        let Some(image) = index.images.get(digest).cloned() else { return Ok(false) };
+        let Some(claim) = self.claim(&image)?.filter(|_| fit()) else { return Ok(false) };
+        self.discard(&mut index, vec![(image, claim)])?;
+        Ok(true)
+    }
+
     /// The right to remove an image, unless it is in use. One whose files are gone is nobody's.
-    fn claim(&self, image: &Image) -> Result<Option<Option<Claim>>, ImageError> {
+    pub(super) fn claim(&self, image: &Image) -> Result<Option<Option<Claim>>, ImageError> {
         let home = self.home(&image.digest);
         match Claim::on(&home) {
             Ok(claim) => Ok(claim.map(Some)),
@@ -314,10 +326,11 @@ impl Store {
         }
         take_names(index, &mut image);
         index.images.insert(image.digest.clone(), image.clone());
+        self.touch(&image.digest);
         Ok(LoadedImage { image, names, new })
     }
 
-    fn home(&self, digest: &str) -> PathBuf {
+    pub(super) fn home(&self, digest: &str) -> PathBuf {
         self.dir.join(hex(digest))
     }
 

@@ -4,24 +4,36 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
+
+/// A claim lasts for a moment: either its image goes, or somebody only looked whether it is in use.
+const CLAIM_TRIES: u32 = 100;
+const CLAIM_PAUSE: Duration = Duration::from_millis(10);
 
 /// While any process has a hold on an image, it is not removed.
 #[derive(Debug)]
 pub(crate) struct Hold(#[allow(dead_code, reason = "the lock is the open file's")] File);
 
 impl Hold {
-    /// Takes a hold on the image whose root directory this is.
+    /// Takes a hold on the image whose root directory this is, which is used now.
     pub(crate) fn of_rootfs(rootfs: &Path) -> Result<Self, String> {
         let home = rootfs.parent().unwrap_or(rootfs);
         let gone = |cause: String| format!("the image in {} is gone: {cause}", home.display());
-        match lock(home, FlockOperation::NonBlockingLockShared) {
-            Ok(Some(file)) => Ok(Self(file)),
-            Ok(None) => Err(gone("it is being removed".to_owned())),
-            Err(source) => Err(gone(source.to_string())),
+        for _ in 0..CLAIM_TRIES {
+            match lock(home, FlockOperation::NonBlockingLockShared) {
+                Ok(Some(file)) => {
+                    // Whose images these are may not be this process, and then they are not its to remove either.
+                    file.set_modified(SystemTime::now()).ok();
+                    return Ok(Self(file));
+                }
+                Ok(None) => std::thread::sleep(CLAIM_PAUSE),
+                Err(source) => return Err(gone(source.to_string())),
+            }
         }
+        Err(gone("it is being removed".to_owned()))
     }
 }
 

@@ -118,19 +118,40 @@ document! {
         node_name: String,
         service_account_name: String,
         hostname: Option<String>,
+        subdomain: String,
+        #[serde(rename = "setHostnameAsFQDN")]
+        set_hostname_as_fqdn: bool,
+        dns_policy: String,
+        dns_config: DnsConfig,
+        host_aliases: Vec<HostAlias>,
         host_network: bool,
         #[serde(rename = "hostPID")]
         host_pid: bool,
         #[serde(rename = "hostIPC")]
         host_ipc: bool,
         share_process_namespace: bool,
+        host_users: Option<bool>,
+        os: Os,
         runtime_class_name: Option<String>,
         priority_class_name: String,
+        priority: i64,
         volumes: Vec<Volume>,
         security_context: SecurityContext,
         readiness_gates: Vec<ReadinessGate>,
         image_pull_secrets: Vec<Named>,
     }
+}
+document! {
+    /// PodDNSConfig.
+    DnsConfig { nameservers: Vec<String>, searches: Vec<String>, options: Vec<DnsOption>, }
+}
+document! {
+    /// PodDNSConfigOption.
+    DnsOption { name: String, value: Option<String>, }
+}
+document! {
+    /// HostAlias.
+    HostAlias { ip: String, hostnames: Vec<String>, }
 }
 document! {
     /// LocalObjectReference.
@@ -170,6 +191,9 @@ document! {
         security_context: SecurityContext,
         termination_message_path: String,
         termination_message_policy: String,
+        stdin: bool,
+        stdin_once: bool,
+        tty: bool,
         restart_policy: Option<String>,
     }
 }
@@ -279,7 +303,32 @@ document! {
         read_only_root_filesystem: bool,
         allow_privilege_escalation: Option<bool>,
         capabilities: Capabilities,
+        supplemental_groups: Vec<u32>,
+        supplemental_groups_policy: String,
+        fs_group: Option<u32>,
+        seccomp_profile: Option<Profile>,
+        app_armor_profile: Option<Profile>,
+        se_linux_options: Option<Value>,
+        proc_mount: String,
+        sysctls: Vec<Sysctl>,
+        windows_options: WindowsOptions,
     }
+}
+document! {
+    /// SeccompProfile and AppArmorProfile.
+    Profile { #[serde(rename = "type")] kind: String, localhost_profile: String, }
+}
+document! {
+    /// Sysctl.
+    Sysctl { name: String, value: String, }
+}
+document! {
+    /// WindowsSecurityContextOptions, as far as they mean something elsewhere.
+    WindowsOptions { host_process: bool, }
+}
+document! {
+    /// PodOS.
+    Os { name: String, }
 }
 document! {
     /// Capabilities.

@@ -15,11 +15,12 @@ use super::document::Pod;
 use super::env::Sources;
 use super::host::Host;
 use super::inbox::Inbox;
-use super::kept::Kept;
+use super::kept::{Kept, Pages};
 use super::observed::{Ending, MountFailure, Observed, State, Stopping};
 use super::probes::Probes;
 use super::step::{Step, next};
-use super::{status, stop_signal};
+use super::tenant::Tenant;
+use super::{names, security, status, stop_signal, storage};
 use crate::agent::aside::aside;
 use crate::agent::layout::Layout;
 use crate::runtime::{PodSandbox, Processes, RuntimeClass, RuntimeError};
@@ -55,8 +56,10 @@ pub struct Driver {
     pub(super) hooks: BTreeMap<String, AbortOnDropHandle<()>>,
     pub(super) pulls: BTreeMap<String, AbortOnDropHandle<()>>,
     probes: Probes,
+    storage: storage::Watch,
     runs: watch::Sender<Runs>,
-    stored: Vec<u8>,
+    tenant: watch::Sender<Tenant>,
+    stored: Pages,
     reported: Vec<u8>,
     gone: bool,
 }
@@ -69,25 +72,29 @@ impl Driver {
         kept: Kept,
         pod: Pod,
         runs: watch::Sender<Runs>,
-    ) -> Driver {
+    ) -> (Driver, watch::Receiver<Tenant>) {
         let dependencies = kept.assignment.dependencies();
+        let pod = Arc::new(pod);
+        let (tenant, tenancy) = watch::channel(Tenant::of(&pod, &kept.observed));
         let mut driver = Driver {
             host,
             inbox,
             kept,
-            pod: Arc::new(pod),
+            pod,
             dependencies,
             removed: false,
             hooks: BTreeMap::new(),
             pulls: BTreeMap::new(),
             probes: Probes::default(),
+            storage: storage::Watch::default(),
             runs,
-            stored: Vec::new(),
+            tenant,
+            stored: Pages::default(),
             reported: Vec::new(),
             gone: false,
         };
         driver.begin();
-        driver
+        (driver, tenancy)
     }
 
     fn begin(&mut self) {
@@ -124,6 +131,7 @@ impl Driver {
             let now_ms = self.host.clock.now_ms();
             status::settle_conditions(&self.pod, &mut self.kept.observed, now_ms);
             self.probes.tend(&self.host, &self.inbox, &self.pod, &self.kept.observed);
+            self.storage.tend(&self.host, &self.inbox, &self.pod, &self.kept.observed);
             self.publish();
             let step = if self.removed { self.forget_step() } else { next(&self.pod, self.seen(), now_ms) };
             debug!(pod = %self.pod.metadata.name, ?step, "next");
@@ -179,7 +187,7 @@ impl Driver {
                 let message = "Pod was active on the node longer than the specified deadline".to_owned();
                 self.host.note(&self.pod, None, "DeadlineExceeded", message.clone());
                 let reason = "DeadlineExceeded".to_owned();
-                self.kept.observed.ending = Some(Ending { reason, message, by_ms });
+                self.kept.observed.ending = Some(Ending { reason, message, by_ms, disrupted_ms: None });
             }
             Step::RemoveSandbox => self.remove_sandbox().await,
             Step::Gone => {
@@ -193,7 +201,7 @@ impl Driver {
         let (pod, dependencies, host) = (self.pod.clone(), self.dependencies.clone(), self.host.clone());
         let mounted = aside(&self.host.clock, move || {
             let sources = Sources { pod: &pod, dependencies: &dependencies, machine: &host.machine };
-            volume::mount(sources, &host.layout.volumes(&pod.metadata.uid))
+            volume::mount(sources, &host.layout.places(&pod.metadata.uid))
         });
         let failure = match mounted.await {
             Ok(Ok(())) => None,
@@ -213,11 +221,20 @@ impl Driver {
 
     async fn start_sandbox(&mut self, now_ms: i64) {
         let metadata = &self.pod.metadata;
+        let host_name = match names::host_name(&self.pod, &self.host.names) {
+            Ok(host_name) => host_name,
+            Err(cause) => return self.sandbox_failed(&cause, now_ms),
+        };
+        let machine_resolver = self.host.machine_file("/etc/resolv.conf");
+        let (resolver, left_out) = names::resolver(&self.pod, &machine_resolver, &self.host.names);
+        for message in left_out {
+            self.host.note(&self.pod, None, "DNSConfigForming", message);
+        }
         let sandbox = PodSandbox {
             uid: metadata.uid.clone(),
             namespace: metadata.namespace.clone(),
             name: metadata.name.clone(),
-            hostname: self.pod.hostname().to_owned(),
+            hostname: host_name,
             class: if self.pod.is_host_class() { RuntimeClass::Host } else { RuntimeClass::Container },
             host_network: self.pod.spec.host_network,
             host_ipc: self.pod.spec.host_ipc,
@@ -226,6 +243,14 @@ impl Driver {
                 (false, true) => Processes::Pod,
                 (false, false) => Processes::Container,
             },
+            memory_volumes: volume::in_memory(
+                &self.pod,
+                &self.host.layout.volumes(&metadata.uid),
+                u64::try_from(self.host.machine.memory_bytes).unwrap_or(u64::MAX),
+            ),
+            hosts: names::hosts(&self.pod, &self.host.machine_file("/etc/hosts"), &self.host.names),
+            resolver: Some(resolver),
+            sysctls: security::sysctls(&self.pod),
             blob: self.kept.to_blob(),
         };
         let started = self.host.runtime.start_pod(sandbox).await;
@@ -239,11 +264,15 @@ impl Driver {
             }
             Err(error) => {
                 seen.leftovers = true;
-                seen.sandbox_retry_ms = now_ms.saturating_add(10_000);
-                let message = format!("Failed to create pod sandbox: {error}");
-                self.host.note(&self.pod, None, "FailedCreatePodSandBox", message);
+                self.sandbox_failed(&error.to_string(), now_ms);
             }
         }
+    }
+
+    fn sandbox_failed(&mut self, cause: &str, now_ms: i64) {
+        self.kept.observed.sandbox_retry_ms = now_ms.saturating_add(10_000);
+        let message = format!("Failed to create pod sandbox: {cause}");
+        self.host.note(&self.pod, None, "FailedCreatePodSandBox", message);
     }
 
     /// Begins to stop a container; the killing itself is for the next steps.
@@ -297,24 +326,30 @@ impl Driver {
         }
         (seen.sandbox, seen.leftovers, seen.volumes) = (false, false, false);
         seen.estranged = None;
-        remove_folder(&self.host.layout.pod(&uid));
+        self.remove_folders();
     }
 
-    /// Tells the leader, the disk and the readers of logs what has changed.
+    /// Tells the leader, the disk, the readers of logs and who looks for room what has changed.
     fn publish(&mut self) {
         let seen = &self.kept.observed;
-        let stored = self.kept.to_json();
+        let layout = &self.host.layout;
+        let stored = self.kept.pages(layout.kept_secrets().is_some());
         if stored != self.stored {
-            let path = self.host.layout.kept_pod(&self.pod.metadata.uid);
-            match Kept::store(&path, &stored) {
+            match stored.store(layout, &self.pod.metadata.uid) {
                 Ok(()) => self.stored = stored,
-                Err(error) => warn!(path = %path.display(), %error, "a pod's state cannot be written"),
+                Err(error) => warn!(pod = %self.pod.metadata.uid, %error, "a pod's state cannot be written"),
             }
         }
         self.runs.send_if_modified(|runs| {
             let fresh = log_states(&self.pod, seen);
             let changed = *runs != fresh;
             *runs = fresh;
+            changed
+        });
+        self.tenant.send_if_modified(|tenant| {
+            let fresh = Tenant::of(&self.pod, seen);
+            let changed = !fresh.is(tenant);
+            *tenant = fresh;
             changed
         });
         if self.removed || (seen.over_before && !self.gone) {
@@ -340,9 +375,17 @@ impl Driver {
     fn forget(&self) {
         let (layout, metadata) = (&self.host.layout, &self.pod.metadata);
         self.host.outbox.forget(&metadata.uid);
-        std::fs::remove_file(layout.kept_pod(&metadata.uid)).ok();
-        remove_folder(&layout.pod(&metadata.uid));
+        Pages::remove(layout, &metadata.uid);
+        self.remove_folders();
         remove_folder(&logs(layout, &self.pod));
+    }
+
+    fn remove_folders(&self) {
+        let (layout, uid) = (&self.host.layout, &self.pod.metadata.uid);
+        remove_folder(&layout.pod(uid));
+        if let Some(volumes) = layout.places(uid).memory {
+            remove_folder(&volumes);
+        }
     }
 }
 

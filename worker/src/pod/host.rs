@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::document::Pod;
 use super::env::Machine;
 use super::event;
+use super::names::ClusterNames;
 use crate::agent::clock::Clock;
 use crate::agent::layout::Layout;
 use crate::agent::outbox::Outbox;
@@ -22,9 +23,21 @@ pub struct Host {
     pub machine: Machine,
     /// Where files lie.
     pub layout: Layout,
+    /// How names of the cluster are found.
+    pub names: ClusterNames,
+    /// Containers that do not say which system calls they may make are confined by the runtime's own profile.
+    pub seccomp_default: bool,
 }
 
 impl Host {
+    /// A file of the machine; one that is simulated has none.
+    pub(super) fn machine_file(&self, path: &str) -> String {
+        match self.clock {
+            Clock::Wall => std::fs::read_to_string(path).unwrap_or_default(),
+            Clock::Simulated { .. } => String::new(),
+        }
+    }
+
     /// Tells an event about a pod or one of its containers.
     pub fn note(&self, pod: &Pod, container: Option<&str>, reason: &str, message: impl Into<String>) {
         self.outbox.event(event::note(pod, container, reason, message.into(), self.clock.now_ms()));

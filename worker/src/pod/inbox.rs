@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use super::kept::Assignment;
+use super::tenant::Eviction;
 use crate::probe;
 use crate::runtime::{Exit, ImageRef, PullError};
 
@@ -25,6 +26,8 @@ pub struct News {
     pub remove: bool,
     /// No controller was reached for longer than the lease.
     pub lease_lost: bool,
+    /// It is to give back its room.
+    pub evicted: Option<Eviction>,
     /// Its sandbox died.
     pub lost: bool,
     /// Containers that ended: which attempt, and how.

@@ -7,7 +7,7 @@ use super::document::{Container, Pod};
 use super::driver::{Driver, logs};
 use super::env::{Sources, expand};
 use super::observed::Run;
-use super::{oom, quantity};
+use super::{names, oom, quantity, security};
 use tracing::Instrument;
 
 use crate::agent::aside::aside;
@@ -48,6 +48,18 @@ impl Driver {
                 self.post_start(container, attempt);
             }
             Err(error) => self.start_failed(container, image, attempt, &error),
+        }
+    }
+
+    /// A plain process of the machine has none of a container's bounds: whoever asked for some is told.
+    fn tell_without_effect(&self, container: &Container) {
+        let names = security::without_effect(&self.pod, container);
+        if !names.is_empty() {
+            let message = format!(
+                "The container runs as a plain process of the machine, for which these settings are without effect: {}",
+                names.join(", ")
+            );
+            self.host.note(&self.pod, Some(&container.name), "SecurityContextWithoutEffect", message);
         }
     }
 
@@ -100,8 +112,11 @@ impl Driver {
     ) -> Result<ContainerSpec, String> {
         let sources =
             Sources { pod: &self.pod, dependencies: &self.dependencies, machine: &self.host.machine };
-        let mut env = vec![("HOSTNAME".to_owned(), self.pod.hostname().to_owned())];
+        let mut env = vec![("HOSTNAME".to_owned(), names::host_name(&self.pod, &self.host.names)?)];
         env.extend(sources.environment(container)?);
+        if let Some(refusal) = security::refusal(&self.pod, container) {
+            return Err(refusal);
+        }
         let value =
             |name: &str| env.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let words =
@@ -109,7 +124,7 @@ impl Driver {
         let (command, args) = (words(&container.command), words(&container.args));
         let (user, group) = user(&self.pod, container, &self.host.runtime.image_defaults(&image))?;
         let (pod, owned, known) = (self.pod.clone(), container.clone(), env.clone());
-        let volumes = self.host.layout.volumes(&self.pod.metadata.uid);
+        let volumes = self.host.layout.places(&self.pod.metadata.uid);
         let path = log_path.clone();
         let prepared = aside(&self.host.clock, move || {
             prepare_log(&path, attempt)?;
@@ -123,7 +138,7 @@ impl Driver {
         let cpu = |from: &std::collections::BTreeMap<_, _>| {
             from.get("cpu").and_then(quantity::milli).and_then(|milli| u64::try_from(milli).ok())
         };
-        Ok(ContainerSpec {
+        let mut spec = ContainerSpec {
             name: container.name.clone(),
             attempt,
             image,
@@ -146,8 +161,20 @@ impl Driver {
             log_path,
             termination_message_path: container.termination_message_path.clone(),
             termination_message_from_log: container.termination_message_policy == "FallbackToLogsOnError",
+            stdin: container.stdin,
+            stdin_once: container.stdin_once,
+            tty: container.tty,
+            groups: security::groups(&self.pod),
+            only_these_groups: security::only_these_groups(&self.pod),
             ..ContainerSpec::default()
-        })
+        };
+        if self.pod.is_host_class() || !self.host.runtime.isolates() {
+            self.tell_without_effect(container);
+        } else {
+            let (profiles, by_default) = (self.host.layout.seccomp(), self.host.seccomp_default);
+            spec.syscall_filters = security::filters(&self.pod, container, &spec, &profiles, by_default)?;
+        }
+        Ok(spec)
     }
 }
 

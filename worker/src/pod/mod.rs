@@ -18,11 +18,13 @@ pub mod event;
 pub mod host;
 pub mod inbox;
 pub mod kept;
+pub mod names;
 pub mod observed;
 pub mod order;
 pub mod quantity;
 pub mod status;
 pub mod step;
+pub mod tenant;
 
 mod hook;
 mod image;
@@ -30,6 +32,8 @@ mod launch;
 mod news;
 mod oom;
 mod probes;
+mod security;
 mod stop_signal;
+mod storage;
 #[cfg(test)]
 mod tests;

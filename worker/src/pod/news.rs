@@ -10,6 +10,7 @@ use super::driver::Driver;
 use super::inbox::News;
 use super::kept::Assignment;
 use super::observed::{Ending, State, restarts};
+use super::tenant::Eviction;
 use crate::probe;
 
 impl Driver {
@@ -42,7 +43,15 @@ impl Driver {
         if news.lease_lost && self.pod.is_exclusive() && self.seen().outcome(&self.pod).is_none() {
             let reason = "NodeLost".to_owned();
             let message = "the worker lost every controller for longer than its lease".to_owned();
-            self.kept.observed.ending = Some(Ending { reason, message, by_ms: now_ms });
+            self.kept.observed.ending = Some(Ending { reason, message, by_ms: now_ms, disrupted_ms: None });
+        }
+        if let Some(eviction) = news.evicted.take().filter(|_| self.seen().outcome(&self.pod).is_none()) {
+            let Eviction { message, grace, disrupts } = eviction;
+            self.host.note(&self.pod, None, "Evicted", message.clone());
+            let by_ms = now_ms.saturating_add(i64::try_from(grace.as_millis()).unwrap_or(i64::MAX));
+            let disrupted_ms = disrupts.then_some(now_ms);
+            let reason = "Evicted".to_owned();
+            self.kept.observed.ending = Some(Ending { reason, message, by_ms, disrupted_ms });
         }
         self.heed_hooks(&news, now_ms);
         for (container, (image, pulled)) in std::mem::take(&mut news.pulls) {

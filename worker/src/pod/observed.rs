@@ -67,6 +67,9 @@ pub struct Ending {
     pub message: String,
     /// Its containers must be gone by then.
     pub by_ms: i64,
+    /// When its worker gave it up for the sake of others, if it did.
+    #[serde(default)]
+    pub disrupted_ms: Option<i64>,
 }
 
 /// One container.

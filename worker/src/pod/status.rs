@@ -115,6 +115,7 @@ fn closed_gates(pod: &Pod) -> Vec<&str> {
         .collect()
 }
 
+const DISRUPTED: &str = "DisruptionTarget";
 const OURS: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
 
 fn conditions(pod: &Pod, seen: &Observed, outcome: Option<Outcome>) -> Vec<Value> {
@@ -172,8 +173,18 @@ fn conditions(pod: &Pod, seen: &Observed, outcome: Option<Outcome>) -> Vec<Value
         }
         all.push(value);
     }
+    let disrupted = seen.ending.as_ref().and_then(|ending| Some((ending, ending.disrupted_ms?)));
+    if let Some((ending, since_ms)) = disrupted {
+        all.push(json!({
+            "type": DISRUPTED, "status": "True", "lastProbeTime": null, "lastTransitionTime": time(since_ms),
+            "reason": "TerminationByKubelet", "message": ending.message,
+        }));
+    }
     // What others have set, PodScheduled among it, is passed on as it came.
-    let theirs = |condition: &&Value| !OURS.iter().any(|name| condition["type"] == *name);
+    let theirs = |condition: &&Value| {
+        let ours = OURS.iter().any(|name| condition["type"] == *name);
+        !ours && (disrupted.is_none() || condition["type"] != DISRUPTED)
+    };
     all.extend(pod.status.conditions.iter().filter(theirs).cloned());
     all
 }

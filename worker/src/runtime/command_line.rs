@@ -25,6 +25,13 @@ pub(super) fn launch(
         return Err(RuntimeError::Invalid(format!("working directory \"{working_dir}\" is not absolute")));
     }
     let Identity { uid, gid, groups, .. } = identity;
+    let of_image = if spec.only_these_groups { Vec::new() } else { groups };
+    let mut groups = Vec::with_capacity(of_image.len() + spec.groups.len());
+    for group in of_image.into_iter().chain(spec.groups.iter().copied()) {
+        if group != gid && !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
     Ok(Launch { spec, rootfs, args, env, working_dir, uid, gid, groups })
 }
 
@@ -143,6 +150,22 @@ mod tests {
         image.config.user = String::new();
         let spec = ContainerSpec { group: Some(8), ..ContainerSpec::default() };
         assert_eq!(super::user(&spec, &image), ":8", "which is root's");
+    }
+
+    #[test]
+    fn the_pods_groups_join_those_of_the_image() {
+        let of = |only_these_groups| {
+            let spec = ContainerSpec {
+                command: words(&["sh"]),
+                groups: vec![3000, 2000, 1000, 3000],
+                only_these_groups,
+                ..ContainerSpec::default()
+            };
+            let identity = Identity { uid: 1, gid: 1000, groups: vec![2000, 50], home: String::new() };
+            launch(spec, &image(), PathBuf::new(), identity, "web-1").unwrap().groups
+        };
+        assert_eq!(of(false), [2000, 50, 3000]);
+        assert_eq!(of(true), [3000, 2000]);
     }
 
     #[test]

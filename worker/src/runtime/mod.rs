@@ -4,6 +4,7 @@
 //! plain host processes, and [`SimulatedRuntime`], which plays containers in memory for simulations and tests.
 //! Not for deciding: when a container starts, restarts or stops is the agent's choice.
 
+pub(crate) mod capabilities;
 mod command_line;
 mod error;
 mod estranged;
@@ -13,8 +14,10 @@ mod pull;
 mod shim_client;
 mod shim_link;
 mod shim_process;
+mod shim_streams;
 mod simulated;
 mod spec;
+mod streams;
 
 use std::time::Duration;
 
@@ -29,9 +32,11 @@ pub use pull::PullError;
 pub use shim_client::{ShimConfig, ShimRuntime};
 pub use simulated::{SimulatedRuntime, Simulation, Witness};
 pub use spec::{
-    AdoptedPod, ContainerPhase, ContainerSpec, ContainerState, ExecOutput, Exit, ImageDefaults, ImageRef,
-    Mount, PodSandbox, Processes, RuntimeClass, RuntimeEvent, Started,
+    AdoptedPod, ContainerPhase, ContainerSpec, ContainerState, ContainerUsage, ExecOutput, Exit,
+    ImageDefaults, ImageRef, MemoryVolume, Mount, PodSandbox, PodUsage, Processes, RuntimeClass,
+    RuntimeEvent, Started, SubPath, SyscallFilter,
 };
+pub use streams::{Descriptor, ProcessStreams, StdStreams};
 
 /// A byte stream into a pod's network.
 pub trait PodStream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -54,6 +59,10 @@ pub trait Runtime: Send + Sync + 'static {
     /// time, it is pulled once; who drops the future waits no more, and with the last of them the pull ends. Nothing of it
     /// happens on the caller's threads.
     async fn pull_image(&self, name: &str, credentials: &[Credential]) -> Result<ImageRef, PullError>;
+
+    /// Notes which images are in use, and removes others, the longest unused first and none that was used within
+    /// `unused_for`, until so many bytes are free or none is left. Answers how many bytes are. Blocking.
+    fn free_images(&self, bytes: u64, unused_for: Duration) -> Result<u64, String>;
 
     /// Starts the pod's shim: its sandbox (network, ipc and uts namespaces) is ready when this returns. Called again
     /// for a running pod it only stores the new [`PodSandbox::blob`]. A pod whose shim lives but cannot be spoken to is
@@ -79,6 +88,25 @@ pub trait Runtime: Send + Sync + 'static {
         timeout: Duration,
     ) -> Result<ExecOutput, RuntimeError>;
 
+    /// The streams of a command that it starts in a running container.
+    async fn run(
+        &self,
+        pod_uid: &str,
+        container: &str,
+        command: Vec<String>,
+        streams: StdStreams,
+    ) -> Result<ProcessStreams, RuntimeError>;
+
+    /// The streams of a running container's own process: what it writes from now on, and its input if it has one. Who does
+    /// not read fast enough is cut off, so that no container waits for him. Its terminal, and whether it has one, are the
+    /// container's; `streams.tty` must say the same.
+    async fn attach(
+        &self,
+        pod_uid: &str,
+        container: &str,
+        streams: StdStreams,
+    ) -> Result<ProcessStreams, RuntimeError>;
+
     /// Dials a TCP port on the loopback of the pod's network (probes, port-forward).
     async fn connect(
         &self,
@@ -95,7 +123,15 @@ pub trait Runtime: Send + Sync + 'static {
     /// container states. An exit told here is not told again as an event.
     async fn adopt(&self) -> Result<Vec<AdoptedPod>, RuntimeError>;
 
+    /// What the containers of its pods use now, as far as the machine counts it: of plain processes it does not. Blocking.
+    fn usage(&self) -> Vec<PodUsage>;
+
     /// Container exits and pod (shim) deaths, also of adopted pods. The first call gets the receiver; a later one gets
     /// a receiver that is already closed.
     fn events(&self) -> mpsc::Receiver<RuntimeEvent>;
+
+    /// Whether containers are more than plain processes of the machine, as far as their pod does not ask for just that.
+    fn isolates(&self) -> bool {
+        true
+    }
 }

@@ -88,7 +88,7 @@ impl Pulls {
         let (key, name) = (key.clone(), name.to_owned());
         runtime.spawn(async move {
             // Taken away however this ends, a panic included.
-            let _landed = Landed { flights, key: key.clone() };
+            let landed = Landed { flights, key: key.clone() };
             let pull = async {
                 let _slot = slots.acquire().await;
                 let pulled = puller.pull(&name, &key.1, &()).await?;
@@ -97,8 +97,12 @@ impl Pulls {
                 Ok(ImageRef { name: key.0.clone(), digest, size_bytes })
             };
             tokio::select! {
-                outcome = pull => drop(sender.send_replace(Some(outcome))),
-                () = sender.closed() => {}
+                outcome = pull => {
+                    // First: who asks again because of this outcome is not to be given it once more.
+                    drop(landed);
+                    sender.send_replace(Some(outcome));
+                }
+                () = sender.closed() => drop(landed),
             }
         });
         Ok(receiver)

@@ -14,11 +14,13 @@ use super::estranged::{Estranged, LiveShim};
 use super::pull::Pulls;
 use super::shim_link::{Link, Teller};
 use super::{
-    AdoptedPod, ContainerSpec, ExecOutput, ImageDefaults, ImageRef, PodSandbox, PodStream, PullError,
-    Runtime, RuntimeClass, RuntimeError, RuntimeEvent, Started, command_line, pod_network, shim_process,
+    AdoptedPod, ContainerSpec, ExecOutput, ImageDefaults, ImageRef, PodSandbox, PodStream, PodUsage,
+    ProcessStreams, PullError, Runtime, RuntimeClass, RuntimeError, RuntimeEvent, Started, StdStreams,
+    command_line, pod_network, shim_process, shim_streams,
 };
 use crate::image::{Credential, Image, Registries, Store};
-use crate::shim::protocol::{Answer, BLOB_MAX, Call};
+use crate::shim::cgroup::Cgroups;
+use crate::shim::protocol::{Answer, BLOB_MAX, Call, PREVIOUS};
 use crate::shim::state::{PodState, Setup};
 
 /// Events that may wait for the agent; a shim keeps what finds no room.
@@ -232,6 +234,16 @@ impl Runtime for ShimRuntime {
         self.pulls.pull(name, credentials).await
     }
 
+    fn free_images(&self, bytes: u64, unused_for: Duration) -> Result<u64, String> {
+        self.store.note_use().map_err(|error| error.to_string())?;
+        let gone = self.store.collect(bytes, unused_for).map_err(|error| error.to_string())?;
+        for image in &gone {
+            let name = image.names.first().unwrap_or(&image.digest);
+            tracing::info!(image = %name, bytes = image.size_bytes, "an image that nobody uses is removed");
+        }
+        Ok(gone.iter().fold(0, |sum, image| sum.saturating_add(image.size_bytes)))
+    }
+
     async fn start_pod(&self, mut pod: PodSandbox) -> Result<(), RuntimeError> {
         if !self.config.containers {
             pod.class = RuntimeClass::Host;
@@ -296,7 +308,18 @@ impl Runtime for ShimRuntime {
         })?;
         let launch = command_line::launch(spec, &image, rootfs, identity, &link.sandbox.hostname)?;
         let container = launch.spec.name.clone();
-        match link.call(Call::StartContainer(Box::new(launch))).await? {
+        let call = match (launch.spec.is_confined(), link.version) {
+            (false, _) => Call::StartContainer(Box::new(launch)),
+            (true, PREVIOUS) => {
+                return Err(RuntimeError::Invalid(
+                    "the pod's shim is of an earlier build and cannot confine containers as this one is to be: restart the \
+                     pod to update its shim"
+                        .to_owned(),
+                ));
+            }
+            (true, _) => Call::StartConfined(Box::new(launch)),
+        };
+        match link.call(call).await? {
             Answer::Started { started, warnings } => {
                 for warning in warnings {
                     tracing::warn!(pod_uid, container, "{warning}");
@@ -330,6 +353,27 @@ impl Runtime for ShimRuntime {
             Ok(Err(error)) => Err(error),
             Err(_) => Ok(ExecOutput { code: 137, timed_out: true, ..ExecOutput::default() }),
         }
+    }
+
+    async fn run(
+        &self,
+        pod_uid: &str,
+        container: &str,
+        command: Vec<String>,
+        streams: StdStreams,
+    ) -> Result<ProcessStreams, RuntimeError> {
+        let (version, dir) = (self.link(pod_uid)?.version, self.pod_dir(pod_uid)?);
+        shim_streams::open(&dir, version, pod_uid, container, Some(command), streams).await
+    }
+
+    async fn attach(
+        &self,
+        pod_uid: &str,
+        container: &str,
+        streams: StdStreams,
+    ) -> Result<ProcessStreams, RuntimeError> {
+        let (version, dir) = (self.link(pod_uid)?.version, self.pod_dir(pod_uid)?);
+        shim_streams::open(&dir, version, pod_uid, container, None, streams).await
     }
 
     async fn connect(
@@ -429,5 +473,22 @@ impl Runtime for ShimRuntime {
     fn events(&self) -> mpsc::Receiver<RuntimeEvent> {
         let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
         receiver.unwrap_or_else(|| mpsc::channel(1).1)
+    }
+
+    fn usage(&self) -> Vec<PodUsage> {
+        let links: Vec<Arc<Link>> =
+            self.pods.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let Ok(cgroups) = Cgroups::detect() else { return Vec::new() };
+        let parent = Path::new(&self.config.cgroup_parent);
+        let usage = |link: Arc<Link>| {
+            let PodSandbox { uid, namespace, name, .. } = link.sandbox.clone();
+            let containers = cgroups.usage(&parent.join(&uid));
+            PodUsage { uid, namespace, name, containers }
+        };
+        links.into_iter().map(usage).filter(|pod| !pod.containers.is_empty()).collect()
+    }
+
+    fn isolates(&self) -> bool {
+        self.config.containers
     }
 }

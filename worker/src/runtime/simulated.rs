@@ -20,12 +20,16 @@ use tokio::time::Instant;
 
 use super::{
     AdoptedPod, ContainerPhase, ContainerSpec, ContainerState, ExecOutput, Exit, ImageDefaults, ImageRef,
-    PodSandbox, PodStream, PullError, Runtime, RuntimeError, RuntimeEvent, Started, pull,
+    PodSandbox, PodStream, PodUsage, ProcessStreams, PullError, Runtime, RuntimeError, RuntimeEvent, Started,
+    StdStreams, pull,
 };
 use crate::image::Credential;
 
 /// Events that may wait for the agent; beyond it a container's end waits for room.
 const EVENTS_MAX: usize = 1024;
+
+/// The code of a container that is killed.
+const KILLED: i32 = 137;
 
 /// What every simulated worker of one kind knows and takes.
 #[derive(Clone, Debug)]
@@ -63,8 +67,8 @@ impl Default for Simulation {
     }
 }
 
-/// Is told of each container that begins (true) or ends: its pod, its name, its attempt.
-pub type Witness = Arc<dyn Fn(&PodSandbox, &str, u32, bool) + Send + Sync>;
+/// Is told of each container that begins, or ends with a code: its pod, its name, its attempt.
+pub type Witness = Arc<dyn Fn(&PodSandbox, &str, u32, Option<i32>) + Send + Sync>;
 
 /// The simulated runtime. Clones share one world, so an agent that restarts finds its pods again by `adopt`.
 #[derive(Clone)]
@@ -200,7 +204,7 @@ impl SimulatedRuntime {
         for played in
             pod.containers.values_mut().filter(|played| played.state.phase == ContainerPhase::Running)
         {
-            let exit = exit_of(&played.state, 137, Some(9), now_ms);
+            let exit = exit_of(&played.state, KILLED, Some(9), now_ms);
             played.state.phase = ContainerPhase::Exited(exit);
         }
         world.tell(RuntimeEvent::PodLost { pod_uid: pod_uid.to_owned() });
@@ -226,7 +230,7 @@ impl SimulatedRuntime {
         played.state.phase = ContainerPhase::Exited(exit.clone());
         let attempt = played.state.attempt;
         if let (Some(witness), Some(pod)) = (&world.witness, world.pods.get(pod_uid)) {
-            witness(&pod.sandbox, container, attempt, false);
+            witness(&pod.sandbox, container, attempt, Some(code));
         }
         let (pod_uid, container) = (pod_uid.to_owned(), container.to_owned());
         world.tell(RuntimeEvent::Exited { pod_uid, container, attempt, exit });
@@ -274,7 +278,7 @@ impl Pod {
 fn witness(witness: &Option<Witness>, pod: &Pod) {
     let Some(witness) = witness else { return };
     for played in pod.running() {
-        witness(&pod.sandbox, &played.state.name, played.state.attempt, false);
+        witness(&pod.sandbox, &played.state.name, played.state.attempt, Some(KILLED));
     }
 }
 
@@ -337,6 +341,16 @@ impl Runtime for SimulatedRuntime {
         }
         self.lock().images.insert(image.clone());
         Ok(image)
+    }
+
+    /// Its images take no room.
+    fn free_images(&self, _: u64, _: Duration) -> Result<u64, String> {
+        Ok(0)
+    }
+
+    /// What it plays uses nothing.
+    fn usage(&self) -> Vec<PodUsage> {
+        Vec::new()
     }
 
     async fn start_pod(&self, pod: PodSandbox) -> Result<(), RuntimeError> {
@@ -403,7 +417,7 @@ impl Runtime for SimulatedRuntime {
             let played = Played { state, ignores_term, probe_exit: 0, listens: true };
             pod.containers.insert((spec.name.clone(), attempt), played);
             if let Some(witness) = &world.witness {
-                witness(&pod.sandbox, &spec.name, attempt, true);
+                witness(&pod.sandbox, &spec.name, attempt, None);
             }
             world.next_pid = pid.checked_add(1).unwrap_or(1000);
             started
@@ -452,6 +466,25 @@ impl Runtime for SimulatedRuntime {
         let said = command.strip_prefix(&["echo".to_owned()][..]).map(|words| words.join(" ") + "\n");
         let stdout = said.unwrap_or_default().into_bytes();
         Ok(ExecOutput { code: played.probe_exit, stdout, ..ExecOutput::default() })
+    }
+
+    async fn run(
+        &self,
+        _pod_uid: &str,
+        _container: &str,
+        _command: Vec<String>,
+        _streams: StdStreams,
+    ) -> Result<ProcessStreams, RuntimeError> {
+        Err(RuntimeError::Invalid("a simulated container has no streams".to_owned()))
+    }
+
+    async fn attach(
+        &self,
+        _pod_uid: &str,
+        _container: &str,
+        _streams: StdStreams,
+    ) -> Result<ProcessStreams, RuntimeError> {
+        Err(RuntimeError::Invalid("a simulated container has no streams".to_owned()))
     }
 
     async fn connect(

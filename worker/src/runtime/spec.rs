@@ -29,6 +29,19 @@ pub enum Processes {
     Machine,
 }
 
+/// A volume of a pod that is in memory. It is mounted where only the pod sees it, and goes with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryVolume {
+    /// An empty folder of the worker.
+    pub path: PathBuf,
+    /// What it holds at most.
+    pub bytes: u64,
+    /// The folder's mode.
+    pub mode: u32,
+    /// The folder's group, if not root's.
+    pub group: Option<u32>,
+}
+
 /// What all containers of a pod share.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodSandbox {
@@ -50,6 +63,18 @@ pub struct PodSandbox {
     /// Whose processes its containers see.
     #[serde(default)]
     pub processes: Processes,
+    /// Its volumes that are in memory.
+    #[serde(default)]
+    pub memory_volumes: Vec<MemoryVolume>,
+    /// The hosts file; if empty, one with the host name is made.
+    #[serde(default)]
+    pub hosts: String,
+    /// The resolver's configuration; if none, the machine's.
+    #[serde(default)]
+    pub resolver: Option<String>,
+    /// Kernel settings of its namespaces, by their names with dots.
+    #[serde(default)]
+    pub sysctls: Vec<(String, String)>,
     /// Opaque state of the agent (what it was assigned), kept on disk by the shim and given back by `adopt`.
     #[serde(with = "octets")]
     pub blob: Vec<u8>,
@@ -75,8 +100,27 @@ pub struct ImageDefaults {
     pub stop_signal: String,
 }
 
+/// A part of a volume that a container sees instead of the whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubPath {
+    /// Below the volume. Links on the way are followed as long as they stay in it.
+    pub path: PathBuf,
+    /// What is not there is made, as folders with the volume's mode.
+    pub make: bool,
+}
+
+/// A program of the kernel's that decides about system calls: its instructions (`struct sock_filter`), as this machine
+/// has them in memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyscallFilter(#[serde(with = "octets")] pub Vec<u8>);
+
+impl SyscallFilter {
+    /// What one instruction takes.
+    pub const INSTRUCTION_BYTES: usize = 8;
+}
+
 /// A directory or file of the worker that a container sees.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// Where it is on the worker.
     pub source: PathBuf,
@@ -84,6 +128,10 @@ pub struct Mount {
     pub target: PathBuf,
     /// The container cannot write to it.
     pub read_only: bool,
+    /// What of it the container sees, if not all. It is looked up when the container starts, so that nobody who shares
+    /// the volume can change what is found.
+    #[serde(default)]
+    pub sub_path: Option<SubPath>,
 }
 
 /// One start of one container.
@@ -136,6 +184,25 @@ pub struct ContainerSpec {
     pub termination_message_path: String,
     /// Without such a message, take the end of the log if it failed (`FallbackToLogsOnError`).
     pub termination_message_from_log: bool,
+    /// It has an input, which whoever attaches may write to; without, its input ends at once.
+    pub stdin: bool,
+    /// The first who attaches ends that input when he leaves.
+    pub stdin_once: bool,
+    /// Its input and outputs are a terminal.
+    pub tty: bool,
+    /// Groups of its process beside those of its user (`supplementalGroups`, `fsGroup`).
+    pub groups: Vec<u32>,
+    /// Its process has no groups of the image's making (`supplementalGroupsPolicy: Strict`).
+    pub only_these_groups: bool,
+    /// What decides about its system calls, in the order in which they are installed; nothing for no such bounds.
+    pub syscall_filters: Vec<SyscallFilter>,
+}
+
+impl ContainerSpec {
+    /// It has bounds of which shims of earlier builds know nothing, and which they must not pass over.
+    pub(crate) fn is_confined(&self) -> bool {
+        !self.syscall_filters.is_empty() || self.mounts.iter().any(|mount| mount.sub_path.is_some())
+    }
 }
 
 /// A container that was started.
@@ -249,4 +316,30 @@ pub enum RuntimeEvent {
         /// The pod.
         pod_uid: String,
     },
+}
+
+/// What the containers of a pod use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodUsage {
+    /// The pod's uid.
+    pub uid: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Those in which something runs, by name.
+    pub containers: Vec<ContainerUsage>,
+}
+
+/// What a container uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerUsage {
+    /// Its name.
+    pub name: String,
+    /// The time that processors worked for it since it was made, in nanoseconds.
+    pub cpu_ns: u64,
+    /// Its working set: memory that the kernel cannot take back at once.
+    pub memory_bytes: u64,
+    /// Processes and threads.
+    pub processes: u64,
 }

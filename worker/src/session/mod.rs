@@ -22,16 +22,18 @@ mod thread;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kontiki_proto::worker::Hello;
-use tokio::sync::mpsc;
+use kontiki_proto::worker::{Hello, NodeInfo};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::agent::crew::Command;
 use crate::agent::layout::Layout;
+use crate::agent::meter::Meter;
 use crate::agent::outbox::Outbox;
 use crate::agent::{AgentError, disk};
+use crate::streams::Streams;
 use backoff::Backoff;
 pub use dial::{ControllerDial, Dial};
 use fence::Fence;
@@ -48,13 +50,26 @@ const BRIEF: Duration = Duration::from_secs(1);
 pub struct Session {
     hello: Hello,
     dial: Arc<dyn Dial>,
-    crew: mpsc::Sender<Command>,
-    outbox: Arc<Outbox>,
+    agent: Ends,
     fence: Fence,
     roster: Roster,
     lease: Lease,
     /// Where the leader is whose session broke, until another welcomes this worker: whoever still believes in it is to look again.
     lost: Option<String>,
+}
+
+/// What of the agent a session speaks for, and to.
+pub struct Ends {
+    /// Takes what the leader wants.
+    pub crew: mpsc::Sender<Command>,
+    /// What the leader is to hear.
+    pub outbox: Arc<Outbox>,
+    /// How the node is now.
+    pub node: watch::Receiver<NodeInfo>,
+    /// Opens streams into pods.
+    pub streams: Streams,
+    /// What the node uses.
+    pub meter: Arc<Meter>,
 }
 
 /// How a session ended.
@@ -64,6 +79,8 @@ enum Ending {
     Redirected(Option<String>),
     /// The leader was there, and is gone.
     Lost(String),
+    /// The leader was there, and is not heard any more.
+    Silent(String),
     /// Nobody answered, or nobody to be heeded.
     Failed(String),
 }
@@ -75,8 +92,7 @@ impl Session {
         layout: &Layout,
         hello: Hello,
         dial: Arc<dyn Dial>,
-        crew: mpsc::Sender<Command>,
-        outbox: Arc<Outbox>,
+        agent: Ends,
     ) -> Result<Session, AgentError> {
         let folder = layout.agent();
         disk::private_folder(&folder).map_err(AgentError::disk(folder.clone()))?;
@@ -84,12 +100,12 @@ impl Session {
         let roster = Roster::open(folder.join("controllers.json"), controllers)
             .map_err(AgentError::disk(folder.join("controllers.json")))?;
         let lease = Lease::new(roster.lease());
-        Ok(Session { hello, dial, crew, outbox, fence, roster, lease, lost: None })
+        Ok(Session { hello, dial, agent, fence, roster, lease, lost: None })
     }
 
     /// Stays in touch with whoever leads, until `shutdown`.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let lease = self.lease.watch(self.crew.clone());
+        let lease = self.lease.watch(self.agent.crew.clone());
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = lease => {}
@@ -108,8 +124,11 @@ impl Session {
                 None => self.roster.next(),
             };
             let begun = Instant::now();
-            let ending = self.once(&address, backoff.patience()).await;
+            let ending = self.once(&address, backoff.patience(), backoff.leniency()).await;
             debug!(%address, ?ending, "a session ended");
+            if let Ending::Lost(_) | Ending::Silent(_) = &ending {
+                backoff.lasted(begun.elapsed(), matches!(ending, Ending::Silent(_)));
+            }
             match ending {
                 Ending::Redirected(Some(leader)) => {
                     hops += 1;
@@ -124,7 +143,7 @@ impl Session {
                     (hops, tried) = (0, 0);
                     tokio::time::sleep(backoff.election()).await;
                 }
-                Ending::Lost(why) => {
+                Ending::Lost(why) | Ending::Silent(why) => {
                     info!(%address, %why, "the leader was lost: looking for the next");
                     (hops, tried) = (0, 0);
                     self.lost = Some(address);

@@ -9,7 +9,7 @@ use kontiki_proto::worker::from_worker::What as Told;
 use kontiki_proto::worker::sessions_server::{Sessions, SessionsServer};
 use kontiki_proto::worker::to_worker::What;
 use kontiki_proto::worker::{
-    Assignments, Controller, FromWorker, HeartbeatAck, Hello, PodAssignment, Redirect, ReportAck,
+    Assignments, Controller, FromWorker, HeartbeatAck, Hello, NodeInfo, PodAssignment, Redirect, ReportAck,
     StatusReport, ToWorker, Welcome,
 };
 use tokio::runtime::Handle;
@@ -21,7 +21,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Dial, session_thread};
 use crate::agent::clock::Clock;
-use crate::agent::{Agent, AgentConfig, Capacity};
+use crate::agent::images::ImageLimits;
+use crate::agent::pressure::{Bounds, Places};
+use crate::agent::{Agent, AgentConfig, Capacity, Watch};
 use crate::runtime::{Runtime, SimulatedRuntime, Simulation};
 
 /// What takes longer hangs.
@@ -47,6 +49,7 @@ struct Opened {
     incoming: Streaming<FromWorker>,
     out: mpsc::Sender<Result<ToWorker, Status>>,
     sequence: u64,
+    takes_node: bool,
 }
 
 struct Service(mpsc::Sender<Opened>);
@@ -64,7 +67,7 @@ impl Sessions for Service {
         let opened = self.0.clone();
         tokio::spawn(async move {
             if let Ok(Some(FromWorker { what: Some(Told::Hello(hello)) })) = incoming.message().await {
-                opened.send(Opened { hello, incoming, out, sequence: 0 }).await.ok();
+                opened.send(Opened { hello, incoming, out, sequence: 0, takes_node: true }).await.ok();
             }
         });
         Ok(Response::new(ReceiverStream::new(rest)))
@@ -101,6 +104,7 @@ impl Opened {
             heartbeat_ms: 50,
             lease_ms: 60_000,
             controllers: controllers.collect(),
+            takes_node: self.takes_node,
         };
         self.say(term, What::Welcome(welcome)).await;
     }
@@ -124,6 +128,29 @@ impl Opened {
             ..PodAssignment::default()
         }];
         self.say(term, What::Assignments(Assignments { put, ..Assignments::default() })).await;
+    }
+
+    /// What is told of the node before this heartbeat.
+    async fn node_before(&mut self, beat: u64) -> Vec<NodeInfo> {
+        let mut told = Vec::new();
+        while let Ok(Some(message)) = self.incoming.message().await {
+            match message.what {
+                Some(Told::Node(node)) => told.push(node),
+                Some(Told::Heartbeat(heartbeat)) if heartbeat.serial >= beat => return told,
+                _ => {}
+            }
+        }
+        told
+    }
+
+    /// The next word about the node.
+    async fn node(&mut self) -> Option<NodeInfo> {
+        while let Ok(Some(message)) = self.incoming.message().await {
+            if let Some(Told::Node(node)) = message.what {
+                return Some(node);
+            }
+        }
+        None
     }
 
     /// The next heartbeat, with reports passed over.
@@ -182,11 +209,18 @@ fn config(dir: &Path, controllers: &[&Fake]) -> AgentConfig {
         capacity: Capacity::default(),
         version: "test".into(),
         clock: Clock::Wall,
+        limits: Default::default(),
+        names: Default::default(),
+        memory: None,
+        seccomp_default: false,
     }
 }
 
 async fn worker(dir: &Path, runtime: Option<SimulatedRuntime>, controllers: &[&Fake]) -> Worker {
-    let (runtime, config) = (runtime.unwrap_or_else(simulated), config(dir, controllers));
+    start(config(dir, controllers), runtime.unwrap_or_else(simulated)).await
+}
+
+async fn start(config: AgentConfig, runtime: SimulatedRuntime) -> Worker {
     let agent = Agent::prepare(&config, Arc::new(runtime.clone())).await.unwrap();
     let shutdown = CancellationToken::new();
     let token = shutdown.clone();
@@ -239,6 +273,45 @@ async fn a_new_session_begins_with_what_runs_and_repeats_what_was_not_acknowledg
         }
     }
     assert_eq!(worker.stop().await.adopt().await.unwrap()[0].containers.len(), 1, "it was started once");
+}
+
+#[tokio::test]
+async fn a_leader_hears_of_images_and_pressures_as_they_come_if_it_takes_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut fake = Fake::new().await;
+    let registry = vec!["other:1".into(), "third:1".into()];
+    let images = vec!["web:1".into()];
+    let runtime = SimulatedRuntime::new(Simulation { images, registry, ..Simulation::default() });
+    let mut config = config(dir.path(), &[&fake]);
+    // There is always less than all.
+    let bounds = Bounds { hard: "nodefs.available<100%".parse().unwrap(), ..Bounds::default() };
+    let places = Places { data: dir.path().to_owned(), images: dir.path().to_owned() };
+    config.limits.reserved.cpu_milli = 7;
+    let (period, images) = (Duration::from_millis(10), ImageLimits::default());
+    config.limits.watch = Some(Watch { bounds, places, period, images });
+    let worker = start(config, runtime.clone()).await;
+    let mut session = fake.greeted().await;
+    assert_eq!(session.hello.info.as_ref().unwrap().reserved_cpu_milli, 7);
+    session.welcome(1, &[]).await;
+    // It may have looked before it said hello.
+    let mut told = session.hello.info.clone().unwrap();
+    if told.pressures.is_empty() {
+        told = session.node().await.unwrap();
+    }
+    assert_eq!((told.pressures, told.images.len()), (vec!["DiskPressure".to_owned()], 1));
+    runtime.pull_image("other:1", &[]).await.unwrap();
+    assert_eq!(session.node().await.unwrap().images.len(), 2);
+    assert_eq!(session.node_before(5).await, [], "what has not changed is not told");
+    drop(session);
+
+    let mut session = fake.greeted().await;
+    let info = session.hello.info.as_ref().unwrap();
+    assert_eq!((info.pressures.len(), info.images.len()), (1, 2), "a new leader hears of it at once");
+    session.takes_node = false;
+    session.welcome(2, &[]).await;
+    runtime.pull_image("third:1", &[]).await.unwrap();
+    assert_eq!(session.node_before(10).await, [], "one of an earlier build would not understand");
+    worker.stop().await;
 }
 
 #[tokio::test]
@@ -330,7 +403,7 @@ async fn it_is_heard_while_a_disk_holds_up_its_pods() {
     for _ in 0..10 {
         let beat = tokio::time::timeout(HUNG, session.heartbeat()).await;
         let serial = beat.expect("it waits for its pods").unwrap();
-        session.say(1, What::HeartbeatAck(HeartbeatAck { serial })).await;
+        session.say(1, What::HeartbeatAck(HeartbeatAck { serial, heartbeat_ms: 0 })).await;
     }
     let_go.send(()).unwrap();
     session.until_ready().await;

@@ -16,6 +16,8 @@ use crate::runtime::RuntimeError;
 
 /// Connections at a time; each dial of a port uses one for a moment.
 const AGENTS_MAX: usize = 64;
+/// Descriptors that go with one message.
+const DESCRIPTORS_MAX: usize = 4;
 /// What may wait for a slow agent before it is dropped; it connects again and is told everything.
 const OUTBOX_MAX: usize = 16 << 20;
 
@@ -119,14 +121,15 @@ impl Agent {
         }
     }
 
-    /// Sends a message and a file descriptor with it; such connections carry nothing else at that time.
-    pub(super) fn send_with(&mut self, message: &Message, fd: &OwnedFd) {
+    /// Sends a message and file descriptors with it, at most [`DESCRIPTORS_MAX`]; such connections carry nothing else at
+    /// that time.
+    pub(super) fn send_with(&mut self, message: &Message, fds: &[OwnedFd]) {
         let Ok(frame) = message.encode(self.version) else {
             self.broken = true;
             return;
         };
-        let fds = [fd.as_fd()];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         let fits = control.push(SendAncillaryMessage::ScmRights(&fds)) && self.outbox.is_empty();
         let sent =
@@ -188,6 +191,10 @@ impl Agents {
                 self.next += 1;
             }
         }
+    }
+
+    pub(super) fn is_connected(&self, id: u64) -> bool {
+        self.connected.iter().any(|agent| agent.id == id)
     }
 
     pub(super) fn get(&mut self, id: u64) -> Option<&mut Agent> {

@@ -32,6 +32,11 @@ impl Bundle {
         self.dir.join("termination-log")
     }
 
+    /// Where parts of volumes are bound while the container is being started.
+    pub(super) fn sub_paths(&self) -> PathBuf {
+        self.dir.join("sub-paths")
+    }
+
     /// Makes the directories, empty.
     pub(super) fn make(&self) -> Result<(), String> {
         self.remove()?;
@@ -91,7 +96,9 @@ impl Bundle {
 
     /// Unmounts and removes everything. Idempotent.
     pub(super) fn remove(&self) -> Result<(), String> {
-        for mount in [self.rootfs(), self.dir.join("top")] {
+        let bound = std::fs::read_dir(self.sub_paths()).into_iter().flatten().flatten().map(|it| it.path());
+        // Before anything is removed: behind a mount that stays are other people's files.
+        for mount in [self.rootfs(), self.dir.join("top")].into_iter().chain(bound) {
             while rustix::mount::unmount(&mount, UnmountFlags::DETACH).is_ok() {}
         }
         match std::fs::remove_dir_all(&self.dir) {

@@ -3,6 +3,8 @@
 //! A missing controller is a warning, unless a limit was asked for that needs it: a limit that silently is none would
 //! let one container starve the machine.
 
+mod usage;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

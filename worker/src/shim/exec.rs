@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::container::{Process, readable_now};
+use super::container::readable_now;
 use crate::runtime::ExecOutput;
 
 /// Commands that may run at a time in one pod.
@@ -25,10 +25,10 @@ pub(super) struct Exec {
 }
 
 impl Exec {
-    pub(super) fn new(process: Process, agent: u64, request: u64, timeout: Duration) -> Self {
+    pub(super) fn new(pid: i32, outputs: [OwnedFd; 2], agent: u64, request: u64, timeout: Duration) -> Self {
         let deadline = Instant::now() + timeout;
-        let outputs = [Some(process.stdout), Some(process.stderr)];
-        Self { pid: process.pid, agent, request, deadline, outputs, output: ExecOutput::default() }
+        let outputs = outputs.map(Some);
+        Self { pid, agent, request, deadline, outputs, output: ExecOutput::default() }
     }
 
     pub(super) fn outputs(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {

@@ -12,6 +12,7 @@ use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
 use rustix::fs::Access;
 use rustix::process::Signal;
 
+use super::seccomp::Confinement;
 use super::signals;
 
 /// Where programs are looked for when the environment does not say.
@@ -26,6 +27,10 @@ pub(super) struct Become {
     pub(super) failure: Option<Arc<OwnedFd>>,
     /// The process must not survive the shim.
     pub(super) dies_with_shim: bool,
+    /// Its input is a terminal, which is to control its session.
+    pub(super) terminal: bool,
+    /// What the program is confined by, beside what the description says.
+    pub(super) confinement: Confinement,
 }
 
 impl Executor for Become {
@@ -37,14 +42,16 @@ impl Executor for Become {
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
                 .map_err(|source| ExecutorError::Other(source.to_string()))?;
         }
-        signals::restore_for_exec().map_err(|source| ExecutorError::Other(source.to_string()))?;
-        let cause = Command::new(program).args(rest).exec();
-        let message = format!("{MARK}{program}\": {}", plain(&cause));
-        if let Some(failure) = &self.failure {
-            rustix::io::write(failure.as_fd(), message.as_bytes()).ok();
+        if self.terminal {
+            rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())
+                .map_err(|source| ExecutorError::Other(format!("take the terminal: {source}")))?;
         }
-        std::io::stderr().write_all(message.as_bytes()).ok();
-        Err(ExecutorError::Other(message))
+        signals::restore_for_exec().map_err(|source| ExecutorError::Other(source.to_string()))?;
+        if let Err(source) = self.confinement.apply() {
+            return Err(self.fail(format!("confine the container's system calls: {}", plain(&source))));
+        }
+        let cause = Command::new(program).args(rest).exec();
+        Err(self.fail(format!("{MARK}{program}\": {}", plain(&cause))))
     }
 
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
@@ -54,6 +61,17 @@ impl Executor for Become {
         let env = process.and_then(|process| process.env().as_deref()).unwrap_or_default();
         let path = env.iter().rev().find_map(|pair| pair.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
         find(program, path).map(drop).map_err(ExecutorValidationError::ArgValidationError)
+    }
+}
+
+impl Become {
+    /// Tells whoever waits for the program why there is none.
+    fn fail(&self, message: String) -> ExecutorError {
+        if let Some(failure) = &self.failure {
+            rustix::io::write(failure.as_fd(), message.as_bytes()).ok();
+        }
+        std::io::stderr().write_all(message.as_bytes()).ok();
+        ExecutorError::Other(message)
     }
 }
 

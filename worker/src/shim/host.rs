@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::Launch;
-use super::container::{Process, output_pipe};
+use super::container::{self, Ends, Process};
 use super::executor::{find, plain};
-use super::signals;
+use super::{signals, terminal};
 use crate::image::beneath;
 use crate::runtime::RuntimeError;
 
@@ -19,13 +19,26 @@ pub(super) fn start(launch: &Launch, pod_dir: &Path) -> Result<(Process, Vec<Str
         .map_err(|source| RuntimeError::CreateFailed(format!("make {}: {source}", dir.display())))?;
     // A message of the attempt before is not this one's.
     std::fs::write(message_file(&dir), b"").ok();
-    let process = spawn(launch, &dir, &launch.args)?;
-    Ok((process, warnings(launch)))
+    let made = match launch.spec.tty {
+        true => terminal::of_machine().and_then(|terminal| {
+            let stdio = terminal.stdio()?;
+            Ok((Ends::terminal(terminal.near)?, stdio))
+        }),
+        false => Ends::pipes(launch.spec.stdin),
+    };
+    let (ends, stdio) = made.map_err(RuntimeError::CreateFailed)?;
+    let pid = spawn(launch, &dir, &launch.args, stdio)?;
+    Ok((Process { pid, ends }, warnings(launch)))
 }
 
 /// Starts a command with the container's environment.
-pub(super) fn exec(launch: &Launch, pod_dir: &Path, command: &[String]) -> Result<Process, RuntimeError> {
-    spawn(launch, &pod_dir.join(super::state::BUNDLES).join(&launch.spec.name), command)
+pub(super) fn exec(
+    launch: &Launch,
+    pod_dir: &Path,
+    command: &[String],
+    stdio: container::Stdio,
+) -> Result<i32, RuntimeError> {
+    spawn(launch, &pod_dir.join(super::state::BUNDLES).join(&launch.spec.name), command, stdio)
 }
 
 /// The file in which the process may leave a termination message; it is told by `TERMINATION_MESSAGE_PATH`.
@@ -33,7 +46,7 @@ pub(super) fn message_file(dir: &Path) -> PathBuf {
     dir.join("termination-log")
 }
 
-fn spawn(launch: &Launch, dir: &Path, args: &[String]) -> Result<Process, RuntimeError> {
+fn spawn(launch: &Launch, dir: &Path, args: &[String], stdio: container::Stdio) -> Result<i32, RuntimeError> {
     let start_failed =
         |cause: String| RuntimeError::StartFailed(format!("unable to start container process: {cause}"));
     let name = args.first().map(String::as_str).unwrap_or_default();
@@ -42,8 +55,7 @@ fn spawn(launch: &Launch, dir: &Path, args: &[String]) -> Result<Process, Runtim
     let program = in_image(launch, name, image_path)
         .map_or_else(|| find(name, &host_path), Ok)
         .map_err(start_failed)?;
-    let (stdout, far_stdout) = output_pipe().map_err(RuntimeError::CreateFailed)?;
-    let (stderr, far_stderr) = output_pipe().map_err(RuntimeError::CreateFailed)?;
+    let in_terminal = stdio.terminal;
     let working_dir = Path::new(&launch.working_dir);
     let working_dir = if launch.working_dir != "/" && working_dir.is_dir() { working_dir } else { dir };
     let mut command = Command::new(&program);
@@ -55,22 +67,27 @@ fn spawn(launch: &Launch, dir: &Path, args: &[String]) -> Result<Process, Runtim
         .env("PATH", &host_path)
         .env("TERMINATION_MESSAGE_PATH", message_file(dir))
         .current_dir(working_dir)
-        .stdin(Stdio::null())
-        .stdout(far_stdout)
-        .stderr(far_stderr);
+        .stdin(stdio.stdin.map_or_else(Stdio::null, Stdio::from))
+        .stdout(stdio.stdout)
+        .stderr(stdio.stderr);
+    if in_terminal && launch.env_value("TERM").is_none() {
+        command.env("TERM", terminal::TERM);
+    }
     // SAFETY: the closure runs in the forked child of a single-threaded process, before execve; it makes system
     // calls only and neither allocates nor takes locks.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
             rustix::process::setsid()?;
+            if in_terminal {
+                rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+            }
             rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
             signals::restore_for_exec()
         });
     }
     let child =
         command.spawn().map_err(|source| start_failed(format!("exec: \"{name}\": {}", plain(&source))))?;
-    let pid = i32::try_from(child.id()).map_err(|source| RuntimeError::CreateFailed(source.to_string()))?;
-    Ok(Process { pid, stdout, stderr })
+    i32::try_from(child.id()).map_err(|source| RuntimeError::CreateFailed(source.to_string()))
 }
 
 /// The program's file in the image's unpacked files, if it is there.

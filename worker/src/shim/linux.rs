@@ -1,5 +1,6 @@
 //! Containers proper: namespaces, cgroups and an image as root, by libcontainer.
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,14 +9,19 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::PipeFlags;
+use rustix::process::{Pid, Signal};
 
 use super::Launch;
 use super::bundle::Bundle;
 use super::cgroup::Cgroups;
-use super::container::{Process, output_pipe};
+use super::console::Console;
+use super::container::{Ends, Process, Stdio};
 use super::executor::{Become, MARK};
 use super::oci::{Places, describe};
 use super::sandbox::Sandbox;
+use super::seccomp::Confinement;
+use super::sub_path::Volumes;
+use super::terminal;
 use crate::runtime::RuntimeError;
 
 /// A program that takes longer than this to be executed hangs on a dead file system.
@@ -34,6 +40,7 @@ pub(super) fn start(
     bundle.make().map_err(failed)?;
     let mut warnings = sandbox.cgroups.limit(cgroup, &launch.spec).map_err(failed)?;
     warnings.extend(bundle.mount(&launch.rootfs).map_err(failed)?);
+    let volumes = Volumes::find(&launch.spec.mounts, &bundle.sub_paths()).map_err(failed)?;
     let places = Places {
         rootfs: &bundle.rootfs(),
         pod_dir,
@@ -42,52 +49,84 @@ pub(super) fn start(
         unified_cgroup: matches!(sandbox.cgroups, Cgroups::V2 { .. }),
         pid_namespace: sandbox.processes.describe(),
         host_ipc: sandbox.host_ipc,
+        volumes: &volumes.mounts,
     };
     let description = describe(launch, &places).map_err(RuntimeError::Invalid)?;
     let path = bundle.dir.join("config.json");
     std::fs::write(&path, description.to_string())
         .map_err(|source| failed(format!("describe it: {source}")))?;
 
-    let (stdout, far_stdout) = output_pipe().map_err(failed)?;
-    let (stderr, far_stderr) = output_pipe().map_err(failed)?;
+    let console = launch.spec.tty.then(|| Console::listen(&bundle.dir)).transpose().map_err(failed)?;
+    let pipes = console.is_none().then(|| Ends::pipes(launch.spec.stdin)).transpose().map_err(failed)?;
+    let (ends, stdio) = pipes.unzip();
     let (failure, far_failure) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|source| failed(source.to_string()))?;
-    let executor = Become { failure: Some(Arc::new(far_failure)), dies_with_shim: true };
+    let confinement = Confinement::of(&launch.spec).map_err(RuntimeError::Invalid)?;
+    let failure_end = Some(Arc::new(far_failure));
+    let executor = Become { failure: failure_end, dies_with_shim: true, terminal: false, confinement };
     let mut container = builder(&launch.spec.name, &bundle)
         .and_then(|builder| {
-            builder
+            let mut builder = builder
                 .with_executor(executor)
-                .with_stdout(far_stdout)
-                .with_stderr(far_stderr)
-                .as_init(&bundle.dir)
-                .with_systemd(false)
-                .with_detach(true)
-                .build()
+                .with_console_socket(console.as_ref().map(|console| console.path.clone()));
+            if let Some(Stdio { stdin, stdout, stderr, .. }) = stdio {
+                builder = builder.with_stdout(stdout).with_stderr(stderr);
+                if let Some(stdin) = stdin {
+                    builder = builder.with_stdin(stdin);
+                }
+            }
+            builder.as_init(&bundle.dir).with_systemd(false).with_detach(true).build()
         })
         .map_err(|source| start_error(&chain(&source)))?;
     let pid = container.pid().ok_or_else(|| failed("it has no process".to_owned()))?.as_raw();
+    let ends = match (ends, console) {
+        (Some(ends), _) => ends,
+        (None, console) => console
+            .ok_or_else(|| "it has neither pipes nor a terminal".to_owned())
+            .and_then(Console::terminal)
+            .and_then(Ends::terminal)
+            .map_err(|cause| {
+                // It waits to be started, and nobody will.
+                if let Some(pid) = Pid::from_raw(pid) {
+                    rustix::process::kill_process(pid, Signal::KILL).ok();
+                }
+                failed(cause)
+            })?,
+    };
     container.start().map_err(|source| start_error(&chain(&source)))?;
     match reason_of_failure(&failure) {
-        None => Ok((Process { pid, stdout, stderr }, warnings)),
+        None => Ok((Process { pid, ends }, warnings)),
         Some(reason) => Err(start_error(&reason)),
     }
 }
 
 /// Starts a command in a running container, with the environment and the user of its first process.
-pub(super) fn exec(launch: &Launch, pod_dir: &Path, command: Vec<String>) -> Result<Process, RuntimeError> {
-    let failed = |cause: String| RuntimeError::CreateFailed(format!("failed to exec in container: {cause}"));
+pub(super) fn exec(
+    launch: &Launch,
+    pod_dir: &Path,
+    command: Vec<String>,
+    stdio: Stdio,
+) -> Result<i32, RuntimeError> {
     let bundle = Bundle::of(pod_dir, &launch.spec.name);
-    let (stdout, far_stdout) = output_pipe().map_err(failed)?;
-    let (stderr, far_stderr) = output_pipe().map_err(failed)?;
-    let executor = Become { failure: None, dies_with_shim: true };
+    let confinement = Confinement::of(&launch.spec).map_err(RuntimeError::Invalid)?;
+    let executor = Become { failure: None, dies_with_shim: true, terminal: stdio.terminal, confinement };
+    let mut env = HashMap::new();
+    if stdio.terminal && launch.env_value("TERM").is_none() {
+        env.insert("TERM".to_owned(), terminal::TERM.to_owned());
+    }
     let pid = builder(&launch.spec.name, &bundle)
         .and_then(|builder| {
+            let builder = match stdio.stdin {
+                Some(stdin) => builder.with_stdin(stdin),
+                None => builder,
+            };
             builder
                 .with_executor(executor)
-                .with_stdout(far_stdout)
-                .with_stderr(far_stderr)
+                .with_stdout(stdio.stdout)
+                .with_stderr(stdio.stderr)
                 .as_tenant()
                 .with_detach(true)
+                .with_env(env)
                 .with_container_args(command)
                 .with_cwd(Some(launch.working_dir.as_str()))
                 .with_user(Some(launch.uid))
@@ -96,7 +135,7 @@ pub(super) fn exec(launch: &Launch, pod_dir: &Path, command: Vec<String>) -> Res
                 .build()
         })
         .map_err(|source| start_error(&chain(&source)))?;
-    Ok(Process { pid: pid.as_raw(), stdout, stderr })
+    Ok(pid.as_raw())
 }
 
 /// Removes a container's mounts, files and cgroup. Idempotent.

@@ -14,6 +14,7 @@
 mod agents;
 mod bundle;
 pub(crate) mod cgroup;
+mod console;
 mod container;
 mod exec;
 mod executor;
@@ -28,8 +29,11 @@ mod pod;
 mod processes;
 pub(crate) mod protocol;
 mod sandbox;
+mod seccomp;
 mod signals;
 pub(crate) mod state;
+mod sub_path;
+mod terminal;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

@@ -2,56 +2,14 @@
 
 use std::path::Path;
 
+use rustix::thread::CapabilitySet;
 use serde_json::{Value, json};
 
-use super::Launch;
+use super::{Launch, seccomp};
+use crate::runtime::capabilities::capabilities;
+use crate::runtime::{ContainerSpec, Mount};
 
 const SPEC_VERSION: &str = "1.0.2";
-const DEFAULT_CAPABILITIES: &[&str] = &[
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FSETID",
-    "FOWNER",
-    "MKNOD",
-    "NET_RAW",
-    "SETGID",
-    "SETUID",
-    "SETFCAP",
-    "SETPCAP",
-    "NET_BIND_SERVICE",
-    "SYS_CHROOT",
-    "KILL",
-    "AUDIT_WRITE",
-];
-const MORE_CAPABILITIES: &[&str] = &[
-    "AUDIT_CONTROL",
-    "AUDIT_READ",
-    "BLOCK_SUSPEND",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-    "DAC_READ_SEARCH",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "LEASE",
-    "LINUX_IMMUTABLE",
-    "MAC_ADMIN",
-    "MAC_OVERRIDE",
-    "NET_ADMIN",
-    "NET_BROADCAST",
-    "PERFMON",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_MODULE",
-    "SYS_NICE",
-    "SYS_PACCT",
-    "SYS_PTRACE",
-    "SYS_RAWIO",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "SYSLOG",
-    "WAKE_ALARM",
-];
 const MASKED: &[&str] = &[
     "/proc/acpi",
     "/proc/asound",
@@ -66,6 +24,8 @@ const MASKED: &[&str] = &[
     "/sys/devices/virtual/powercap",
 ];
 const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const ADMIN: &str = "CAP_SYS_ADMIN";
+const SETPCAP: &str = "CAP_SETPCAP";
 const SHARED_MEMORY: &str = "/dev/shm";
 const DEFAULT_MESSAGE_PATH: &str = "/dev/termination-log";
 
@@ -81,30 +41,54 @@ pub(super) struct Places<'a> {
     pub(super) pid_namespace: Option<Value>,
     /// It sees the machine's shared memory.
     pub(super) host_ipc: bool,
+    /// What of the worker it sees, sub-paths found.
+    pub(super) volumes: &'a [Mount],
+}
+
+/// Those of the capabilities that this machine gives: a worker may be confined itself. Who wants all of them gets all that there are, as
+/// with runc; what is wanted by name and is not there is told.
+fn at_hand(spec: &ContainerSpec, mut wanted: Vec<String>) -> Result<Vec<String>, String> {
+    let plain = |name: &str| name.trim_start_matches("CAP_").to_uppercase();
+    let is_there = |name: &str| {
+        let known = CapabilitySet::from_name(&plain(name));
+        known.is_none_or(|it| rustix::thread::capability_is_in_bounding_set(it).unwrap_or(true))
+    };
+    let named = if spec.privileged { &[][..] } else { &spec.add_capabilities };
+    if let Some(missing) = named.iter().find(|name| *name != "ALL" && !is_there(name)) {
+        return Err(format!("this node has no capability \"{}\" to give", plain(missing)));
+    }
+    wanted.retain(|name| is_there(name));
+    Ok(wanted)
 }
 
 /// Describes the container. The shim is already in the pod's network, ipc and uts namespaces: they are inherited.
 pub(super) fn describe(launch: &Launch, places: &Places<'_>) -> Result<Value, String> {
     let spec = &launch.spec;
-    let capabilities = capabilities(launch)?;
+    let capabilities = at_hand(spec, capabilities(spec)?)?;
     let masked = if spec.privileged { &[][..] } else { MASKED };
     let read_only = if spec.privileged { &[][..] } else { READ_ONLY };
     // Without inheritable ones, a process that is not root has none unless its file grants them.
-    let effective: &[String] = if launch.uid == 0 { &capabilities } else { &[] };
+    let mut effective = if launch.uid == 0 { capabilities.clone() } else { Vec::new() };
+    let mut bounding = capabilities;
+    if seccomp::needs_admin(spec) {
+        // For the way to the program only: whoever installs the filters gives it away.
+        bounding.extend(missing(&bounding, &[ADMIN]));
+        effective.extend(missing(&effective, &[ADMIN, SETPCAP]));
+    }
     let mut namespaces = vec![json!({ "type": "mount" })];
     namespaces.extend(places.pid_namespace.clone());
     Ok(json!({
         "ociVersion": SPEC_VERSION,
         "root": { "path": places.rootfs, "readonly": spec.read_only_root },
         "process": {
-            "terminal": false,
+            "terminal": spec.tty,
             "user": { "uid": launch.uid, "gid": launch.gid, "additionalGids": launch.groups },
             "args": launch.args,
-            "env": launch.env_pairs(),
+            "env": env(launch),
             "cwd": launch.working_dir,
             "noNewPrivileges": spec.no_new_privileges,
             "capabilities": {
-                "bounding": capabilities, "permitted": effective, "effective": effective,
+                "bounding": bounding, "permitted": effective, "effective": effective,
                 "inheritable": [], "ambient": [],
             },
         },
@@ -116,6 +100,18 @@ pub(super) fn describe(launch: &Launch, places: &Places<'_>) -> Result<Value, St
             "readonlyPaths": read_only,
         },
     }))
+}
+
+fn env(launch: &Launch) -> Vec<String> {
+    let mut env = launch.env_pairs();
+    if launch.spec.tty && launch.env_value("TERM").is_none() {
+        env.push(format!("TERM={}", super::terminal::TERM));
+    }
+    env
+}
+
+fn missing(there: &[String], wanted: &[&str]) -> Vec<String> {
+    wanted.iter().filter(|name| !there.iter().any(|it| it == *name)).map(|name| (*name).to_owned()).collect()
 }
 
 fn mounts(launch: &Launch, places: &Places<'_>) -> Vec<Value> {
@@ -149,7 +145,7 @@ fn mounts(launch: &Launch, places: &Places<'_>) -> Vec<Value> {
             &["nosuid", "noexec", "nodev", "relatime", system],
         ));
     }
-    let asked = |target: &Path| launch.spec.mounts.iter().any(|mount| mount.target == target);
+    let asked = |target: &Path| places.volumes.iter().any(|mount| mount.target == target);
     for name in ["hosts", "hostname", "resolv.conf"] {
         let target = Path::new("/etc").join(name);
         if !asked(&target) {
@@ -161,34 +157,8 @@ fn mounts(launch: &Launch, places: &Places<'_>) -> Vec<Value> {
         path => path,
     };
     mounts.push(bind(places.termination_message, Path::new(message), false));
-    mounts.extend(launch.spec.mounts.iter().map(|mount| bind(&mount.source, &mount.target, mount.read_only)));
+    mounts.extend(places.volumes.iter().map(|mount| bind(&mount.source, &mount.target, mount.read_only)));
     mounts
-}
-
-fn capabilities(launch: &Launch) -> Result<Vec<String>, String> {
-    let spec = &launch.spec;
-    let all = || DEFAULT_CAPABILITIES.iter().chain(MORE_CAPABILITIES).map(|name| (*name).to_owned());
-    let plain = |name: &String| name.trim_start_matches("CAP_").to_uppercase();
-    if spec.privileged {
-        return Ok(all().map(|name| format!("CAP_{name}")).collect());
-    }
-    let dropped: Vec<String> = spec.drop_capabilities.iter().map(plain).collect();
-    let added: Vec<String> = spec.add_capabilities.iter().map(plain).collect();
-    if let Some(unknown) = added.iter().find(|name| *name != "ALL" && !all().any(|known| known == **name)) {
-        return Err(format!("capability \"{unknown}\" does not exist"));
-    }
-    let base: Vec<String> = if added.iter().any(|name| name == "ALL") {
-        all().collect()
-    } else {
-        DEFAULT_CAPABILITIES.iter().map(|name| (*name).to_owned()).collect()
-    };
-    let drops = |name: &String| dropped.iter().any(|gone| gone == "ALL" || gone == name);
-    let mut kept: Vec<String> = base.into_iter().filter(|name| !drops(name)).collect();
-    // What is added by name stays even where all are dropped.
-    kept.extend(added.into_iter().filter(|name| name != "ALL"));
-    kept.sort();
-    kept.dedup();
-    Ok(kept.into_iter().map(|name| format!("CAP_{name}")).collect())
 }
 
 #[cfg(test)]
@@ -204,29 +174,11 @@ mod tests {
         Launch { spec, rootfs, args, env, working_dir, uid: 0, gid: 0, groups: Vec::new() }
     }
 
-    fn of(add: &[&str], drop: &[&str]) -> Result<Vec<String>, String> {
-        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
-        capabilities(&launch(ContainerSpec {
-            add_capabilities: names(add),
-            drop_capabilities: names(drop),
-            ..ContainerSpec::default()
-        }))
-    }
-
-    #[test]
-    fn capabilities_are_added_to_and_taken_from_the_default_set() {
-        assert_eq!(of(&[], &[]).unwrap().len(), DEFAULT_CAPABILITIES.len());
-        assert_eq!(of(&["NET_ADMIN"], &["ALL"]).unwrap(), ["CAP_NET_ADMIN"]);
-        assert!(!of(&[], &["CAP_NET_RAW"]).unwrap().contains(&"CAP_NET_RAW".to_owned()));
-        assert!(of(&["ALL"], &[]).unwrap().contains(&"CAP_SYS_ADMIN".to_owned()));
-        assert!(of(&["FLYING"], &[]).unwrap_err().contains("FLYING"));
-    }
-
     #[test]
     fn a_mount_of_the_pod_replaces_the_file_that_every_container_gets() {
         let mount =
-            crate::runtime::Mount { source: "/x".into(), target: "/etc/hosts".into(), read_only: true };
-        let launch = launch(ContainerSpec { mounts: vec![mount], ..ContainerSpec::default() });
+            Mount { source: "/x".into(), target: "/etc/hosts".into(), read_only: true, ..Default::default() };
+        let launch = launch(ContainerSpec::default());
         let place = Path::new("/pod");
         let places = Places {
             rootfs: place,
@@ -236,6 +188,7 @@ mod tests {
             unified_cgroup: false,
             pid_namespace: None,
             host_ipc: false,
+            volumes: &[mount],
         };
         let mounts = mounts(&launch, &places);
         let hosts: Vec<&Value> = mounts.iter().filter(|mount| mount["destination"] == "/etc/hosts").collect();

@@ -2,6 +2,7 @@
 
 mod calls;
 mod endings;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixListener;
@@ -32,6 +33,8 @@ pub(super) struct Pod {
     /// What containers run on, or ran on and may again: not to be removed while this shim lives.
     holds: BTreeMap<String, Hold>,
     execs: Vec<Exec>,
+    streams: Vec<streams::Stream>,
+    next_stream: u64,
     buffer: Vec<u8>,
     shutdown: Option<Shutdown>,
 }
@@ -73,6 +76,8 @@ impl Pod {
             running,
             holds: BTreeMap::new(),
             execs,
+            streams: Vec::new(),
+            next_stream: 0,
             buffer: Vec::new(),
             shutdown: None,
         })
@@ -86,6 +91,7 @@ impl Pod {
             }
             self.expire();
             self.agents.drop_broken();
+            self.forget_streams_of_the_gone();
             // One burst of output must not stay as memory of every shim.
             self.buffer = Vec::new();
         }
@@ -173,9 +179,9 @@ impl Pod {
                 }
             }
             Ready::Output { container, source } => {
-                if let Some(running) = self.running.get_mut(&container) {
-                    running.read(source, &mut self.buffer);
-                }
+                let running = self.running.get_mut(&container);
+                let slow = running.map(|running| running.read(source, &mut self.buffer)).unwrap_or_default();
+                self.cut_off(&slow);
             }
             Ready::ExecOutput { pid, index } => {
                 if let Some(exec) = self.execs.iter_mut().find(|exec| exec.pid == pid) {

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Launch;
 use super::state::PodState;
-use crate::runtime::{ExecOutput, Exit, RuntimeError, Started, octets};
+use crate::runtime::{ExecOutput, Exit, RuntimeError, Started, StdStreams, octets};
 use frame::{FRAME_MAX, Frame, FrameError};
 
 /// The version that this build speaks by itself.
@@ -67,6 +67,31 @@ pub(crate) enum Call {
     },
     /// Kill everything, clean up, end.
     Shutdown,
+    /// Streams of a process. The descriptors come beside the answer, [`Answer::Opened`]; on the same connection
+    /// [`Answer::Ended`] follows. It carries nothing else. Not in version 1.
+    Open(Box<Opening>),
+    /// The same as `StartContainer`, of a container with bounds that nobody may pass over.
+    StartConfined(Box<Launch>),
+}
+
+/// Whose streams are to be opened, and which.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Opening {
+    pub(crate) container: String,
+    /// What to run; the container's own process if nothing.
+    #[serde(default)]
+    pub(crate) command: Option<Vec<String>>,
+    pub(crate) streams: StdStreams,
+}
+
+/// Which descriptors come, in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Opened {
+    pub(crate) stdin: bool,
+    pub(crate) stdout: bool,
+    pub(crate) stderr: bool,
+    pub(crate) terminal: bool,
 }
 
 /// What a shim says.
@@ -80,9 +105,17 @@ pub(crate) enum Message {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
     Welcome(Box<PodState>),
-    Started { started: Started, warnings: Vec<String> },
+    Started {
+        started: Started,
+        warnings: Vec<String>,
+    },
     Output(ExecOutput),
     Done,
+    Opened(Opened),
+    /// The process whose streams were opened ended.
+    Ended {
+        code: i32,
+    },
 }
 
 /// Why the body of a frame is not understood. The next frame may be.

@@ -2,6 +2,7 @@
 //! children are born in them, and a mount namespace, so that their mounts vanish with it. Of the processes' namespace it
 //! stays out.
 
+use std::ffi::CString;
 use std::path::Path;
 
 use nix::sched::CloneFlags;
@@ -11,7 +12,7 @@ use super::cgroup::Cgroups;
 use super::loopback;
 use super::processes::Namespace;
 use super::state::{Setup, replace};
-use crate::runtime::RuntimeClass;
+use crate::runtime::{MemoryVolume, RuntimeClass};
 
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
@@ -55,6 +56,12 @@ pub(super) fn enter(dir: &Path, setup: &Setup) -> Result<Sandbox, String> {
         // A pod's ports are its own: an unprivileged process may listen on 80. Old kernels lack the setting.
         std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0").ok();
     }
+    for (name, value) in &setup.sandbox.sysctls {
+        set_sysctl(name, value)?;
+    }
+    for volume in &setup.sandbox.memory_volumes {
+        mount_memory(volume)?;
+    }
     write_files(dir, setup)?;
 
     let processes = Namespace::make(setup.sandbox.processes)?;
@@ -75,6 +82,27 @@ pub(super) fn enter(dir: &Path, setup: &Setup) -> Result<Sandbox, String> {
     Ok(sandbox)
 }
 
+/// Mounts a volume in memory where the containers look for it. The machine does not see it, and it ends with the shim.
+fn mount_memory(volume: &MemoryVolume) -> Result<(), String> {
+    let MemoryVolume { path, bytes, mode, group } = volume;
+    let data = format!("size={bytes},mode={mode:o},gid={}", group.unwrap_or(0));
+    let mounted = CString::new(data).map_err(|_| "a zero byte".to_owned()).and_then(|data| {
+        rustix::mount::mount("tmpfs", path, "tmpfs", MountFlags::NODEV, data.as_c_str())
+            .map_err(|e| e.to_string())
+    });
+    mounted.map_err(|cause| format!("mount a volume in memory at {}: {cause}", path.display()))
+}
+
+/// Sets what is of the pod's own namespaces: `/proc/sys` shows those of whoever looks.
+fn set_sysctl(name: &str, value: &str) -> Result<(), String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if !name.bytes().all(plain) || name.split('.').any(str::is_empty) {
+        return Err(format!("\"{name}\" is no name of a sysctl"));
+    }
+    std::fs::write(format!("/proc/sys/{}", name.replace('.', "/")), value)
+        .map_err(|source| format!("set sysctl {name} to \"{value}\": {source}"))
+}
+
 /// libcontainer insists on the hierarchies that it finds. Those that cannot be used must not be found.
 fn hide_cgroups() -> Result<(), String> {
     rustix::mount::unmount(CGROUP_ROOT, UnmountFlags::DETACH).ok();
@@ -86,12 +114,15 @@ fn hide_cgroups() -> Result<(), String> {
 fn write_files(dir: &Path, setup: &Setup) -> Result<(), String> {
     let name = &setup.sandbox.hostname;
     replace(&dir.join("hostname"), format!("{name}\n").as_bytes())?;
-    let hosts = if setup.sandbox.host_network {
+    let hosts = if !setup.sandbox.hosts.is_empty() {
+        setup.sandbox.hosts.clone()
+    } else if setup.sandbox.host_network {
         std::fs::read_to_string("/etc/hosts").unwrap_or_default()
     } else {
         format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t{name}\n")
     };
     replace(&dir.join("hosts"), hosts.as_bytes())?;
-    let resolv = std::fs::read("/etc/resolv.conf").unwrap_or_default();
-    replace(&dir.join("resolv.conf"), &resolv)
+    let of_machine = || std::fs::read("/etc/resolv.conf").unwrap_or_default();
+    let resolver = setup.sandbox.resolver.clone().map_or_else(of_machine, String::into_bytes);
+    replace(&dir.join("resolv.conf"), &resolver)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, fchown, symlink};
 use std::path::{Component, Path};
 
 /// A file's content and mode.
@@ -45,13 +45,34 @@ pub(super) fn folder(path: &Path, mode: u32) -> Result<(), String> {
 }
 
 /// Makes `payload` the content of a volume. Nothing is written when it is so already.
-pub(super) fn replace(volume: &Path, payload: &Payload) -> Result<(), String> {
-    write(volume, payload).map_err(|error| format!("{}: {error}", volume.display()))
+/// With a group, all is the group's, which can read it.
+pub(super) fn replace(volume: &Path, payload: &Payload, group: Option<u32>) -> Result<(), String> {
+    write(volume, payload, group).map_err(|error| format!("{}: {error}", volume.display()))
 }
 
-fn write(volume: &Path, payload: &Payload) -> std::io::Result<()> {
+/// Gives a folder to a group, which can write to it, and to which all that is made in it belongs, too.
+pub(super) fn give(folder: &Path, group: u32) -> Result<(), String> {
+    let given = || -> std::io::Result<()> {
+        chown(folder, None, Some(group))?;
+        let mode = fs::metadata(folder)?.permissions().mode();
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode & 0o7777 | GROUP_FOLDER | GROUP_WRITES))
+    };
+    given().map_err(|error| format!("give {} to group {group}: {error}", folder.display()))
+}
+
+/// The group reads files and folders, and enters these; what is made in them is the group's.
+const GROUP_FILE: u32 = 0o440;
+const GROUP_FOLDER: u32 = 0o2550;
+const GROUP_WRITES: u32 = 0o660;
+
+/// What a file's mode is once a group has it.
+fn mode(file: &File, group: Option<u32>) -> u32 {
+    file.mode & 0o777 | group.map_or(0, |_| GROUP_FILE)
+}
+
+fn write(volume: &Path, payload: &Payload, group: Option<u32>) -> std::io::Result<()> {
     let current = fs::read_link(volume.join(DATA)).ok();
-    if current.as_ref().is_some_and(|current| same(&volume.join(current), payload)) {
+    if current.as_ref().is_some_and(|current| same(&volume.join(current), payload, group)) {
         return Ok(());
     }
     let number = |name: &Path| name.to_str()?.strip_prefix("..")?.parse::<u64>().ok();
@@ -70,7 +91,18 @@ fn write(volume: &Path, payload: &Payload) -> std::io::Result<()> {
         }
         let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         out.write_all(&file.content)?;
-        out.set_permissions(fs::Permissions::from_mode(file.mode & 0o777))?;
+        if group.is_some() {
+            fchown(&out, None, group)?;
+        }
+        out.set_permissions(fs::Permissions::from_mode(mode(file, group)))?;
+    }
+    if group.is_some() {
+        let parents = payload.keys().flat_map(|path| Path::new(path).ancestors().skip(1));
+        let folders: BTreeSet<&Path> = parents.collect();
+        for folder in folders.into_iter().map(|folder| fresh.join(folder)).chain([volume.to_owned()]) {
+            chown(&folder, None, group)?;
+            fs::set_permissions(&folder, fs::Permissions::from_mode(0o755 | GROUP_FOLDER))?;
+        }
     }
     let link = volume.join("..data_new");
     fs::remove_file(&link)
@@ -99,7 +131,7 @@ fn write(volume: &Path, payload: &Payload) -> std::io::Result<()> {
     Ok(())
 }
 
-fn same(dir: &Path, payload: &Payload) -> bool {
+fn same(dir: &Path, payload: &Payload, group: Option<u32>) -> bool {
     let mut count = 0;
     let mut folders = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -116,7 +148,7 @@ fn same(dir: &Path, payload: &Payload) -> bool {
     }
     let equal = |(path, file): (&String, &File)| {
         let path = dir.join(path);
-        fs::metadata(&path).is_ok_and(|metadata| metadata.permissions().mode() & 0o777 == file.mode & 0o777)
+        fs::metadata(&path).is_ok_and(|metadata| metadata.permissions().mode() & 0o777 == mode(file, group))
             && fs::read(&path).is_ok_and(|content| content == file.content)
     };
     count == payload.len() && payload.iter().all(equal)

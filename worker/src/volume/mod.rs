@@ -6,12 +6,16 @@
 //!       key -> ..data/key
 //! ```
 //!
-//! Secrets lie in plain folders of mode 0700 below the worker's data directory: whoever reads that as root reads them.
+//! An emptyDir in memory is mounted over its folder by the pod's shim, for itself alone. Secrets, projected and downwardAPI
+//! volumes lie in memory, as with the kubelet, where the worker has a place for that; else, and those that an earlier build
+//! put there, below the worker's data directory in folders of mode 0700: whoever reads that as root reads them.
 //! Not for: volumes that outlive the pod, or that are not of this machine.
 
+mod empty_dir;
 mod files;
 mod mounts;
 mod payload;
+mod usage;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +23,9 @@ use std::path::{Path, PathBuf};
 use crate::pod::document::{HostPath, Volume};
 use crate::pod::env::Sources;
 
+pub use empty_dir::{disk_limits, exceeded, in_memory};
 pub use mounts::mounts;
+pub(crate) use usage::size;
 
 /// Why a volume is not in place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,27 +37,57 @@ pub struct MountError {
     pub cause: String,
 }
 
+/// Where a pod's volumes are put.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// On disk.
+    pub disk: PathBuf,
+    /// In memory, if there is such a place, those that may hold secrets.
+    pub memory: Option<PathBuf>,
+}
+
+impl Places {
+    /// The folder of a volume. One that is on disk already stays there: its containers look for it there.
+    fn of(&self, volume: &Volume) -> Result<PathBuf, String> {
+        let disk = place(&self.disk, &volume.name)?;
+        let secret = volume.secret.is_some() || volume.projected.is_some() || volume.downward_api.is_some();
+        match &self.memory {
+            Some(memory) if secret && !disk.exists() => place(memory, &volume.name),
+            _ => Ok(disk),
+        }
+    }
+}
+
 /// Puts the files of all volumes in place, or brings them up to date. Blocking.
-pub fn mount(sources: Sources<'_>, dir: &Path) -> Result<(), MountError> {
-    files::folder(dir, 0o700).map_err(|cause| MountError { volume: "*".to_owned(), cause })?;
+pub fn mount(sources: Sources<'_>, places: &Places) -> Result<(), MountError> {
+    for dir in [&places.disk].into_iter().chain(&places.memory) {
+        files::folder(dir, 0o700).map_err(|cause| MountError { volume: "*".to_owned(), cause })?;
+    }
     for volume in &sources.pod.spec.volumes {
-        mount_one(sources, volume, dir).map_err(|cause| MountError { volume: volume.name.clone(), cause })?;
+        mount_one(sources, volume, places)
+            .map_err(|cause| MountError { volume: volume.name.clone(), cause })?;
     }
     Ok(())
 }
 
-fn mount_one(sources: Sources<'_>, volume: &Volume, dir: &Path) -> Result<(), String> {
-    let place = place(dir, &volume.name)?;
+fn mount_one(sources: Sources<'_>, volume: &Volume, places: &Places) -> Result<(), String> {
+    let place = places.of(volume)?;
+    // Who is not root cannot give files to a group, and runs no containers.
+    let group = sources.pod.spec.security_context.fs_group.filter(|_| rustix::process::geteuid().is_root());
     if let Some(host) = &volume.host_path {
         return check_host_path(host);
     }
     if let Some(payload) = payload::of(sources, volume)? {
         files::folder(&place, 0o755)?;
-        return files::replace(&place, &payload);
+        return files::replace(&place, &payload, group);
     }
     if volume.empty_dir.is_some() || volume.other.is_empty() {
+        if let Some(refusal) = volume.empty_dir.as_ref().and_then(empty_dir::refusal) {
+            return Err(refusal);
+        }
         // Containers of any user write to it.
-        return files::folder(&place, 0o1777);
+        files::folder(&place, 0o777)?;
+        return group.map_or(Ok(()), |group| files::give(&place, group));
     }
     let kind = volume.other.keys().next().map_or("unknown", String::as_str);
     Err(format!(

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::*;
 use crate::pod::dependency::Dependencies;
@@ -24,7 +24,11 @@ fn settings(json: &str) -> Dependencies {
 
 fn put(pod: &Pod, dependencies: &Dependencies, dir: &Path) -> Result<(), MountError> {
     let machine = Machine { name: "n1".into(), ..Machine::default() };
-    mount(Sources { pod, dependencies, machine: &machine }, dir)
+    mount(Sources { pod, dependencies, machine: &machine }, &on_disk(dir))
+}
+
+fn on_disk(dir: &Path) -> Places {
+    Places { disk: dir.to_owned(), memory: None }
 }
 
 #[test]
@@ -57,6 +61,71 @@ fn files_appear_with_their_modes_and_follow_the_objects() {
 }
 
 #[test]
+fn what_may_be_secret_lies_in_memory_unless_it_is_on_disk_already() {
+    let (disk, memory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let pod = pod(
+        r#"{"name":"s","secret":{"secretName":"login"}},{"name":"old","secret":{"secretName":"login"}},
+        {"name":"p","projected":{"sources":[{"secret":{"name":"login"}}]}},{"name":"c","configMap":{"name":"settings"}},
+        {"name":"d","downwardAPI":{"items":[]}},{"name":"e","emptyDir":{}}"#,
+        r#"{"name":"s","mountPath":"/s"},{"name":"old","mountPath":"/old"},{"name":"c","mountPath":"/c"}"#,
+    );
+    // As an earlier build left it.
+    fs::create_dir(disk.path().join("old")).unwrap();
+    let places = Places { disk: disk.path().to_owned(), memory: Some(memory.path().join("volumes/uid")) };
+    let machine = Machine::default();
+    let dependencies = settings(r#"{"data":{"a":"1"}}"#);
+    mount(Sources { pod: &pod, dependencies: &dependencies, machine: &machine }, &places).unwrap();
+    let names = |dir: &Path| {
+        let mut names: Vec<_> =
+            fs::read_dir(dir).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let root = memory.path().join("volumes/uid");
+    assert_eq!(names(&root), ["d", "p", "s"]);
+    assert_eq!(names(disk.path()), ["c", "e", "old"]);
+    assert_eq!(fs::read_to_string(root.join("s/word")).unwrap(), "sesame");
+    assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
+    let mounted = mounts(&pod, &pod.spec.containers[0], &[], &places).unwrap();
+    let sources: Vec<_> = mounted.into_iter().map(|mount| mount.source).collect();
+    assert_eq!(sources, [root.join("s"), disk.path().join("old"), disk.path().join("c")]);
+}
+
+#[test]
+fn the_group_of_the_pod_has_its_volumes() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: only root can give files to a group");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let volumes = r#"{"name":"e","emptyDir":{}},{"name":"s","secret":{"secretName":"login","defaultMode":256}},
+        {"name":"p","projected":{"sources":[{"configMap":{"name":"settings","items":[{"key":"a","path":"deep/a"}]}}]}}"#;
+    let mut pod = pod(volumes, "");
+    pod.spec.security_context.fs_group = Some(4711);
+    put(&pod, &settings(r#"{"data":{"a":"1"}}"#), dir.path()).unwrap();
+    let has = |path: &str| {
+        let metadata = fs::metadata(dir.path().join(path)).unwrap();
+        (metadata.gid(), metadata.permissions().mode() & 0o7777)
+    };
+    assert_eq!(has("e"), (4711, 0o2777), "and what is made in it is the group's");
+    assert_eq!((has("s"), has("s/word")), ((4711, 0o2755), (4711, 0o440)));
+    assert_eq!((has("p/..data/deep"), has("p/deep/a")), ((4711, 0o2755), (4711, 0o644)));
+    let generation = fs::read_link(dir.path().join("s/..data")).unwrap();
+    put(&pod, &settings(r#"{"data":{"a":"2"}}"#), dir.path()).unwrap();
+    assert_eq!(
+        fs::read_link(dir.path().join("s/..data")).unwrap(),
+        generation,
+        "the same is not written again"
+    );
+    assert_eq!(has("p/deep/a"), (4711, 0o644), "what is new is the group's, too");
+
+    pod.spec.security_context.fs_group = None;
+    let other = tempfile::tempdir().unwrap();
+    put(&pod, &settings(r#"{"data":{"a":"1"}}"#), other.path()).unwrap();
+    assert_eq!(fs::metadata(other.path().join("s/word")).unwrap().permissions().mode() & 0o7777, 0o400);
+    assert_eq!(fs::metadata(other.path().join("e")).unwrap().permissions().mode() & 0o7777, 0o777);
+}
+
+#[test]
 fn what_cannot_be_mounted_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let cause = |volume: &str| {
@@ -78,19 +147,20 @@ fn what_cannot_be_mounted_is_said() {
 }
 
 #[test]
-fn a_sub_path_stays_within_its_volume() {
+fn a_sub_path_is_left_to_whoever_mounts_it() {
     let dir = tempfile::tempdir().unwrap();
-    let with = |sub_path: &str| {
-        let pod = pod(
-            r#"{"name":"e","emptyDir":{}}"#,
-            &format!(r#"{{"name":"e","mountPath":"/data","subPath":"{sub_path}"}}"#),
-        );
-        put(&pod, &Dependencies::default(), dir.path()).unwrap();
-        mounts(&pod, &pod.spec.containers[0], &[], dir.path())
+    let with = |volume: &str, sub_path: &str| {
+        let pod = pod(volume, &format!(r#"{{"name":"v","mountPath":"/data","subPath":"{sub_path}"}}"#));
+        mounts(&pod, &pod.spec.containers[0], &[], &on_disk(dir.path()))
     };
-    let made = with("a/b").unwrap();
-    assert!(made[0].source.ends_with("e/a/b") && made[0].source.is_dir());
-    assert!(with("../x").is_err());
-    std::os::unix::fs::symlink("/etc", dir.path().join("e/out")).unwrap();
-    assert!(with("out").is_err(), "a link that leads out is refused");
+    const EMPTY: &str = r#"{"name":"v","emptyDir":{}}"#;
+    let made = with(EMPTY, "a/b/").unwrap();
+    assert_eq!(made[0].source, dir.path().join("v"));
+    assert_eq!(made[0].sub_path, Some(crate::runtime::SubPath { path: "a/b".into(), make: true }));
+    let keys = with(r#"{"name":"v","configMap":{"name":"settings"}}"#, "a").unwrap();
+    assert_eq!(keys[0].sub_path, Some(crate::runtime::SubPath { path: "a".into(), make: false }));
+    assert_eq!(with(EMPTY, "").unwrap()[0].sub_path, None);
+    for wrong in ["../x", "a/../b", "/etc", "/"] {
+        assert!(with(EMPTY, wrong).unwrap_err().contains("must be relative"), "{wrong}");
+    }
 }

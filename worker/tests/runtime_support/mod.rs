@@ -9,6 +9,7 @@ use kontiki_worker::image::{Registries, RegistriesFile, Store};
 use kontiki_worker::runtime::{
     ContainerSpec, Exit, PodSandbox, Runtime, RuntimeClass, RuntimeEvent, ShimConfig, ShimRuntime,
 };
+use rustix::mount::{MountFlags, UnmountFlags};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -16,8 +17,10 @@ use tokio::sync::mpsc;
 /// Far more than anything here takes: a test that reaches it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 const BUSYBOX: &str = "/usr/bin/busybox";
-const APPLETS: &[&str] =
-    &["sh", "sleep", "echo", "cat", "id", "hostname", "ls", "nc", "dd", "true", "kill", "mount", "ps"];
+const APPLETS: &[&str] = &[
+    "sh", "sleep", "echo", "cat", "id", "hostname", "ls", "nc", "dd", "true", "kill", "mount", "ps", "tty",
+    "stty",
+];
 
 /// Why the tests of containers cannot run here, if they cannot.
 pub fn cannot_run_containers() -> bool {
@@ -135,6 +138,11 @@ pub fn plain(layer: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
 
 /// An image with busybox in it.
 pub fn busybox_archive() -> Vec<u8> {
+    oci_archive("busybox:1", &[plain(busybox_layer())], json!({ "Cmd": ["sh"], "Env": ["PATH=/bin"] }))
+}
+
+/// Its files.
+pub fn busybox_layer() -> Vec<u8> {
     let mut tar = Tar::default()
         .dir("bin/", 0o755)
         .file("bin/busybox", 0o755, &std::fs::read(BUSYBOX).unwrap())
@@ -145,7 +153,7 @@ pub fn busybox_archive() -> Vec<u8> {
     for applet in APPLETS {
         tar = tar.symlink(&format!("bin/{applet}"), "busybox");
     }
-    oci_archive("busybox:1", &[plain(tar.finish())], json!({ "Cmd": ["sh"], "Env": ["PATH=/bin"] }))
+    tar.finish()
 }
 
 /// A worker's directory with the image loaded.
@@ -157,7 +165,20 @@ pub struct Worker {
 
 impl Default for Worker {
     fn default() -> Self {
+        Self::in_folder(tempfile::tempdir().unwrap())
+    }
+}
+
+impl Worker {
+    /// On a disk of its own, of this size.
+    pub fn on_disk_of(bytes: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let size = std::ffi::CString::new(format!("size={bytes}")).unwrap();
+        rustix::mount::mount("tmpfs", dir.path(), "tmpfs", MountFlags::empty(), size.as_c_str()).unwrap();
+        Self::in_folder(dir)
+    }
+
+    fn in_folder(dir: tempfile::TempDir) -> Self {
         let store = Arc::new(Store::open(dir.path().join("images")).unwrap());
         let archive = dir.path().join("busybox.tar");
         std::fs::write(&archive, busybox_archive()).unwrap();
@@ -182,6 +203,7 @@ impl Drop for Worker {
             std::fs::remove_dir(hierarchy.path().join(&self.cgroup_parent[1..])).ok();
         }
         std::fs::remove_dir(Path::new("/sys/fs/cgroup").join(&self.cgroup_parent[1..])).ok();
+        rustix::mount::unmount(self.dir.path(), UnmountFlags::DETACH).ok();
     }
 }
 
@@ -205,6 +227,12 @@ impl Worker {
             cgroup_parent: self.cgroup_parent.clone(),
             ..ShimConfig::new(self.dir.path())
         }
+    }
+
+    /// A runtime whose events nobody has taken.
+    pub fn bare_runtime(&self) -> ShimRuntime {
+        let registries = Arc::new(Registries::new(RegistriesFile::default()).unwrap());
+        ShimRuntime::new(self.config(), Arc::clone(&self.store), registries).unwrap()
     }
 
     /// A runtime of this configuration.

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use crate::{
     kind::Kind,
-    kinds::replica_set::{adopt, release},
+    kinds::{
+        claim::{adopt, owned, release},
+        replica_set::LARGE,
+    },
     object::{DeploymentDigest, Object, ObjectKey, ReplicaSetDigest},
     turn::Turn,
 };
@@ -37,8 +40,19 @@ pub(super) fn digest(set: &Object) -> ReplicaSetDigest {
     set.replica_set().cloned().unwrap_or_default()
 }
 
-fn controlled_by(object: &Object, owner: &Object) -> bool {
-    object.meta.controller().is_some_and(|r| r.uid == owner.meta.uid)
+/// How many pods of a set are available. A large set's own count is of a moment ago (see `gather`): going by it would take pods for broken
+/// that work by now, or for working that are broken. So they are counted here, which is done only while a rollout takes pods down.
+pub(super) fn available(turn: &Turn, set: &Object) -> i64 {
+    let spec = digest(set);
+    if turn.state().active_pods(&set.meta.uid) <= LARGE {
+        return spec.status.available_replicas;
+    }
+    let now_ms = turn.now_ms();
+    let is_available = |pod: &&Arc<Object>| {
+        pod.is_active_pod() && pod.pod().is_some_and(|pod| pod.available(spec.min_ready_s, now_ms))
+    };
+    let count = turn.state().dependents(&set.meta.uid).filter(is_available).count();
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn adoptable(set: &Object, spec: &DeploymentDigest) -> bool {
@@ -49,8 +63,7 @@ fn adoptable(set: &Object, spec: &DeploymentDigest) -> bool {
 }
 
 fn own(turn: &Turn, me: &Object) -> Vec<Arc<Object>> {
-    let dependents = turn.state().dependents(&me.meta.uid);
-    dependents.filter(|o| o.key.kind == Kind::REPLICA_SET && controlled_by(o, me)).cloned().collect()
+    owned(turn, me, Kind::REPLICA_SET)
 }
 
 /// The deployment's sets, after adopting and letting go. Sets without an owner are looked for when the spec is new;

@@ -5,7 +5,7 @@ use kontiki_hooks::{Defect, planted};
 
 use super::{
     amount,
-    claim::{Sets, digest, pods_run, replicas},
+    claim::{Sets, available, digest, pods_run, replicas},
     scale,
 };
 use crate::{
@@ -39,20 +39,21 @@ pub(super) fn lower_old(turn: &mut Turn, me: &Object, spec: &DeploymentDigest, s
     }
     let least = spec.replicas - amount::unavailable(spec) - i64::from(planted(Defect::RolloutTooFast));
     let total: i64 = sets.all().map(|set| replicas(set)).sum();
-    let newest_missing =
-        sets.newest.as_ref().map_or(0, |set| replicas(set) - digest(set).status.available_replicas);
-    let mut broken_to_go = total - least - newest_missing;
+    let (newest_size, newest_available) =
+        sets.newest.as_ref().map_or((0, 0), |set| (replicas(set), available(turn, set)));
+    let mut broken_to_go = total - least - (newest_size - newest_available);
     if broken_to_go <= 0 {
         return false;
     }
     let mut sizes: Vec<i64> = old.iter().map(|set| replicas(set)).collect();
-    for (set, size) in old.iter().zip(&mut sizes) {
-        let broken = (*size - digest(set).status.available_replicas).clamp(0, broken_to_go);
+    let old_available: Vec<i64> = old.iter().map(|set| available(turn, set)).collect();
+    for (available, size) in old_available.iter().zip(&mut sizes) {
+        let broken = (*size - available).clamp(0, broken_to_go);
         *size -= broken;
         broken_to_go -= broken;
     }
-    let available: i64 = sets.all().map(|set| digest(set).status.available_replicas).sum();
-    let mut to_go = (available - least).max(0);
+    let all_available = newest_available + old_available.iter().sum::<i64>();
+    let mut to_go = (all_available - least).max(0);
     for size in &mut sizes {
         let less = (*size).min(to_go);
         *size -= less;

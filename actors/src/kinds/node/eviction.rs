@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use kontiki_hooks::{Defect, planted};
+
 use super::life;
 use crate::{
     input::DeleteOptions,
@@ -65,6 +67,11 @@ pub(super) fn evict(turn: &mut Turn, me: &Object) {
             turn.put_status(&object, status);
             let message = format!("Marking for deletion Pod {}/{}", object.key.namespace, object.key.name);
             turn.event(&object, "Normal", "TaintManagerEviction", message, COMPONENT);
+            let exclusive = object.meta.controller().is_some_and(|owner| owner.kind == "StatefulSet");
+            if lost && exclusive && planted(Defect::IdentityNotFenced) {
+                pod::remove(turn, &object);
+                continue;
+            }
             // It exists and there are no preconditions, so this is not refused.
             let _ = turn.delete(&object.key, &DeleteOptions::default());
         }

@@ -1,7 +1,7 @@
 //! What the leader holds of a node's life, as conditions and taints.
 
 use kontiki_hooks::{Defect, planted};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{COMPONENT, say, taint};
 use crate::{
@@ -19,12 +19,46 @@ pub(super) const NOT_READY: &str = "node.kubernetes.io/not-ready";
 
 const READY_MESSAGE: &str = "kontiki worker is posting ready status";
 const LOST_MESSAGE: &str = "kontiki worker stopped posting node status.";
-/// The conditions beside Ready, and how a worker in contact stands.
-const PRESSURES: [(&str, &str, &str); 3] = [
-    ("MemoryPressure", "KubeletHasSufficientMemory", "kontiki worker has sufficient memory available"),
-    ("DiskPressure", "KubeletHasNoDiskPressure", "kontiki worker has no disk pressure"),
-    ("PIDPressure", "KubeletHasSufficientPID", "kontiki worker has sufficient PID available"),
+/// The conditions beside Ready: what a worker may be short of.
+const PRESSURES: [Pressure; 3] = [
+    Pressure {
+        kind: "MemoryPressure",
+        taint: "node.kubernetes.io/memory-pressure",
+        short: ("KubeletHasInsufficientMemory", "kontiki worker has insufficient memory available"),
+        enough: ("KubeletHasSufficientMemory", "kontiki worker has sufficient memory available"),
+        events: ("NodeHasInsufficientMemory", "NodeHasSufficientMemory"),
+    },
+    Pressure {
+        kind: "DiskPressure",
+        taint: "node.kubernetes.io/disk-pressure",
+        short: ("KubeletHasDiskPressure", "kontiki worker has disk pressure"),
+        enough: ("KubeletHasNoDiskPressure", "kontiki worker has no disk pressure"),
+        events: ("NodeHasDiskPressure", "NodeHasNoDiskPressure"),
+    },
+    Pressure {
+        kind: "PIDPressure",
+        taint: "node.kubernetes.io/pid-pressure",
+        short: ("KubeletHasInsufficientPID", "kontiki worker has insufficient PID available"),
+        enough: ("KubeletHasSufficientPID", "kontiki worker has sufficient PID available"),
+        events: ("NodeHasInsufficientPID", "NodeHasSufficientPID"),
+    },
 ];
+
+/// One of them: reason and message while it is so and while it is not, and what is told when that changes.
+struct Pressure {
+    kind: &'static str,
+    taint: &'static str,
+    short: (&'static str, &'static str),
+    enough: (&'static str, &'static str),
+    events: (&'static str, &'static str),
+}
+
+impl Pressure {
+    fn is(&self, status: &Value, value: &str) -> bool {
+        let conditions = status["conditions"].as_array();
+        conditions.is_some_and(|list| list.iter().any(|c| c["type"] == self.kind && c["status"] == value))
+    }
+}
 
 /// Sets a node's condition. Its heartbeat time is that of the last news: heartbeats themselves are not written.
 fn set(status: &mut Value, kind: &str, value: &str, reason: &str, message: &str, now: &str) {
@@ -38,10 +72,32 @@ fn set(status: &mut Value, kind: &str, value: &str, reason: &str, message: &str,
 
 /// The status of a node in contact.
 pub(super) fn ready(status: &mut Value, now: &str) {
-    for (kind, reason, message) in PRESSURES {
-        set(status, kind, "False", reason, message, now);
+    for pressure in PRESSURES {
+        // What the worker said last of a pressure stands until it says something else.
+        if !pressure.is(status, "True") {
+            let (reason, message) = pressure.enough;
+            set(status, pressure.kind, "False", reason, message, now);
+        }
     }
     set(status, "Ready", "True", "KubeletReady", READY_MESSAGE, now);
+}
+
+/// Takes in what a worker says that it is short of, given as conditions. A node under pressure gets no more pods but those
+/// that tolerate it. Answers the events to tell.
+pub(super) fn press(spec: &mut Value, status: &mut Value, said: &Value, now: &str) -> Vec<&'static str> {
+    let mut events = Vec::new();
+    for pressure in PRESSURES {
+        let is_short = pressure.is(&json!({"conditions": said}), "True");
+        let was_short = pressure.is(status, "True");
+        let (value, (reason, message)) =
+            if is_short { ("True", pressure.short) } else { ("False", pressure.enough) };
+        set(status, pressure.kind, value, reason, message, now);
+        taint::set(spec, pressure.taint, "NoSchedule", is_short, now);
+        if is_short != was_short {
+            events.push(if is_short { pressure.events.0 } else { pressure.events.1 });
+        }
+    }
+    events
 }
 
 /// Takes away the taints of a node that was not in contact.
@@ -77,8 +133,8 @@ pub fn verdict(turn: &mut Turn, verdict: &Verdict) {
             for effect in ["NoSchedule", "NoExecute"] {
                 taint::set(&mut spec, UNREACHABLE, effect, true, &now);
             }
-            for (kind, _, _) in PRESSURES {
-                set(&mut status, kind, "Unknown", "NodeStatusUnknown", LOST_MESSAGE, &now);
+            for pressure in PRESSURES {
+                set(&mut status, pressure.kind, "Unknown", "NodeStatusUnknown", LOST_MESSAGE, &now);
             }
             set(&mut status, "Ready", "Unknown", "NodeStatusUnknown", why, &now);
         }

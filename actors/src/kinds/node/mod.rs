@@ -54,8 +54,12 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
 /// A worker's session began: its node is there and ready. What people set on the node stays.
 pub fn hello(turn: &mut Turn, hello: &NodeHello) {
     let key = ObjectKey::new(Kind::NODE, "", &hello.name);
-    let status =
+    let mut status =
         serde_json::from_slice(&hello.status).ok().filter(Value::is_object).unwrap_or_else(|| json!({}));
+    let said = status["conditions"].take();
+    if let Some(status) = status.as_object_mut() {
+        status.remove("conditions");
+    }
     let now = turn.now();
     let Some(old) = turn.state().get(&key).cloned() else {
         let mut labels = json!({});
@@ -63,12 +67,16 @@ pub fn hello(turn: &mut Turn, hello: &NodeHello) {
         let mut value = json!({
             "metadata": {"name": hello.name, "labels": labels, "finalizers": [FINALIZER]}, "spec": {}, "status": status,
         });
-        life::ready(&mut value["status"], &now);
+        let (mut spec, mut status) = (value["spec"].take(), value["status"].take());
+        let pressures = life::press(&mut spec, &mut status, &said, &now);
+        life::ready(&mut status, &now);
+        (value["spec"], value["status"]) = (spec, status);
         if let Some(node) = turn.create(Kind::NODE, value) {
             let message =
                 format!("Node {name} event: Registered Node {name} in Controller", name = hello.name);
             turn.event(&node, "Normal", "RegisteredNode", message, COMPONENT);
             say(turn, &node, "NodeReady");
+            pressures.iter().for_each(|event| say(turn, &node, event));
             hold_lease(turn, &node);
         }
         return;
@@ -77,16 +85,17 @@ pub fn hello(turn: &mut Turn, hello: &NodeHello) {
     label(&mut metadata["labels"], hello);
     let mut spec = old.document.spec_value();
     life::clear_taints(&mut spec, &now);
-    let mut status = status;
     if let Some(conditions) = old.document.status_value().get("conditions") {
         status["conditions"] = conditions.clone();
     }
+    let pressures = life::press(&mut spec, &mut status, &said, &now);
     life::ready(&mut status, &now);
     let document = old.document.with_metadata(metadata).with_spec(spec).with_status(status);
     let node = turn.put(&key, document);
     if old.node().is_none_or(|n| n.ready != "True") {
         say(turn, &node, "NodeReady");
     }
+    pressures.iter().for_each(|event| say(turn, &node, event));
     hold_lease(turn, &node);
 }
 

@@ -2,10 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::qos_class;
+use super::{bear_memory_pressure, qos_class};
 use crate::{
     kind::Kind,
+    limits,
     object::{Object, ObjectKey},
+    pod_security, quota,
     state::State,
     turn::Turn,
 };
@@ -22,10 +24,55 @@ const BUILT_IN: [(&str, i64); 2] =
 /// template, the owner as its managing owner, status and priority as the API sets them on a client's pod. Says why when
 /// the API would refuse it.
 pub fn new_from_template(turn: &mut Turn, owner: &Object, template: &Value) -> Result<Value, String> {
-    let namespace = owner.key.namespace.as_str();
     let prefix = format!("{}-", owner.key.name);
+    new_with_prefix(turn, owner, template, &prefix)
+}
+
+/// The same with a name that begins with this.
+pub fn new_with_prefix(
+    turn: &mut Turn,
+    owner: &Object,
+    template: &Value,
+    prefix: &str,
+) -> Result<Value, String> {
+    let mut pod = without_name(turn, owner, template, prefix)?;
+    pod["metadata"]["name"] = free_name(turn, &owner.key.namespace, prefix)
+        .ok_or_else(|| {
+            format!("pods {prefix:?} already exists: no free name was found in {NAME_TRIES} tries")
+        })?
+        .into();
+    admit(turn, &mut pod)?;
+    Ok(pod)
+}
+
+/// The same with just this name. Whether it is free is seen when the pod is created.
+pub fn new_named(turn: &mut Turn, owner: &Object, template: &Value, name: &str) -> Result<Value, String> {
+    let prefix = format!("{}-", owner.key.name);
+    let mut pod = without_name(turn, owner, template, &prefix)?;
+    pod["metadata"]["name"] = name.into();
+    admit(turn, &mut pod)?;
+    Ok(pod)
+}
+
+/// Completes what it asks for by the limit ranges of its namespace, and looks whether that enforces a standard that the pod violates, and
+/// whether there is room for it in its quotas.
+fn admit(turn: &Turn, pod: &mut Value) -> Result<(), String> {
+    let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default();
+    let key = ObjectKey::new(Kind::POD, text("namespace"), text("name"));
+    limits::admit(turn.state(), &key, pod)
+        .and_then(|()| {
+            let parts = || (pod["metadata"].clone(), pod["spec"].clone());
+            pod_security::admit(turn.state(), &key, None, None, parts)
+        })
+        .and_then(|()| quota::admit_value(turn, &key, pod))
+        .map_err(|why| format!("pods {:?} is forbidden: {why}", key.name))
+}
+
+/// All of it but the name.
+fn without_name(turn: &mut Turn, owner: &Object, template: &Value, prefix: &str) -> Result<Value, String> {
+    let namespace = owner.key.namespace.as_str();
     let mut spec = template["spec"].clone();
-    check_account(turn.state(), namespace, &prefix, &spec)?;
+    check_account(turn.state(), namespace, prefix, &spec)?;
     set_account(&mut spec);
     set_priority(turn.state(), &mut spec).map_err(|why| format!("pods {prefix:?} is forbidden: {why}"))?;
     let mut metadata = json!({
@@ -38,12 +85,9 @@ pub fn new_from_template(turn: &mut Turn, owner: &Object, template: &Value) -> R
             metadata[field] = value.clone();
         }
     }
-    metadata["name"] = free_name(turn, namespace, &prefix)
-        .ok_or_else(|| {
-            format!("pods {prefix:?} already exists: no free name was found in {NAME_TRIES} tries")
-        })?
-        .into();
-    let status = json!({"phase": "Pending", "qosClass": qos_class(&spec)});
+    let class = qos_class(&spec);
+    bear_memory_pressure(&mut spec, class);
+    let status = json!({"phase": "Pending", "qosClass": class});
     Ok(json!({"metadata": metadata, "spec": spec, "status": status}))
 }
 

@@ -2,11 +2,16 @@
 
 mod admission;
 mod qos;
+mod tolerations;
 
 use serde_json::Value;
 
-pub use self::{admission::new_from_template, qos::qos_class};
-use super::condition;
+pub use self::{
+    admission::{new_from_template, new_named, new_with_prefix},
+    qos::qos_class,
+    tolerations::bear_memory_pressure,
+};
+use super::{condition, job};
 use crate::{
     input::DeleteOptions,
     kind::Kind,
@@ -20,6 +25,7 @@ pub const NODE_MISSING_MS: i64 = 40_000;
 /// Ends a pod whose node does not exist, and has it looked at when its node asks pods to leave.
 pub fn reconcile(turn: &mut Turn, me: &Object) {
     let Some(pod) = me.pod() else { return };
+    job::let_go_of_orphan(turn, me);
     let Some(node) = &pod.node else { return };
     let key = ObjectKey::new(Kind::NODE, "", node);
     match turn.state().get(&key) {

@@ -1,6 +1,5 @@
 //! The replica set: keeps so many pods of a template.
 
-mod claim;
 mod rank;
 mod status;
 
@@ -8,9 +7,8 @@ use std::sync::Arc;
 
 use kontiki_hooks::{Defect, planted};
 
-pub(in crate::kinds) use self::claim::{adopt, release};
 use self::status::Failure;
-use super::{deployment, namespace, pod};
+use super::{claim, deployment, gather, namespace, pod};
 use crate::{
     input::DeleteOptions,
     kind::Kind,
@@ -23,13 +21,11 @@ const COMPONENT: &str = "replicaset-controller";
 /// Pods made or deleted by one reaction. More follow in a next turn, so that these are placed in this one already and
 /// nobody waits behind a large set.
 const BURST: usize = 250;
+/// Owners of more pods than this gather news of them. Each worker speaks of pods of many sets, and so each of a thousand workers would make
+/// all sets look at all of their pods.
+pub(super) const LARGE: usize = 50;
 /// Events about pods in one reaction: more of the same tell people nothing new.
 const EVENTS: usize = 10;
-/// A set with more pods than this, and as many as it shall have, gathers news of them for a while before it looks at all of them:
-/// looking at each of n pods for each of n reports would take n² steps while a large set starts ...
-const LARGE: usize = 500;
-/// ... for so long.
-const GATHER_MS: i64 = 100;
 /// When a refused pod is tried again.
 const RETRY_MS: i64 = 10_000;
 
@@ -40,25 +36,28 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
     if gathers(turn, me, spec) {
         return;
     }
-    let pods = claim::pods(turn, me, spec);
+    let pods = claim::pods(turn, me, &spec.selector, Object::is_active_pod);
     let ending = me.meta.deleting() || namespace::terminating(turn.state(), &me.key.namespace);
     let mut failure = Failure::Unchanged;
     // A wake-up at this very time was asked for in this turn: the rest is a next turn's.
     let later = turn.state().wake_of(&me.key) == Some(turn.now_ms());
-    if !ending && !later && !status::waits_to_retry(turn, me, spec) {
-        let mut want = usize::try_from(spec.replicas.max(0)).unwrap_or(usize::MAX);
-        if planted(Defect::ReplicaLeak) && pods.iter().any(|o| o.pod().is_some_and(|p| p.restarts > 0)) {
-            want += 1;
-        }
-        failure = match pods.len() {
-            have if have < want => create(turn, me, want - have),
-            have if have == want + 1 && planted(Defect::SurplusKept) => Failure::None,
-            have if have > want => delete(turn, me, pods, have - want),
-            _ => Failure::None,
-        };
+    let (mut want, have) = (usize::try_from(spec.replicas.max(0)).unwrap_or(usize::MAX), pods.len());
+    if planted(Defect::ReplicaLeak) && pods.iter().any(|o| o.pod().is_some_and(|p| p.restarts > 0)) {
+        want += 1;
     }
-    // What was just made or deleted counts here already: the status is written once.
-    let pods = claim::active(turn, me);
+    let pods = if ending || later || status::waits_to_retry(turn, me, spec) {
+        pods
+    } else if have == want || (have == want + 1 && planted(Defect::SurplusKept)) {
+        failure = Failure::None;
+        pods
+    } else {
+        failure = match have < want {
+            true => create(turn, me, want - have),
+            false => delete(turn, me, pods, have - want),
+        };
+        // What was just made or deleted counts here already: the status is written once.
+        active(turn, me)
+    };
     status::write(turn, me, spec, &pods, &failure);
     status::set_wake(turn, me, spec, &pods, &failure);
     if pods.is_empty() {
@@ -66,16 +65,18 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
     }
 }
 
-/// Whether this reaction is left to one a moment later, which is then asked for. What the set itself is told, it does at once.
+/// The set's pods that count: not ended, not leaving.
+fn active(turn: &Turn, me: &Object) -> Vec<Arc<Object>> {
+    let mut pods = claim::owned(turn, me, Kind::POD);
+    pods.retain(|pod| pod.is_active_pod());
+    pods
+}
+
+/// Whether this reaction is left to a later one. A set that has not as many pods as it shall have does not wait.
 fn gathers(turn: &mut Turn, me: &Object, spec: &ReplicaSetDigest) -> bool {
     let told = me.meta.deleting() || spec.status.observed_generation != me.meta.generation;
     let active = turn.state().active_pods(&me.meta.uid);
-    if told || turn.woken(&me.key) || active <= LARGE || i64::try_from(active) != Ok(spec.replicas) {
-        return false;
-    }
-    let soon = turn.now_ms() + GATHER_MS;
-    turn.wake_by(&me.key, soon);
-    true
+    gather::gathers(turn, me, active, LARGE, told || i64::try_from(active) != Ok(spec.replicas))
 }
 
 fn create(turn: &mut Turn, me: &Object, missing: usize) -> Failure {

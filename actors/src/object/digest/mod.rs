@@ -3,21 +3,33 @@
 
 mod affinity;
 mod budget;
+mod cron_job;
+pub mod daemon_set;
+mod definition;
+pub mod job;
 pub mod node;
 pub mod pod;
+mod rbac;
 mod selector;
+mod stateful_set;
 pub mod template;
 mod workload;
 
 pub use affinity::{Affinity, PodAffinity, PodTerm, PreferredTerm};
 pub use budget::BudgetDigest;
+pub use cron_job::CronJobDigest;
+pub use daemon_set::DaemonSetDigest;
+pub use definition::{DefinedVersion, DefinitionDigest, Names};
+pub use job::JobDigest;
 pub use node::{NodeDigest, Taint};
 pub use pod::{PodDigest, Resources, SpreadConstraint, Toleration};
+pub use rbac::{BindingDigest, RoleDigest, Subject, service_account};
 pub use selector::{Requirement, Selector, SelectorTerm};
 use serde::Deserialize;
+pub use stateful_set::StatefulSetDigest;
 pub use workload::{DeploymentDigest, DeploymentStatus, ReplicaSetDigest, ReplicaSetStatus};
 
-use super::{Document, Object};
+use super::{Document, Object, ObjectKey};
 use crate::kind::Kind;
 
 /// The digest of an object, by kind.
@@ -35,37 +47,67 @@ pub enum Digest {
     Deployment(Box<DeploymentDigest>),
     /// A disruption budget's.
     Budget(Box<BudgetDigest>),
+    /// A role's, or a cluster role's.
+    Role(Box<RoleDigest>),
+    /// That of a binding of either.
+    Binding(Box<BindingDigest>),
+    /// A daemon set's.
+    DaemonSet(Box<DaemonSetDigest>),
+    /// A job's.
+    Job(Box<JobDigest>),
+    /// A stateful set's.
+    StatefulSet(Box<StatefulSetDigest>),
+    /// A cron job's.
+    CronJob(Box<CronJobDigest>),
+    /// That of a definition of a custom kind.
+    Definition(Box<DefinitionDigest>),
 }
 
 impl Digest {
     /// Derives the digest.
-    pub fn of(kind: Kind, document: &Document) -> Digest {
-        match kind {
+    pub fn of(key: &ObjectKey, document: &Document) -> Digest {
+        match key.kind {
             Kind::POD => Digest::Pod(Box::new(PodDigest::of(document))),
             Kind::NODE => Digest::Node(Box::new(NodeDigest::of(document))),
             Kind::REPLICA_SET => Digest::ReplicaSet(Box::new(ReplicaSetDigest::of(document))),
             Kind::DEPLOYMENT => Digest::Deployment(Box::new(DeploymentDigest::of(document))),
             Kind::POD_DISRUPTION_BUDGET => Digest::Budget(Box::new(BudgetDigest::of(document))),
+            Kind::ROLE | Kind::CLUSTER_ROLE => Digest::Role(Box::new(RoleDigest::of(document))),
+            Kind::ROLE_BINDING | Kind::CLUSTER_ROLE_BINDING => {
+                Digest::Binding(Box::new(BindingDigest::of(key, document)))
+            }
+            Kind::DAEMON_SET => Digest::DaemonSet(Box::new(DaemonSetDigest::of(document))),
+            Kind::JOB => Digest::Job(Box::new(JobDigest::of(document))),
+            Kind::CRON_JOB => Digest::CronJob(Box::new(CronJobDigest::of(document))),
+            Kind::STATEFUL_SET => Digest::StatefulSet(Box::new(StatefulSetDigest::of(document))),
+            Kind::CUSTOM_RESOURCE_DEFINITION => Digest::Definition(Box::new(DefinitionDigest::of(document))),
             _ => Digest::Passive,
         }
     }
 
     /// The same, from the digest before: most changes leave the spec as it is.
     pub(super) fn after(old: &Object, document: &Document) -> Digest {
+        let by_rest = |old: &Digest| matches!(old, Digest::Role(_) | Digest::Binding(_));
         let by_labels = |old: &Digest| matches!(old, Digest::Pod(pod) if pod.follows_own_labels);
         if old.document.spec != document.spec
             || (old.document.metadata != document.metadata && by_labels(&old.digest))
+            || (old.document.rest != document.rest && by_rest(&old.digest))
         {
-            return Digest::of(old.key.kind, document);
+            return Digest::of(&old.key, document);
         }
         let mut digest = old.digest.clone();
         if old.document.status != document.status {
             match &mut digest {
-                Digest::Passive | Digest::Budget(_) => {}
+                Digest::Passive | Digest::Budget(_) | Digest::Role(_) | Digest::Binding(_) => {}
                 Digest::Pod(pod) => pod.set_status(&document.status),
                 Digest::Node(node) => **node = NodeDigest::of(document),
                 Digest::ReplicaSet(set) => set.status = read(&document.status),
                 Digest::Deployment(deployment) => deployment.status = read(&document.status),
+                Digest::DaemonSet(set) => set.status = read(&document.status),
+                Digest::Job(job) => job.status = read(&document.status),
+                Digest::StatefulSet(set) => set.status = read(&document.status),
+                Digest::CronJob(cron) => cron.status = read(&document.status),
+                Digest::Definition(definition) => definition.status = read(&document.status),
             }
         }
         digest
@@ -120,11 +162,25 @@ mod tests {
         };
         let document = |m: i64, s: i64, st: i64| {
             Document::from_value(
-                json!({"metadata": {"name": "x", "generation": m, "labels": {"v": format!("{m}")}}, "spec": spec(s), "status": status(st)}),
+                json!({"metadata": {"name": "x", "generation": m, "labels": {"v": format!("{m}")}}, "spec": spec(s), "status": status(st),
+                    "rules": [{"verbs": [format!("{s}")]}], "subjects": [{"kind": "User", "name": format!("{s}")}],
+                    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": format!("{st}")}}),
             )
         };
         let budget = Kind::POD_DISRUPTION_BUDGET;
-        for kind in [Kind::POD, Kind::NODE, Kind::REPLICA_SET, Kind::DEPLOYMENT, budget, Kind::CONFIG_MAP] {
+        let (role, binding) = (Kind::CLUSTER_ROLE, Kind::ROLE_BINDING);
+        let workloads = [
+            Kind::REPLICA_SET,
+            Kind::DEPLOYMENT,
+            Kind::DAEMON_SET,
+            Kind::JOB,
+            Kind::CRON_JOB,
+            Kind::STATEFUL_SET,
+            Kind::CUSTOM_RESOURCE_DEFINITION,
+        ];
+        for kind in
+            [Kind::POD, Kind::NODE, budget, Kind::CONFIG_MAP, role, binding].into_iter().chain(workloads)
+        {
             let mut object = Object::new(ObjectKey::new(kind, "d", "x"), 1, document(1, 1, 1));
             for (m, s, st) in [(1, 1, 1), (2, 1, 1), (2, 1, 2), (2, 2, 2), (2, 2, 3), (3, 3, 4), (3, 3, 1)] {
                 object = Object::after(&object, 2, document(m, s, st));

@@ -33,6 +33,8 @@ pub struct PodDigest {
     pub affinity: Affinity,
     /// Pod affinity and anti-affinity; none of it for most pods.
     pub pod_affinity: Option<Arc<PodAffinity>>,
+    /// The claims of its volumes.
+    pub claims: Vec<CompactString>,
     /// Taints it bears.
     pub tolerations: Vec<Toleration>,
     /// How it wants to be spread.
@@ -114,12 +116,25 @@ struct Spec {
     affinity: Option<affinity::Raw>,
     tolerations: Vec<Toleration>,
     topology_spread_constraints: Vec<RawSpread>,
+    volumes: Vec<Volume>,
     priority: Option<i32>,
     preemption_policy: Option<CompactString>,
     scheduler_name: Option<CompactString>,
     scheduling_gates: Vec<Value>,
     restart_policy: Option<CompactString>,
     termination_grace_period_seconds: Option<i64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Volume {
+    persistent_volume_claim: Option<Claim>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Claim {
+    claim_name: CompactString,
 }
 
 #[derive(Deserialize, Default)]
@@ -255,6 +270,11 @@ impl PodDigest {
             node_selector: spec.node_selector,
             affinity: affinity.node(),
             pod_affinity,
+            claims: spec
+                .volumes
+                .into_iter()
+                .filter_map(|v| Some(v.persistent_volume_claim?.claim_name))
+                .collect(),
             tolerations: spec.tolerations,
             spread: spec
                 .topology_spread_constraints

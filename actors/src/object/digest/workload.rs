@@ -106,18 +106,19 @@ struct Spec {
     revision_history_limit: Option<i64>,
 }
 
+/// How a Deployment or a DaemonSet replaces its pods.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-struct Strategy {
-    r#type: CompactString,
-    rolling_update: RollingUpdate,
+pub(super) struct Strategy {
+    pub(super) r#type: CompactString,
+    pub(super) rolling_update: RollingUpdate,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-struct RollingUpdate {
-    max_surge: Value,
-    max_unavailable: Value,
+pub(super) struct RollingUpdate {
+    pub(super) max_surge: Value,
+    pub(super) max_unavailable: Value,
 }
 
 impl ReplicaSetDigest {

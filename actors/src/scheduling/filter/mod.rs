@@ -1,7 +1,7 @@
 //! Filters: whether a node may take a pod at all. One file each. The fixed ones read only the node's object and are
 //! asked once per template and node; room changes with every placement; spread is no property of one node.
 
-mod affinity;
+pub(super) mod affinity;
 mod cordon;
 pub(super) mod pod_affinity;
 pub(super) mod ports;

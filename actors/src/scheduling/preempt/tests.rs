@@ -254,3 +254,52 @@ fn a_plan_makes_room_for_some_and_leaves_out_the_rest() {
     // Neither keeps those from being planned for whom nobody has to leave.
     assert!(plan.iter().any(|placement| placement.pod.name == "small" && placement.node.is_ok()));
 }
+
+fn budget(cluster: &mut Cluster, app: &str, min_available: u32) {
+    let key = ObjectKey::new(Kind::POD_DISRUPTION_BUDGET, "default", app);
+    let metadata = json!({"name": app, "namespace": "default", "uid": format!("{app}-budget")});
+    let spec = json!({"minAvailable": min_available, "selector": {"matchLabels": {"app": app}}});
+    cluster.put(&key, json!({"metadata": metadata, "spec": spec}));
+}
+
+/// A pod that runs and is ready.
+fn healthy(cluster: &mut Cluster, name: &str, app: &str, spec: Value) {
+    let key = ObjectKey::new(Kind::POD, "default", name);
+    let metadata = json!({"name": name, "namespace": "default", "uid": name, "labels": {"app": app}});
+    let status = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
+    cluster.put(&key, json!({"metadata": metadata, "spec": spec, "status": status}));
+}
+
+/// What a budget has no room for stays, where anybody else can leave: on the same node and on another one.
+#[test]
+fn who_has_a_budget_is_spared() {
+    let mut cluster = Cluster::nodes(1, 1);
+    budget(&mut cluster, "db", 1);
+    healthy(&mut cluster, "db-0", "db", at(of(1, "2"), "n0000"));
+    healthy(&mut cluster, "web-0", "web", at(of(5, "2"), "n0000"));
+    cluster.pod("urgent", "", of(10, "2"));
+    assert_eq!(only(&cluster), some("n0000", &["web-0"]), "though it is more important");
+    cluster.node("n0001", "4", json!({}), json!({}));
+    healthy(&mut cluster, "more", "web", at(of(7, "4"), "n0001"));
+    cluster.pods.clear();
+    cluster.pod("urgent", "", of(10, "4"));
+    assert_eq!(only(&cluster), some("n0001", &["more"]));
+    // Nobody else could leave.
+    cluster.pods.clear();
+    cluster.pod("urgent", "", of(6, "4"));
+    assert_eq!(only(&cluster), some("n0000", &["db-0", "web-0"]), "a budget is no guarantee");
+}
+
+/// A budget that lets one go lets one go in a plan, not one for each pod that needs room.
+#[test]
+fn a_budget_is_spent_once() {
+    let mut cluster = Cluster::nodes(3, 1);
+    budget(&mut cluster, "db", 1);
+    for (name, app, node) in [("db-0", "db", "n0000"), ("db-1", "db", "n0001"), ("web-0", "web", "n0002")] {
+        let priority = if app == "web" { 5 } else { 1 };
+        healthy(&mut cluster, name, app, at(of(priority, "4"), node));
+    }
+    cluster.replicas("urgent", 2, &of(10, "4"));
+    let said: Vec<_> = preemptions(&cluster).into_iter().map(|(_, said)| said).collect();
+    assert_eq!(said, [some("n0000", &["db-0"]), some("n0002", &["web-0"])]);
+}

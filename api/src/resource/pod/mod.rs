@@ -3,7 +3,9 @@
 mod containers;
 
 mod defaults;
+mod dns;
 mod print;
+mod security;
 mod spec;
 mod update;
 
@@ -24,7 +26,7 @@ use crate::{quantity::Quantity, status::Status};
 pub static STRATEGY: Strategy = Strategy {
     default,
     prepare_create,
-    admit,
+    admit: Some(admit),
     validate,
     validate_update: update::validate_update,
     warnings,
@@ -63,9 +65,9 @@ fn prepare_create(pod: &mut Value) {
     pod["status"] = json!({"phase": "Pending", "qosClass": qos_class(&pod["spec"])});
 }
 
-/// What admission adds in Kubernetes: the service account and the priority. Not the tolerations of 300 s for nodes
-/// that are not ready: Kontiki replaces the pods of a dead node as soon as it is known dead, so such a default would
-/// only promise a delay that does not exist.
+/// What admission adds in Kubernetes: the service account, the priority, and that pods which have reserved something bear a
+/// node's being short of memory. Not the tolerations of 300 s for nodes that are not ready: Kontiki replaces the pods of a
+/// dead node as soon as it is known dead, so such a default would only promise a delay that does not exist.
 fn admit(pod: &mut Value, state: &State) -> Result<(), Status> {
     let name = super::fields::text(&pod["metadata"], "name").to_owned();
     let spec = section(pod, "spec");
@@ -102,6 +104,8 @@ fn admit(pod: &mut Value, state: &State) -> Result<(), Status> {
     }
     spec.insert("priority".into(), priority.into());
     super::fields::default_text(spec, "preemptionPolicy", &policy);
+    let class = qos_class(&pod["spec"]);
+    kontiki_actors::kinds::pod::bear_memory_pressure(&mut pod["spec"], class);
     Ok(())
 }
 

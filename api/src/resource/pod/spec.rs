@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::containers::{self, Pod};
+use super::{dns, security};
 use crate::resource::{
     field::Errors,
     fields::{items, number, text},
@@ -21,9 +22,13 @@ pub fn validate_spec(spec: &Value, path: &str, errors: &mut Errors) {
     }
     for (list, init) in [("initContainers", true), ("containers", false)] {
         for (at, container) in items(spec, list) {
-            containers::validate(&mut pod, container, &format!("{path}.{list}[{at}]"), init, errors);
+            let path = format!("{path}.{list}[{at}]");
+            containers::validate(&mut pod, container, &path, init, errors);
+            security::of_container(spec, container, &path, errors);
         }
     }
+    security::of_pod(spec, path, errors);
+    dns::validate(spec, path, errors);
     for (key, values) in [
         ("restartPolicy", &["Always", "OnFailure", "Never"][..]),
         ("dnsPolicy", &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]),

@@ -1,10 +1,11 @@
 //! CronJobs.
 
+use kontiki_actors::kinds::cron_job::{Schedule, zone as known_zone};
 use serde_json::Value;
 
-use super::{containers_and_images, job, schedule};
+use super::{containers_and_images, job};
 use crate::resource::{
-    Behaviour, Column, Strategy, age, duration,
+    Column, Strategy, age, duration,
     field::Errors,
     fields::{at, default, default_text, items, object, section, text},
     or_none, pod, selector_text,
@@ -38,7 +39,6 @@ pub static STRATEGY: Strategy = Strategy {
     ],
     cells,
     status: true,
-    behaviour: Behaviour::Data("CronJobs are stored, but no controller runs them yet"),
     ..Strategy::PASSIVE
 };
 
@@ -56,7 +56,7 @@ fn validate(cron: &Value, errors: &mut Errors) {
             errors.invalid_text("spec.schedule", told, detail);
         }
         told => {
-            if let Err(wrong) = schedule::check(told) {
+            if let Err(wrong) = Schedule::parse(told) {
                 errors.invalid_text("spec.schedule", told, &wrong);
             }
         }
@@ -72,14 +72,13 @@ fn validate(cron: &Value, errors: &mut Errors) {
     job::validate_spec(&spec["jobTemplate"]["spec"], "spec.jobTemplate.spec", errors);
 }
 
-/// A time zone's form. Whether it is known depends on the machine: that is for the controller that runs it.
+/// A time zone, by the table that those have who run it.
 fn time_zone(zone: &str, errors: &mut Errors) {
-    let letters = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'-' | b'/');
     let detail = if zone.is_empty() {
         "timeZone must be nil or non-empty string".to_owned()
     } else if zone.eq_ignore_ascii_case("Local") {
         "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones".to_owned()
-    } else if !zone.bytes().all(letters) {
+    } else if known_zone(zone).is_none() {
         format!("unknown time zone {zone}")
     } else {
         return;

@@ -6,10 +6,10 @@ use super::{
     count_or_share, default_template, fixed_selector, selector_and_template, share, template_warnings, wide,
 };
 use crate::resource::{
-    Behaviour, Column, Strategy, age,
+    Column, Strategy, age,
     field::Errors,
-    fields::{at, default, default_text, number, object, section, text},
-    map_text, or_none,
+    fields::{at, default, default_text, number, object, same, section, text},
+    map_text, metadata, or_none,
 };
 
 /// The strategy of daemon sets.
@@ -19,6 +19,18 @@ pub static STRATEGY: Strategy = Strategy {
         set["status"] = json!({
             "currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0,
         });
+        set_generation(set, 1);
+    },
+    prepare_update: |set, old| {
+        let template = |set: &Value| {
+            let mut set = set.clone();
+            default_object(&mut set);
+            set["spec"]["template"].take()
+        };
+        let generation =
+            old["metadata"]["annotations"][GENERATION].as_str().and_then(|text| text.parse().ok());
+        let changed = !same(&template(set), &template(old));
+        set_generation(set, generation.unwrap_or(1) + i64::from(changed));
     },
     validate,
     validate_update: fixed_selector,
@@ -51,9 +63,20 @@ pub static STRATEGY: Strategy = Strategy {
         cells
     },
     status: true,
-    behaviour: Behaviour::Data("DaemonSets are stored, but no controller runs them yet"),
     ..Strategy::PASSIVE
 };
+
+/// Counts the templates that a set has had; its pods carry it as a label.
+const GENERATION: &str = "deprecated.daemonset.template.generation";
+
+/// The server's own, whatever a client says.
+fn set_generation(set: &mut Value, generation: i64) {
+    let annotations = metadata::metadata_of(set).entry("annotations").or_insert_with(|| json!({}));
+    if !annotations.is_object() {
+        *annotations = json!({});
+    }
+    annotations[GENERATION] = generation.to_string().into();
+}
 
 fn default_object(set: &mut Value) {
     let spec = section(set, "spec");

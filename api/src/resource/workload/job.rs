@@ -5,10 +5,10 @@ use serde_json::{Map, Value, json};
 
 use super::{default_template, selects, template_warnings, wide};
 use crate::resource::{
-    Behaviour, Column, Strategy, age,
+    Column, Strategy, age,
     duration::human,
     field::Errors,
-    fields::{at, default, default_text, each, items, number, object, section, text},
+    fields::{at, items, number, section, text},
     metadata, pod,
 };
 use kontiki_actors::object::parse_time_ms;
@@ -39,7 +39,6 @@ pub static STRATEGY: Strategy = Strategy {
     cells,
     selectable: &["status.successful"],
     status: true,
-    behaviour: Behaviour::Data("Jobs are stored, but no controller runs them yet"),
     ..Strategy::PASSIVE
 };
 
@@ -51,24 +50,7 @@ fn default_object(job: &mut Value) {
         metadata::metadata_of(job).insert("labels".into(), labels);
     }
     let spec = section(job, "spec");
-    let told = |spec: &Map<String, Value>, key: &str| spec.get(key).is_some_and(|value| !value.is_null());
-    // Neither told means one pod; only one told means a queue of work that the pods know of.
-    if !told(spec, "completions") && !told(spec, "parallelism") {
-        default(spec, "completions", 1);
-    }
-    default(spec, "parallelism", 1);
-    let limit = if told(spec, "backoffLimitPerIndex") { i32::MAX } else { 6 };
-    default(spec, "backoffLimit", limit);
-    default_text(spec, "completionMode", "NonIndexed");
-    default(spec, "suspend", false);
-    default(spec, "manualSelector", false);
-    let policy = told(spec, "podFailurePolicy");
-    default_text(spec, "podReplacementPolicy", if policy { "Failed" } else { "TerminatingOrFailed" });
-    if policy {
-        for rule in each(object(spec, "podFailurePolicy"), "rules") {
-            each(rule, "onPodConditions").for_each(|c| default_text(c, "status", "True"));
-        }
-    }
+    kontiki_actors::kinds::job::default_spec(spec);
     default_template(spec);
 }
 

@@ -7,7 +7,6 @@ pub mod deployment;
 pub mod job;
 pub mod replica_set;
 pub mod replication_controller;
-mod schedule;
 pub mod stateful_set;
 
 use serde_json::{Map, Value, json};

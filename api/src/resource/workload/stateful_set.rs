@@ -2,9 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{containers_and_images, default_template, selector_and_template, template_warnings};
+use super::{
+    containers_and_images, count_or_share, default_template, selector_and_template, share, template_warnings,
+};
 use crate::resource::{
-    Behaviour, Column, Strategy, age,
+    Column, Strategy, age,
     field::Errors,
     fields::{at, default, default_text, each, number, object, same, section, text},
     names::NameRule,
@@ -33,7 +35,6 @@ pub static STRATEGY: Strategy = Strategy {
     },
     status: true,
     scale: true,
-    behaviour: Behaviour::Data("StatefulSets are stored, but no controller runs them yet"),
     ..Strategy::PASSIVE
 };
 
@@ -90,6 +91,14 @@ fn validate(set: &Value, errors: &mut Errors) {
         "RollingUpdate" => {
             let partition = at(strategy, &["rollingUpdate", "partition"]);
             errors.non_negative("spec.updateStrategy.rollingUpdate.partition", partition);
+            let most = at(strategy, &["rollingUpdate", "maxUnavailable"]);
+            let path = "spec.updateStrategy.rollingUpdate.maxUnavailable";
+            if !most.is_null() {
+                count_or_share(most, path, true, errors);
+            }
+            if share(most) == Some(0) {
+                errors.invalid(path, most, "cannot be 0");
+            }
         }
         _ => errors.invalid("spec.updateStrategy", strategy, "must be 'RollingUpdate' or 'OnDelete'"),
     }

@@ -38,7 +38,7 @@ pub(super) fn schemas(resources: &[&ResourceDoc], group: &str, version: &str) ->
     }
     for resource in resources {
         if let Some(schema) = &resource.schema {
-            schemas.insert(custom_name(resource), custom_schema(resource, schema));
+            schemas.insert(custom_name(resource), custom_schema(resource, &schema.read()));
         }
     }
     schemas

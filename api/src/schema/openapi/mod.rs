@@ -10,8 +10,9 @@ mod paths;
 mod v2;
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use kontiki_actors::Object;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 pub use v2::{Form, document_v2, hash_v2};
@@ -33,8 +34,45 @@ pub struct ResourceDoc {
     pub verbs: Vec<String>,
     /// What stands below its objects.
     pub subresources: Vec<SubresourceDoc>,
-    /// The OpenAPI schema of a custom resource; built-in kinds have theirs in the table.
-    pub schema: Option<Value>,
+    /// The schema of a custom resource; built-in kinds have theirs in the table.
+    pub schema: Option<DefinedSchema>,
+}
+
+/// The schema of a custom resource: read from its definition when a document is made of it.
+#[derive(Clone)]
+pub struct DefinedSchema {
+    definition: Arc<Object>,
+    version: String,
+}
+
+impl DefinedSchema {
+    /// That of a version of a definition.
+    pub fn new(definition: &Arc<Object>, version: &str) -> DefinedSchema {
+        DefinedSchema { definition: definition.clone(), version: version.to_owned() }
+    }
+
+    fn read(&self) -> Value {
+        let mut spec = self.definition.document.spec_value();
+        let versions = spec["versions"].as_array_mut().into_iter().flatten();
+        let found = versions.into_iter().find(|version| version["name"] == self.version.as_str());
+        found.map_or(Value::Null, |version| version["schema"]["openAPIV3Schema"].take())
+    }
+}
+
+impl PartialEq for DefinedSchema {
+    fn eq(&self, other: &DefinedSchema) -> bool {
+        format!("{self:?}") == format!("{other:?}")
+    }
+}
+
+impl Eq for DefinedSchema {}
+
+/// What stands for it in hashes: the generation of its definition, the same on all controllers.
+impl std::fmt::Debug for DefinedSchema {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let meta = &self.definition.meta;
+        write!(f, "{}/{}/{}", meta.uid, meta.generation, self.version)
+    }
 }
 
 /// A subresource (`scale`, `status`, `eviction`, ...); its kind may be of another group.

@@ -3,10 +3,17 @@
 use serde_json::{Map, Value, json};
 
 use super::components::{patch_schema, reference, schema_name};
-use super::{ResourceDoc, SubresourceDoc, path_of};
+use super::{ResourceDoc, path_of};
 
-const PATCHES: [&str; 3] =
-    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+const PATCHES: [&str; 4] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    STRATEGIC,
+    "application/apply-patch+yaml",
+];
+
+/// Not for custom resources. Clients look here whether they may send one: `kubectl apply` does.
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
 const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 
@@ -16,6 +23,7 @@ struct Kind<'a> {
     group: &'a str,
     version: &'a str,
     kind: &'a str,
+    custom: bool,
 }
 
 /// All operations, by path.
@@ -25,7 +33,8 @@ pub(super) fn paths(resources: &[&ResourceDoc]) -> Map<String, Value> {
         let base = format!("/{}", path_of(&resource.group, &resource.version));
         let inside = if resource.namespaced { "/namespaces/{namespace}" } else { "" };
         let collection = format!("{base}{inside}/{}", resource.plural);
-        let kind = Kind { group: &resource.group, version: &resource.version, kind: &resource.kind };
+        let custom = resource.schema.is_some();
+        let kind = Kind { group: &resource.group, version: &resource.version, kind: &resource.kind, custom };
         let offers = |verb: &str| resource.verbs.iter().any(|v| v == verb);
         let mut add = |path: String, operations: Map<String, Value>, parameters: &[&str]| {
             let mut item = operations;
@@ -62,19 +71,19 @@ pub(super) fn paths(resources: &[&ResourceDoc]) -> Map<String, Value> {
         for sub in &resource.subresources {
             let verbs: Vec<&str> = sub.verbs.iter().map(String::as_str).collect();
             let path = format!("{collection}/{{name}}/{}", sub.name);
+            let kind = Kind { group: &sub.group, version: &sub.version, kind: &sub.kind, custom };
             let operations = match sub.name.as_str() {
-                "log" => Map::from_iter([("get".to_owned(), log(sub_kind(sub)))]),
-                "eviction" | "binding" => Map::from_iter([("post".to_owned(), order(sub_kind(sub)))]),
-                _ => on_object(&verbs, sub_kind(sub)),
+                "log" => Map::from_iter([("get".to_owned(), log(kind))]),
+                "eviction" | "binding" => Map::from_iter([("post".to_owned(), order(kind))]),
+                "attach" => connect(kind, &OF_PROCESS[1..]),
+                "exec" => connect(kind, &OF_PROCESS),
+                "portforward" => connect(kind, &[("ports", "integer")]),
+                _ => on_object(&verbs, kind),
             };
             add(path, operations, name);
         }
     }
     paths
-}
-
-fn sub_kind(sub: &SubresourceDoc) -> Kind<'_> {
-    Kind { group: &sub.group, version: &sub.version, kind: &sub.kind }
 }
 
 fn on_object(verbs: &[&str], kind: Kind<'_>) -> Map<String, Value> {
@@ -125,6 +134,22 @@ fn log(kind: Kind<'_>) -> Value {
     operation("get", kind, &parameters, None, answers(&["200"], text))
 }
 
+const OF_PROCESS: [(&str, &str); 6] = [
+    ("command", "string"),
+    ("container", "string"),
+    ("stderr", "boolean"),
+    ("stdin", "boolean"),
+    ("stdout", "boolean"),
+    ("tty", "boolean"),
+];
+
+/// What becomes a stream, opened by either method.
+fn connect(kind: Kind<'_>, parameters: &[(&str, &str)]) -> Map<String, Value> {
+    let text = json!({ "*/*": { "schema": { "type": "string" } } });
+    let operation = operation("connect", kind, parameters, None, answers(&["200"], text));
+    Map::from_iter(["get", "post"].map(|method| (method.to_owned(), operation.clone())))
+}
+
 const WRITING: [(&str, &str); 3] =
     [("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")];
 
@@ -149,10 +174,12 @@ fn patch(kind: Kind<'_>) -> Value {
         ("fieldValidation", "string"),
         ("force", "boolean"),
     ];
+    let taken = PATCHES.into_iter().filter(|media| !kind.custom || *media != STRATEGIC);
     let content: Map<String, Value> =
-        PATCHES.iter().map(|media| ((*media).to_owned(), json!({ "schema": patch_schema() }))).collect();
+        taken.map(|media| (media.to_owned(), json!({ "schema": patch_schema() }))).collect();
     let request = json!({ "content": content, "required": true });
-    operation("patch", kind, &parameters, Some(request), answers(&["200"], json_body(of(kind))))
+    // What is applied and not there is made.
+    operation("patch", kind, &parameters, Some(request), answers(&["200", "201"], json_body(of(kind))))
 }
 
 const DELETING: [(&str, &str); 4] = [

@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 use std::collections::BTreeSet;
 
+use kontiki_actors::{Kind, ObjectKey};
+
 use super::*;
 
 fn texts(all: &[&str]) -> Vec<String> {
@@ -30,12 +32,19 @@ fn resources() -> Vec<ResourceDoc> {
         resource("", "Node", "nodes", false),
         ResourceDoc { subresources: vec![scale], ..resource("apps", "Deployment", "deployments", true) },
         ResourceDoc {
-            schema: Some(
-                json!({"properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}),
-            ),
+            schema: Some(DefinedSchema::new(&definition(), "v1")),
             ..resource("example.org", "Widget", "widgets", true)
         },
     ]
+}
+
+fn definition() -> Arc<Object> {
+    let key = ObjectKey::new(Kind::CUSTOM_RESOURCE_DEFINITION, "", "widgets.example.org");
+    let schema =
+        json!({"properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}});
+    let versions = json!([{"name": "v1", "schema": {"openAPIV3Schema": schema}}]);
+    let document = json!({"metadata": {"name": key.name}, "spec": {"versions": versions}});
+    Arc::new(Object::new(key, 1, kontiki_actors::Document::from_value(document)))
 }
 
 fn parsed(group: &str) -> Value {
@@ -156,7 +165,7 @@ fn operations_declare_what_is_really_answered() {
                     operation["responses"].as_object().unwrap().keys().map(String::as_str).collect();
                 let expected: &[&str] = match action {
                     "post" => &["201", "401", "default"],
-                    "put" => &["200", "201", "401", "default"],
+                    "put" | "patch" => &["200", "201", "401", "default"],
                     "delete" => &["200", "202", "401", "default"],
                     _ => &["200", "401", "default"],
                 };
@@ -172,6 +181,7 @@ fn operations_declare_what_is_really_answered() {
     let item = &documents[1]["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"];
     let media: Vec<&String> = item["patch"]["requestBody"]["content"].as_object().unwrap().keys().collect();
     let known = [
+        "application/apply-patch+yaml",
         "application/json-patch+json",
         "application/merge-patch+json",
         "application/strategic-merge-patch+json",

@@ -45,6 +45,50 @@ async fn ingress_classes() {
 }
 
 #[tokio::test]
+async fn services_keep_the_address_that_they_got() {
+    let client = Client::new();
+    let url = "/api/v1/namespaces/default/services";
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]},
+    });
+    let made = client.post(url, &service).await.with(201);
+    let address = made["spec"]["clusterIP"].as_str().unwrap().to_owned();
+    assert!(address.starts_with("10."), "{made}");
+    assert_eq!(made["spec"]["clusterIPs"], json!([address]));
+    let one = format!("{url}/web");
+    let table = client.table(&one).await;
+    assert_eq!(cells(&table)[2], json!(address));
+
+    // Who does not know of the address does not take it away, whatever else changes.
+    let replaced =
+        client.put(&one, &with(&service, &[("/spec/selector/app", json!("other"))])).await.with(200);
+    assert_eq!(replaced["spec"]["clusterIP"], json!(address));
+    assert_eq!(replaced["spec"]["clusterIPs"], json!([address]));
+    let again = client.put(&one, &with(&service, &[("/spec/selector/app", json!("other"))])).await.with(200);
+    assert_eq!(
+        again["metadata"]["resourceVersion"], replaced["metadata"]["resourceVersion"],
+        "nothing changed"
+    );
+    let other = json!({"spec": {"clusterIP": "10.96.0.99", "clusterIPs": ["10.96.0.99"]}});
+    let refusal = client.patch(&one, MERGE, &other).await.with(422);
+    assert!(refusal["message"].as_str().unwrap().contains("may not change once set"), "{refusal}");
+
+    let taken = with(&service, &[("/metadata/name", json!("second")), ("/spec/clusterIP", json!(address))]);
+    let refusal = client.post(url, &taken).await.with(422);
+    let words = format!(
+        "Service \"second\" is invalid: spec.clusterIPs: Invalid value: [\"{address}\"]: failed to allocate IP {address}: \
+         provided IP is already allocated"
+    );
+    assert_eq!(refusal["message"], json!(words));
+
+    let external = json!({"spec": {"type": "ExternalName", "externalName": "example.com"}});
+    let given_back = client.patch(&one, MERGE, &external).await.with(200);
+    assert_eq!(given_back["spec"].get("clusterIP"), None, "{given_back}");
+    client.post(url, &taken).await.with(201);
+}
+
+#[tokio::test]
 async fn service_addresses() {
     let client = Client::new();
     let url = "/apis/networking.k8s.io/v1/servicecidrs";

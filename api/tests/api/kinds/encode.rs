@@ -4,7 +4,7 @@ use kontiki_api::schema::{Shape, TypeRef, type_for_api_version};
 use serde_json::Value;
 
 /// A request body of an object that says its apiVersion and kind.
-pub(super) fn body(object: &Value) -> Vec<u8> {
+pub(crate) fn body(object: &Value) -> Vec<u8> {
     let (version, kind) = (object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap());
     let of = type_for_api_version(version, kind).unwrap();
     let names = [bytes(1, version.as_bytes()), bytes(2, kind.as_bytes())].concat();

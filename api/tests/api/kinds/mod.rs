@@ -3,7 +3,8 @@
 
 mod admission;
 mod cluster;
-mod encode;
+pub(crate) mod encode;
+mod flow;
 mod rbac;
 mod storage;
 mod volumes;
@@ -43,13 +44,30 @@ fn content(object: &Value) -> String {
     for condition in object["status"]["conditions"].as_array_mut().into_iter().flatten() {
         condition["lastTransitionTime"] = Value::Null;
     }
+    if object["status"]["startTime"].is_string() {
+        object["status"]["startTime"] = Value::Null;
+    }
     let uid = object["metadata"]["uid"].as_str().unwrap().to_owned();
     object.as_object_mut().unwrap().remove("metadata");
     object.to_string().replace(&uid, "UID")
 }
 
 /// Of these kinds nothing is missing.
-const ACTORS: [&str; 1] = ["PodDisruptionBudget"];
+const ACTORS: [&str; 13] = [
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "CronJob",
+    "DaemonSet",
+    "FlowSchema",
+    "Job",
+    "LimitRange",
+    "PodDisruptionBudget",
+    "PriorityLevelConfiguration",
+    "ResourceQuota",
+    "Role",
+    "RoleBinding",
+    "StatefulSet",
+];
 
 /// Creates an object in both encodings, and checks all that is said above. Columns as `Head` or `Head*` for a wide one,
 /// each with its cell; null for one that is not looked at.

@@ -49,7 +49,6 @@ async fn roles_say_what_may_be_done() {
     .await;
     let cluster = json!({
         "apiVersion": API, "kind": "ClusterRole", "metadata": {"name": "scraper"}, "rules": [anywhere],
-        "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"into": "scraper"}}]},
     });
     let url = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
     stored(&client, url, &cluster, &[], &[("Created At", json!(null))]).await;

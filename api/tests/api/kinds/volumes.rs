@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::{fixed, namespaced, refused, stored, with};
-use crate::client::{Client, MERGE, cells};
+use crate::client::{Client, MERGE};
 
 #[tokio::test]
 async fn volumes_claims_and_classes() {
@@ -178,11 +178,67 @@ async fn quotas_revisions_and_runtime_classes() {
         "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "team"},
         "spec": {"hard": {"pods": "10", "limits.cpu": "4"}},
     });
-    let columns = [("Request", json!("")), ("Limit", json!("")), ("Age", json!(null))];
-    stored(&client, &url, &quota, &[], &columns).await;
-    let status = json!({"status": {"hard": {"pods": "10", "limits.cpu": "4"}, "used": {"pods": "3"}}});
-    client.patch(&format!("{url}/team/status"), MERGE, &status).await.with(200);
-    assert_eq!(cells(&client.table(&url).await)[1..3], [json!("pods: 3/10"), json!("limits.cpu: 0/4")]);
+    let columns =
+        [("Request", json!("pods: 0/10")), ("Limit", json!("limits.cpu: 0/4")), ("Age", json!(null))];
+    let made = stored(&client, &url, &quota, &[("/status/used/pods", json!("0"))], &columns).await;
+    fixed(
+        &client,
+        &url,
+        &made,
+        &[("/spec/scopes", json!(["BestEffort"]))],
+        &[("spec.scopes", "field is immutable")],
+    )
+    .await;
+    let selector = json!({"matchExpressions": [
+        {"scopeName": "PriorityClass", "operator": "In"}, {"scopeName": "BestEffort", "operator": "NotIn", "values": ["a"]},
+    ]});
+    let edits = [
+        ("/spec/hard", json!({"pods": "-1"})),
+        ("/spec/scopes", json!(["BestEffort", "NotBestEffort", "Best"])),
+        ("/spec/scopeSelector", selector),
+    ];
+    let causes = [
+        ("spec.hard[pods]", "must be greater than or equal to 0"),
+        ("spec.scopes[2]", "Unsupported value: \"Best\""),
+        ("spec.scopes", "conflicting scopes"),
+        ("spec.scopeSelector.matchExpressions[0].values", "must be at least one value"),
+        ("spec.scopeSelector.matchExpressions[1].operator", "must be 'Exist'"),
+    ];
+    refused(&client, &url, &quota, &edits, &causes).await;
+
+    let url = namespaced("", "limitranges");
+    let range = json!({
+        "apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "sane"},
+        "spec": {"limits": [{"type": "Container", "max": {"cpu": "2"}, "min": {"memory": "1Mi"}, "defaultRequest": {"cpu": "1"}}]},
+    });
+    let defaults = [
+        ("/spec/limits/0/default", json!({"cpu": "2"})),
+        ("/spec/limits/0/defaultRequest", json!({"cpu": "1", "memory": "1Mi"})),
+    ];
+    stored(&client, &url, &range, &defaults, &[("Created At", json!(null))]).await;
+    let pod = json!({"type": "Pod", "default": {"cpu": "1"}, "min": {"cpu": "2"}, "max": {"cpu": "-1"}});
+    let edits = [("/spec/limits", json!([pod, {"max": {"cpu": "1"}}]))];
+    let causes = [
+        ("spec.limits[0].max[cpu]", "must be greater than or equal to 0"),
+        ("spec.limits[0].default", "may not be specified when `type` is 'Pod'"),
+        ("spec.limits[0].min[cpu]", "min value 2 is greater than max value -1"),
+        ("spec.limits[0].default[cpu]", "default value 1 is greater than max value -1"),
+        ("spec.limits[1].type", "Required value"),
+    ];
+    refused(&client, &url, &range, &edits, &causes).await;
+    let mut pod = crate::client::pod("limited");
+    let pods = namespaced("", "pods");
+    let made = client.post(&pods, &pod).await.with(201);
+    assert_eq!(
+        made["spec"]["containers"][0]["resources"]["limits"],
+        json!({"cpu": "2"}),
+        "in the answer, too"
+    );
+    pod["metadata"]["name"] = "greedy".into();
+    pod["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "3"}});
+    let status = client.post(&pods, &pod).await.with(403);
+    let words = "pods \"greedy\" is forbidden: maximum cpu usage per Container is 2, but limit is 3";
+    assert_eq!(status["message"], words);
 
     let url = namespaced("apps", "controllerrevisions");
     let revision = json!({

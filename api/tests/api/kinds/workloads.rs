@@ -37,7 +37,7 @@ async fn stateful_sets() {
         ("/spec/volumeClaimTemplates/0/spec/volumeMode", json!("Filesystem")),
         ("/spec/volumeClaimTemplates/0/kind", json!("PersistentVolumeClaim")),
         ("/spec/template/spec/restartPolicy", json!("Always")),
-        ("/status", json!({"replicas": 0, "availableReplicas": 0})),
+        ("/status/availableReplicas", json!(0)),
         ("/metadata/generation", json!(1)),
     ];
     let made = stored(
@@ -77,6 +77,9 @@ async fn stateful_sets() {
         ],
     )
     .await;
+    let none = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "0%"}});
+    let path = "spec.updateStrategy.rollingUpdate.maxUnavailable";
+    refused(&client, &url, &set, &[("/spec/updateStrategy", none)], &[(path, "cannot be 0")]).await;
     let scaled =
         client.patch(&format!("{url}/db/scale"), MERGE, &json!({"spec": {"replicas": 3}})).await.with(200);
     assert_eq!((&scaled["spec"]["replicas"], &scaled["status"]["selector"]), (&json!(3), &json!("app=db")));
@@ -113,6 +116,20 @@ async fn daemon_sets() {
         ],
     )
     .await;
+    let generation =
+        |set: &Value| set["metadata"]["annotations"]["deprecated.daemonset.template.generation"].clone();
+    assert_eq!(generation(&made), "1");
+    let image = |image: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": "agent", "image": image}]}}}});
+    for (patch, told) in [
+        (json!({"metadata": {"annotations": {"a": "b"}}}), "1"),
+        (image("agent:2"), "2"),
+        (json!({"metadata": {"annotations": {"deprecated.daemonset.template.generation": "9"}}}), "2"),
+        (image("agent:1.2"), "3"),
+    ] {
+        let set = client.patch(&format!("{url}/agent"), MERGE, &patch).await.with(200);
+        assert_eq!(generation(&set), told, "{patch}");
+    }
+    let made = client.get(&format!("{url}/agent")).await.with(200);
     let other = [("/spec/selector/matchLabels", json!({"app": "other"}))];
     fixed(
         &client,
@@ -217,7 +234,7 @@ async fn jobs() {
         &[
             ("Status", json!("Running")),
             ("Completions", json!("0/4")),
-            ("Duration", json!("")),
+            ("Duration", json!(null)),
             ("Age", json!(null)),
             ("Containers*", json!("sum")),
             ("Images*", json!("sum:1")),
@@ -307,6 +324,9 @@ async fn jobs() {
     );
     let manual = client.post(&url, &manual).await.with(201);
     assert_eq!(manual["spec"]["template"]["metadata"]["labels"], json!({"a": "b"}));
+    let answer = client.delete(&format!("{url}/manual")).await;
+    let warning = answer.headers.get("warning").map(|warning| warning.to_str().unwrap().to_owned());
+    assert!(warning.unwrap().contains("child pods are preserved by default when jobs are deleted"));
     // One that waits may still be told where its pods belong, and nothing else of them.
     let waits = with(&job(), &[("/metadata/name", json!("waits")), ("/spec/suspend", json!(true))]);
     let waits = client.post(&url, &waits).await.with(201);
@@ -383,6 +403,8 @@ async fn cron_jobs() {
         ],
     )
     .await;
+    let edits = [("/spec/timeZone", json!("Mars/Olympus"))];
+    refused(&client, &url, &cron, &edits, &[("spec.timeZone", "unknown time zone Mars/Olympus")]).await;
     let long = with(&cron, &[("/metadata/name", json!("x".repeat(53)))]);
     let status = client.post(&url, &long).await.with(422);
     assert!(status["message"].as_str().unwrap().contains("must be no more than 52 characters"), "{status}");

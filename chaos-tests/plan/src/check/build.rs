@@ -243,6 +243,39 @@ impl Build {
         self.api(&id, Call::Other { what: "deploy".into() }, request);
     }
 
+    /// Creates a StatefulSet.
+    pub(crate) fn stateful_set(&mut self, name: u32, replicas: u32, parallel: bool) {
+        let key = names::stateful_set(name);
+        let template = deployment(&key, replicas, "v1", Value::Null)["spec"]["template"].take();
+        let policy = if parallel { "Parallel" } else { "OrderedReady" };
+        let spec = json!({
+            "replicas": replicas, "selector": {"matchLabels": {"app": key.name}}, "serviceName": key.name,
+            "podManagementPolicy": policy, "updateStrategy": {"type": "RollingUpdate"}, "template": template,
+        });
+        self.create(&key, spec);
+    }
+
+    /// Creates a Job, whose pods end well the second time that their workers work.
+    pub(crate) fn job(&mut self, name: u32, completions: u32, parallelism: u32, indexed: bool) {
+        let key = names::job(name);
+        let mut template = deployment(&key, 1, "v1", Value::Null)["spec"]["template"].take();
+        template["spec"]["restartPolicy"] = "Never".into();
+        let spec = json!({
+            "completions": completions, "parallelism": parallelism, "backoffLimit": 6,
+            "completionMode": if indexed { "Indexed" } else { "NonIndexed" },
+            "selector": {"matchLabels": {"app": key.name}}, "template": template,
+        });
+        self.create(&key, spec);
+    }
+
+    fn create(&mut self, key: &ObjectKey, spec: Value) {
+        let metadata = json!({"name": key.name, "namespace": key.namespace, "generation": 1});
+        let document = Document::from_value(json!({"metadata": metadata, "spec": spec}));
+        let request = Request::Create { key: key.clone(), generate_name: None, document, dry_run: false };
+        let id = format!("create-{}-{}", key.name, self.seed);
+        self.api(&id, Call::Other { what: "create".into() }, request);
+    }
+
     /// Changes an object's spec.
     pub(crate) fn edit(&mut self, key: &ObjectKey, edit: impl FnOnce(&mut Value)) {
         let mut value = self.state.get(key).unwrap().document.to_value();
@@ -254,8 +287,8 @@ impl Build {
         self.api(&id, Call::Other { what: "edit".into() }, request);
     }
 
-    /// All placed pods run and are ready, the leaving ones are gone, and their nodes say so. Starts and stops are noted as the
-    /// node sees them.
+    /// All placed pods run and are ready, those of Jobs that were end well, the leaving ones are gone, and their nodes say so. Starts
+    /// and stops are noted as the node sees them.
     pub(crate) fn workers_work(&mut self) {
         let pods: Vec<_> = self.state.list(Kind::POD, None).cloned().collect();
         let now = kontiki_actors::object::rfc3339(self.now_ms());
@@ -264,11 +297,13 @@ impl Build {
             let Some(digest) = pod.pod() else { continue };
             let Some(node) = digest.node.clone() else { continue };
             let gone = pod.meta.deleting();
-            if !gone && digest.ready {
+            let ends = digest.ready && pod.meta.controller().is_some_and(|owner| owner.kind == "Job");
+            if digest.terminal() || !gone && digest.ready && !ends {
                 continue;
             }
-            let status = json!({"phase": "Running", "conditions": [
-                {"type": "Ready", "status": if gone { "False" } else { "True" }, "lastTransitionTime": now}]});
+            let phase = if ends { "Succeeded" } else { "Running" };
+            let status = json!({"phase": phase, "conditions": [
+                {"type": "Ready", "status": if gone || ends { "False" } else { "True" }, "lastTransitionTime": now}]});
             reports.push(PodReport {
                 node: node.clone(),
                 uid: pod.meta.uid.clone(),
@@ -278,7 +313,11 @@ impl Build {
                 gone,
                 events: Vec::new(),
             });
-            self.instance(&node, &pod.meta.uid, &format!("{}/{}", pod.key.namespace, pod.key.name), !gone);
+            let name = format!("{}/{}", pod.key.namespace, pod.key.name);
+            self.instance(&node, &pod.meta.uid, &name, !gone && !ends);
+            if let Some(event) = self.run.instances.last_mut().filter(|_| ends) {
+                event.exit = Some(0);
+            }
         }
         if !reports.is_empty() {
             self.turn(None, &Input::Reports(reports));
@@ -295,6 +334,7 @@ impl Build {
             container: "main".into(),
             attempt: 0,
             running,
+            exit: None,
         });
     }
 

@@ -3,9 +3,12 @@
 
 use std::sync::Arc;
 
-use kontiki_actors::{Change, Input, Kind, Object, ObjectKey, Request, State, object::Meta};
+use kontiki_actors::{
+    Change, Input, Kind, Object, ObjectKey, Request, State,
+    object::{Meta, StatefulSetDigest},
+};
 
-use super::{Check, Finding, Moment, Observer, Verdict};
+use super::{Check, Finding, Moment, Observer, Verdict, identities::identity};
 use crate::Run;
 
 /// C8 for the living, and E7 as far as deletions go.
@@ -35,10 +38,8 @@ struct Look {
 impl Observer for Look {
     /// In the middle of the turn: a set may be scaled up and down again within one.
     fn change(&mut self, now: &State, change: &Change) -> Result<(), Finding> {
-        let key = change.key();
-        if key.kind != Kind::POD && key.kind != Kind::REPLICA_SET {
-            return Ok(());
-        }
+        let about = |key: &&ObjectKey| matches!(key.kind, Kind::POD | Kind::REPLICA_SET);
+        let Some(key) = change.key().filter(about) else { return Ok(()) };
         let Some(old) = now.get(key).filter(|old| !old.meta.deleting()) else { return Ok(()) };
         let leaves = match change {
             Change::Delete { .. } => true,
@@ -63,7 +64,8 @@ impl Observer for Look {
         for old in std::mem::take(&mut self.doomed) {
             let has_cause = asked_for(moment, &old.key)
                 || goes_with_others(moment.before, &old)
-                || goes_with_others(moment.after, &old);
+                || goes_with_others(moment.after, &old)
+                || its_job_is_decided(moment.after, &old);
             if !has_cause {
                 let invariant = if old.key.kind == Kind::POD { "E7" } else { "C8" };
                 return Err(moment.violated(invariant, format!("{} was deleted without a cause", old.key)));
@@ -77,12 +79,12 @@ impl Observer for Look {
     }
 }
 
-fn asked_for(moment: &Moment<'_>, key: &ObjectKey) -> bool {
+pub(super) fn asked_for(moment: &Moment<'_>, key: &ObjectKey) -> bool {
     matches!(&moment.turn.turned.input, Input::Api(Request::Delete { key: asked, .. }) if asked == key)
 }
 
 /// Its namespace, one of its owners or its node is gone or goes.
-fn goes_with_others(state: &State, old: &Object) -> bool {
+pub(super) fn goes_with_others(state: &State, old: &Object) -> bool {
     let goes = |object: Option<&Arc<Object>>| object.is_none_or(|object| object.meta.deleting());
     let namespace = ObjectKey::new(Kind::NAMESPACE, "", &old.key.namespace);
     if goes(state.get(&namespace)) || old.meta.owners.iter().any(|owner| goes(state.by_uid(&owner.uid))) {
@@ -96,10 +98,35 @@ fn goes_with_others(state: &State, old: &Object) -> bool {
     goes(node) || node.is_some_and(tainted)
 }
 
-/// Its set has more pods than it wants at this moment.
+/// Whether its Job has succeeded or failed, and nothing of it has to run any more.
+fn its_job_is_decided(state: &State, old: &Object) -> bool {
+    let job = old.meta.controller().and_then(|owner| state.by_uid(&owner.uid));
+    let status = job.and_then(|job| job.job()).map(|spec| &spec.status);
+    status.is_some_and(|status| {
+        ["SuccessCriteriaMet", "FailureTarget"].iter().any(|end| status.holds(end).is_some())
+    })
+}
+
+/// Whether its StatefulSet wants no pod of its ordinal, or one of another template.
+fn is_outdated(now: &State, old: &Object, set: &Object, spec: &StatefulSetDigest) -> bool {
+    let wanted = spec.start..spec.start + spec.replicas;
+    let revisions = now.dependents(&set.meta.uid).filter(|o| o.key.kind == Kind::CONTROLLER_REVISION);
+    let newest = revisions.max_by_key(|revision| revision.document.rest_value()["revision"].as_i64());
+    let own = old.meta.labels.get("controller-revision-hash");
+    identity(&old.key).is_none_or(|(_, ordinal)| !wanted.contains(&ordinal))
+        || newest.is_none_or(|newest| own.is_none_or(|own| newest.key.name != *own))
+}
+
+/// Its set has more pods than it wants at this moment, or wants another one in its place.
 fn too_many(now: &State, old: &Object) -> bool {
     let Some(owner) = old.meta.controller() else { return false };
     let Some(set) = now.by_uid(&owner.uid) else { return true };
+    if let Some(spec) = set.stateful_set() {
+        return is_outdated(now, old, set, spec);
+    }
+    if set.job().is_some() {
+        return false;
+    }
     let wanted = set.replica_set().map_or(0, |digest| digest.replicas);
     let live = |o: &&Arc<Object>| {
         o.meta.controller().is_some_and(|r| r.uid == owner.uid)
@@ -148,6 +175,29 @@ mod tests {
         build.verdict(worker, kontiki_actors::input::Life::Down);
         build.converge();
         assert!(matches!(Causes.check(&build.run), Verdict::Pass { examined } if examined >= 4));
+    }
+
+    #[test]
+    fn stateful_sets_and_jobs_have_their_own_causes() {
+        let mut build = Build::new();
+        build.nodes(3, 9);
+        build.stateful_set(0, 3, true);
+        let set = crate::names::stateful_set(0);
+        build.converge();
+        build.edit(&set, |value| value["spec"]["replicas"] = 2.into());
+        build.converge();
+        build.edit(&set, |value| value["spec"]["template"]["spec"]["containers"][0]["image"] = "v2".into());
+        build.converge();
+        assert!(matches!(Causes.check(&build.run), Verdict::Pass { examined } if examined >= 3));
+        // Both pods of the set are of its present template.
+        let verdict = doomed(&mut build, Kind::POD);
+        assert!(matches!(verdict, Verdict::Violated { invariant, .. } if invariant == "E7"));
+        let mut build = Build::new();
+        build.nodes(3, 9);
+        build.job(0, 4, 2, false);
+        assert!(Causes.check(&build.run).passed());
+        let verdict = doomed(&mut build, Kind::POD);
+        assert!(matches!(verdict, Verdict::Violated { invariant, .. } if invariant == "E7"));
     }
 
     #[test]

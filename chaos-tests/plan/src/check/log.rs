@@ -124,10 +124,10 @@ impl Log {
                 // What is not there cannot go: no revision.
                 Change::Delete { key } if values.remove(key).is_none() => continue,
                 Change::Delete { .. } => None,
-                Change::Wake { .. } => continue,
+                Change::Wake { .. } | Change::Level(_) => continue,
             };
+            let Some(key) = change.key().map(names::text) else { continue };
             self.revision += 1;
-            let key = names::text(change.key());
             let version = Version { revision: self.revision, value: value.clone(), turn: place };
             let versions = self.versions.entry(key.clone()).or_default();
             if let Some(value) = value.as_ref().filter(|value| !value.is_empty())

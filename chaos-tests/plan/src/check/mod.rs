@@ -5,6 +5,7 @@ mod broken;
 #[allow(dead_code, reason = "tests to come use the rest")]
 pub(crate) mod build;
 mod causes;
+mod completions;
 mod condemned;
 pub mod coverage;
 mod dry_run;
@@ -13,11 +14,13 @@ mod fenced;
 mod finalizers;
 mod hashes;
 mod hits;
+mod identities;
 mod leaders;
 mod linearizable;
 mod lists;
 mod log;
 mod observer;
+mod ordinals;
 mod overload;
 mod placement;
 mod progress;
@@ -153,6 +156,8 @@ pub fn all() -> &'static [&'static dyn Check] {
         &affinity::Affinity,
         &rollout::Rollout,
         &replicas::Replicas,
+        &ordinals::Ordinals,
+        &completions::Completions,
         &causes::Causes,
         &replay::Replay,
         &condemned::Condemned,
@@ -160,6 +165,7 @@ pub fn all() -> &'static [&'static dyn Check] {
         &fenced::Fenced,
         &superseded::Superseded,
         &running::Running,
+        &identities::Identities,
         &restarts::Restarts,
         &overload::Overload,
         &settled::Settled,
@@ -183,6 +189,8 @@ mod tests {
         build.put("a", 1, "one");
         build.get(1, false);
         build.deploy(0, 3, build::rolling(1, 0));
+        build.stateful_set(0, 2, false);
+        build.job(0, 3, 2, true);
         build.converge();
         let settled = &mut build.run.settled;
         (settled.leader_ns, settled.replicas_ns) = (Some(1), Some(1));

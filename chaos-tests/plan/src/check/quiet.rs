@@ -57,7 +57,9 @@ impl Check for Quiet {
 fn forgets_events(logged: &LoggedEntry) -> bool {
     let Ok(entry) = Entry::decode(&logged.bytes) else { return false };
     let mut changes = entry.turns.iter().flat_map(|turned| &turned.changes).peekable();
-    let forgets = |change: &Change| change.key().kind == Kind::EVENT && !matches!(change, Change::Put { .. });
+    let forgets = |change: &Change| {
+        change.key().is_some_and(|key| key.kind == Kind::EVENT) && !matches!(change, Change::Put { .. })
+    };
     changes.peek().is_some() && changes.all(forgets)
 }
 

@@ -85,6 +85,7 @@ fn name(input: &Input) -> String {
         Input::Wake(_) => "wake-ups".into(),
         Input::Bootstrap(_) => "the first objects".into(),
         Input::Place(_) => "pods to be placed".into(),
+        Input::Raise { level, .. } => format!("the raise to level {level}"),
     }
 }
 
@@ -120,7 +121,7 @@ fn whole(moment: &Moment<'_>) -> Option<Input> {
                 report.status = first_put(moment, &key).map(|document| document.status).unwrap_or_default();
             }
         }
-        Input::Bootstrap(_) => return None,
+        Input::Bootstrap(_) | Input::Raise { .. } | Input::Api(Request::By { .. }) => return None,
         Input::Api(_) | Input::Verdicts(_) | Input::Wake(_) | Input::Place(_) => {}
     }
     Some(input)

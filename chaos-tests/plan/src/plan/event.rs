@@ -78,6 +78,29 @@ pub enum Op {
     Undo { name: u32 },
     /// Deletes it; `orphan` leaves its ReplicaSets.
     Undeploy { name: u32, orphan: bool },
+    /// Creates or resizes a StatefulSet; with `parallel` its pods come and go all at once, else one after the other.
+    StatefulSet { name: u32, replicas: u32, cpu_m: u64, parallel: bool },
+    /// Sets its replicas.
+    ScaleStatefulSet { name: u32, replicas: u32 },
+    /// Changes its template, so that it rolls out.
+    RolloutStatefulSet { name: u32 },
+    /// Deletes it, with its pods.
+    DeleteStatefulSet { name: u32 },
+    /// Creates a Job, if there is none of this name: so many of its pods have to succeed, each runs for so long and then ends well.
+    /// With `indexed` each has its own completion; more failures than the limit fail the Job. It goes `ttl_s` after its end.
+    Job {
+        name: u32,
+        completions: u32,
+        parallelism: u32,
+        indexed: bool,
+        runs_s: u32,
+        backoff_limit: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ttl_s: Option<u32>,
+        cpu_m: u64,
+    },
+    /// Deletes it, with its pods.
+    DeleteJob { name: u32 },
     /// Creates a bare pod.
     Pod { name: u32, cpu_m: u64 },
     /// Deletes it; `at_once` without waiting for its worker, which learns of it when it is back.

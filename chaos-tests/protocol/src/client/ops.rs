@@ -1,6 +1,6 @@
 //! One client: it does one thing after the other and remembers what it saw.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
 use kontiki_chaos_plan::{
@@ -9,12 +9,17 @@ use kontiki_chaos_plan::{
     plan::Op,
 };
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{Ask, Lost, Outside, requests};
 use crate::player::Book;
 
 /// Rounds of a `Put` between update and create.
 const ROUNDS: u32 = 3;
+/// So long a client insists on an answer.
+const INSISTS: Duration = Duration::from_secs(60);
+/// Between two attempts.
+const INSISTS_EVERY: Duration = Duration::from_millis(500);
 /// Pages of a list at most.
 const PAGES: u32 = 500;
 
@@ -73,7 +78,7 @@ impl Client {
             Op::List { page } => self.list(via, *page).await,
             Op::DryRun { key } => self.dry_run(via, *key).await,
             Op::Drain { worker } => self.drain(via, *worker).await,
-            other => self.other(via, other).await,
+            other => drop(self.other(via, other).await),
         }
     }
 
@@ -258,7 +263,26 @@ impl Client {
         }
     }
 
-    async fn other(&mut self, via: u32, op: &Op) {
+    /// Does something that must be done: where there is no answer the next controller is asked, and the next, as long as anybody would.
+    pub async fn insist(&mut self, via: u32, op: &Op) {
+        let begun = Instant::now();
+        for turn in 0.. {
+            let answer = self.other((via + turn) % self.outside.controllers.max(1), op).await;
+            let settled = match answer {
+                Some(Answer::Unknown) => false,
+                Some(Answer::Refused { code }) => !matches!(code, 409 | 429 | 503),
+                _ => true,
+            };
+            if settled || begun.elapsed() >= INSISTS {
+                return;
+            }
+            tokio::time::sleep(INSISTS_EVERY).await;
+        }
+    }
+
+    /// The last answer, if there was anything to ask.
+    async fn other(&mut self, via: u32, op: &Op) -> Option<Answer> {
+        let mut last = None;
         let unique = u64::from(self.number) << 32 | self.requests;
         for (after, ask) in requests::of(op, unique).unwrap_or_default() {
             if after.is_some() && self.last_refused != after {
@@ -271,7 +295,9 @@ impl Client {
                 _ => None,
             };
             tracing::debug!(?op, answer = ?reply.answer, message = %reply.body["message"], "other");
+            last = Some(reply.answer);
         }
+        last
     }
 }
 

@@ -54,6 +54,52 @@ fn deployment(name: u32, replicas: u32, cpu_m: u64, max_surge: u32, max_unavaila
     })
 }
 
+/// A StatefulSet as a whole.
+fn stateful_set(name: u32, replicas: u32, cpu_m: u64, parallel: bool) -> Value {
+    let key = names::stateful_set(name);
+    json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": {"name": key.name, "namespace": key.namespace},
+        "spec": {
+            "replicas": replicas,
+            "serviceName": key.name,
+            "selector": {"matchLabels": {"app": key.name}},
+            "podManagementPolicy": if parallel { "Parallel" } else { "OrderedReady" },
+            "template": {
+                "metadata": {"labels": {"app": key.name}},
+                "spec": {"terminationGracePeriodSeconds": 1, "containers": [container(cpu_m, 0)]},
+            },
+        },
+    })
+}
+
+/// A Job, each of whose pods ends well after some seconds.
+fn job(op: &Op) -> Option<Value> {
+    let Op::Job { name, completions, parallelism, indexed, runs_s, backoff_limit, ttl_s, cpu_m } = op else {
+        return None;
+    };
+    let key = names::job(*name);
+    let mut container = container(*cpu_m, 0);
+    container["command"] = json!(["sleep", runs_s.to_string()]);
+    Some(json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": key.name, "namespace": key.namespace},
+        "spec": {
+            "completions": completions, "parallelism": parallelism, "backoffLimit": backoff_limit,
+            "completionMode": if *indexed { "Indexed" } else { "NonIndexed" },
+            "ttlSecondsAfterFinished": ttl_s,
+            "template": {"spec": {
+                "restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "containers": [container],
+            }},
+        },
+    }))
+}
+
+/// How something is deleted with what it has made, or without.
+fn delete_with(policy: &str) -> Value {
+    json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": policy})
+}
+
 /// Without waiting for the worker.
 fn delete_at_once() -> Value {
     json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0})
@@ -88,8 +134,29 @@ pub(super) fn of(op: &Op, unique: u64) -> Option<Vec<(Option<u16>, Ask)>> {
         }
         Op::Undeploy { name, orphan } => {
             let policy = if *orphan { "Orphan" } else { "Background" };
-            one(ask(Method::DELETE, object(&names::deployment(*name)))
-                .with(json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": policy})))
+            one(ask(Method::DELETE, object(&names::deployment(*name))).with(delete_with(policy)))
+        }
+        Op::StatefulSet { name, replicas, cpu_m, parallel } => {
+            let key = names::stateful_set(*name);
+            let body = stateful_set(*name, *replicas, *cpu_m, *parallel);
+            let create = ask(Method::POST, collection(&key)).with(body);
+            let change = json!({"spec": {"replicas": replicas}});
+            Some(vec![(None, create), (Some(409), patch(object(&key), MERGE, change))])
+        }
+        Op::ScaleStatefulSet { name, replicas } => {
+            one(patch(object(&names::stateful_set(*name)), MERGE, json!({"spec": {"replicas": replicas}})))
+        }
+        Op::RolloutStatefulSet { name } => {
+            let annotations = json!({"kontiki.io/rollout": unique.to_string()});
+            let body = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
+            one(patch(object(&names::stateful_set(*name)), STRATEGIC, body))
+        }
+        Op::DeleteStatefulSet { name } => {
+            one(ask(Method::DELETE, object(&names::stateful_set(*name))).with(delete_with("Background")))
+        }
+        Op::Job { name, .. } => one(ask(Method::POST, collection(&names::job(*name))).with(job(op)?)),
+        Op::DeleteJob { name } => {
+            one(ask(Method::DELETE, object(&names::job(*name))).with(delete_with("Background")))
         }
         Op::Pod { name, cpu_m } => {
             let key = names::pod(*name);

@@ -100,7 +100,7 @@ fn bytes(numbers: &[u64]) -> Vec<u8> {
 impl Fold for Registers {
     fn load(&self, records: &mut dyn Iterator<Item = Result<Record, StoreError>>) -> Result<(), FoldError> {
         let mut loaded = Held::default();
-        let foreign = || FoldError("a record is not one of ours".into());
+        let foreign = || FoldError::Records("a record is not one of ours".into());
         for record in records {
             let Record { table, key, value } = record?;
             if table == REGISTERS {

@@ -13,6 +13,7 @@ pub use clock::{EPOCH_MS, WallClock};
 use kontiki::controller::{
     Controller, ControllerConfig, Dial, Nature, Parts, Replica, Spawner, TABLES, caller_of,
 };
+use kontiki_actors::LEVEL;
 use kontiki_api::{
     feed::{Feed, FeedLimits},
     rest,
@@ -172,6 +173,7 @@ impl Site {
         let options = self.options(&around.shape, dial.clone());
         let parts = {
             let (wall, random) = (self.clock.clone(), scope.clone());
+            let clock = self.clock.clone();
             move |node: Node, replica: Arc<Replica>, spawner: Arc<dyn Spawner>, config: ControllerConfig| {
                 Parts {
                     config,
@@ -192,6 +194,7 @@ impl Site {
                             let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
                             id.unwrap_or("nameless").to_owned()
                         }),
+                        clock: Arc::new(move || clock.now_ms()),
                         ..rest::Options::default()
                     },
                 }
@@ -264,6 +267,7 @@ impl Site {
             election_timeout_ms: shape.election_ms,
             node_grace_ms: shape.node_grace_ms,
             snapshot_entries: Some(shape.snapshot_entries),
+            level: LEVEL,
         }
     }
 

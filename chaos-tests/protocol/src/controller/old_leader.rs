@@ -85,6 +85,7 @@ impl Talk {
             lease_ms,
             // The worker keeps the list that it has.
             controllers: Vec::new(),
+            takes_node: false,
         };
         let nothing = Assignments { complete: true, ..Assignments::default() };
         self.say(To::Welcome(welcome)).await;
@@ -96,10 +97,10 @@ impl Talk {
             }
             match what {
                 From::Heartbeat(beat) => {
-                    self.say(To::HeartbeatAck(HeartbeatAck { serial: beat.serial })).await
+                    self.say(To::HeartbeatAck(HeartbeatAck { serial: beat.serial, heartbeat_ms: 0 })).await
                 }
                 From::Report(report) => self.say(To::ReportAck(ReportAck { serial: report.serial })).await,
-                From::Hello(_) => return,
+                From::Hello(_) | From::Node(_) | From::Usage(_) => return,
             }
         }
     }

@@ -62,6 +62,7 @@ pub(super) fn hash(state: &State) -> u64 {
     };
     add(&state.revision().to_le_bytes());
     add(&state.chain());
+    add(&state.level().to_le_bytes());
     for kind in KINDS {
         for object in state.list(*kind, None) {
             add(&object.key.to_bytes());

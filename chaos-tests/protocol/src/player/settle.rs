@@ -16,6 +16,8 @@ use crate::client::{Client, Watcher};
 /// It has so long.
 const LIMIT: Duration = Duration::from_secs(120);
 const STEP: Duration = Duration::from_millis(50);
+/// Who puts the nodes in order.
+const ADMINISTRATOR: u32 = 20_000;
 /// The register through which each controller shows that it serves, and those after it.
 const REGISTER: u32 = 900;
 
@@ -26,6 +28,7 @@ pub(super) async fn settle(cluster: &mut Cluster, clients: &mut Clients) -> Sett
     let mut settled =
         Settled { healed_ns: cluster.book.now_ns(), limit_ns: ns(healed + LIMIT), ..Settled::default() };
     let mut service: Option<Vec<JoinHandle<()>>> = None;
+    let mut order: Option<JoinHandle<()>> = None;
     while Instant::now() < healed + LIMIT {
         cluster.look_after_until(Instant::now() + STEP).await;
         let now = ns(Instant::now());
@@ -39,7 +42,8 @@ pub(super) async fn settle(cluster: &mut Cluster, clients: &mut Clients) -> Sett
         };
         see(&mut settled.leader_ns, leader(cluster));
         see(&mut settled.replicas_ns, replicas(cluster));
-        let workload = if clients.done() { workload(cluster) } else { Err("clients have more to do".into()) };
+        let in_order = clients.done() && order.get_or_insert_with(|| put_in_order(cluster)).is_finished();
+        let workload = if in_order { workload(cluster) } else { Err("clients have more to do".into()) };
         see(&mut settled.workload_ns, workload);
         if settled.leader_ns.is_some()
             && settled.replicas_ns.is_some()
@@ -56,12 +60,25 @@ pub(super) async fn settle(cluster: &mut Cluster, clients: &mut Clients) -> Sett
             break;
         }
     }
-    for task in service.into_iter().flatten() {
+    for task in service.into_iter().flatten().chain(order) {
         task.abort();
         // It writes down what it had sent and has no answer to.
         let _ = task.await;
     }
     settled
+}
+
+/// Nothing that clients did keeps pods away from nodes any more: what is wanted could not run otherwise, through no fault of the cluster.
+/// After all of them: one who is late, or has no answer, would undo what its plan does at the end.
+fn put_in_order(cluster: &Cluster) -> JoinHandle<()> {
+    let mut client = Client::new(ADMINISTRATOR, cluster.outside());
+    let workers = cluster.shape.workers;
+    tokio::spawn(async move {
+        for worker in 0..workers {
+            client.insist(worker, &Op::Uncordon { worker }).await;
+            client.insist(worker, &Op::Taint { worker, on: false }).await;
+        }
+    })
 }
 
 /// F1.
@@ -112,7 +129,9 @@ fn workload(cluster: &Cluster) -> Result<(), String> {
     if let Some((node, uid)) = running.difference(&wanted).next() {
         return Err(format!("pod {uid} runs on {node} and should not"));
     }
-    deployments(&view)
+    deployments(&view)?;
+    stateful_sets(&view)?;
+    jobs(&view)
 }
 
 /// A pod without a place, with the reason that the state tells its user.
@@ -149,6 +168,28 @@ fn deployments(view: &State) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn stateful_sets(view: &State) -> Result<(), String> {
+    for set in view.list(Kind::STATEFUL_SET, None) {
+        let Some(spec) = set.stateful_set() else { continue };
+        let status = set.document.status_value();
+        let number = |field: &str| status[field].as_i64().unwrap_or(0);
+        let counts = ["replicas", "readyReplicas", "updatedReplicas"].map(number);
+        if counts != [spec.replicas; 3] || spec.status.observed_generation != set.meta.generation {
+            let (name, wanted) = (&set.key.name, spec.replicas);
+            return Err(format!("stateful set {name} wants {wanted}: there, ready, updated are {counts:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn jobs(view: &State) -> Result<(), String> {
+    let open = |job: &&std::sync::Arc<Object>| job.job().is_some_and(|spec| spec.status.finished().is_none());
+    match view.list(Kind::JOB, None).find(open) {
+        Some(job) => Err(format!("job {} has not ended: {}", job.key.name, job.document.status_value())),
+        None => Ok(()),
+    }
 }
 
 /// A write, a read and a watch through each controller.

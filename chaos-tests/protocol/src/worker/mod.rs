@@ -66,6 +66,10 @@ impl Machine {
             },
             version: "simulated".into(),
             clock: Clock::Simulated { epoch_ms: EPOCH_MS, birth: around.book.start() },
+            limits: Default::default(),
+            names: Default::default(),
+            memory: None,
+            seccomp_default: false,
         };
         Machine { number, name, runtime, hangs: watch::Sender::new(false), config, agent: None }
     }
@@ -130,7 +134,7 @@ impl Machine {
 }
 
 fn witness(book: Arc<Book>, node: String) -> kontiki_worker::runtime::Witness {
-    Arc::new(move |pod, container, attempt, running| {
+    Arc::new(move |pod, container, attempt, exit| {
         book.instance(InstanceEvent {
             at_ns: book.now_ns(),
             node: node.clone(),
@@ -138,7 +142,8 @@ fn witness(book: Arc<Book>, node: String) -> kontiki_worker::runtime::Witness {
             pod: format!("{}/{}", pod.namespace, pod.name),
             container: container.into(),
             attempt,
-            running,
+            running: exit.is_none(),
+            exit,
         });
     })
 }

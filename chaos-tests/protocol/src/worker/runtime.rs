@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use kontiki_worker::{
     image::Credential,
     runtime::{
-        AdoptedPod, ContainerSpec, ExecOutput, ImageDefaults, ImageRef, PodSandbox, PodStream, PullError,
-        Runtime, RuntimeError, RuntimeEvent, SimulatedRuntime, Started,
+        AdoptedPod, ContainerSpec, ExecOutput, ImageDefaults, ImageRef, PodSandbox, PodStream, PodUsage,
+        ProcessStreams, PullError, Runtime, RuntimeError, RuntimeEvent, SimulatedRuntime, Started,
+        StdStreams,
     },
 };
 use tokio::sync::{mpsc, watch};
@@ -52,6 +53,14 @@ impl Runtime for Hanging {
         self.inner.pull_image(name, credentials).await
     }
 
+    fn free_images(&self, bytes: u64, unused_for: Duration) -> Result<u64, String> {
+        self.inner.free_images(bytes, unused_for)
+    }
+
+    fn usage(&self) -> Vec<PodUsage> {
+        self.inner.usage()
+    }
+
     async fn start_pod(&self, pod: PodSandbox) -> Result<(), RuntimeError> {
         self.answers().await;
         self.inner.start_pod(pod).await
@@ -76,6 +85,27 @@ impl Runtime for Hanging {
     ) -> Result<ExecOutput, RuntimeError> {
         self.answers().await;
         self.inner.exec(pod_uid, container, command, timeout).await
+    }
+
+    async fn run(
+        &self,
+        pod_uid: &str,
+        container: &str,
+        command: Vec<String>,
+        streams: StdStreams,
+    ) -> Result<ProcessStreams, RuntimeError> {
+        self.answers().await;
+        self.inner.run(pod_uid, container, command, streams).await
+    }
+
+    async fn attach(
+        &self,
+        pod_uid: &str,
+        container: &str,
+        streams: StdStreams,
+    ) -> Result<ProcessStreams, RuntimeError> {
+        self.answers().await;
+        self.inner.attach(pod_uid, container, streams).await
     }
 
     async fn connect(

@@ -1,10 +1,13 @@
 //! The objects that clients make.
 
-use kontiki_chaos_plan::names::{self, FINALIZER, NAMESPACE};
+use kontiki_chaos_plan::{
+    names::{self, FINALIZER, NAMESPACE},
+    plan::Op,
+};
 use serde_json::{Value, json};
 
 use super::Book;
-use crate::truth::SOCKET;
+use crate::truth::{RUNS_S, SOCKET};
 
 /// The image that containers name; what runs is the harness's own program, on the host.
 const IMAGE: &str = "kontiki.local/web:1";
@@ -66,6 +69,46 @@ pub(crate) fn deployment(
             },
         },
     })
+}
+
+/// A StatefulSet.
+pub(super) fn stateful_set(book: &Book, n: u32, replicas: u32, cpu_m: u64, parallel: bool) -> Value {
+    let name = names::stateful_set(n).name;
+    json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "replicas": replicas,
+            "serviceName": name,
+            "selector": {"matchLabels": {"app": name}},
+            "podManagementPolicy": if parallel { "Parallel" } else { "OrderedReady" },
+            "template": {
+                "metadata": {"labels": {"app": name}, "annotations": {BUILD: "first"}},
+                "spec": pod_spec(book, cpu_m),
+            },
+        },
+    })
+}
+
+/// A Job, each of whose pods ends well after some seconds; none for another operation.
+pub(super) fn job(book: &Book, op: &Op) -> Option<Value> {
+    let Op::Job { name, completions, parallelism, indexed, runs_s, backoff_limit, ttl_s, cpu_m } = op else {
+        return None;
+    };
+    let mut pod = pod_spec(book, *cpu_m);
+    pod["restartPolicy"] = "Never".into();
+    if let Some(env) = pod["containers"][0]["env"].as_array_mut() {
+        env.push(json!({"name": RUNS_S, "value": runs_s.to_string()}));
+    }
+    Some(json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": names::job(*name).name, "namespace": NAMESPACE},
+        "spec": {
+            "completions": completions, "parallelism": parallelism, "backoffLimit": backoff_limit,
+            "completionMode": if *indexed { "Indexed" } else { "NonIndexed" },
+            "ttlSecondsAfterFinished": ttl_s, "template": {"spec": pod},
+        },
+    }))
 }
 
 /// A ConfigMap that a finalizer holds.

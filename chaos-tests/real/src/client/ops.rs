@@ -20,6 +20,8 @@ use super::{
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const PODS: &str = "/api/v1/namespaces/default/pods";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+const STATEFUL_SETS: &str = "/apis/apps/v1/namespaces/default/statefulsets";
+const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";
 const NODES: &str = "/api/v1/nodes";
 const NAMESPACES: &str = "/api/v1/namespaces";
 
@@ -186,6 +188,7 @@ impl Hand {
 
     async fn change(&mut self, via: u32, op: Op) {
         let in_deployments = |n: u32| format!("{DEPLOYMENTS}/{}", names::deployment(n).name);
+        let in_stateful_sets = |n: u32| format!("{STATEFUL_SETS}/{}", names::stateful_set(n).name);
         match op {
             Op::Deploy { name, replicas, cpu_m, max_surge, max_unavailable } => {
                 let body = objects::deployment(&self.book, name, replicas, cpu_m, max_surge, max_unavailable);
@@ -203,17 +206,41 @@ impl Hand {
             Op::Rollout { name } => {
                 let build = self.book.fresh();
                 self.builds.entry(name).or_default().push(build.clone());
-                self.build(via, name, &build).await;
+                self.build(via, &in_deployments(name), &build).await;
             }
             Op::Undo { name } => {
                 let builds = self.builds.entry(name).or_default();
                 let build = if builds.len() > 1 { builds.remove(builds.len() - 2) } else { "first".into() };
-                self.build(via, name, &build).await;
+                self.build(via, &in_deployments(name), &build).await;
             }
             Op::Undeploy { name, orphan } => {
                 let policy = if orphan { "Orphan" } else { "Background" };
-                let body = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": policy});
-                self.other(via, Method::DELETE, &in_deployments(name), Some(&body)).await;
+                self.delete(via, &in_deployments(name), policy).await;
+            }
+            Op::StatefulSet { name, replicas, cpu_m, parallel } => {
+                let body = objects::stateful_set(&self.book, name, replicas, cpu_m, parallel);
+                let sent = self.other(via, Method::POST, STATEFUL_SETS, Some(&body)).await;
+                if matches!(sent, Sent::Answered(reply) if reply.code == 409) {
+                    let body = json!({"spec": {"replicas": replicas}});
+                    self.other(via, Method::PATCH, &in_stateful_sets(name), Some(&body)).await;
+                }
+            }
+            Op::ScaleStatefulSet { name, replicas } => {
+                let body = json!({"spec": {"replicas": replicas}});
+                self.other(via, Method::PATCH, &in_stateful_sets(name), Some(&body)).await;
+            }
+            Op::RolloutStatefulSet { name } => {
+                let build = self.book.fresh();
+                self.build(via, &in_stateful_sets(name), &build).await;
+            }
+            Op::DeleteStatefulSet { name } => self.delete(via, &in_stateful_sets(name), "Background").await,
+            Op::Job { .. } => {
+                if let Some(body) = objects::job(&self.book, &op) {
+                    self.other(via, Method::POST, JOBS, Some(&body)).await;
+                }
+            }
+            Op::DeleteJob { name } => {
+                self.delete(via, &format!("{JOBS}/{}", names::job(name).name), "Background").await;
             }
             Op::Pod { name, cpu_m } => {
                 let body = objects::pod(&self.book, name, cpu_m);
@@ -253,10 +280,15 @@ impl Hand {
         }
     }
 
-    async fn build(&mut self, via: u32, name: u32, build: &str) {
+    async fn build(&mut self, via: u32, path: &str, build: &str) {
         let body = json!({"spec": {"template": {"metadata": {"annotations": {BUILD: build}}}}});
-        let path = format!("{DEPLOYMENTS}/{}", names::deployment(name).name);
-        self.other(via, Method::PATCH, &path, Some(&body)).await;
+        self.other(via, Method::PATCH, path, Some(&body)).await;
+    }
+
+    /// Deletes something with what it has made, or without.
+    async fn delete(&mut self, via: u32, path: &str, policy: &str) {
+        let body = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": policy});
+        self.other(via, Method::DELETE, path, Some(&body)).await;
     }
 
     /// As `kubectl drain` does it, without asking budgets.

@@ -20,6 +20,14 @@ use crate::{
 /// A cluster of processes on a busy machine is whole again by then, or it is stuck.
 const LIMIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(200);
+/// What is looked at, in this order.
+const LISTS: [&str; 5] = [
+    "/apis/apps/v1/deployments",
+    "/api/v1/pods",
+    "/api/v1/nodes",
+    "/apis/apps/v1/statefulsets",
+    "/apis/batch/v1/jobs",
+];
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 /// Waits until everything is as it should be, or the limit is reached.
@@ -106,7 +114,7 @@ fn workload(field: &Field) -> Option<String> {
         tokio::spawn(async move {
             let rest = Rest::connect(&identity, &address).await?;
             let mut lists = Vec::new();
-            for path in ["/apis/apps/v1/deployments", "/api/v1/pods", "/api/v1/nodes"] {
+            for path in LISTS {
                 match rest.send(Method::GET, path, None).await {
                     Sent::Answered(reply) if reply.code == 200 => {
                         lists.push(reply.body["items"].as_array().cloned().unwrap_or_default());
@@ -130,6 +138,9 @@ fn workload(field: &Field) -> Option<String> {
             return Some(format!("deployment {}: wanted {wanted}, {status}", deployment["metadata"]["name"]));
         }
     }
+    if let Some(words) = sets_and_jobs(&lists[3], &lists[4]).filter(|_| fits(nodes)) {
+        return Some(words);
+    }
     let ready = |node: &&Value| {
         let conditions = node["status"]["conditions"].as_array();
         conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True")
@@ -147,6 +158,14 @@ fn workload(field: &Field) -> Option<String> {
             "pod {} on {} is {}",
             pod["metadata"]["name"], pod["spec"]["nodeName"], pod["status"]
         ));
+    }
+    // Where no node takes pods a Job may stay open; what runs of it ends all the same.
+    let of_job = |pod: &&Value| {
+        let owners = pod["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+        pod["status"]["phase"] == "Running" && owners.into_iter().any(|owner| owner["kind"] == "Job")
+    };
+    if let Some(pod) = pods.iter().find(of_job) {
+        return Some(format!("pod {} of a Job has not ended", pod["metadata"]["name"]));
     }
     // One that its worker ends is still where it was; finalizers may hold others for ever.
     let ends = |pod: &&Value| {
@@ -175,6 +194,24 @@ fn workload(field: &Field) -> Option<String> {
             (runs.difference(&said).collect(), said.difference(&runs).collect());
         format!("{} containers run; not in the API: {more:?}; only there: {less:?}", truth.len())
     })
+}
+
+/// A StatefulSet whose pods are not all there, ready and of its template, or a Job without an end.
+fn sets_and_jobs(sets: &[Value], jobs: &[Value]) -> Option<String> {
+    for set in sets {
+        let (wanted, status) = (&set["spec"]["replicas"], &set["status"]);
+        let is = |name: &str| status[name].as_u64().unwrap_or(0) == wanted.as_u64().unwrap_or(1);
+        if !["replicas", "readyReplicas", "updatedReplicas"].into_iter().all(is) {
+            return Some(format!("stateful set {}: wanted {wanted}, {status}", set["metadata"]["name"]));
+        }
+    }
+    let ended = |job: &&Value| {
+        let conditions = job["status"]["conditions"].as_array().into_iter().flatten();
+        let ends = |c: &Value| (c["type"] == "Complete" || c["type"] == "Failed") && c["status"] == "True";
+        conditions.into_iter().any(ends)
+    };
+    let open = jobs.iter().find(|job| !ended(job))?;
+    Some(format!("job {} has not ended: {}", open["metadata"]["name"], open["status"]))
 }
 
 /// Whether there is a node that takes pods: plans may drain or taint all of them, and then nothing can be ready.

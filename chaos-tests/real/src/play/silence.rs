@@ -131,6 +131,7 @@ mod tests {
             container: "main".into(),
             attempt: 0,
             running,
+            exit: None,
         }
     }
 

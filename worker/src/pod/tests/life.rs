@@ -50,6 +50,10 @@ impl Worker {
             capacity: Capacity::default(),
             version: "test".into(),
             clock: Clock::Simulated { epoch_ms: EPOCH_MS, birth: tokio::time::Instant::now() },
+            limits: Default::default(),
+            names: Default::default(),
+            memory: None,
+            seccomp_default: false,
         };
         let simulation = Simulation { images: vec!["web:1".into()], epoch_ms: EPOCH_MS, ..simulation };
         let runtime = SimulatedRuntime::new(simulation);
@@ -91,7 +95,7 @@ impl Worker {
             revision,
             pod: pod.to_string().into(),
             dependencies: dependencies.iter().map(dependency).collect(),
-            traceparent: String::new(),
+            ..PodAssignment::default()
         };
         self.assign(Assignments { put: vec![put], ..Assignments::default() }).await;
     }

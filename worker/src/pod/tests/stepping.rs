@@ -231,7 +231,8 @@ fn an_ending_of_the_worker_itself_fails_the_pod() {
     begin(&mut seen, "a", 0);
     assert_eq!(next(&pod, &seen, 0), Step::Wait { until_ms: Some(5000) });
     assert_eq!(next(&pod, &seen, 5000), Step::Expire);
-    seen.ending = Some(Ending { reason: "DeadlineExceeded".into(), message: String::new(), by_ms: 6000 });
+    let reason = "DeadlineExceeded".to_owned();
+    seen.ending = Some(Ending { reason, message: String::new(), by_ms: 6000, disrupted_ms: None });
     assert_eq!(next(&pod, &seen, 5000), Step::Stop("a".to_owned(), 6000));
     end(&mut seen, "a", 0, 5500);
     let status = status::document(&pod, &seen, &Default::default());

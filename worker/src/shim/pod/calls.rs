@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rustix::process::{Pid, Signal};
 use sha2::{Digest, Sha256};
 
-use super::super::container::Running;
+use super::super::container::{Running, Stdio, output_pipe};
 use super::super::exec::{EXECS_MAX, Exec};
 use super::super::log::Log;
 use super::super::protocol::{Answer, BLOB_MAX, Call, Message, Request};
@@ -27,7 +27,7 @@ impl Pod {
                 self.welcome(agent, id);
                 return;
             }
-            Call::StartContainer(launch) => self.start(*launch),
+            Call::StartContainer(launch) | Call::StartConfined(launch) => self.start(*launch),
             Call::Signal { container, signal } => self.signal(&container, signal),
             Call::Exec { container, command, timeout_ms } => {
                 match self.exec(agent, id, &container, command, Duration::from_millis(timeout_ms)) {
@@ -49,6 +49,10 @@ impl Pod {
             }
             Call::Shutdown => {
                 self.shut_down(Some((agent, id)));
+                return;
+            }
+            Call::Open(opening) => {
+                self.open(agent, id, *opening);
                 return;
             }
         };
@@ -112,20 +116,22 @@ impl Pod {
         warnings.extend(self.sandbox.warnings.iter().cloned());
         let started_at_ms = Timestamp::now().as_millisecond();
         let container_id = self.container_id(&launch, started_at_ms);
-        let started = Started { container_id, pid: process.pid, started_at_ms };
+        let (name, pid) = (launch.spec.name.clone(), process.pid);
+        let (attempt, image) = (launch.spec.attempt, launch.spec.image.clone());
+        let running = Running::new(launch, process, started_at_ms, log);
+        let started = Started { container_id, pid, started_at_ms };
         self.state.started(ContainerState {
-            name: launch.spec.name.clone(),
-            attempt: launch.spec.attempt,
-            image: launch.spec.image.clone(),
+            name: name.clone(),
+            attempt,
+            image,
             started: started.clone(),
             phase: ContainerPhase::Running,
         });
         self.save();
-        let name = launch.spec.name.clone();
         if let Some(hold) = hold {
             self.holds.insert(name.clone(), hold);
         }
-        self.running.insert(name, Running::new(launch, process, started_at_ms, log));
+        self.running.insert(name, running);
         Ok(Answer::Started { started, warnings })
     }
 
@@ -155,16 +161,12 @@ impl Pod {
                 "{EXECS_MAX} commands run in this pod already: try later"
             )));
         }
-        let Some(running) = self.running.get(container) else {
-            let (pod_uid, container) = (self.state.sandbox.uid.clone(), container.to_owned());
-            return Err(RuntimeError::ContainerUnknown { pod_uid, container });
-        };
-        let score = running.launch.spec.oom_score_adj.unwrap_or(0);
-        let process = oom_score::with(score, || match self.class() {
-            RuntimeClass::Container => linux::exec(&running.launch, &self.dir, command),
-            RuntimeClass::Host => host::exec(&running.launch, &self.dir, &command),
-        })?;
-        self.execs.push(Exec::new(process, agent, request, timeout));
+        let running = self.running(container)?;
+        let (stdout, far_stdout) = output_pipe().map_err(RuntimeError::CreateFailed)?;
+        let (stderr, far_stderr) = output_pipe().map_err(RuntimeError::CreateFailed)?;
+        let stdio = Stdio { stdin: None, stdout: far_stdout, stderr: far_stderr, terminal: false };
+        let pid = self.spawn(running, command, stdio)?;
+        self.execs.push(Exec::new(pid, [stdout, stderr], agent, request, timeout));
         Ok(())
     }
 
@@ -175,7 +177,7 @@ impl Pod {
         match socket_with(AddressFamily::INET, SocketType::STREAM, flags, None) {
             Ok(socket) => {
                 if let Some(agent) = self.agents.get(agent) {
-                    agent.send_with(&Message::Answer { id, answer: Ok(Answer::Done) }, &socket);
+                    agent.send_with(&Message::Answer { id, answer: Ok(Answer::Done) }, &[socket]);
                 }
             }
             Err(source) => {

@@ -28,6 +28,9 @@ impl Pod {
                 let (agent, request) = (exec.agent, exec.request);
                 let output = exec.finish(code_of(status).0, &mut self.buffer);
                 self.answer(agent, request, Ok(Answer::Output(output)));
+            } else if let Some(index) = self.streams.iter().position(|stream| stream.pid == Some(pid)) {
+                let stream = self.streams.swap_remove(index);
+                self.answer(stream.agent, stream.request, Ok(Answer::Ended { code: code_of(status).0 }));
             } else if let Some(name) =
                 self.running.iter().find(|(_, running)| running.pid == pid).map(|(name, _)| name.clone())
             {
@@ -47,10 +50,12 @@ impl Pod {
             // What the first process left behind in its group ends with it, as in a container.
             rustix::process::kill_process_group(group, Signal::KILL).ok();
         }
+        self.end_streams_in(name);
         if !self.sandbox.processes.ends_with_first() {
             self.sandbox.cgroups.end(&self.cgroup(name));
         }
-        running.drain(&mut self.buffer);
+        let slow = running.drain(&mut self.buffer);
+        self.cut_off(&slow);
         let (code, signal) = code_of(status);
         let exit = Exit {
             code,
@@ -64,6 +69,9 @@ impl Pod {
         self.state.exited(name, attempt, exit.clone());
         self.save();
         self.agents.tell_subscribers(&Message::Exited { container: name.to_owned(), attempt, exit });
+        // The ends of their outputs come before word of the end.
+        drop(running);
+        self.end_attached(name, code);
         self.clean_up(name);
     }
 

@@ -42,7 +42,7 @@ pub(super) fn launch() -> Launch {
         args: vec![text("-c"), text("true")],
         env: vec![(text("A"), text("1"))],
         working_dir: Some(text("/srv")),
-        mounts: vec![Mount { source: "/a".into(), target: "/b".into(), read_only: true }],
+        mounts: vec![Mount { source: "/a".into(), target: "/b".into(), read_only: true, sub_path: None }],
         cpu_milli_limit: Some(500),
         cpu_milli_request: None,
         memory_limit_bytes: Some(64 << 20),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::runtime::{ContainerSpec, ImageRef, Mount, PodSandbox, RuntimeClass, octets};
+use crate::runtime::{ContainerSpec, ImageRef, PodSandbox, RuntimeClass, octets};
 
 /// How a type is written in either version, given what stood for it in version 1.
 macro_rules! either_version {
@@ -67,6 +67,27 @@ impl From<Sandbox> for PodSandbox {
 }
 
 #[derive(Serialize, Deserialize)]
+struct Mount {
+    source: PathBuf,
+    target: PathBuf,
+    read_only: bool,
+}
+
+impl From<crate::runtime::Mount> for Mount {
+    fn from(mount: crate::runtime::Mount) -> Self {
+        let crate::runtime::Mount { source, target, read_only, .. } = mount;
+        Self { source, target, read_only }
+    }
+}
+
+impl From<Mount> for crate::runtime::Mount {
+    fn from(mount: Mount) -> Self {
+        let Mount { source, target, read_only } = mount;
+        Self { source, target, read_only, ..Self::default() }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
 struct Spec {
     name: String,
     attempt: u32,
@@ -102,7 +123,7 @@ impl From<ContainerSpec> for Spec {
             args: spec.args,
             env: spec.env,
             working_dir: spec.working_dir,
-            mounts: spec.mounts,
+            mounts: spec.mounts.into_iter().map(Into::into).collect(),
             cpu_milli_limit: spec.cpu_milli_limit,
             cpu_milli_request: spec.cpu_milli_request,
             memory_limit_bytes: spec.memory_limit_bytes,
@@ -130,7 +151,7 @@ impl From<Spec> for ContainerSpec {
             args: spec.args,
             env: spec.env,
             working_dir: spec.working_dir,
-            mounts: spec.mounts,
+            mounts: spec.mounts.into_iter().map(Into::into).collect(),
             cpu_milli_limit: spec.cpu_milli_limit,
             cpu_milli_request: spec.cpu_milli_request,
             memory_limit_bytes: spec.memory_limit_bytes,

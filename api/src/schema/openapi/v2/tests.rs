@@ -1,11 +1,13 @@
 #![allow(clippy::unwrap_used)]
 use std::collections::BTreeSet;
 
+use kontiki_actors::State;
+
 use super::*;
 use crate::discovery;
 
 fn json_document() -> Value {
-    serde_json::from_slice(&document_v2(discovery::documents(), Form::Json).bytes).unwrap()
+    serde_json::from_slice(&document_v2(&discovery::documents(&State::default()), Form::Json).bytes).unwrap()
 }
 
 /// Every key of objects, but names of properties, and every target of a reference.
@@ -37,7 +39,7 @@ fn it_holds_everything_that_is_served_in_the_words_of_v2() {
         let name = target.strip_prefix("#/definitions/").unwrap();
         assert!(v2["definitions"][name].is_object(), "{target}");
     }
-    for ((group, version), resources) in by_group_version(discovery::documents()) {
+    for ((group, version), resources) in by_group_version(&discovery::documents(&State::default())) {
         for (path, v3) in paths::paths(&resources) {
             for (method, operation) in v3.as_object().unwrap() {
                 let v2 = &v2["paths"][&path][method];
@@ -50,7 +52,7 @@ fn it_holds_everything_that_is_served_in_the_words_of_v2() {
         }
     }
     let patch = &v2["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
-    assert_eq!(patch["consumes"].as_array().unwrap().len(), 3);
+    assert_eq!(patch["consumes"].as_array().unwrap().len(), 4);
     assert_eq!(patch["produces"], json!(["application/json"]));
     let parameters = patch["parameters"].as_array().unwrap();
     let validation = parameters.iter().find(|p| p["name"] == "fieldValidation").unwrap();
@@ -119,7 +121,7 @@ fn at<'a>(bytes: &'a [u8], path: &[(u64, &str)]) -> &'a [u8] {
 #[test]
 fn as_protobuf_it_says_the_same() {
     let v2 = json_document();
-    let bytes = document_v2(discovery::documents(), Form::Protobuf).bytes;
+    let bytes = document_v2(&discovery::documents(&State::default()), Form::Protobuf).bytes;
     assert_eq!(at(&bytes, &[(1, "")]), b"2.0");
     let count = |path: &[(u64, &str)]| fields(at(&bytes, path)).len();
     assert_eq!(count(&[(8, "")]), v2["paths"].as_object().unwrap().len());

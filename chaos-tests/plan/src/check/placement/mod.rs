@@ -15,7 +15,7 @@ use kontiki_actors::{Change, Kind, Object, ObjectKey};
 use super::Moment;
 
 /// The pods that a turn put, as they were and are.
-fn pods_put<'a>(moment: &'a Moment<'_>) -> impl Iterator<Item = (Option<&'a Object>, &'a Object)> {
+pub(super) fn pods_put<'a>(moment: &'a Moment<'_>) -> impl Iterator<Item = (Option<&'a Object>, &'a Object)> {
     let puts = moment.turn.turned.changes.iter().filter_map(|change| match change {
         Change::Put { key, .. } if key.kind == Kind::POD => Some(key),
         _ => None,

@@ -37,10 +37,7 @@ impl Observer for Look {
     fn turn(&mut self, moment: &Moment<'_>) -> Result<(), Verdict> {
         let mut deployments = BTreeSet::new();
         for change in &moment.turn.turned.changes {
-            let key = change.key();
-            if key.kind != Kind::REPLICA_SET {
-                continue;
-            }
+            let Some(key) = change.key().filter(|key| key.kind == Kind::REPLICA_SET) else { continue };
             let set = moment.after.get(key).or(moment.before.get(key));
             let owner = set.and_then(|set| set.meta.controller()).filter(|owner| owner.kind == "Deployment");
             deployments

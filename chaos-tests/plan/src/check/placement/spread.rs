@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use kontiki_actors::{
-    Kind, Object, State,
+    Change, Kind, Object, State,
     object::{PodDigest, SpreadConstraint},
 };
 
@@ -84,8 +84,7 @@ fn stays(object: &Object) -> bool {
 }
 
 fn pods_left(moment: &Moment<'_>) -> bool {
-    let pods =
-        moment.turn.turned.changes.iter().map(|change| change.key()).filter(|key| key.kind == Kind::POD);
+    let pods = moment.turn.turned.changes.iter().filter_map(Change::key).filter(|key| key.kind == Kind::POD);
     pods.filter_map(|key| moment.before.get(key))
         .any(|old| stays(old) && !moment.after.get(&old.key).is_some_and(|new| stays(new)))
 }

@@ -11,8 +11,17 @@ const TAIL: u64 = 20;
 /// No more pods than this, unless there are many workers.
 const PODS: u32 = 200;
 
+/// StatefulSets, and Jobs at a time, of a plan with workloads.
+const STATEFUL_SETS: u32 = 2;
+const JOBS: u32 = 3;
+/// Ordinals of a StatefulSet, and pods that a Job runs at a time, at most.
+const ORDINALS: u32 = 5;
+const PARALLELISM: u32 = 3;
+/// How long the pods of Jobs run: the last of them must be over soon after the plan.
+const RUNS_S: [u32; 4] = [0, 1, 1, 2];
+
 /// The kinds of operations and how often they come up: registers, workloads.
-const OPS: [(&str, u32, u32); 20] = [
+const OPS: [(&str, u32, u32); 26] = [
     ("put", 10, 2),
     ("cas", 10, 2),
     ("remove", 3, 1),
@@ -25,6 +34,12 @@ const OPS: [(&str, u32, u32); 20] = [
     ("rollout", 0, 8),
     ("undo", 0, 3),
     ("undeploy", 0, 3),
+    ("stateful-set", 0, 3),
+    ("scale-stateful-set", 0, 5),
+    ("rollout-stateful-set", 0, 4),
+    ("delete-stateful-set", 0, 1),
+    ("job", 0, 6),
+    ("delete-job", 0, 2),
     ("pod", 0, 3),
     ("delete-pod", 0, 3),
     ("drain", 0, 2),
@@ -37,10 +52,11 @@ const OPS: [(&str, u32, u32); 20] = [
 
 pub(super) fn draw(rng: &mut StdRng, options: &Options, shape: &Shape, quiet: &Quiet) -> Vec<Event> {
     let swarm = swarm(rng, options.profile);
-    let mut draw = Draw { rng, options, shape, deployments: 0, replicas: 0, cpu_m: 0 };
+    let mut draw =
+        Draw { rng, options, shape, deployments: 0, replicas: 0, ordinals: 0, parallelism: 1, cpu_m: 0 };
     draw.size_workload();
     let mut events = draw.watches();
-    events.extend(draw.first_deployments());
+    events.extend(draw.first_workload());
     if options.ops_per_s > 0.0 && !swarm.is_empty() {
         let end = options.duration_ms - options.duration_ms / TAIL;
         let mut at = 0.0;
@@ -88,6 +104,10 @@ struct Draw<'a> {
     shape: &'a Shape,
     deployments: u32,
     replicas: u32,
+    /// Of each StatefulSet at most.
+    ordinals: u32,
+    /// Of each Job at most.
+    parallelism: u32,
     cpu_m: u64,
 }
 
@@ -107,6 +127,10 @@ impl Draw<'_> {
             left * per_node * 6 / 10
         };
         let room = room.min(PODS.max(workers * 20)).max(1);
+        // Up to a third of it is for StatefulSets and up to a sixth for Jobs, whose pods find room one after the other, if need be.
+        self.ordinals = (room / 3 / STATEFUL_SETS).min(ORDINALS);
+        self.parallelism = (room / 6 / JOBS).clamp(1, PARALLELISM);
+        let room = room.saturating_sub(self.ordinals * STATEFUL_SETS + self.parallelism * JOBS).max(1);
         self.deployments = self.deployments.min(room);
         self.replicas = (room / self.deployments).clamp(1, 500);
     }
@@ -144,14 +168,31 @@ impl Draw<'_> {
         events
     }
 
-    fn first_deployments(&mut self) -> Vec<Event> {
-        let count = if self.has_workload() { self.deployments } else { 0 };
-        (0..count)
-            .map(|name| {
-                let op = self.deploy(name);
-                self.event(u64::from(name) * 50, 0, op)
-            })
-            .collect()
+    fn first_workload(&mut self) -> Vec<Event> {
+        if !self.has_workload() {
+            return Vec::new();
+        }
+        let mut ops: Vec<Op> = (0..self.deployments).map(|name| self.deploy(name)).collect();
+        ops.extend((0..STATEFUL_SETS).map(|name| self.stateful_set(name)));
+        ops.into_iter().zip(0..).map(|(op, n)| self.event(n * 50, 0, op)).collect()
+    }
+
+    fn stateful_set(&mut self, name: u32) -> Op {
+        let replicas = self.rng.random_range(0..=self.ordinals);
+        Op::StatefulSet { name, replicas, cpu_m: self.cpu_m, parallel: self.rng.random_bool(0.3) }
+    }
+
+    fn job(&mut self) -> Op {
+        Op::Job {
+            name: self.rng.random_range(0..JOBS),
+            completions: self.rng.random_range(1..=5),
+            parallelism: self.rng.random_range(1..=self.parallelism),
+            indexed: self.rng.random_bool(0.4),
+            runs_s: pick(self.rng, &RUNS_S),
+            backoff_limit: self.rng.random_range(0..=2),
+            ttl_s: pick(self.rng, &[None, Some(0), Some(3)]),
+            cpu_m: self.cpu_m,
+        }
     }
 
     fn deploy(&mut self, name: u32) -> Op {
@@ -167,6 +208,7 @@ impl Draw<'_> {
         let deployment = self.rng.random_range(0..self.deployments.max(1));
         let worker = self.rng.random_range(0..self.shape.workers.max(1));
         let small = self.rng.random_range(0..4);
+        let set = small % STATEFUL_SETS;
         let coin = self.rng.random_bool(0.5);
         match name {
             "put" => Op::Put { key },
@@ -181,6 +223,14 @@ impl Draw<'_> {
             "rollout" => Op::Rollout { name: deployment },
             "undo" => Op::Undo { name: deployment },
             "undeploy" => Op::Undeploy { name: deployment, orphan: self.rng.random_bool(0.2) },
+            "stateful-set" => self.stateful_set(set),
+            "scale-stateful-set" => {
+                Op::ScaleStatefulSet { name: set, replicas: self.rng.random_range(0..=self.ordinals) }
+            }
+            "rollout-stateful-set" => Op::RolloutStatefulSet { name: set },
+            "delete-stateful-set" => Op::DeleteStatefulSet { name: set },
+            "job" => self.job(),
+            "delete-job" => Op::DeleteJob { name: self.rng.random_range(0..JOBS) },
             "pod" => Op::Pod { name: small, cpu_m: self.cpu_m },
             "delete-pod" => Op::DeletePod { name: small, at_once: false },
             "drain" => Op::Drain { worker },

@@ -20,6 +20,10 @@ const FIRST_HELD_UP: u32 = 60;
 const HELD_UP: u32 = 16;
 /// Between two writes of a client.
 const WRITES_EVERY_MS: u64 = 20;
+/// For so long clients read, when nobody took over.
+const READS_MS: u64 = 4000;
+/// Between two of their reads.
+const READS_EVERY_MS: u64 = 150;
 /// For so long clients write around the moment in which a leader is cut off.
 const WRITES_MS: u64 = 800;
 
@@ -58,11 +62,16 @@ pub enum Situation {
     /// A controller that lost its disk is taken out and in again, and the leader that does it crashes between the two steps of the
     /// change.
     ChangeCutShort,
+    /// A leader whose disk is full hands over, and its word does not get through, while clients read on.
+    HandedOverToNobody,
+    /// A follower's disk is so slow that the streams to it are given up again and again, while so much is written that what it has not
+    /// got yet is purged from the log.
+    SlowFollower,
 }
 
 impl Situation {
     /// All of them.
-    pub const ALL: [Situation; 12] = [
+    pub const ALL: [Situation; 14] = [
         Situation::DeposedLeader,
         Situation::StuckDisks,
         Situation::OldLeader,
@@ -75,6 +84,8 @@ impl Situation {
         Situation::BetweenCommands,
         Situation::ToldTwice,
         Situation::ChangeCutShort,
+        Situation::HandedOverToNobody,
+        Situation::SlowFollower,
     ];
 
     /// The fault kinds that it is made of.
@@ -91,6 +102,8 @@ impl Situation {
             Situation::BetweenCommands => &["crash-at-command"],
             Situation::ToldTwice => &["loss", "delay"],
             Situation::ChangeCutShort => &["member-replaced", "delay", "crash"],
+            Situation::HandedOverToNobody => &["cut", "disk-full"],
+            Situation::SlowFollower => &["disk-slow", "snapshot-while-away"],
         }
     }
 
@@ -127,6 +140,8 @@ pub(super) fn draw(
         Situation::BetweenCommands => scene.between_commands(),
         Situation::ToldTwice => scene.told_twice(),
         Situation::ChangeCutShort => scene.change_cut_short(victim),
+        Situation::HandedOverToNobody => scene.handed_over_to_nobody(),
+        Situation::SlowFollower => scene.slow_follower(),
     }
     let over = scene.events.iter().map(Event::ends_ms).max().unwrap_or(0);
     // What it leads to, is seen soon after it, and not mixed with what comes next.
@@ -339,5 +354,28 @@ impl Scene<'_> {
         let crashes = back + self.rng.random_range(way..way + STEP_MS);
         let down = self.length(200..600);
         self.fault(crashes, Target::Leader, down, FaultKind::Crash);
+    }
+    fn handed_over_to_nobody(&mut self) {
+        // Shorter than the time after which the others miss a leader, and longer than anybody waits for an answer to such a word.
+        let cut = self.shape.election_ms * self.rng.random_range(60..80) / 100;
+        let kind = FaultKind::Cut { other: Target::Controllers, side: Side::Out };
+        self.fault(self.begins, Target::Leader, cut, kind);
+        self.fault(self.begins + 5, Target::Leader, cut * 3 / 4, FaultKind::DiskFull);
+        // Reads without a pause in which anybody could miss the leader.
+        let over = self.begins + cut;
+        for at in (over..over + READS_MS).step_by(READS_EVERY_MS as usize) {
+            self.everywhere(at, &Op::Get { key: 0 });
+        }
+    }
+
+    fn slow_follower(&mut self) {
+        let length = self.length(8000..14_000);
+        let ms = self.rng.random_range(1500..3000);
+        self.fault(self.begins, Target::Follower, length, FaultKind::DiskSlow { ms });
+        // Who is away for a moment is nobody that matters: this is about the writes.
+        for _ in 0..self.rng.random_range(3..8) {
+            let at = self.begins + self.rng.random_range(length / 10..length);
+            self.fault(at, Target::Worker(0), 50, FaultKind::SnapshotWhileAway);
+        }
     }
 }

@@ -1,0 +1,31 @@
+//! Objects that no actor has looked at: stored by a build in which nothing ran their kinds, or left alone by one that knew less.
+
+use super::Turn;
+use crate::{
+    kind::Kind,
+    object::{Digest, Object, ObjectKey},
+    state::State,
+};
+
+const KINDS: [Kind; 4] = [Kind::STATEFUL_SET, Kind::DAEMON_SET, Kind::JOB, Kind::CRON_JOB];
+
+impl Turn {
+    /// Lets their actors react; done at the beginning of every term.
+    pub(super) fn notify_unseen(&mut self) {
+        let state = self.state();
+        let objects = KINDS.iter().flat_map(|kind| state.list(*kind, None));
+        let unseen: Vec<ObjectKey> =
+            objects.filter(|object| is_unseen(state, object)).map(|object| object.key.clone()).collect();
+        unseen.iter().for_each(|key| self.notify(key));
+    }
+}
+
+fn is_unseen(state: &State, object: &Object) -> bool {
+    match &object.digest {
+        Digest::StatefulSet(set) => set.status.observed_generation == 0,
+        Digest::DaemonSet(set) => set.status.observed_generation == 0,
+        Digest::Job(job) => job.status.start_time.is_none() && !job.suspend,
+        Digest::CronJob(cron) => state.wake_of(&object.key).is_none() && !cron.suspend,
+        _ => false,
+    }
+}

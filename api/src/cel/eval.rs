@@ -1,0 +1,313 @@
+//! Expressions to values.
+
+use std::rc::Rc;
+
+use crate::custom::Pattern;
+
+use super::{
+    functions,
+    parse::{Expr, Macro},
+    value::{Str, Val},
+};
+
+/// What it costs to make a regular expression, and how many are kept.
+const PATTERN: u64 = 2000;
+const PATTERNS: usize = 16;
+const SPENT: &str = "operation cancelled: actual cost limit exceeded";
+
+/// Where an expression is evaluated: its variables, and what is left of its budget.
+pub(crate) struct Env<'a, 'b> {
+    names: Vec<(&'a str, Val<'a>)>,
+    budget: &'b mut u64,
+    patterns: Vec<(String, Rc<Pattern>)>,
+}
+
+impl<'a, 'b> Env<'a, 'b> {
+    pub(super) fn new(this: Val<'a>, old: Option<Val<'a>>, budget: &'b mut u64) -> Env<'a, 'b> {
+        let mut names = vec![("self", this)];
+        names.extend(old.map(|old| ("oldSelf", old)));
+        Env { names, budget, patterns: Vec::new() }
+    }
+
+    /// Takes from the budget.
+    pub(super) fn pay(&mut self, cost: u64) -> Result<(), String> {
+        match self.budget.checked_sub(cost) {
+            Some(left) => {
+                *self.budget = left;
+                Ok(())
+            }
+            None => {
+                *self.budget = 0;
+                Err(SPENT.into())
+            }
+        }
+    }
+
+    pub(super) fn eval(&mut self, expr: &'a Expr) -> Result<Val<'a>, String> {
+        self.pay(1)?;
+        match expr {
+            Expr::Null => Ok(Val::Null),
+            Expr::Bool(on) => Ok(Val::Bool(*on)),
+            Expr::Int(n) => Ok(Val::Int(*n)),
+            Expr::Uint(n) => Ok(Val::Uint(*n)),
+            Expr::Double(n) => Ok(Val::Double(*n)),
+            Expr::Text(text) => Ok(Val::Text(Str::Borrowed(text))),
+            Expr::Bytes(bytes) => Ok(Val::Bytes(bytes.as_slice().into())),
+            Expr::Name(name) => self.name(name),
+            Expr::Select(of, name, optional) => self.select(of, name, *optional),
+            Expr::Has(of, name) => self.has(of, name),
+            Expr::Index(of, index, optional) => self.index(of, index, *optional),
+            Expr::Call(name, arguments) => self.call(name, arguments),
+            Expr::List(items) => {
+                let items: Result<Vec<Val<'a>>, String> = items.iter().map(|item| self.eval(item)).collect();
+                Ok(Val::List(items?.into()))
+            }
+            Expr::Map(entries) => self.map(entries),
+            Expr::Not(of) => match self.eval(of)? {
+                Val::Bool(on) => Ok(Val::Bool(!on)),
+                _ => Err("no such overload".into()),
+            },
+            Expr::Minus(of) => match self.eval(of)? {
+                Val::Int(n) => n.checked_neg().map(Val::Int).ok_or_else(|| "integer overflow".into()),
+                Val::Double(n) => Ok(Val::Double(-n)),
+                Val::Duration(n) => {
+                    n.checked_neg().map(Val::Duration).ok_or_else(|| "duration overflow".into())
+                }
+                _ => Err("no such overload".into()),
+            },
+            Expr::And(a, b) => self.logic(a, b, false),
+            Expr::Or(a, b) => self.logic(a, b, true),
+            Expr::Binary(sign, a, b) => self.binary(sign, a, b),
+            Expr::If(condition, then, otherwise) => match self.eval(condition)? {
+                Val::Bool(true) => self.eval(then),
+                Val::Bool(false) => self.eval(otherwise),
+                _ => Err("no such overload".into()),
+            },
+            Expr::Each(kind, range, variable, what, which) => {
+                self.each(*kind, range, variable, what, which.as_deref())
+            }
+            Expr::Bind(variable, init, body) => {
+                let value = self.eval(init)?;
+                self.names.push((variable, value));
+                let out = self.eval(body);
+                self.names.pop();
+                out
+            }
+        }
+    }
+
+    fn name(&self, name: &'a str) -> Result<Val<'a>, String> {
+        if let Some((_, value)) = self.names.iter().rev().find(|(known, _)| *known == name) {
+            return Ok(value.clone());
+        }
+        let of = functions::TYPES.iter().find(|of| **of == name);
+        of.map(|of| Val::Type(of)).ok_or_else(|| format!("no such attribute(s): {name}"))
+    }
+
+    /// A value that may be one of an optional, and whether it was.
+    fn open(value: Val<'a>) -> Result<(Val<'a>, bool), ()> {
+        match value {
+            Val::Optional(Some(inner)) => Ok((Val::clone(&inner), true)),
+            Val::Optional(None) => Err(()),
+            value => Ok((value, false)),
+        }
+    }
+
+    fn select(&mut self, of: &'a Expr, name: &'a str, optional: bool) -> Result<Val<'a>, String> {
+        let Ok((value, inner)) = Env::open(self.eval(of)?) else { return Ok(Val::Optional(None)) };
+        if !value.is_map() {
+            return Err("no such overload".into());
+        }
+        let found = self.decoded(value.select(name))?;
+        if optional || inner {
+            return Ok(Val::Optional(found.map(Rc::new)));
+        }
+        found.ok_or_else(|| format!("no such key: {name}"))
+    }
+
+    fn has(&mut self, of: &'a Expr, name: &'a str) -> Result<Val<'a>, String> {
+        let Ok((value, _)) = Env::open(self.eval(of)?) else { return Ok(Val::Bool(false)) };
+        if !value.is_map() {
+            return Err("no such overload".into());
+        }
+        Ok(Val::Bool(value.has(name)))
+    }
+
+    /// Bytes are made of a text when they are looked at.
+    fn decoded(&mut self, found: Option<Val<'a>>) -> Result<Option<Val<'a>>, String> {
+        if let Some(Val::Bytes(bytes)) = &found {
+            self.pay(bytes.len() as u64 / 8)?;
+        }
+        Ok(found)
+    }
+
+    fn index(&mut self, of: &'a Expr, index: &'a Expr, optional: bool) -> Result<Val<'a>, String> {
+        let Ok((value, inner)) = Env::open(self.eval(of)?) else { return Ok(Val::Optional(None)) };
+        let index = self.eval(index)?;
+        let (found, why) = if value.is_map() {
+            (value.get(&index), format!("no such key: {}", functions::shown(&index)))
+        } else {
+            let place = match index {
+                Val::Int(n) => usize::try_from(n).ok(),
+                Val::Uint(n) => usize::try_from(n).ok(),
+                Val::Double(n) if n.fract() == 0.0 && n >= 0.0 => Some(n as usize),
+                Val::Double(_) => None,
+                _ => return Err("no such overload".into()),
+            };
+            if !value.is_list() {
+                return Err("no such overload".into());
+            }
+            (
+                place.and_then(|place| value.at(place)),
+                format!("index out of bounds: {}", functions::shown(&index)),
+            )
+        };
+        let found = self.decoded(found)?;
+        if optional || inner {
+            return Ok(Val::Optional(found.map(Rc::new)));
+        }
+        found.ok_or(why)
+    }
+
+    fn call(&mut self, name: &'a str, arguments: &'a [Expr]) -> Result<Val<'a>, String> {
+        let mut values = Vec::with_capacity(arguments.len());
+        for argument in arguments {
+            let value = self.eval(argument)?;
+            // Most functions look at all of what they are given.
+            let cost = match (name, &value) {
+                (_, Val::Text(text)) => text.len() as u64 / 8,
+                ("size" | "type" | "dyn" | "optional.of" | "orValue" | "or", _) => 0,
+                (_, value) if value.is_list() => value.comparing(value),
+                _ => 0,
+            };
+            self.pay(cost)?;
+            values.push(value);
+        }
+        let pattern = match (name, values.get(1)) {
+            ("matches" | "find" | "findAll", Some(Val::Text(told))) => {
+                // A long expression may do something at each sign of a long text.
+                let length = values.first().and_then(Val::size).unwrap_or(0) as u64;
+                self.pay((length / 8).saturating_mul(told.len() as u64 / 8))?;
+                Some(self.pattern(told)?)
+            }
+            _ => None,
+        };
+        let out = functions::call(name, &values, pattern.as_deref())?;
+        self.pay(match &out {
+            Val::Text(text) => text.len() as u64 / 8,
+            Val::List(items) => items.len() as u64,
+            _ => 0,
+        })?;
+        Ok(out)
+    }
+
+    /// A regular expression: made once, and dear.
+    fn pattern(&mut self, told: &str) -> Result<Rc<Pattern>, String> {
+        if let Some((_, pattern)) = self.patterns.iter().find(|(known, _)| known == told) {
+            return Ok(pattern.clone());
+        }
+        self.pay(PATTERN + told.len() as u64 * 10)?;
+        let pattern = Pattern::new(told).map_err(|why| format!("error parsing regexp: {why}"))?;
+        let pattern = Rc::new(pattern);
+        if self.patterns.len() < PATTERNS {
+            self.patterns.push((told.to_owned(), pattern.clone()));
+        }
+        Ok(pattern)
+    }
+
+    fn map(&mut self, entries: &'a [(Expr, Expr)]) -> Result<Val<'a>, String> {
+        let mut out: Vec<(Val<'a>, Val<'a>)> = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            let key = self.eval(key)?;
+            if out.iter().any(|(known, _)| known.same(&key)) {
+                return Err(format!("Failed with repeated key: {}", functions::shown(&key)));
+            }
+            out.push((key, self.eval(value)?));
+        }
+        Ok(Val::Map(out.into()))
+    }
+
+    /// `&&` and `||`: what either side decides is decided, though the other fails.
+    fn logic(&mut self, a: &'a Expr, b: &'a Expr, decides: bool) -> Result<Val<'a>, String> {
+        let truth = |value: Result<Val<'a>, String>| match value {
+            Ok(Val::Bool(on)) => Ok(on),
+            Ok(_) => Err("no such overload".to_owned()),
+            Err(why) => Err(why),
+        };
+        let left = truth(self.eval(a));
+        if left == Ok(decides) {
+            return Ok(Val::Bool(decides));
+        }
+        match (left, truth(self.eval(b))) {
+            (_, Ok(right)) if right == decides => Ok(Val::Bool(decides)),
+            (Err(why), _) | (_, Err(why)) => Err(why),
+            (Ok(_), Ok(_)) => Ok(Val::Bool(!decides)),
+        }
+    }
+
+    fn binary(&mut self, sign: &'static str, a: &'a Expr, b: &'a Expr) -> Result<Val<'a>, String> {
+        let (a, b) = (self.eval(a)?, self.eval(b)?);
+        self.pay(match sign {
+            "==" | "!=" | "<" | "<=" | ">" | ">=" => a.comparing(&b),
+            // Each element may be all that is looked for.
+            "in" if b.is_list() => a.comparing(&a).saturating_mul(b.size().unwrap_or(0) as u64),
+            "+" => match (&a, &b) {
+                (Val::Text(a), Val::Text(b)) => (a.len() + b.len()) as u64 / 8,
+                _ => (a.size().unwrap_or(0) + b.size().unwrap_or(0)) as u64,
+            },
+            _ => 0,
+        })?;
+        functions::binary(sign, &a, &b)
+    }
+
+    fn each(
+        &mut self,
+        kind: Macro,
+        range: &'a Expr,
+        variable: &'a str,
+        what: &'a Expr,
+        which: Option<&'a Expr>,
+    ) -> Result<Val<'a>, String> {
+        let range = self.eval(range)?;
+        if !(range.is_list() || range.is_map()) {
+            return Err("no such overload".into());
+        }
+        self.pay(range.size().unwrap_or(0) as u64)?;
+        let elements = range.items().or_else(|| range.keys()).ok_or("no such overload")?;
+        let (mut held, mut failed, mut out) = (0_usize, None, Vec::new());
+        for element in elements {
+            let element = self.decoded(Some(element))?.unwrap_or(Val::Null);
+            self.names.push((variable, element.clone()));
+            let counts = match which.map(|which| self.eval(which)) {
+                None | Some(Ok(Val::Bool(true))) => true,
+                Some(Ok(Val::Bool(false))) => false,
+                Some(Ok(_)) => return Err("no such overload".into()),
+                Some(Err(why)) => return Err(why),
+            };
+            let value = if counts { self.eval(what) } else { Ok(Val::Bool(false)) };
+            self.names.pop();
+            if *self.budget == 0 {
+                return Err(SPENT.into());
+            }
+            match (kind, value) {
+                (Macro::Map, value) => out.extend(counts.then_some(value?)),
+                (Macro::All, Ok(Val::Bool(false))) => return Ok(Val::Bool(false)),
+                (Macro::Exists, Ok(Val::Bool(true))) => return Ok(Val::Bool(true)),
+                (Macro::Filter, Ok(Val::Bool(true))) => out.push(element),
+                (_, Ok(Val::Bool(true))) => held += 1,
+                (_, Ok(Val::Bool(false))) => {}
+                (_, Ok(_)) => return Err("no such overload".into()),
+                // What another element decides is decided all the same.
+                (Macro::All | Macro::Exists, Err(why)) => failed = Some(why),
+                (_, Err(why)) => return Err(why),
+            }
+        }
+        match (kind, failed) {
+            (_, Some(why)) => Err(why),
+            (Macro::All, None) => Ok(Val::Bool(true)),
+            (Macro::Exists, None) => Ok(Val::Bool(false)),
+            (Macro::ExistsOne, None) => Ok(Val::Bool(held == 1)),
+            (Macro::Filter | Macro::Map, None) => Ok(Val::List(out.into())),
+        }
+    }
+}

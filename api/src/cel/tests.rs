@@ -1,0 +1,217 @@
+#![allow(clippy::unwrap_used)]
+use serde_json::{Value, json};
+
+use super::*;
+use crate::custom::schema::Schema;
+
+fn run(text: &str, this: &Value, old: Option<&Value>, budget: u64) -> Result<bool, String> {
+    let program = Program::compile(text).map_err(|error| format!("{error:?}"))?;
+    let mut budget = budget;
+    match program.run(Val::of(this, None), old.map(|old| Val::of(old, None)), &mut budget)? {
+        Val::Bool(on) => Ok(on),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+/// Whether an expression holds of an object.
+fn holds(text: &str, this: &Value) -> bool {
+    run(text, this, None, 100_000).unwrap_or_else(|why| panic!("{text}: {why}"))
+}
+
+#[test]
+fn what_holds() {
+    let this = json!({"n": 3, "min": 1, "max": 5, "name": "web-1", "on": true, "none": null, "ratio": 0.5,
+        "list": [1, 2, 3], "names": ["a", "b"], "map": {"k": "v", "l": "w"}, "o": {"p": {"q": 1}},
+        "rules": [{"name": "x", "port": 80}, {"name": "y"}], "a-b": 1, "namespace": "n", "long": "1h30m"});
+    for text in [
+        "self.min <= self.n && self.n <= self.max",
+        "self.n + 2 * 3 - 1 == 8 && self.n % 2 == 1 && 7 / 2 == 3 && -self.n == -3",
+        "self.n in self.list && !(9 in self.list) && 'k' in self.map",
+        "self.list.all(x, x > 0) && self.list.exists(x, x == 2) && self.list.exists_one(x, x == 2)",
+        "self.list.filter(x, x > 1).size() == 2 && self.list.map(x, x * 2) == [2, 4, 6] && self.list.map(x, x > 1, x + 1) == [3, 4]",
+        "self.map.all(k, k.size() == 1) && self.map['k'] == 'v' && self.map.k == 'v'",
+        "has(self.o.p) && !has(self.o.r) && !has(self.rules[1].port)",
+        "self.rules.all(r, !has(r.port) || r.port == 80)",
+        "self.rules.all(a, self.rules.exists_one(b, a.name == b.name))",
+        "self.name.startsWith('web') && self.name.matches('^[a-z]+-[0-9]$') && self.name.endsWith(\"1\") && self.name.contains('-')",
+        "size(self.name) == 5 && self.name.split('-')[1] == '1' && self.name.replace('-', '+') == 'web+1' && self.name.upperAscii() == 'WEB-1'",
+        "self.name.substring(0, 3) == 'web' && self.name.indexOf('-') == 3 && self.name.charAt(0) == 'w'",
+        "self.on ? self.n == 3 : false",
+        "self.none == null && type(self.n) == int && string(self.n) == '3' && int('7') == 7 && double(self.n) == 3.0",
+        "self.ratio * 2.0 == 1.0 && self.n == 3.0",
+        "duration(self.long) == duration('90m') && duration('1h') < duration(self.long)",
+        "timestamp('2026-11-29T10:00:00Z') + duration('1h') == timestamp('2026-11-29T11:00:00Z')",
+        "timestamp('2026-11-29T10:00:00Z').getFullYear() == 2026",
+        "quantity('1Gi').isGreaterThan(quantity('1000Mi')) && isQuantity('5m') && !isQuantity('x')",
+        "isIP('10.0.0.1') && isCIDR('10.0.0.0/8') && isURL('https://example.com/x') && !isURL('x')",
+        "self.list.sum() == 6 && self.list.max() == 3 && self.names.join(',') == 'a,b' && self.list.isSorted() && self.list.indexOf(2) == 1",
+        "self.?gone.orValue('x') == 'x' && self.?n.orValue(0) == 3 && self.?o.?p.?q.hasValue() && self.map[?'z'].orValue('y') == 'y'",
+        "cel.bind(x, self.n + 1, x * x == 16)",
+        "{'a': 1}['a'] == 1 && {'a': 1, 'b': 2} == {'b': 2, 'a': 1} && [1] + [2] == [1, 2] && [] == []",
+        "r'\\d' == '\\\\d' && '\\u0041' == 'A' && b'ab' == bytes('ab') && '''a'b''' == \"a'b\"",
+        "self.__namespace__ == 'n' && self.a__dash__b == 1",
+        "false && self.gone == 1 || true",
+        "self.gone == 1 && false || true // what either side decides is decided",
+        "0x10 == 16 && 1e3 == 1000.0 && 5u == 5u && 1u < 2u",
+        "self.list.exists(x, x > 2 || self.gone)",
+        "'é'.size() == 1 && 'aéb'.indexOf('b') == 2",
+    ] {
+        assert!(holds(text, &this), "{text}");
+    }
+}
+
+/// In the manner of rules of the Gateway API and of operators.
+#[test]
+fn rules_as_they_are_written() {
+    let route = json!({"parentRefs": [{"name": "gw"}, {"name": "gw", "sectionName": "tls", "namespace": "infra"}], "rules": [
+        {"matches": [{"path": {"type": "PathPrefix", "value": "/a"}}], "timeouts": {"request": "10s", "backendRequest": "2s"},
+         "filters": [{"type": "RequestRedirect", "requestRedirect": {"port": 8080}}]},
+        {"filters": [{"type": "URLRewrite"}]}]});
+    let paired = r#"self.parentRefs.all(p1, self.parentRefs.exists_one(p2, p1.name == p2.name && (((!has(p1.__namespace__) ||
+        p1.__namespace__ == '') && (!has(p2.__namespace__) || p2.__namespace__ == '')) || (has(p1.__namespace__) &&
+        has(p2.__namespace__) && p1.__namespace__ == p2.__namespace__)) && (has(p1.sectionName) ? has(p2.sectionName) &&
+        p1.sectionName == p2.sectionName : !has(p2.sectionName))))"#;
+    for text in [
+        paired,
+        "self.rules.all(r, !(has(r.timeouts) && has(r.timeouts.request) && duration(r.timeouts.request) != duration('0s') && \
+         duration(r.timeouts.backendRequest) > duration(r.timeouts.request)))",
+        "self.rules.map(r, r.filters.filter(f, f.type == 'RequestRedirect').size()).max() <= 1",
+        "self.rules.exists(r, r.filters.exists(f, f.type == 'RequestRedirect' && has(f.requestRedirect)))",
+        "!self.rules.all(r, r.filters.all(f, !(f.type == 'URLRewrite' && !has(f.urlRewrite))))",
+        r#"self.rules[0].matches[0].path.value.matches(r"""^(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|[%][0-9a-fA-F]{2})+$""")"#,
+        "self.rules[0].matches[0].path.type in ['Exact', 'PathPrefix', 'RegularExpression']",
+        "self.rules[0].matches[0].path.type == 'PathPrefix' ? self.rules[0].matches[0].path.value.startsWith('/') : true",
+        "(has(self.hostnames) ? self.hostnames : []).size() == 0",
+        "self.rules.filter(r, has(r.matches)).all(r, r.matches.size() > 0)",
+    ] {
+        assert!(holds(text, &route), "{text}");
+    }
+}
+
+#[test]
+fn what_was_before() {
+    let (old, new) = (json!({"n": 1}), json!({"n": 2}));
+    let changed = "self.n >= oldSelf.n";
+    assert!(Program::compile(changed).unwrap().old);
+    assert!(!Program::compile("self.n > 0").unwrap().old);
+    assert_eq!(run(changed, &new, Some(&old), 1000), Ok(true));
+    assert_eq!(run(changed, &old, Some(&new), 1000), Ok(false));
+}
+
+#[test]
+fn what_fails_says_why() {
+    let this = json!({"n": 1, "list": [1], "s": "x"});
+    for (text, why) in [
+        ("self.gone == 1", "no such key: gone"),
+        ("self.list[3] == 1", "index out of bounds: 3"),
+        ("self.n / 0 == 1", "division by zero"),
+        ("9223372036854775807 + self.n == 0", "integer overflow"),
+        ("self.n + self.s == 1", "no such overload"),
+        ("self.s.matches('(')", "error parsing regexp"),
+        ("int(self.s) == 1", "type conversion error from 'string' to 'int'"),
+    ] {
+        let said = run(text, &this, None, 100_000).unwrap_err();
+        assert!(said.contains(why), "{text}: {said}");
+    }
+}
+
+#[test]
+fn what_is_no_expression_is_refused() {
+    for (text, why) in [
+        ("self.n >", "the expression ends too early"),
+        ("self.n ) 1", "unexpected \")\""),
+        ("other.n > 1", "undeclared reference to 'other'"),
+        ("self.n.frobnicate()", "undeclared reference to 'frobnicate'"),
+        ("self.list.all(x.y, true)", "must be a simple name"),
+        ("has(self)", "invalid argument to has()"),
+        ("'a", "a text is not closed"),
+        ("#", "token recognition error"),
+        ("99999999999999999999 == 1", "not a number"),
+    ] {
+        let Err(CompileError::Wrong(said)) = Program::compile(text) else { panic!("{text} is accepted") };
+        assert!(said.contains(why), "{text}: {said}");
+    }
+    for text in [
+        "url(self.u).getHost() == 'x'",
+        "sets.contains(self.a, self.b)",
+        "format.dns1123Label().validate(self) == null",
+    ] {
+        let unsupported = Program::compile(text);
+        assert!(matches!(unsupported, Err(CompileError::Unsupported(_))), "{unsupported:?}");
+    }
+}
+
+#[test]
+fn everything_has_a_price() {
+    let many = json!({"l": (0..400).collect::<Vec<_>>(), "s": "x".repeat(10_000)});
+    for text in [
+        "self.l.all(a, self.l.all(b, self.l.all(c, a + b + c >= 0)))",
+        "self.l.all(a, self.s.contains('y') == false)",
+        "self.l.map(a, self.s + self.s).size() == 400",
+        "self.l.all(a, self.l == self.l)",
+        "self.l.all(a, !([a] in [self.l, self.l]) && self.l in [self.l])",
+        "self.l.exists(a, self.gone || self.l.all(b, self.l.all(c, a + b + c >= 0)))",
+    ] {
+        let said = run(text, &many, None, 100_000).unwrap_err();
+        assert_eq!(said, "operation cancelled: actual cost limit exceeded", "{text}");
+    }
+    assert!(holds("self.l.all(a, a >= 0)", &many));
+}
+
+/// What costs little takes little: steps that look at a part of something large do not look at all of it. Were one of these quadratic, it
+/// would not end.
+#[test]
+fn what_is_cheap_is_quick() {
+    let count = 60_000;
+    let map: serde_json::Map<String, Value> = (0..count).map(|n| (format!("k{n}"), json!(n))).collect();
+    let this = json!({"l": (0..count).collect::<Vec<_>>(), "m": map, "s": "x".repeat(1 << 20)});
+    for text in [
+        "self.l.all(a, self.l[0] <= a)",
+        "self.l.all(a, self.m.k0 == 0 && has(self.m.k1))",
+        "self.m.all(k, self.m[k] >= 0 && k in self.m)",
+        "self.l.all(a, [a] != self.l)",
+        "cel.bind(t, self.s + self.s, self.l.all(a, t != 'x'))",
+    ] {
+        run(text, &this, None, 10_000_000).unwrap_or_else(|why| panic!("{text}: {why}"));
+    }
+}
+
+#[test]
+fn nothing_is_too_deep() {
+    let deep = format!("{}true{}", "(".repeat(300), ")".repeat(300));
+    let chain = vec!["self.n"; 300].join(" + ");
+    let not = format!("{}true", "!".repeat(300));
+    let nested = format!("{}true{}", "[".repeat(300), "]".repeat(300));
+    for text in [&deep, &chain, &not, &nested, &"a.".repeat(20_000)] {
+        assert!(Program::compile(text).is_err(), "{}", &text[..20]);
+    }
+    assert!(Program::compile(&vec!["self.n"; 150].join(" + ")).is_ok());
+}
+
+#[test]
+fn the_schema_says_what_values_are() {
+    let schema = Schema::read(&json!({"type": "object", "properties": {
+        "at": {"type": "string", "format": "date-time"}, "long": {"type": "string", "format": "duration"},
+        "n": {"type": "number"}, "i": {"type": "integer"}}}));
+    let this = json!({"at": "2026-11-29T10:00:00Z", "long": "1h", "n": 1, "i": 2.0});
+    for text in [
+        "self.at < timestamp('2026-11-30T00:00:00Z')",
+        "self.long == duration('60m')",
+        "type(self.n) == double && type(self.i) == int",
+    ] {
+        let program = Program::compile(text).unwrap();
+        let out = program.run(Val::of(&this, Some(&schema)), None, &mut 1000);
+        assert!(matches!(out, Ok(Val::Bool(true))), "{text}: {out:?}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_is_too_much(text in "(self|oldSelf|[a-z]|[0-9]|\\.|\\?|\\[|\\]|\\(|\\)|\\{|\\}|,|:|==|<|&&|\\|\\||!|-|\\+|/|'x'|\"|\\\\| |has|all|map|size|in|é){0,60}") {
+        let this = json!({"a": [1, "x"], "b": {"c": null}});
+        if let Ok(program) = Program::compile(&text) {
+            let mut budget = 10_000;
+            let _ = program.run(Val::of(&this, None), Some(Val::of(&this, None)), &mut budget);
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Values. Those of an object stay where they are: an element is looked at when somebody asks for it, with what the schema says of it.
+
+use std::{cmp::Ordering, ops::Deref, rc::Rc};
+
+use serde_json::{Map, Value};
+
+use crate::{
+    custom::schema::{Schema, Type},
+    quantity::Quantity,
+};
+
+/// A text: of an object or an expression, or made. A copy costs nothing.
+#[derive(Clone, Debug)]
+pub(crate) enum Str<'a> {
+    Borrowed(&'a str),
+    Made(Rc<str>),
+}
+
+impl Deref for Str<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Str::Borrowed(text) => text,
+            Str::Made(text) => text,
+        }
+    }
+}
+
+/// A value of an expression. A copy costs nothing.
+#[derive(Clone, Debug)]
+pub(crate) enum Val<'a> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Double(f64),
+    Text(Str<'a>),
+    Bytes(Rc<[u8]>),
+    List(Rc<[Val<'a>]>),
+    Map(Rc<[(Val<'a>, Val<'a>)]>),
+    /// A list of an object.
+    Items(&'a [Value], Option<&'a Schema>),
+    /// An object, or a map of one.
+    Fields(&'a Map<String, Value>, Option<&'a Schema>),
+    /// Nanoseconds.
+    Duration(i64),
+    Time(jiff::Timestamp),
+    Type(&'static str),
+    Quantity(Quantity),
+    Optional(Option<Rc<Val<'a>>>),
+}
+
+impl<'a> Val<'a> {
+    /// A value of an object, as its schema has it.
+    pub(crate) fn of(value: &'a Value, schema: Option<&'a Schema>) -> Val<'a> {
+        match value {
+            Value::Null => Val::Null,
+            Value::Bool(on) => Val::Bool(*on),
+            Value::Number(number) => {
+                let double = schema.is_some_and(|schema| schema.of == Some(Type::Number));
+                match number.as_i64() {
+                    Some(n) if !double => Val::Int(n),
+                    _ => {
+                        let n = number.as_f64().unwrap_or(0.0);
+                        let whole = schema.is_some_and(|schema| schema.of == Some(Type::Integer));
+                        if whole { Val::Int(n as i64) } else { Val::Double(n) }
+                    }
+                }
+            }
+            Value::String(text) => Val::text(text, schema),
+            Value::Array(items) => Val::Items(items, schema),
+            Value::Object(map) => Val::Fields(map, schema),
+        }
+    }
+
+    /// A text is a time, a duration or bytes where its schema says so.
+    fn text(text: &'a str, schema: Option<&'a Schema>) -> Val<'a> {
+        let format = schema.and_then(|schema| schema.checks.as_ref()).map_or("", |checks| &checks.format);
+        let read = match format {
+            "date-time" | "datetime" => text.parse().ok().map(Val::Time),
+            "date" => format!("{text}T00:00:00Z").parse().ok().map(Val::Time),
+            "duration" => duration(text).map(Val::Duration),
+            "byte" => {
+                use base64::{Engine, engine::general_purpose::STANDARD};
+                STANDARD.decode(text).ok().map(|bytes| Val::Bytes(bytes.into()))
+            }
+            _ => None,
+        };
+        read.unwrap_or(Val::Text(Str::Borrowed(text)))
+    }
+
+    pub(super) fn owned(text: impl Into<String>) -> Val<'a> {
+        Val::Text(Str::Made(text.into().into()))
+    }
+
+    /// Its type, as expressions name it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Val::Null => "null_type",
+            Val::Bool(_) => "bool",
+            Val::Int(_) => "int",
+            Val::Uint(_) => "uint",
+            Val::Double(_) => "double",
+            Val::Text(_) => "string",
+            Val::Bytes(_) => "bytes",
+            Val::List(_) | Val::Items(..) => "list",
+            Val::Map(_) | Val::Fields(..) => "map",
+            Val::Duration(_) => "google.protobuf.Duration",
+            Val::Time(_) => "google.protobuf.Timestamp",
+            Val::Type(_) => "type",
+            Val::Quantity(_) => "kubernetes.Quantity",
+            Val::Optional(_) => "optional_type",
+        }
+    }
+
+    /// Whether it is a list.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self, Val::List(_) | Val::Items(..))
+    }
+
+    /// Whether it is a map.
+    pub(super) fn is_map(&self) -> bool {
+        matches!(self, Val::Map(_) | Val::Fields(..))
+    }
+
+    /// The elements of a list.
+    pub(super) fn items(&self) -> Option<Vec<Val<'a>>> {
+        match self {
+            Val::List(items) => Some(items.to_vec()),
+            Val::Items(items, schema) => {
+                let of = schema.and_then(|schema| schema.items.as_deref());
+                Some(items.iter().map(|item| Val::of(item, of)).collect())
+            }
+            _ => None,
+        }
+    }
+
+    /// The keys of a map.
+    pub(super) fn keys(&self) -> Option<Vec<Val<'a>>> {
+        match self {
+            Val::Map(entries) => Some(entries.iter().map(|(key, _)| key.clone()).collect()),
+            Val::Fields(map, _) => Some(map.keys().map(|key| Val::Text(Str::Borrowed(key))).collect()),
+            _ => None,
+        }
+    }
+
+    /// How many elements, keys, signs or bytes it has.
+    pub(super) fn size(&self) -> Option<usize> {
+        Some(match self {
+            Val::Text(text) => text.chars().count(),
+            Val::Bytes(bytes) => bytes.len(),
+            Val::List(items) => items.len(),
+            Val::Items(items, _) => items.len(),
+            Val::Map(entries) => entries.len(),
+            Val::Fields(map, _) => map.len(),
+            _ => return None,
+        })
+    }
+
+    /// The element of a list at a place.
+    pub(super) fn at(&self, place: usize) -> Option<Val<'a>> {
+        match self {
+            Val::List(items) => items.get(place).cloned(),
+            Val::Items(items, schema) => {
+                items.get(place).map(|item| Val::of(item, schema.and_then(|schema| schema.items.as_deref())))
+            }
+            _ => None,
+        }
+    }
+
+    /// The value at a key of a map.
+    pub(super) fn get(&self, key: &Val<'_>) -> Option<Val<'a>> {
+        match (self, key) {
+            (Val::Fields(map, schema), Val::Text(name)) => field(map, *schema, name),
+            (Val::Map(entries), key) => {
+                entries.iter().find(|(known, _)| known.same(key)).map(|(_, value)| value.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// The field of a name, which may be escaped where names are no words: `__dash__` and so on.
+    pub(super) fn select(&self, name: &str) -> Option<Val<'a>> {
+        match self {
+            Val::Fields(map, schema) => {
+                field(map, *schema, name).or_else(|| field(map, *schema, &unescape(name)?))
+            }
+            other => other.get(&Val::Text(Str::Borrowed(name))),
+        }
+    }
+
+    /// Whether an object has a key, as it is written.
+    pub(super) fn has_key(&self, key: &str) -> bool {
+        matches!(self, Val::Fields(map, _) if map.contains_key(key))
+    }
+
+    /// Whether a map has a field of a name, which may be escaped.
+    pub(super) fn has(&self, key: &str) -> bool {
+        match self {
+            Val::Fields(map, _) => {
+                map.contains_key(key) || unescape(key).is_some_and(|key| map.contains_key(&key))
+            }
+            other => other.get(&Val::Text(Str::Borrowed(key))).is_some(),
+        }
+    }
+
+    /// Whether two values are the same. Numbers are, whatever they are of.
+    pub(super) fn same(&self, other: &Val<'_>) -> bool {
+        match (self, other) {
+            (Val::Null, Val::Null) => true,
+            (Val::Bool(a), Val::Bool(b)) => a == b,
+            (Val::Text(a), Val::Text(b)) => a[..] == b[..],
+            (Val::Bytes(a), Val::Bytes(b)) => a == b,
+            (Val::Type(a), Val::Type(b)) => a == b,
+            (Val::Optional(a), Val::Optional(b)) => match (a, b) {
+                (Some(a), Some(b)) => a.same(b),
+                (a, b) => a.is_none() && b.is_none(),
+            },
+            (a, b) if (a.is_list() || a.is_map()) && a.size() != b.size() => false,
+            (Val::Items(a, _), Val::Items(b, _)) => a == b,
+            (Val::Fields(a, _), Val::Fields(b, _)) => a == b,
+            _ => match (self.items(), other.items(), self.keys(), other.keys()) {
+                (Some(a), Some(b), ..) => a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| a.same(b)),
+                (_, _, Some(keys), Some(others)) => {
+                    let at = |key: &Val<'a>| match (self.get(key), other.get(key)) {
+                        (Some(a), Some(b)) => a.same(&b),
+                        _ => false,
+                    };
+                    keys.len() == others.len() && keys.iter().all(at)
+                }
+                _ => self.compare(other) == Some(Ordering::Equal),
+            },
+        }
+    }
+
+    /// The order of two values, if they have one.
+    pub(super) fn compare(&self, other: &Val<'_>) -> Option<Ordering> {
+        match (self, other) {
+            (Val::Int(a), Val::Int(b)) => Some(a.cmp(b)),
+            (Val::Uint(a), Val::Uint(b)) => Some(a.cmp(b)),
+            (Val::Int(a), Val::Uint(b)) => Some(u64::try_from(*a).map_or(Ordering::Less, |a| a.cmp(b))),
+            (Val::Uint(a), Val::Int(b)) => Some(u64::try_from(*b).map_or(Ordering::Greater, |b| a.cmp(&b))),
+            (Val::Double(a), Val::Double(b)) => a.partial_cmp(b),
+            (Val::Double(a), Val::Int(b)) => a.partial_cmp(&(*b as f64)),
+            (Val::Int(a), Val::Double(b)) => (*a as f64).partial_cmp(b),
+            (Val::Double(a), Val::Uint(b)) => a.partial_cmp(&(*b as f64)),
+            (Val::Uint(a), Val::Double(b)) => (*a as f64).partial_cmp(b),
+            (Val::Text(a), Val::Text(b)) => Some(a[..].cmp(&b[..])),
+            (Val::Bytes(a), Val::Bytes(b)) => Some(a.cmp(b)),
+            (Val::Bool(a), Val::Bool(b)) => Some(a.cmp(b)),
+            (Val::Duration(a), Val::Duration(b)) => Some(a.cmp(b)),
+            (Val::Time(a), Val::Time(b)) => Some(a.cmp(b)),
+            (Val::Quantity(a), Val::Quantity(b)) => a.partial_cmp(b),
+            _ => None,
+        }
+    }
+
+    /// What it costs to compare it with another: lists and maps of different sizes are not looked at.
+    pub(super) fn comparing(&self, other: &Val<'_>) -> u64 {
+        match (self, other) {
+            (Val::Text(a), Val::Text(b)) => 1 + a.len().min(b.len()) as u64 / 8,
+            (Val::Bytes(a), Val::Bytes(b)) => 1 + a.len().min(b.len()) as u64 / 8,
+            (a, b) if (a.is_list() || a.is_map()) && a.size() == b.size() => a.weight(),
+            _ => 1,
+        }
+    }
+
+    /// What it costs to look at all of it.
+    fn weight(&self) -> u64 {
+        fn of(value: &Value) -> u64 {
+            match value {
+                Value::String(text) => 1 + text.len() as u64 / 8,
+                Value::Array(items) => 1 + items.iter().map(of).sum::<u64>(),
+                Value::Object(map) => 1 + map.values().map(of).sum::<u64>(),
+                _ => 1,
+            }
+        }
+        match self {
+            Val::Text(text) => 1 + text.len() as u64 / 8,
+            Val::Bytes(bytes) => 1 + bytes.len() as u64 / 8,
+            Val::List(items) => 1 + items.iter().map(Val::weight).sum::<u64>(),
+            // Each is looked for among all.
+            Val::Map(entries) => {
+                1 + entries.iter().map(|(_, value)| entries.len() as u64 + value.weight()).sum::<u64>()
+            }
+            Val::Items(items, _) => 1 + items.iter().map(of).sum::<u64>(),
+            Val::Fields(map, _) => 1 + map.values().map(of).sum::<u64>(),
+            _ => 1,
+        }
+    }
+}
+
+fn field<'a>(map: &'a Map<String, Value>, schema: Option<&'a Schema>, name: &str) -> Option<Val<'a>> {
+    map.get(name).map(|value| Val::of(value, schema.and_then(|schema| schema.below(name))))
+}
+
+/// The name that an escaped one stands for; none if it stands for itself.
+fn unescape(name: &str) -> Option<String> {
+    const SIGNS: [(&str, &str); 4] =
+        [("__underscores__", "__"), ("__dot__", "."), ("__dash__", "-"), ("__slash__", "/")];
+    if !name.contains("__") {
+        return None;
+    }
+    if let Some(word) = name.strip_prefix("__").and_then(|name| name.strip_suffix("__"))
+        && !SIGNS.iter().any(|(escaped, _)| *escaped == name)
+        && word.bytes().all(|b| b.is_ascii_lowercase())
+    {
+        return Some(word.to_owned());
+    }
+    Some(SIGNS.iter().fold(name.to_owned(), |name, (escaped, sign)| name.replace(escaped, sign)))
+}
+
+/// `1h30m`, in nanoseconds.
+pub(super) fn duration(text: &str) -> Option<i64> {
+    let (negative, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Some(0);
+    }
+    let mut total = 0.0_f64;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
+        let amount: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let units =
+            [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
+        let (unit, factor) = units.into_iter().find(|(unit, _)| rest.starts_with(unit))?;
+        total += amount * factor;
+        rest = &rest[unit.len()..];
+    }
+    if text.is_empty() || total > i64::MAX as f64 {
+        return None;
+    }
+    Some(if negative { -(total as i64) } else { total as i64 })
+}

@@ -1,0 +1,148 @@
+//! Exec, attach and port-forward: requests that become streams.
+//!
+//! ```text
+//!   request -> upgrade.rs (does it want to become one) -> options.rs (of what) -> Backend::open_stream
+//!                websocket.rs  exec and attach: messages of a channel and bytes, see channels.rs
+//!                remote.rs     the same over SPDY, for clients of before 1.30
+//!                forward.rs    port-forward: streams in one connection, see spdy/
+//! ```
+//!
+//! Everything that can be refused is refused before the protocol changes, as a Status like any other; what goes wrong later
+//! is told in the stream, see outcome.rs.
+
+mod channels;
+mod forward;
+mod options;
+mod outcome;
+mod remote;
+mod spdy;
+pub(crate) mod upgrade;
+mod websocket;
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use kontiki_actors::Object;
+
+use super::{
+    access::{Access, On},
+    call::Call,
+    path::{Route, Target},
+    places::Place,
+    read,
+    reply::{Answered, Reply},
+};
+use crate::{
+    flow::too_many,
+    resource::fields::text,
+    status::Status,
+    streams::{StreamError, StreamTo},
+};
+use spdy::wire::Wire;
+use upgrade::Upgrade;
+
+/// The subresources of a pod that are streams.
+const STREAMS: [&str; 3] = ["attach", "exec", "portforward"];
+
+/// Whether a request is for a stream.
+pub(crate) fn is_one(route: &Route) -> bool {
+    let Route::Objects(target) = route else { return false };
+    target.subresource.as_deref().is_some_and(|subresource| STREAMS.contains(&subresource))
+}
+
+/// What else a user must be allowed to who asks for this. A WebSocket is opened by a GET, and whoever may only look at pods
+/// must not get a shell in them, as in Kubernetes since 1.35.
+pub(crate) fn also<'a>(access: &Access<'a>) -> Option<Access<'a>> {
+    let On::Resource(asked) = access.on else { return None };
+    let is_stream = asked.resource == "pods" && STREAMS.contains(&asked.subresource);
+    (is_stream && access.verb != "create").then_some(Access { verb: "create", ..*access })
+}
+
+/// Answers a request for a stream.
+pub(crate) async fn answer(mut call: Call, target: Target, subresource: &str) -> Answered {
+    let key = read::key(&target)?;
+    let upgrade = call.upgrade.take();
+    let object = read::find(&call, &key).await?;
+    let place = call.place(&call.api.streams)?;
+    if subresource == "portforward" {
+        hosted(&object)?;
+        return forward_ports(call, object, upgrade.ok_or_else(upgrade::required)?, place);
+    }
+    let (to, streams) = options::of_process(&call.query, &object, subresource)?;
+    hosted(&object)?;
+    let upgrade = upgrade.ok_or_else(upgrade::required)?;
+    match upgrade {
+        Upgrade::WebSocket(upgrade) => {
+            let (upgrade, protocol) = websocket::agree(*upgrade)?;
+            let opened = open(&call, object, to).await?;
+            Ok(websocket::serve(upgrade, protocol, opened, streams, place))
+        }
+        Upgrade::Spdy(upgrade) => {
+            let protocol = upgrade.agree(&remote::VERSIONS)?;
+            let opened = open(&call, object, to).await?;
+            Ok(upgrade.serve(protocol, move |wire| async move {
+                let _place = place;
+                let version = remote::Version::of(protocol);
+                wire.serve(|session| remote::serve(session, version, streams, opened)).await;
+            }))
+        }
+    }
+}
+
+fn forward_ports(call: Call, pod: Arc<Object>, upgrade: Upgrade, place: Place) -> Answered {
+    let (name, backend) = (pod.key.name.to_string(), call.api.backend.clone());
+    let dial: forward::Dial = Arc::new(move |port| {
+        let (backend, pod) = (backend.clone(), pod.clone());
+        async move { backend.open_stream(pod, StreamTo::Port(port)).await }.boxed()
+    });
+    match upgrade {
+        Upgrade::WebSocket(upgrade) => {
+            let upgrade = upgrade.protocols([forward::TUNNEL]);
+            if upgrade.selected_protocol().is_none() {
+                let message =
+                    format!("unable to upgrade: the only subprotocol for ports is {}", forward::TUNNEL);
+                return Err(Status::bad_request(message));
+            }
+            Ok(Reply::switching(upgrade.on_upgrade(move |socket| async move {
+                let _place = place;
+                Wire::of_websocket(socket).serve(|session| forward::serve(session, name, dial)).await;
+            })))
+        }
+        Upgrade::Spdy(upgrade) => {
+            let protocol = upgrade.agree(&[forward::PROTOCOL])?;
+            Ok(upgrade.serve(protocol, move |wire| async move {
+                let _place = place;
+                wire.serve(|session| forward::serve(session, name, dial)).await;
+            }))
+        }
+    }
+}
+
+/// A pod that no worker has yet has nothing to stream from.
+fn hosted(object: &Object) -> Result<(), Status> {
+    match text(&object.document.spec_value(), "nodeName") {
+        "" => Err(Status::bad_request(format!("pod {} does not have a host assigned", object.key.name))),
+        _ => Ok(()),
+    }
+}
+
+/// The stream, or why the command failed, which is told in the stream as Kubernetes does.
+async fn open(call: &Call, object: Arc<Object>, to: StreamTo) -> Result<websocket::Opened, Status> {
+    match call.api.backend.open_stream(object, to).await {
+        Ok(stream) => Ok(Ok(stream)),
+        Err(StreamError::Failed(cause)) => Ok(Err(cause)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl From<StreamError> for Status {
+    fn from(error: StreamError) -> Status {
+        let message = format!("unable to upgrade connection: {error}");
+        match error {
+            StreamError::NotFound(_) => Status::new(404, "NotFound", message),
+            StreamError::Refused(_) => Status::bad_request(message),
+            StreamError::Busy(_) => too_many(),
+            StreamError::Unreachable(_) | StreamError::Failed(_) => Status::internal(message),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Exec and attach over a WebSocket.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use bytes::Bytes;
+use futures_util::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
+use serde_json::Value;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, interval_at, timeout},
+};
+
+use super::{
+    channels::{FORMS, Form, Malformed, PLAIN, STATUS, STDERR, STDOUT},
+    outcome,
+};
+use crate::{
+    rest::{places::Place, reply::Reply},
+    status::Status,
+    streams::{FromClient, FromPod, PodStream, StdStreams},
+};
+
+/// How often a client is asked whether it is still there, and how long it may be silent.
+const PING: Duration = Duration::from_secs(20);
+const SILENCE: Duration = Duration::from_secs(60);
+/// A stream on which nothing was sent for so many pings is closed: four hours, as the kubelet does.
+const IDLE_PINGS: u32 = 720;
+/// How long a client may take to say good-bye. What it still sends is read, or its system would throw away what it has not read yet.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A stream, or why there is none, to be told in it.
+pub(super) type Opened = Result<PodStream, String>;
+
+/// Finds the form that both sides speak.
+pub(super) fn agree(upgrade: WebSocketUpgrade) -> Result<(WebSocketUpgrade, Form), Status> {
+    let named = upgrade.requested_protocols().next().is_some();
+    let upgrade = upgrade.protocols(FORMS.map(|form| form.name));
+    let chosen = upgrade.selected_protocol().and_then(|name| name.to_str().ok());
+    match chosen.and_then(|name| FORMS.into_iter().find(|form| form.name == name)) {
+        Some(form) => Ok((upgrade, form)),
+        None if named => {
+            let ours = FORMS.map(|form| form.name).join(", ");
+            Err(Status::bad_request(format!(
+                "unable to upgrade: none of the subprotocols is spoken here: choose one of {ours}"
+            )))
+        }
+        None => Ok((upgrade, PLAIN)),
+    }
+}
+
+/// Answers that the protocol changes, and serves the stream from then on.
+pub(super) fn serve(
+    upgrade: WebSocketUpgrade,
+    form: Form,
+    opened: Opened,
+    streams: StdStreams,
+    place: Place,
+) -> Reply {
+    Reply::switching(upgrade.on_upgrade(move |socket| async move {
+        let _place = place;
+        let (sink, client) = socket.split();
+        let out = Out { sink, form };
+        match opened {
+            Ok(stream) => carry(out, client, stream, streams).await,
+            Err(cause) => out.end(client, &outcome::of_failure(&cause)).await,
+        }
+    }))
+}
+
+async fn carry(
+    mut out: Out,
+    mut client: SplitStream<WebSocket>,
+    stream: PodStream,
+    StdStreams { stdin, .. }: StdStreams,
+) {
+    // Held to the end: the worker takes a closed input for a client that is gone.
+    let PodStream { input, mut output } = stream;
+    let active = AtomicBool::new(true);
+    let form = out.form;
+    let said = tokio::select! {
+        said = out.send_all(&mut output, &active) => said,
+        heard = listen(&mut client, form, stdin, &input, &active) => Said::Over(heard),
+    };
+    match said {
+        Said::Ended(status) => out.end(client, &status).await,
+        Said::Over(Some(malformed)) => out.break_off(client, malformed).await,
+        Said::Over(None) => {}
+    }
+}
+
+/// How the sending ended.
+enum Said {
+    /// The process is over.
+    Ended(Value),
+    /// The client is gone, or has said what means nothing.
+    Over(Option<Malformed>),
+}
+
+/// Hands on what the client says, until it is gone.
+async fn listen(
+    client: &mut SplitStream<WebSocket>,
+    form: Form,
+    stdin: bool,
+    input: &mpsc::Sender<FromClient>,
+    active: &AtomicBool,
+) -> Option<Malformed> {
+    loop {
+        // A client that answers pings is not silent.
+        let Ok(Some(Ok(message))) = timeout(SILENCE, client.next()).await else { return None };
+        let message = match message {
+            Message::Binary(bytes) => bytes,
+            // Some clients send everything as text.
+            Message::Text(text) => Bytes::from(text),
+            Message::Close(_) => return None,
+            Message::Ping(_) | Message::Pong(_) => continue,
+        };
+        let said = match form.read(message) {
+            Ok(Some(said)) => said,
+            Ok(None) => continue,
+            Err(malformed) => return Some(malformed),
+        };
+        active.store(true, Ordering::Relaxed);
+        if stdin || matches!(said, FromClient::Resize { .. }) {
+            // If nobody takes it any more the process is over, which the other direction tells.
+            input.send(said).await.ok();
+        }
+    }
+}
+
+/// The way to the client.
+struct Out {
+    sink: SplitSink<WebSocket, Message>,
+    form: Form,
+}
+
+impl Out {
+    async fn send_all(
+        &mut self,
+        output: &mut (impl StreamExt<Item = FromPod> + Unpin),
+        active: &AtomicBool,
+    ) -> Said {
+        let mut pings = interval_at(Instant::now() + PING, PING);
+        let mut idle = 0;
+        loop {
+            let sent = tokio::select! {
+                said = output.next() => {
+                    active.store(true, Ordering::Relaxed);
+                    match said {
+                        Some(FromPod::Stdout(bytes)) => self.send(STDOUT, &bytes).await,
+                        Some(FromPod::Stderr(bytes)) => self.send(STDERR, &bytes).await,
+                        Some(FromPod::Exited(code)) => return Said::Ended(outcome::of_exit(code)),
+                        Some(FromPod::Failed(cause)) => return Said::Ended(outcome::of_failure(&cause)),
+                        None => return Said::Ended(outcome::of_failure("the worker broke the stream off")),
+                    }
+                }
+                _ = pings.tick() => {
+                    idle = if active.swap(false, Ordering::Relaxed) { 0 } else { idle + 1 };
+                    if idle > IDLE_PINGS {
+                        return Said::Ended(outcome::of_failure("nothing was sent for four hours"));
+                    }
+                    self.sink.send(Message::Ping(Bytes::new())).await
+                }
+            };
+            if sent.is_err() {
+                return Said::Over(None);
+            }
+        }
+    }
+
+    async fn send(&mut self, channel: u8, bytes: &[u8]) -> Result<(), axum::Error> {
+        let message = self.form.write(channel, bytes);
+        let message = if self.form.is_text() {
+            // Base64 behind a digit.
+            Message::Text(String::from_utf8_lossy(&message).as_ref().into())
+        } else {
+            Message::Binary(message.into())
+        };
+        self.sink.send(message).await
+    }
+
+    /// Tells the end, and waits until the client has heard it.
+    async fn end(mut self, client: SplitStream<WebSocket>, status: &Value) {
+        let words = match self.form.status {
+            true => Some(status.to_string()),
+            false => outcome::in_words(status),
+        };
+        if let Some(words) = words
+            && self.send(STATUS, words.as_bytes()).await.is_err()
+        {
+            return;
+        }
+        self.close(client, close_code::NORMAL, "").await;
+    }
+
+    async fn break_off(self, client: SplitStream<WebSocket>, why: Malformed) {
+        self.close(client, close_code::PROTOCOL, &why.to_string()).await;
+    }
+
+    async fn close(mut self, mut client: SplitStream<WebSocket>, code: u16, reason: &str) {
+        let frame = CloseFrame { code, reason: reason.into() };
+        let farewell = async {
+            if self.sink.send(Message::Close(Some(frame))).await.is_ok() {
+                while let Some(Ok(_)) = client.next().await {}
+            }
+        };
+        timeout(FAREWELL, farewell).await.ok();
+    }
+}

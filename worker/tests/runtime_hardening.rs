@@ -1,0 +1,339 @@
+//! What containers cannot do although they try: system calls, sub-paths that lead elsewhere, groups and kernel settings.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod runtime_support;
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+use kontiki_worker::runtime::{
+    ContainerSpec, MemoryVolume, Mount, PodSandbox, Runtime, RuntimeClass, RuntimeError, SubPath,
+    SyscallFilter,
+};
+use kontiki_worker::seccomp;
+use runtime_support::{Agent, PATIENCE, Worker, cannot_run_containers, sandbox};
+
+/// The fields of a process's `/proc/<pid>/status`.
+fn fields(status: &str) -> BTreeMap<String, String> {
+    let pairs = status.lines().filter_map(|line| line.split_once(':'));
+    pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()
+}
+
+/// How a container with this spec sees itself.
+async fn status(
+    agent: &mut Agent,
+    name: &str,
+    change: impl FnOnce(&mut ContainerSpec),
+) -> BTreeMap<String, String> {
+    let mut spec = agent.spec(name, "");
+    spec.command = ["cat", "/proc/self/status"].map(str::to_owned).to_vec();
+    change(&mut spec);
+    let exit = agent.run("pod", spec).await;
+    assert_eq!(exit.code, 0, "{}", agent.log(name, "stderr"));
+    fields(&agent.log(name, "stdout"))
+}
+
+fn default_filters() -> Vec<SyscallFilter> {
+    const CAPABILITIES: [&str; 2] = ["CAP_CHOWN", "CAP_SYS_CHROOT"];
+    seccomp::runtime_default(&CAPABILITIES.map(str::to_owned)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_privileged_may_do_all_that_the_worker_may() {
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    let own = fields(&std::fs::read_to_string("/proc/self/status").unwrap());
+    let seen = status(&mut agent, "all", |spec| spec.privileged = true).await;
+    assert_eq!((&seen["CapBnd"], &seen["CapEff"]), (&own["CapBnd"], &own["CapBnd"]));
+    let seen = status(&mut agent, "by-name", |spec| spec.add_capabilities = vec!["ALL".to_owned()]).await;
+    assert_eq!(seen["CapBnd"], own["CapBnd"]);
+    let mut spec = agent.spec("mounts", "mount -t tmpfs none /tmp && touch /tmp/there");
+    spec.privileged = true;
+    assert_eq!(agent.run("pod", spec).await.code, 0, "{}", agent.log("mounts", "stderr"));
+
+    // A worker that is confined itself cannot give what it has not.
+    const SYS_RESOURCE: u32 = 24;
+    if u64::from_str_radix(&own["CapBnd"], 16).unwrap() & (1 << SYS_RESOURCE) == 0 {
+        let mut spec = agent.spec("wants", "true");
+        spec.add_capabilities = vec!["SYS_RESOURCE".to_owned()];
+        let refused = agent.runtime.start_container("pod", spec).await.unwrap_err().to_string();
+        assert!(refused.contains("no capability \"SYS_RESOURCE\" to give"), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn filters_bound_every_process_and_leave_privileges_as_they_are() {
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    let bounds = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Uid", "Groups"];
+    for (kind, user, drop, strict) in [
+        ("root", 0, vec![], false),
+        ("bare", 0, vec!["ALL"], false),
+        ("user", 1000, vec![], false),
+        ("strict", 0, vec![], true),
+        ("both", 1000, vec!["ALL"], true),
+    ] {
+        let set = |spec: &mut ContainerSpec| {
+            spec.user = Some(user);
+            spec.drop_capabilities = drop.iter().map(|name| (*name).to_owned()).collect();
+            spec.no_new_privileges = strict;
+        };
+        let free = status(&mut agent, &format!("{kind}-free"), set).await;
+        let confined = status(&mut agent, &format!("{kind}-confined"), |spec| {
+            set(spec);
+            spec.syscall_filters = default_filters();
+        })
+        .await;
+        assert_eq!((free["Seccomp"].as_str(), confined["Seccomp"].as_str()), ("0", "2"), "{kind}");
+        for field in bounds {
+            assert_eq!(free[field], confined[field], "{kind}: {field}");
+        }
+    }
+    // Making a namespace of users needs no privilege, and opens the way to much of the kernel.
+    let script = "/bin/busybox unshare -U true && echo made";
+    let attempt = async |agent: &mut Agent, name: &str, filters| {
+        let mut spec = agent.spec(name, script);
+        (spec.user, spec.syscall_filters) = (Some(1000), filters);
+        agent.run("pod", spec).await;
+        agent.log(name, "stdout") + &agent.log(name, "stderr")
+    };
+    let free = attempt(&mut agent, "free", Vec::new()).await;
+    let confined = attempt(&mut agent, "confined", default_filters()).await;
+    assert_eq!(free, "made\n", "or this machine shows nothing");
+    assert!(confined.contains("Operation not permitted"), "{confined}");
+
+    // Commands beside the first process are bound as it is.
+    let mut spec = agent.spec("main", "sleep 1000");
+    spec.syscall_filters = default_filters();
+    agent.runtime.start_container("pod", spec).await.unwrap();
+    let exec = async |words: &[&str]| {
+        let command = words.iter().map(|word| (*word).to_owned()).collect();
+        agent.runtime.exec("pod", "main", command, PATIENCE).await.unwrap()
+    };
+    let seen = fields(&String::from_utf8_lossy(&exec(&["cat", "/proc/self/status"]).await.stdout));
+    let first = fields(&String::from_utf8_lossy(&exec(&["cat", "/proc/1/status"]).await.stdout));
+    for field in bounds.iter().chain(&["Seccomp", "Seccomp_filters"]) {
+        assert_eq!(seen[*field], first[*field], "{field}");
+    }
+    assert_eq!(seen["Seccomp"], "2");
+    assert_ne!(exec(&["/bin/busybox", "unshare", "-U", "true"]).await.code, 0);
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_profile_of_the_machine_is_kept_to_the_letter() {
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    let profiles = tempfile::tempdir().unwrap();
+    let load = |name: &str, text: &str| {
+        std::fs::write(profiles.path().join(name), text).unwrap();
+        seccomp::localhost(profiles.path(), name)
+    };
+    let filters = load(
+        "no-folders.json",
+        r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
+            {"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":30},
+            {"names":["kill"],"action":"SCMP_ACT_KILL_PROCESS","args":[{"index":1,"value":10,"op":"SCMP_CMP_EQ"}]}]}"#,
+    );
+    let script = "/bin/busybox mkdir /tmp/x; kill -0 $$ && echo asked; /bin/busybox kill -USR1 1; echo $?";
+    let mut spec = agent.spec("local", script);
+    spec.syscall_filters = filters.unwrap();
+    agent.run("pod", spec).await;
+    let (said, wrong) = (agent.log("local", "stdout"), agent.log("local", "stderr"));
+    assert!(wrong.contains("Read-only file system"), "{wrong}");
+    assert_eq!(said, "asked\n159\n", "the last one was ended by SIGSYS");
+
+    // A profile under which nothing runs lets nothing run.
+    let mut spec = agent.spec("mute", "true");
+    spec.syscall_filters = load("nothing.json", r#"{"defaultAction":"SCMP_ACT_ERRNO"}"#).unwrap();
+    assert_ne!(agent.run("pod", spec).await.code, 0);
+    let mut spec = agent.spec("broken", "true");
+    spec.syscall_filters = vec![SyscallFilter(vec![1, 2, 3])];
+    let error = agent.runtime.start_container("pod", spec).await.unwrap_err();
+    assert!(matches!(&error, RuntimeError::Invalid(cause) if cause.contains("no program")), "{error}");
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sub_path_is_all_that_a_container_sees_of_a_volume() {
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    let volume = worker.dir.path().join("volume");
+    std::fs::create_dir_all(volume.join("part")).unwrap();
+    std::fs::set_permissions(&volume, std::fs::Permissions::from_mode(0o777)).unwrap();
+    std::fs::write(volume.join("part/file"), "inside\n").unwrap();
+    std::fs::write(volume.join("other"), "not this\n").unwrap();
+    symlink("part", volume.join("near")).unwrap();
+    symlink("/", volume.join("far")).unwrap();
+    symlink("../..", volume.join("up")).unwrap();
+    let mount = |path: &str, target: &str| Mount {
+        source: volume.clone(),
+        target: target.into(),
+        read_only: false,
+        sub_path: Some(SubPath { path: path.into(), make: true }),
+    };
+    let mut spec =
+        agent.spec("main", "ls /data; cat /data/file /one; echo more > /data/new; echo deep > /deep/x");
+    spec.user = Some(1000);
+    spec.mounts = vec![mount("near", "/data"), mount("part/file", "/one"), mount("made/here", "/deep")];
+    std::fs::set_permissions(volume.join("part"), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let exit = agent.run("pod", spec).await;
+    assert_eq!(exit.code, 0, "{}", agent.log("main", "stderr"));
+    assert_eq!(agent.log("main", "stdout"), "file\ninside\ninside\n");
+    assert_eq!(std::fs::read_to_string(volume.join("part/new")).unwrap(), "more\n");
+    assert_eq!(std::fs::read_to_string(volume.join("made/here/x")).unwrap(), "deep\n");
+
+    for (path, container) in [("far/etc", "far"), ("up", "up"), ("../images", "dots")] {
+        let mut spec = agent.spec(container, "ls /data");
+        spec.mounts = vec![mount("part", "/fine"), mount(path, "/data")];
+        let error = agent.runtime.start_container("pod", spec).await.unwrap_err().to_string();
+        assert!(
+            error.contains("failed to prepare subPath") && error.ends_with("it leads out of its volume"),
+            "{error}"
+        );
+    }
+    // Nothing of the volume is left bound in the shim, where a removal could follow it.
+    let state = std::fs::read(worker.dir.path().join("pods/pod/state.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
+    let mounts = std::fs::read_to_string(format!("/proc/{}/mountinfo", state["shim_pid"])).unwrap();
+    assert!(!mounts.contains("sub-paths"), "{mounts}");
+    agent.runtime.remove_pod("pod").await.unwrap();
+    assert_eq!(std::fs::read_to_string(volume.join("part/file")).unwrap(), "inside\n");
+    assert_eq!(std::fs::read_to_string(volume.join("part/new")).unwrap(), "more\n");
+}
+
+/// A container that shares the volume swaps the folder for a link to the machine's root all the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_shares_a_volume_cannot_turn_a_sub_path_elsewhere() {
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    let volume = worker.dir.path().join("volume");
+    std::fs::create_dir_all(volume.join("real")).unwrap();
+    std::fs::write(volume.join("real/mark"), "").unwrap();
+    let whole = Mount { source: volume.clone(), target: "/data".into(), ..Mount::default() };
+    let swap =
+        "cd /data; ln -s /etc link; while true; do mv real a; mv link real; mv real link; mv a real; done";
+    let mut spec =
+        agent.spec("attacker", &swap.replace("ln ", "/bin/busybox ln ").replace("mv ", "/bin/busybox mv "));
+    spec.mounts = vec![whole];
+    agent.runtime.start_container("pod", spec).await.unwrap();
+    let (mut seen, mut refused) = (0, 0);
+    for round in 0..40 {
+        let mut spec = agent.spec("victim", "ls /part");
+        spec.attempt = round;
+        let sub_path = Some(SubPath { path: "real".into(), make: false });
+        spec.mounts =
+            vec![Mount { source: volume.clone(), target: "/part".into(), read_only: true, sub_path }];
+        std::fs::remove_file(agent.logs.join("victim/0.log")).ok();
+        match agent.runtime.start_container("pod", spec).await {
+            Ok(_) => {
+                agent.exit_of("victim").await;
+                assert_eq!(agent.log("victim", "stdout"), "mark\n", "round {round}");
+                seen += 1;
+            }
+            Err(error) => {
+                assert!(error.to_string().contains("failed to prepare subPath"), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    eprintln!("{seen} saw the folder, {refused} were refused");
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_and_kernel_settings_are_the_pods() {
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    let sysctls = vec![("net.ipv4.ip_local_port_range".to_owned(), "40000\t40100".to_owned())];
+    agent.runtime.start_pod(PodSandbox { sysctls, ..sandbox("pod", RuntimeClass::Container) }).await.unwrap();
+    let volume = worker.dir.path().join("volume");
+    std::fs::create_dir_all(&volume).unwrap();
+    std::os::unix::fs::chown(&volume, None, Some(4711)).unwrap();
+    std::fs::set_permissions(&volume, std::fs::Permissions::from_mode(0o2770)).unwrap();
+    let script = "id -G; echo x > /data/file; cat /proc/sys/net/ipv4/ip_local_port_range";
+    let mut spec = agent.spec("main", script);
+    (spec.user, spec.groups) = (Some(1000), vec![50, 4711]);
+    spec.mounts = vec![Mount { source: volume.clone(), target: "/data".into(), ..Mount::default() }];
+    let exit = agent.run("pod", spec.clone()).await;
+    assert_eq!(exit.code, 0, "{}", agent.log("main", "stderr"));
+    assert_eq!(agent.log("main", "stdout"), "1000 50 2000 4711\n40000\t40100\n");
+    let made = std::fs::metadata(volume.join("file")).unwrap();
+    assert_eq!((made.uid(), made.gid()), (1000, 4711));
+    spec.name = "strict".to_owned();
+    spec.log_path = agent.logs.join("strict/0.log");
+    spec.only_these_groups = true;
+    agent.run("pod", spec).await;
+    assert!(agent.log("strict", "stdout").starts_with("1000 50 4711\n"));
+    agent.runtime.remove_pod("pod").await.unwrap();
+
+    let sysctls = vec![("kernel/../../etc/passwd".to_owned(), "1".to_owned())];
+    let refused =
+        agent.runtime.start_pod(PodSandbox { sysctls, ..sandbox("bad", RuntimeClass::Container) }).await;
+    assert!(refused.unwrap_err().to_string().contains("no name of a sysctl"));
+    agent.runtime.remove_pod("bad").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_in_memory_is_bounded_and_goes_with_the_pod() {
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    let path = worker.dir.path().join("volume");
+    std::fs::create_dir_all(&path).unwrap();
+    let volume = MemoryVolume { path: path.clone(), bytes: 1 << 20, mode: 0o2777, group: Some(4711) };
+    let memory_volumes = vec![volume];
+    agent
+        .runtime
+        .start_pod(PodSandbox { memory_volumes, ..sandbox("pod", RuntimeClass::Container) })
+        .await
+        .unwrap();
+    let whole = Mount { source: path.clone(), target: "/data".into(), ..Mount::default() };
+    let script = "echo kept > /data/file; dd if=/dev/zero of=/data/big bs=1024 count=4096; ls -ln /data/file; cat /proc/mounts";
+    let mut spec = agent.spec("first", script);
+    (spec.user, spec.mounts) = (Some(1000), vec![whole]);
+    agent.run("pod", spec).await;
+    let said = agent.log("first", "stdout");
+    assert!(
+        said.lines().any(|line| line.starts_with("tmpfs /data tmpfs") && line.contains("size=1024k")),
+        "{said}"
+    );
+    assert!(said.contains("1000     4711"), "what is made in it is the group's: {said}");
+    assert!(agent.log("first", "stderr").contains("No space left on device"));
+    assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0, "nothing of it is on the machine's disk");
+
+    // Another container of the pod sees it, or a part of it.
+    let sub_path = Some(SubPath { path: "file".into(), make: false });
+    let mut spec = agent.spec("second", "cat /part");
+    spec.mounts = vec![Mount { source: path.clone(), target: "/part".into(), sub_path, read_only: true }];
+    agent.run("pod", spec).await;
+    assert_eq!(agent.log("second", "stdout"), "kept\n");
+    agent.runtime.remove_pod("pod").await.unwrap();
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(path.to_str().unwrap()), "nothing is left mounted on the machine");
+}
