@@ -17,7 +17,8 @@ fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(std::io::Erro
 /// Makes a folder that only its owner can enter; one that exists must already be so.
 pub(crate) fn create_folder(dir: &Path) -> Result<(), Error> {
     if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).map_err(failed("create folder", parent))?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(parent);
+        made.map_err(failed("create folder", parent))?;
     }
     match DirBuilder::new().mode(0o700).create(dir) {
         Err(e) if e.kind() == ErrorKind::AlreadyExists => check_folder(dir),

@@ -14,6 +14,8 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 pub use local::Local;
+#[cfg(test)]
+pub(crate) use rocks::tests::compact;
 
 /// Work that may block.
 pub type Job = Box<dyn FnOnce() + Send>;
@@ -24,7 +26,7 @@ pub type Scan<'a> = Box<dyn Iterator<Item = Result<Pair, DiskError>> + Send + 'a
 
 /// A disk.
 pub trait Disk: Send + Sync + 'static {
-    /// Opens a database, or creates it with these tables.
+    /// Opens a database, or creates it with these tables. Only their owner may read its files.
     fn open(&self, path: &Path, form: &Form) -> Result<Arc<dyn Database>, DiskError>;
 
     /// Opens one that never changes; it may have fewer tables than are named.
@@ -36,7 +38,8 @@ pub trait Disk: Send + Sync + 'static {
     /// Whether a database, a file or a directory is there.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
-    /// Creates a directory and those above it.
+    /// Creates a directory and those above it. Only its owner may enter it, also if it was there before: the state has the
+    /// cluster's secrets in it.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
     /// What is in a directory.
@@ -84,8 +87,9 @@ pub trait Database: Send + Sync {
     /// Flushes, and makes a picture of all of it at another place, which stays when this database goes on.
     fn checkpoint(&self, into: &Path) -> Result<(), DiskError>;
 
-    /// Gives space of a deleted range back at once, if it is cheap.
-    fn reclaim(&self, table: u8, from: &[u8], to: &[u8]) -> Result<(), DiskError>;
+    /// Gives space of a deleted range back at once, if it is cheap. Both ends belong to the range, other than in
+    /// [`Batch::delete_range`]. What was stored there is gone for good, also if a power cut takes the deletion: sync that before.
+    fn reclaim(&self, table: u8, first: &[u8], last: &[u8]) -> Result<(), DiskError>;
 }
 
 /// What a database is to be.

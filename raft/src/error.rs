@@ -102,6 +102,11 @@ impl OpenError {
         }
     }
 
+    /// Whether it is for want of space. The database tells it in words only.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, OpenError::Io { detail, .. } if detail.contains("No space left on device"))
+    }
+
     pub(crate) fn io(action: &'static str, directory: &Path, error: &io::Error) -> OpenError {
         let (directory, detail) = (directory.to_path_buf(), error.to_string());
         match error.kind() {

@@ -115,6 +115,11 @@ impl LogStore {
         self
     }
 
+    /// The last entry that is gone, since a snapshot has it.
+    pub(crate) fn purged(&self) -> Option<LogId> {
+        self.shared.tail.read().purged()
+    }
+
     pub(crate) fn counters(&self) -> Arc<Counters> {
         self.shared.counters.clone()
     }

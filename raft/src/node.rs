@@ -26,7 +26,7 @@ use crate::error::OpenError;
 use crate::fold::Fold;
 use crate::log::{self, Counters, LogLimits, LogStore};
 use crate::space::{Probe, Space};
-use crate::state::{Progress, StateLimits, StateMachine};
+use crate::state::{Progress, StateDirectory, StateLimits, StateMachine};
 use crate::types::Raft;
 use crate::wire::{CallerOf, LostLeader, MemberInfo, PeerDialer, Peers, RaftService, Service, watch_leader};
 pub use config::{Limits, Timings};
@@ -118,7 +118,11 @@ impl Node {
         let config = config::consensus(&options)?;
         let Options { data_dir, cluster_id, member, timings, limits, tables, dialer, caller_of, probe } =
             options;
-        disk.create_dir(&data_dir).map_err(|error| OpenError::io("creating", &data_dir, &error))?;
+        // One that is there stays as its owner made it: what only he may read is in directories of their own.
+        let there = disk.exists(&data_dir).map_err(|error| OpenError::io("reading", &data_dir, &error))?;
+        if !there {
+            disk.create_dir(&data_dir).map_err(|error| OpenError::io("creating", &data_dir, &error))?;
+        }
         let space = Space::new(&data_dir, limits.reserve_bytes, probe);
         let (open, closed) = mpsc::channel(1);
 
@@ -132,13 +136,32 @@ impl Node {
         };
         let (root, room, token, on) = (data_dir.clone(), space.clone(), open.clone(), disk.clone());
         let stores = aside(&disk, move || {
-            let path = root.join("raft.db");
+            let (path, states) = (root.join("raft.db"), root.join("state"));
             let begun = begun::check(&*on, &root, &path, &log::form(log_limits))?;
-            let log = LogStore::open(on.clone(), &path, &identity, begun, log_limits, room.clone(), token)?;
+            let open_log = || {
+                let (room, token) = (room.clone(), token.clone());
+                LogStore::open(on.clone(), &path, &identity, begun, log_limits, room, token)
+            };
+            let log = match open_log() {
+                // What fills the disk may be the half of a snapshot that was on its way in when the process ended: opening the state
+                // removes it. Nobody else is using it, or the log would have been in use before it was out of space.
+                Err(error) if error.is_full() => {
+                    StateDirectory::open(on.clone(), &states, state_limits, room.clone())?;
+                    open_log()?
+                }
+                opened => opened?,
+            };
             if !begun {
                 begun::note(&*on, &root)?;
             }
-            let state = StateMachine::open(on, &root.join("state"), state_limits, room, fold, open)?;
+            let state = StateMachine::open(on.clone(), &states, state_limits, room.clone(), fold, open)?;
+            let (durable, purged) = (state.progress().durable(), log.purged().map(|id| id.index));
+            if durable < purged {
+                let detail = format!(
+                    "it ends at {durable:?}, before the log begins, which is purged up to {purged:?}"
+                );
+                return Err(OpenError::Corrupt { directory: states, detail });
+            }
             Ok::<_, OpenError>((log, state))
         });
         let failed = |detail: String| OpenError::Start { directory: data_dir.clone(), detail };
@@ -236,7 +259,9 @@ impl Node {
 
     /// Stops taking part and closes the databases. Give the leadership away before, with [`Node::transfer_leader`].
     pub async fn shutdown(&self) {
-        let Inner { raft, stop, closed, .. } = &*self.inner;
+        let Inner { raft, stop, closed, space, .. } = &*self.inner;
+        // On a full disk the consensus waits for its storage, and would not see that it is to end.
+        space.end();
         // A flush spares the next start from folding again what is folded.
         let flush = raft.with_state_machine(|state| Box::pin(async move { state.flush() }));
         match tokio::time::timeout(CLOSE, flush).await {

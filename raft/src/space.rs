@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::disk::Disk;
 
@@ -42,12 +43,14 @@ pub(crate) struct Space {
     reserve: u64,
     probe: Probe,
     room: watch::Sender<Room>,
+    /// The node ends: nobody waits for room any more.
+    ending: CancellationToken,
 }
 
 impl Space {
     pub(crate) fn new(directory: &Path, reserve: u64, probe: Probe) -> Arc<Space> {
-        let space =
-            Space { directory: directory.into(), reserve, probe, room: watch::Sender::new(Room::Ample) };
+        let (room, ending) = (watch::Sender::new(Room::Ample), CancellationToken::new());
+        let space = Space { directory: directory.into(), reserve, probe, room, ending };
         space.refresh();
         Arc::new(space)
     }
@@ -108,17 +111,31 @@ impl Space {
         }
     }
 
-    /// For the thread that writes: waits until something may be written, or `stop` says that waiting is pointless.
-    pub(crate) async fn room_or(&self, disk: &dyn Disk, stop: impl Fn() -> bool) {
-        while self.room() == Room::None && self.refresh() == Room::None && !stop() {
-            disk.pause(RETRY).await;
-        }
+    /// The node ends: who waits for room gives up, now and later.
+    pub(crate) fn end(&self) {
+        self.ending.cancel();
     }
 
-    /// Waits until something may be written.
-    pub(crate) async fn until_room(&self) {
+    /// For the thread that writes: waits until something may be written. False if the node ends before, or `stop` says that waiting is
+    /// pointless.
+    pub(crate) async fn room_or_end(&self, disk: &dyn Disk, stop: impl Fn() -> bool) -> bool {
         while self.room() == Room::None && self.refresh() == Room::None {
+            if self.ending.is_cancelled() || stop() {
+                return false;
+            }
+            disk.pause(RETRY).await;
+        }
+        true
+    }
+
+    /// Waits until something may be written; fails if the node ends before.
+    pub(crate) async fn until_room(&self) -> io::Result<()> {
+        while self.room() == Room::None && self.refresh() == Room::None {
+            if self.ending.is_cancelled() {
+                return Err(io::Error::other("this controller ends, and its disk is full"));
+            }
             tokio::time::sleep(RETRY).await;
         }
+        Ok(())
     }
 }

@@ -104,7 +104,7 @@ impl StateMachine {
         fold: Arc<dyn Fold>,
         open: OpenToken,
     ) -> Result<StateMachine, OpenError> {
-        let directory = Arc::new(StateDirectory::open(disk.clone(), root, limits)?);
+        let directory = Arc::new(StateDirectory::open(disk.clone(), root, limits, space.clone())?);
         let current = directory.current()?;
         let database = Arc::new(StateDb::open(&*disk, &current, limits)?);
         let (applied, membership) = database.applied()?;
@@ -153,7 +153,7 @@ impl StateMachine {
         if let Some(membership) = batch.membership.take() {
             self.membership = membership;
         }
-        self.space.until_room().await;
+        self.space.until_room().await?;
         self.database.write(std::mem::take(&mut batch.writes), &last, &self.membership)?;
         self.applied = Some(last);
         batch.entries = 0;

@@ -21,6 +21,7 @@ fn an_identity_is_kept_where_only_its_owner_can_read() {
     let kept = stage::worker(&Ca::create("pacific").unwrap(), "node-1");
     kept.store(&dir).unwrap();
     assert_eq!((mode(&dir), mode(&dir.join("identity.pem"))), (0o700, 0o600));
+    assert_eq!(mode(&home.path().join("data")), 0o700, "a data directory that is made for it");
     let read = Identity::load(&dir).unwrap();
     assert_eq!((read.cert_pem(), read.key_pem()), (kept.cert_pem(), kept.key_pem()));
     assert_eq!((read.ca_cert_pem(), read.peer()), (kept.ca_cert_pem(), kept.peer()));

@@ -1,7 +1,8 @@
 //! The disk of this machine: RocksDB, the file system, and tokio's threads.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 
 use super::rocks::{self, Rocks};
-use super::{Database, Disk, DiskError, Form, Job};
+use super::{Database, Disk, DiskError, DiskErrorKind, Form, Job};
 
 /// The disk of this machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,12 +21,29 @@ fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Makes a directory that only its owner may enter, and those above it, or narrows the one that is there to that: earlier builds left
+/// it open.
+fn private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let mode = fs::metadata(path)?.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0
+        && let Err(error) = fs::set_permissions(path, Permissions::from_mode(mode & !0o077))
+    {
+        // Somebody else's directory, or a file system without modes: no reason not to serve.
+        tracing::warn!(directory = %path.display(), %error, "others may read the state with all its secrets");
+    }
+    Ok(())
+}
+
 fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
 }
 
 impl Disk for Local {
     fn open(&self, path: &Path, form: &Form) -> Result<Arc<dyn Database>, DiskError> {
+        // RocksDB's files are readable by all: its directory keeps them out.
+        private_dir(path)
+            .map_err(|error| DiskError { kind: DiskErrorKind::Failed, detail: error.to_string() })?;
         Ok(Arc::new(Rocks::open(path, form)?))
     }
 
@@ -45,7 +63,7 @@ impl Disk for Local {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
+        private_dir(path)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
@@ -97,5 +115,50 @@ impl Disk for Local {
     fn pause(&self, time: Duration) -> BoxFuture<'static, ()> {
         std::thread::sleep(time);
         ready(()).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tempfile::TempDir;
+
+    use super::super::Purpose;
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    fn opened(path: &Path) {
+        let form =
+            Form { tables: vec!["a"], purpose: Purpose::Log, write_buffer_bytes: 1 << 20, cache_bytes: 0 };
+        drop(Local.open(path, &form).unwrap());
+    }
+
+    #[test]
+    fn only_their_owner_may_enter_directories_and_databases() {
+        let place = TempDir::new().unwrap();
+        let directory = place.path().join("new/state");
+        Local.create_dir(&directory).unwrap();
+        assert_eq!((mode(&directory), mode(&place.path().join("new"))), (0o700, 0o700));
+        let database = place.path().join("raft.db");
+        opened(&database);
+        assert_eq!(mode(&database), 0o700);
+    }
+
+    #[test]
+    fn what_others_could_enter_is_narrowed() {
+        let place = TempDir::new().unwrap();
+        let (directory, database) = (place.path().join("state"), place.path().join("raft.db"));
+        opened(&database);
+        fs::create_dir(&directory).unwrap();
+        for path in [&directory, &database] {
+            fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+        }
+        Local.create_dir(&directory).unwrap();
+        opened(&database);
+        assert_eq!((mode(&directory), mode(&database)), (0o700, 0o700));
     }
 }

@@ -28,15 +28,21 @@ pub(super) fn is_database(path: &Path) -> bool {
 
 fn failed(error: Error) -> DiskError {
     let detail = error.to_string();
-    let kind = match error.kind() {
+    DiskError { kind: meaning(error.kind(), &detail), detail }
+}
+
+fn meaning(kind: ErrorKind, detail: &str) -> DiskErrorKind {
+    match kind {
         ErrorKind::Corruption => DiskErrorKind::Corrupt,
-        ErrorKind::IOError if detail.contains("lock") => DiskErrorKind::InUse,
+        // Of another process, or of this one. Opening the file for the lock fails in other words, and paths may say "lock", too.
+        ErrorKind::IOError if detail.contains("While lock file") || detail.contains("lock hold by") => {
+            DiskErrorKind::InUse
+        }
         // A file that the manifest names and that is gone.
         ErrorKind::IOError if detail.contains("No such file") => DiskErrorKind::Corrupt,
         ErrorKind::NotSupported => DiskErrorKind::Newer,
         _ => DiskErrorKind::Failed,
-    };
-    DiskError { kind, detail }
+    }
 }
 
 fn options(form: &Form) -> (Options, Options) {
@@ -159,7 +165,11 @@ impl Database for Rocks {
         Checkpoint::new(&self.db).and_then(|checkpoint| checkpoint.create_checkpoint(into)).map_err(failed)
     }
 
-    fn reclaim(&self, table: u8, from: &[u8], to: &[u8]) -> Result<(), DiskError> {
-        self.db.delete_file_in_range_cf(self.existing(table)?, from, to).map_err(failed)
+    fn reclaim(&self, table: u8, first: &[u8], last: &[u8]) -> Result<(), DiskError> {
+        // Drops the files that have nothing outside of the range; its end belongs to it.
+        self.db.delete_file_in_range_cf(self.existing(table)?, first, last).map_err(failed)
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -40,16 +40,13 @@ struct Opened {
 }
 
 fn try_open(directory: &Path, identity: &IdentityV1) -> Result<Opened, OpenError> {
+    try_open_within(directory, identity, Space::endless())
+}
+
+fn try_open_within(directory: &Path, identity: &IdentityV1, space: Arc<Space>) -> Result<Opened, OpenError> {
     let (open, closing) = Closing::new();
-    let log = LogStore::open(
-        Arc::new(crate::disk::Local),
-        directory,
-        identity,
-        false,
-        LIMITS,
-        Space::endless(),
-        open,
-    )?;
+    let local = Arc::new(crate::disk::Local);
+    let log = LogStore::open(local, directory, identity, false, LIMITS, space, open)?;
     Ok(Opened { log, _closing: closing })
 }
 
@@ -219,6 +216,84 @@ async fn nothing_is_purged_that_the_state_does_not_hold() {
     let state = again.log.get_log_state().await.unwrap();
     assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(log_id(1, 6)), Some(log_id(1, 10))));
     assert_eq!(stored(&mut again.log).await, [(1, 7), (1, 8), (1, 9), (1, 10)]);
+    drop(again);
+}
+
+/// A log that was closed, with entries up to here in one file of those that a purge drops.
+async fn in_one_file(directory: &Path, entries: u64) {
+    let mut opened = open(directory);
+    append(&mut opened.log, 1, 0..entries).await;
+    drop(opened);
+    crate::disk::compact(directory, &form(LIMITS), database::LOG);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_entry_behind_a_purge_stays_when_it_ends_a_file() {
+    let place = TempDir::new().unwrap();
+    let directory = place.path().join("raft.db");
+    in_one_file(&directory, 10).await;
+    let mut opened = open(&directory);
+    opened.log.purge(log_id(1, 8)).await.unwrap();
+    drop(opened);
+    let mut again = open(&directory);
+    assert_eq!(stored(&mut again.log).await, [(1, 9)]);
+    drop(again);
+}
+
+/// Files are dropped for good, so the position that says so must not be lost behind them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_power_cut_after_a_purge_leaves_no_hole() {
+    let place = TempDir::new().unwrap();
+    let directory = place.path().join("raft.db");
+    in_one_file(&directory, 10).await;
+    let mut opened = open(&directory);
+    append(&mut opened.log, 1, 10..12).await;
+    let wal = files(&directory, "log").pop().unwrap();
+    let synced = fs::metadata(&wal).unwrap().len();
+    let (counters, tables) = (opened.log.counters(), files(&directory, "sst").len());
+    let syncs = counters.syncs.load(Ordering::Relaxed);
+    opened.log.purge(log_id(1, 9)).await.unwrap();
+    drop(opened);
+    assert!(files(&directory, "sst").len() < tables, "no file was dropped");
+    if counters.syncs.load(Ordering::Relaxed) == syncs {
+        // What was written behind the last fdatasync is what a power cut takes.
+        fs::OpenOptions::new().write(true).open(&wal).unwrap().set_len(synced).unwrap();
+    }
+    let mut again = open(&directory);
+    assert_eq!(again.log.get_log_state().await.unwrap().last_purged_log_id, Some(log_id(1, 9)));
+    assert_eq!(stored(&mut again.log).await, [(1, 10), (1, 11)]);
+    drop(again);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncation_is_on_the_disk_before_what_follows() {
+    let place = TempDir::new().unwrap();
+    let mut opened = open(place.path());
+    append(&mut opened.log, 1, 0..10).await;
+    let counters = opened.log.counters();
+    let syncs = counters.syncs.load(Ordering::Relaxed);
+    opened.log.truncate_after(Some(log_id(1, 4))).await.unwrap();
+    drop(opened);
+    assert_eq!(counters.syncs.load(Ordering::Relaxed), syncs + 1);
+}
+
+/// Nobody may be left waiting for it: the consensus would not see that it is to end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_without_room_refuses_when_the_node_ends() {
+    let place = TempDir::new().unwrap();
+    let space = Space::new(place.path(), 100, Arc::new(|_| Ok(0)));
+    let mut opened = try_open_within(place.path(), &identity(1), space.clone()).unwrap();
+    let (tx, appended) = <crate::types::Types as openraft::type_config::TypeConfigExt>::oneshot();
+    opened.log.append([entry(1, 0)], IOFlushed::signal(tx)).await.unwrap();
+    space.end();
+    let error = appended.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("disk is full"), "{error}");
+    assert!(opened.log.save_vote(&Vote::new_committed(3, 1)).await.is_err());
+    assert!(space.until_room().await.is_err());
+    drop(opened);
+
+    let mut again = open(place.path());
+    assert_eq!(stored(&mut again.log).await, [(0, 0); 0]);
     drop(again);
 }
 

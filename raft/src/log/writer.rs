@@ -1,5 +1,6 @@
 //! The one thread that writes the log. It takes all that waits, makes it one batch with one fdatasync, and answers in order. An
-//! error ends it for good: after a failed fdatasync nobody knows what the disk holds, so the process must go down.
+//! error ends it for good: after a failed fdatasync nobody knows what the disk holds, so the process must go down. So does an end of
+//! the node while the disk is full: what waits then is refused and not written.
 
 use std::io;
 use std::sync::Arc;
@@ -51,7 +52,9 @@ struct Batch {
     waiting: Vec<Waiting>,
     entries: u64,
     tasks: usize,
+    /// The first and the last entry that goes.
     purged: Option<(u64, u64)>,
+    truncated: bool,
 }
 
 impl Batch {
@@ -76,18 +79,26 @@ impl Batch {
             }
             Task::Truncate { from, end } => {
                 self.operations.delete_range(log, database::key(from), database::key(end));
+                self.truncated = true;
             }
             Task::Purge { from, upto } => {
                 // The position first: a log that starts later than it says would be a hole.
                 self.operations.put(meta, database::PURGED, envelope::seal_position(&upto));
                 self.operations.delete_range(log, database::key(from), database::key(upto.index + 1));
-                self.purged = Some((self.purged.map_or(from, |(first, _)| first), upto.index + 1));
+                self.purged = Some((self.purged.map_or(from, |(first, _)| first), upto.index));
             }
         }
     }
 
     fn is_full(&self) -> bool {
         self.tasks >= BATCH_TASKS || self.operations.bytes() >= BATCH_BYTES
+    }
+
+    /// Whether it must be on the disk before anything follows from it. Who waits is answered then. Files of purged entries are dropped
+    /// for good: without the purge itself, the log would have a hole after a power cut. And a snapshot that replaced conflicting
+    /// entries is durable at once: they must not come back behind it.
+    fn needs_sync(&self) -> bool {
+        self.truncated || self.purged.is_some() || self.waiting.iter().any(needs_sync)
     }
 }
 
@@ -107,8 +118,9 @@ pub(super) fn start(
                     Err(_) => break,
                 }
             }
-            if batch.entries > 0 {
-                space.room_or(&*shared.disk, || tasks.is_closed()).await;
+            if batch.entries > 0 && !space.room_or_end(&*shared.disk, || tasks.is_closed()).await {
+                answer(&shared, batch.waiting, Some("this controller ends, and its disk is full"));
+                break;
             }
             if !write(&shared, batch).await {
                 break;
@@ -121,9 +133,9 @@ pub(super) fn start(
 
 /// Writes the batch and answers. False when the log cannot be trusted any more.
 async fn write(shared: &Arc<Shared>, batch: Batch) -> bool {
+    let synced = batch.needs_sync();
     let Batch { operations, waiting, entries, purged, .. } = batch;
     let bytes = operations.bytes() as u64;
-    let synced = waiting.iter().any(needs_sync);
     let how = if synced { Durability::Synced } else { Durability::Logged };
     let db = shared.db.clone();
     let result = here(&shared.disk, move || db.write(operations, how)).await;
@@ -137,7 +149,19 @@ async fn write(shared: &Arc<Shared>, batch: Batch) -> bool {
         tracing::error!(%error, "writing the log failed: this controller stops; nothing that was acknowledged is lost");
     }
     shared.count(entries, bytes, synced);
-    let outcome = || match &failed {
+    answer(shared, waiting, failed.as_deref());
+    if failed.is_none()
+        && let Some((first, last)) = purged
+    {
+        let db = shared.db.clone();
+        here(&shared.disk, move || drop_files(&*db, first, last)).await;
+    }
+    failed.is_none()
+}
+
+/// Tells all who wait that it is written, or why it is not.
+fn answer(shared: &Shared, waiting: Vec<Waiting>, failed: Option<&str>) {
+    let outcome = || match failed {
         None => Ok(()),
         Some(text) => Err(io::Error::other(format!("writing the log failed: {text}"))),
     };
@@ -154,13 +178,6 @@ async fn write(shared: &Arc<Shared>, batch: Batch) -> bool {
             }
         }
     }
-    if failed.is_none()
-        && let Some((from, end)) = purged
-    {
-        let db = shared.db.clone();
-        here(&shared.disk, move || drop_files(&*db, from, end)).await;
-    }
-    failed.is_none()
 }
 
 /// Whether it is answered only when it is on the disk: all of them.
@@ -172,8 +189,12 @@ fn needs_sync(waiting: &Waiting) -> bool {
 }
 
 /// Gives whole files of purged entries back at once; the rest goes with the next compaction.
-fn drop_files(db: &dyn Database, from: u64, end: u64) {
-    if let Err(error) = db.reclaim(database::LOG, &database::key(from), &database::key(end)) {
+fn drop_files(db: &dyn Database, first: u64, last: u64) {
+    if first > last {
+        return;
+    }
+    // The last one belongs to it, other than when a range is deleted: what follows it is live.
+    if let Err(error) = db.reclaim(database::LOG, &database::key(first), &database::key(last)) {
         tracing::warn!(%error, "dropping the files of purged log entries failed; compaction will do it");
     }
 }

@@ -10,6 +10,7 @@ use super::database::StateLimits;
 use super::image::Image;
 use crate::disk::Disk;
 use crate::error::OpenError;
+use crate::space::{Room, Space};
 use crate::types::{LogId, SnapshotMeta};
 
 const POINTER: &str = "CURRENT";
@@ -22,6 +23,7 @@ pub(crate) struct StateDirectory {
     disk: Arc<dyn Disk>,
     root: PathBuf,
     limits: StateLimits,
+    space: Arc<Space>,
     counter: AtomicU64,
 }
 
@@ -31,11 +33,19 @@ impl StateDirectory {
         disk: Arc<dyn Disk>,
         root: &Path,
         limits: StateLimits,
+        space: Arc<Space>,
     ) -> Result<StateDirectory, OpenError> {
         let failed = |action| move |error: io::Error| OpenError::io(action, root, &error);
         disk.create_dir(&root.join(SNAPSHOTS)).map_err(failed("creating"))?;
-        let directory = StateDirectory { disk, root: root.into(), limits, counter: AtomicU64::new(0) };
+        // It is there now. This narrows who may enter it.
+        disk.create_dir(root).map_err(failed("creating"))?;
+        let directory = StateDirectory { disk, root: root.into(), limits, space, counter: AtomicU64::new(0) };
         match directory.pointer().map_err(failed("reading the pointer of"))? {
+            // It is written before the first state is: one without it is damaged, and must not be taken for rubbish.
+            None if directory.has_states().map_err(failed("listing"))? => {
+                let detail = format!("its pointer {POINTER} is missing");
+                return Err(OpenError::Corrupt { directory: root.into(), detail });
+            }
             None => directory.point_to(1).map_err(failed("writing the pointer of"))?,
             Some(current) => {
                 let path = directory.numbered(current);
@@ -74,6 +84,12 @@ impl StateDirectory {
         self.disk.replace(&self.root.join(POINTER), &format!("{STATE}{number}\n"))
     }
 
+    fn has_states(&self) -> io::Result<bool> {
+        let is_state =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(STATE));
+        Ok(self.disk.list(&self.root)?.iter().any(is_state))
+    }
+
     /// The state that counts.
     pub(crate) fn current(&self) -> Result<PathBuf, OpenError> {
         let pointer =
@@ -92,6 +108,17 @@ impl StateDirectory {
             }
         }
         Ok(())
+    }
+
+    /// Refuses more of a snapshot that comes in when the disk is nearly full: what is left is the log's.
+    pub(super) fn room_for_snapshot(&self) -> io::Result<()> {
+        match self.space.refresh() {
+            Room::Ample => Ok(()),
+            Room::Low | Room::None => Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                "the disk of this controller has no room for a snapshot: free some space",
+            )),
+        }
     }
 
     /// A name for a snapshot that comes in.

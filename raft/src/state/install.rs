@@ -50,7 +50,13 @@ fn broken(text: String) -> io::Error {
 }
 
 impl Incoming {
+    /// One that is sent. It leaves the log the room that the log needs.
     pub(crate) fn begin(directory: &Arc<StateDirectory>) -> io::Result<Incoming> {
+        directory.room_for_snapshot()?;
+        Incoming::create(directory)
+    }
+
+    fn create(directory: &Arc<StateDirectory>) -> io::Result<Incoming> {
         let path = directory.new_incoming();
         let place = Place { path, directory: directory.clone(), adopted: false };
         let disk = &**directory.disk();
@@ -68,6 +74,7 @@ impl Incoming {
             return Err(broken(text));
         }
         let records = chunk.records(names)?;
+        self.place.directory.room_for_snapshot()?;
         self.chunks += 1;
         self.records += records.len() as u64;
         self.database.write_records(records)
@@ -91,7 +98,7 @@ impl Incoming {
     }
 
     fn copy(directory: &Arc<StateDirectory>, image: &Image) -> io::Result<Received> {
-        let incoming = Incoming::begin(directory)?;
+        let incoming = Incoming::create(directory)?;
         let source = image.read()?;
         let mut batch: Vec<Record> = Vec::with_capacity(BATCH);
         for record in source.records() {

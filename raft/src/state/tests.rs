@@ -60,10 +60,13 @@ impl Memory {
 }
 
 fn try_open(root: &Path) -> Result<(StateMachine, Arc<Memory>), OpenError> {
+    try_open_within(root, Space::endless())
+}
+
+fn try_open_within(root: &Path, space: Arc<Space>) -> Result<(StateMachine, Arc<Memory>), OpenError> {
     let (open, _) = mpsc::channel(1);
     let fold = Arc::new(Memory::default());
-    let state =
-        StateMachine::open(Arc::new(crate::disk::Local), root, LIMITS, Space::endless(), fold.clone(), open)?;
+    let state = StateMachine::open(Arc::new(crate::disk::Local), root, LIMITS, space, fold.clone(), open)?;
     Ok((state, fold))
 }
 
@@ -241,6 +244,65 @@ async fn a_damaged_or_incomplete_snapshot_is_refused() {
     assert!(incoming.finish(2, 1, &snapshot.meta).is_err());
     let error = TableNames::resolve(&["new".into()], LIMITS.tables).err().unwrap();
     assert!(error.to_string().contains("upgrade this controller"), "{error}");
+}
+
+/// What is left of the disk is the log's: it could not even note a vote without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_comes_in_stops_at_the_reserve() {
+    let place = TempDir::new().unwrap();
+    let (mut leader, _) = open(&place.path().join("leader"));
+    apply(&mut leader, [(1, "a=1")]).await;
+    let snapshot = leader.get_snapshot_builder().await.build_snapshot().await.unwrap();
+    let SnapshotData::Stored(image) = snapshot.snapshot else { panic!("one of our own") };
+    let chunk = Chunks::of(image.clone()).unwrap().next().unwrap().unwrap();
+    let names = TableNames::resolve(&image.table_names(), LIMITS.tables).unwrap();
+
+    let free = Arc::new(AtomicU64::new(100));
+    let read = free.clone();
+    let space = Space::new(place.path(), 100, Arc::new(move |_| Ok(read.load(Ordering::Relaxed))));
+    let root = place.path().join("follower");
+    let (follower, _) = try_open_within(&root, space).unwrap();
+    let mut incoming = Incoming::begin(&follower.directory()).unwrap();
+    free.store(99, Ordering::Relaxed);
+    let error = incoming.chunk(&chunk, &names).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
+    drop(incoming);
+    let error = Incoming::begin(&follower.directory()).err().unwrap();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
+    assert!(!root.join("incoming-0").exists() && !root.join("incoming-1").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_without_its_pointer_is_no_rubbish() {
+    let place = TempDir::new().unwrap();
+    let root = place.path().join("state");
+    let (mut state, _) = open(&root);
+    apply(&mut state, [(1, "a=1")]).await;
+    state.flush().unwrap();
+    drop(state);
+    std::fs::rename(root.join("state-1"), root.join("state-2")).unwrap();
+    std::fs::remove_file(root.join("CURRENT")).unwrap();
+    let error = try_open(&root).err().unwrap();
+    assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
+    assert!(error.to_string().contains("CURRENT is missing"), "{error}");
+    assert!(root.join("state-2").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_its_owner_may_read_the_state() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = TempDir::new().unwrap();
+    let root = place.path().join("state");
+    // As earlier builds left it.
+    std::fs::create_dir_all(root.join("snapshots")).unwrap();
+    for path in [root.clone(), root.join("snapshots")] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let (state, _) = open(&root);
+    for path in [root.clone(), root.join("snapshots"), root.join("state-1")] {
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700, "{path:?}");
+    }
+    drop(state);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,6 +26,7 @@ enum Step {
 fn garbled(error: io::Error) -> Status {
     match error.kind() {
         io::ErrorKind::InvalidData => Status::data_loss(error.to_string()),
+        io::ErrorKind::StorageFull => Status::resource_exhausted(error.to_string()),
         io::ErrorKind::Unsupported => Status::failed_precondition(error.to_string()),
         _ => Status::internal(format!("storing the snapshot: {error}")),
     }

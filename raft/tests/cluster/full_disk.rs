@@ -1,11 +1,18 @@
 //! A disk that fills up.
 
-use std::sync::atomic::Ordering;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use kontiki_raft::{Limits, ProposeError, Room};
+use futures_util::future::BoxFuture;
+use kontiki_raft::{
+    Database, Disk, DiskError, DiskErrorKind, Form, Job, Limits, Local, Node, ProposeError, Room,
+};
 
-use crate::harness::{Cluster, PATIENCE, run};
+use crate::harness::{Cluster, Memory, PATIENCE, run};
 
 #[test]
 fn a_full_leader_hands_over_and_loses_nothing() {
@@ -72,5 +79,108 @@ fn a_full_single_controller_refuses_and_recovers() {
         }
         cluster.write("after").await;
         assert_eq!(cluster.fold(1).values().len(), 2);
+    });
+}
+
+/// The consensus waits for its storage, in which a vote is queued behind an entry that has no room.
+#[test]
+fn a_full_follower_can_be_stopped() {
+    run(async {
+        let cluster = Cluster::of(3, Limits::default()).await;
+        let (leader, term) = cluster.leader().await;
+        let full = (1..=3).find(|id| *id != leader).unwrap();
+        cluster.nodes[&full].free.store(0, Ordering::Relaxed);
+        while cluster.node(full).status().room != Room::None {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let missed = cluster.write("while it is full").await;
+        while cluster.node(full).status().last_log < Some(missed.index) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let next = (1..=3).find(|id| ![leader, full].contains(id));
+        while cluster.leader().await.1 == term {
+            let _ = cluster.node(leader).transfer_leader(next).await;
+        }
+        cluster.node(full).shutdown().await;
+    });
+}
+
+/// A disk that has no room for a log as long as half a snapshot lies on it.
+struct Cramped(PathBuf);
+
+impl Disk for Cramped {
+    fn open(&self, path: &Path, form: &Form) -> Result<Arc<dyn Database>, DiskError> {
+        if path.ends_with("raft.db") && self.0.exists() {
+            let detail = "IO error: No space left on device: While appending to file".into();
+            return Err(DiskError { kind: DiskErrorKind::Failed, detail });
+        }
+        Local.open(path, form)
+    }
+
+    fn open_read_only(&self, path: &Path, form: &Form) -> Result<Arc<dyn Database>, DiskError> {
+        Local.open_read_only(path, form)
+    }
+
+    fn tables(&self, path: &Path, form: &Form) -> Result<Option<Vec<String>>, DiskError> {
+        Local.tables(path, form)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        Local.exists(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        Local.create_dir(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        Local.list(path)
+    }
+
+    fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Local.rename_dir(from, to)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        Local.remove_dir(path)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Option<String>> {
+        Local.read(path)
+    }
+
+    fn replace(&self, path: &Path, content: &str) -> io::Result<()> {
+        Local.replace(path, content)
+    }
+
+    fn run(&self, job: Job) -> BoxFuture<'static, io::Result<()>> {
+        Local.run(job)
+    }
+
+    fn start(&self, name: &str, task: BoxFuture<'static, ()>) -> io::Result<()> {
+        Local.start(name, task)
+    }
+
+    fn block(&self, job: Job) -> BoxFuture<'static, ()> {
+        Local.block(job)
+    }
+
+    fn pause(&self, time: Duration) -> BoxFuture<'static, ()> {
+        Local.pause(time)
+    }
+}
+
+/// Half of a snapshot that filled the disk is removed before the log needs room.
+#[test]
+fn half_a_snapshot_does_not_keep_a_full_disk_full() {
+    run(async {
+        let cluster = Cluster::new(Limits::default());
+        let options = cluster.options(1, &Arc::new(AtomicU64::new(u64::MAX)));
+        let half = options.data_dir.join("state/incoming-0");
+        fs::create_dir_all(&half).unwrap();
+        let disk = Arc::new(Cramped(half.clone()));
+        let node = Node::open_on(disk, options, Arc::new(Memory::default())).await.unwrap();
+        assert!(!half.exists());
+        node.shutdown().await;
     });
 }

@@ -1,6 +1,6 @@
 //! Followers that fell too far behind, and newcomers.
 
-use kontiki_raft::Limits;
+use kontiki_raft::{Limits, OpenError};
 
 use crate::harness::{Cluster, PATIENCE, run};
 
@@ -45,6 +45,23 @@ fn a_follower_that_missed_the_purged_log_is_sent_a_snapshot() {
         let last = write_many(&cluster, 5).await;
         cluster.start(follower).await;
         cluster.settled(last).await;
+    });
+}
+
+/// What the log purged is in the state only: without it, a controller must not begin from nothing.
+#[test]
+fn a_state_that_ends_before_its_log_begins_refuses() {
+    run(async {
+        let mut cluster = Cluster::of(1, limits()).await;
+        while cluster.node(1).status().purged < Some(20) {
+            write_many(&cluster, 60).await;
+        }
+        cluster.node(1).shutdown().await;
+        cluster.kill(1);
+        let state = cluster.place.path().join("c1/state");
+        std::fs::remove_dir_all(&state).unwrap();
+        let error = cluster.try_start(1).await.err().unwrap();
+        assert!(matches!(&error, OpenError::Corrupt { directory, .. } if *directory == state), "{error}");
     });
 }
 

@@ -2,8 +2,9 @@
 //! caught up, to give it a vote. The data directory remembers that this is still to be done, so that a crash in between
 //! is made up for at the next start, and a controller that was removed later does not come back by itself.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ fn file(data_dir: &Path) -> PathBuf {
 pub(crate) fn note(data_dir: &Path, servers: Vec<String>) -> anyhow::Result<()> {
     let file = file(data_dir);
     let written = || -> std::io::Result<()> {
-        fs::create_dir_all(data_dir)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
         let temporary = file.with_extension("new");
         let mut new = File::create(&temporary)?;
         new.write_all(&serde_json::to_vec(&Enrolment { servers })?)?;
@@ -109,6 +110,15 @@ async fn ask(mut client: ClusterClient<tonic::transport::Channel>, own: &Member)
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_data_directory_that_is_made_is_its_owners() {
+        use std::os::unix::fs::PermissionsExt;
+        let place = tempfile::tempdir().unwrap();
+        let data_dir = place.path().join("data");
+        note(&data_dir, vec!["a:1".into()]).unwrap();
+        assert_eq!(fs::metadata(&data_dir).unwrap().permissions().mode() & 0o777, 0o700);
+    }
 
     #[test]
     fn what_is_noted_last_is_to_be_done_until_it_is_forgotten() {

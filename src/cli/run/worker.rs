@@ -85,7 +85,7 @@ pub(crate) struct WorkerSettings {
     /// Take over the name of a worker that is lost for good.
     #[arg(long, env = "KONTIKI_REPLACE", num_args = 0..=1, default_missing_value = "true")]
     replace: Option<bool>,
-    /// Labels of the node; several with commas.
+    /// Labels of the node; several with commas. Of kubernetes.io and k8s.io only those that Kubernetes lets a node give itself.
     #[arg(long, env = "KONTIKI_LABELS", value_name = "KEY=VALUE", value_delimiter = ',')]
     labels: Option<Vec<String>>,
     /// Pods that it takes at most [default: 110].

@@ -18,6 +18,13 @@ pub(super) type Table = OrdMap<Arc<[u8]>, Bytes>;
 /// One in so many writes to a state is followed by a flush of the database's own.
 const OWN_FLUSH: u32 = 64;
 
+fn remove_range(content: &mut Table, from: Bound<&[u8]>, to: Bound<&[u8]>) {
+    let gone: Vec<Arc<[u8]>> = content.range::<_, [u8]>((from, to)).map(|(key, _)| key.clone()).collect();
+    for key in gone {
+        content.remove(&key);
+    }
+}
+
 /// A stored database.
 #[derive(Clone)]
 pub struct Stored {
@@ -111,12 +118,7 @@ impl Stored {
                     content.remove(&key[..]);
                 }
                 Change::DeleteRange { from, to, .. } if from < to => {
-                    let range = (Bound::Included(&from[..]), Bound::Excluded(&to[..]));
-                    let gone: Vec<Arc<[u8]>> =
-                        content.range::<_, [u8]>(range).map(|(key, _)| key.clone()).collect();
-                    for key in gone {
-                        content.remove(&key);
-                    }
+                    remove_range(content, Bound::Included(&from[..]), Bound::Excluded(&to[..]));
                 }
                 Change::DeleteRange { .. } => {}
             }
@@ -142,6 +144,21 @@ impl Stored {
         while self.ahead.front().is_some_and(|(first, _)| *first <= version) {
             if let Some(next) = self.ahead.pop_front() {
                 self.safe = next;
+            }
+        }
+    }
+
+    /// Drops what is stored from one key up to and with another, for good, as RocksDB drops files: also what a power cut would have
+    /// left of earlier versions, and what is live. The worst case: each record has a file of its own.
+    pub(super) fn reclaim(&mut self, table: u8, first: &[u8], last: &[u8]) {
+        if first > last {
+            return;
+        }
+        let ahead = self.ahead.iter_mut().map(|(_, tables)| tables);
+        for tables in ahead.chain([&mut self.safe.1, &mut self.live]) {
+            // A version from before the table was there has none.
+            if let Some(content) = tables.get_mut(usize::from(table)) {
+                remove_range(content, Bound::Included(first), Bound::Included(last));
             }
         }
     }

@@ -313,7 +313,9 @@ impl Database for Open {
         done.map_err(|error| failed(error.to_string()))?
     }
 
-    fn reclaim(&self, _table: u8, _from: &[u8], _to: &[u8]) -> Result<(), DiskError> {
-        Ok(())
+    fn reclaim(&self, table: u8, first: &[u8], last: &[u8]) -> Result<(), DiskError> {
+        let Some(table) = self.here(table) else { return Ok(()) };
+        let reclaimed = self.mount.read(|_| self.stored.lock().reclaim(table, first, last));
+        reclaimed.map_err(|error| failed(error.to_string()))
     }
 }
