@@ -79,8 +79,13 @@ impl AuditLog {
     /// Waits a moment until what there is was written.
     pub(crate) fn finish(&self) {
         let (told, done) = mpsc::sync_channel(1);
-        if self.sender.try_send(Message::Flush(told)).is_ok() {
-            // Whoever ends does not wait for a disk that hangs.
+        let sender = self.sender.clone();
+        // The queue may be full: the question waits for room on a thread of its own, since whoever ends does not wait for a disk that
+        // hangs. Without one the end is now.
+        let asked = std::thread::Builder::new()
+            .name("audit-end".into())
+            .spawn(move || sender.send(Message::Flush(told)));
+        if asked.is_ok() {
             let _ = done.recv_timeout(FAREWELL);
         }
     }
@@ -199,8 +204,11 @@ impl Output {
 
     /// Puts the file away under the time and begins another one.
     fn turn_over(&mut self) -> io::Result<()> {
-        let backup = self.backup_path();
-        fs::rename(&self.options.path, backup)?;
+        match fs::rename(&self.options.path, self.backup_path()) {
+            // Somebody else put it away, or another one could not be begun the last time.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            renamed => renamed?,
+        }
         let (file, length) = append_to(&self.options.path)?;
         (self.file, self.length) = (Some(file), length);
         if let Err(error) = self.remove_old() {
@@ -303,6 +311,16 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_somebody_took_away_is_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut output = Output::open(options(folder.path())).unwrap();
+        (0..2).for_each(|n| output.write(&line(n)).unwrap());
+        fs::remove_file(folder.path().join("audit.log")).unwrap();
+        output.write(&line(2)).unwrap();
+        assert_eq!(files(folder.path()), [vec![String::from_utf8(line(2)).unwrap().trim_end().to_owned()]]);
+    }
+
+    #[test]
     fn files_of_others_are_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["audit-notes.log", "audit.log.gz", "other-2026-11-29T10-11-12.123.log"] {
@@ -320,6 +338,26 @@ mod tests {
         (0..1000).for_each(|n| log.take(line(n)));
         log.finish();
         assert_eq!((files(folder.path())[0].len(), log.counts()), (1000, (1000, 0)));
+    }
+
+    /// A process that ends while its disk is behind: the queue is full, and so there is no room for the question when it is empty.
+    #[test]
+    fn what_waits_in_a_full_queue_is_written_before_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("audit.log");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        // Who opens both ends waits for nobody.
+        let reader = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+        let log = AuditLog::open(AuditLogOptions { max_size: u64::MAX, ..options(folder.path()) }).unwrap();
+        let mut taken = 0;
+        while log.counts().1 == 0 {
+            log.take(vec![b'x'; 1 << 10]);
+            taken += 1;
+        }
+        std::thread::spawn(move || io::copy(&mut &reader, &mut io::sink()));
+        log.finish();
+        assert_eq!(log.counts(), (taken - 1, 1));
     }
 
     /// A device that takes nothing: nobody waits, and all is counted.

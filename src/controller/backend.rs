@@ -204,21 +204,15 @@ impl Local {
             };
             match answer {
                 Ok(outcome) => return Ok(outcome),
-                // An earlier attempt may have been done: a refusal of this one is none of the write.
-                Err(StageError::Overloaded | StageError::StorageFull(_)) if unknown => {}
-                Err(StageError::Overloaded) => return Err(Unavailable::Overloaded),
-                Err(error @ StageError::StorageFull(_)) => {
-                    return Err(Unavailable::NoQuorum { reason: error.to_string() });
-                }
-                Err(StageError::TooLarge(reason)) => return Err(Unavailable::TooLarge { reason }),
-                Err(error @ StageError::Defect(_)) => {
-                    return Err(Unavailable::Defect { reason: error.to_string() });
-                }
                 Err(StageError::Unknown) => {
                     reached(Mark::WriteSentAgain);
                     unknown = true;
                 }
-                Err(StageError::NotLeader) => {}
+                Err(error) => {
+                    if let Some(final_word) = refusal(&error, unknown) {
+                        return Err(final_word);
+                    }
+                }
             }
             tokio::select! {
                 _ = leadership.changed() => {}
@@ -228,6 +222,21 @@ impl Local {
                 return Err(out_of_time(unknown));
             }
         }
+    }
+}
+
+/// What the refusal of an attempt says of the whole write; none: it is tried again. Where an earlier attempt may have been done, or may
+/// still be, a refusal of this one is none of the write.
+fn refusal(error: &StageError, unknown: bool) -> Option<Unavailable> {
+    match error {
+        StageError::NotLeader | StageError::Unknown => None,
+        StageError::Overloaded | StageError::StorageFull(_) if unknown => None,
+        // It would be refused again.
+        StageError::TooLarge(_) | StageError::Defect(_) if unknown => Some(out_of_time(true)),
+        StageError::Overloaded => Some(Unavailable::Overloaded),
+        StageError::StorageFull(_) => Some(Unavailable::NoQuorum { reason: error.to_string() }),
+        StageError::TooLarge(reason) => Some(Unavailable::TooLarge { reason: reason.clone() }),
+        StageError::Defect(_) => Some(Unavailable::Defect { reason: error.to_string() }),
     }
 }
 
@@ -356,5 +365,22 @@ fn logs_error(node: &str, status: &tonic::Status) -> LogsError {
             LogsError::Refused(status.message().to_string())
         }
         _ => LogsError::Unreachable(format!("node {node}: {}", status.message())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_after_an_attempt_that_may_be_done_is_no_refusal_of_the_write() {
+        let (large, defect) = (StageError::TooLarge("9 MB".into()), StageError::Defect("it fails".into()));
+        assert!(matches!(refusal(&large, false), Some(Unavailable::TooLarge { .. })));
+        assert!(matches!(refusal(&defect, false), Some(Unavailable::Defect { .. })));
+        for error in [large, defect] {
+            assert_eq!(refusal(&error, true), Some(out_of_time(true)));
+        }
+        assert_eq!(refusal(&StageError::Overloaded, false), Some(Unavailable::Overloaded));
+        assert_eq!(refusal(&StageError::Overloaded, true), None);
     }
 }

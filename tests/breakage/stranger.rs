@@ -28,6 +28,7 @@ fn a_worker_writes_its_own_node_and_pods_only() {
     }
     let status = json!({"status": {"message": "w1 was here"}});
     let label = json!({"metadata": {"labels": {"a": "b"}}});
+    let tier = json!({"metadata": {"labels": {"node-restriction.kubernetes.io/tier": "a"}}});
     let map = json!({"metadata": {"name": "a"}});
     let pod = |name: &str| format!("{PODS}/{name}");
     // (allowed, method, path, body)
@@ -37,6 +38,8 @@ fn a_worker_writes_its_own_node_and_pods_only() {
         (true, Method::GET, pod("w1"), None),
         (true, Method::PATCH, format!("{}/status", pod("w1")), Some(status.clone())),
         (true, Method::GET, "/api/v1/pods?fieldSelector=spec.nodeName%3Dw1".into(), None),
+        (true, Method::PATCH, "/api/v1/nodes/w1".into(), Some(label.clone())),
+        (false, Method::PATCH, "/api/v1/nodes/w1".into(), Some(tier)),
         (false, Method::GET, "/api/v1/nodes/w2".into(), None),
         (false, Method::PATCH, "/api/v1/nodes/w2".into(), Some(label.clone())),
         (false, Method::PATCH, "/api/v1/nodes/w2/status".into(), Some(status.clone())),

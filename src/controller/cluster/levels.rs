@@ -1,7 +1,13 @@
 //! The cluster's level (see `kontiki_actors::level`): the leader asks all members which one their builds know, and raises the cluster to
 //! what all of them know. One that does not answer holds it up: what cannot be asked may be of an older build.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use actix::Addr;
 use futures_util::future::join_all;
@@ -46,7 +52,8 @@ pub(crate) struct Levels {
     replica: Arc<Replica>,
     links: Links,
     /// Held while the cluster is raised and while a member is added: nobody comes in between question and raise.
-    gate: tokio::sync::Mutex<()>,
+    gate: Arc<tokio::sync::Mutex<()>>,
+    raising: Raising,
     /// Who held the level down when the leader asked last.
     held: Mutex<Vec<Older>>,
     /// The same as a refusal told it, and when.
@@ -67,7 +74,8 @@ impl Levels {
             node,
             replica,
             links,
-            gate: tokio::sync::Mutex::default(),
+            gate: Arc::default(),
+            raising: Raising::default(),
             held: Mutex::default(),
             told: Mutex::default(),
         })
@@ -124,6 +132,7 @@ impl Levels {
         let levels = self.ask_all().await;
         let common = levels.iter().map(|(_, level)| level.unwrap_or(FIRST)).fold(self.own, u32::min);
         if common > self.cluster() {
+            self.raising.begins(common);
             let (reply, answer) = oneshot::channel();
             let input = Input::Raise { level: common, objects: objects.to_vec() };
             let submit = Submit { input, request: None, term: Some(term), trace: None, reply: Some(reply) };
@@ -137,13 +146,13 @@ impl Levels {
         older(self.own, levels)
     }
 
-    /// All other members with what their builds know; none: no answer.
+    /// All members with what their builds know; none: no answer.
     async fn ask_all(&self) -> Vec<(MemberInfo, Option<u32>)> {
         let own = self.node.status();
         self.links.retain(&own.members.iter().map(|member| member.info.id).collect::<Vec<_>>());
-        let others = own.members.into_iter().filter(|member| member.info.id != own.id);
-        join_all(others.map(|member| async {
-            let level = self.ask(&member.info).await;
+        join_all(own.members.into_iter().map(|member| async {
+            let own = member.info.id == own.id;
+            let level = if own { Some(self.own) } else { self.ask(&member.info).await };
             (member.info, level)
         }))
         .await
@@ -176,9 +185,9 @@ impl Levels {
     }
 
     /// Refuses a newcomer whose build is older than the cluster. One that cannot be asked is taken: it stops by itself, and has no vote.
-    pub(super) async fn admit(&self, newcomer: &MemberInfo, said: u32) -> Result<Admitted<'_>, String> {
-        let gate = self.gate.lock().await;
-        let at = self.cluster();
+    pub(super) async fn admit(&self, newcomer: &MemberInfo, said: u32) -> Result<Admitted, String> {
+        let gate = self.gate.clone().lock_owned().await;
+        let at = self.raising.highest(self.cluster());
         let level = match said {
             0 if at > FIRST => self.ask(newcomer).await,
             said => Some(known(said)),
@@ -191,7 +200,23 @@ impl Levels {
 }
 
 /// While it lives, the cluster is not raised.
-pub(super) struct Admitted<'a>(#[allow(dead_code, reason = "held")] tokio::sync::MutexGuard<'a, ()>);
+pub(super) struct Admitted(#[allow(dead_code, reason = "held")] tokio::sync::OwnedMutexGuard<()>);
+
+/// The highest level that this process began to raise the cluster to: a raise that is not committed in time may be committed yet. It
+/// never falls, and need not: all members knew that level.
+#[derive(Default)]
+struct Raising(AtomicU32);
+
+impl Raising {
+    fn begins(&self, level: u32) {
+        self.0.fetch_max(level, Ordering::Relaxed);
+    }
+
+    /// Where the cluster is, or may be soon.
+    fn highest(&self, cluster: u32) -> u32 {
+        self.0.load(Ordering::Relaxed).max(cluster)
+    }
+}
 
 /// What a build knows that says this; older ones say nothing.
 pub(super) fn known(said: u32) -> u32 {
@@ -254,6 +279,17 @@ mod tests {
              older one, controller c3 (10.0.0.3:6443) does not answer; upgrade, start or remove them"
         );
         assert!(waits(1, 2, &[]).contains("try again"));
+    }
+
+    #[test]
+    fn a_raise_that_may_be_committed_yet_counts_for_newcomers() {
+        let raising = Raising::default();
+        assert_eq!(raising.highest(1), 1);
+        raising.begins(3);
+        raising.begins(2);
+        assert_eq!(raising.highest(1), 3);
+        assert!(too_old("c4", known(0), raising.highest(1)).is_some());
+        assert_eq!(raising.highest(4), 4);
     }
 
     #[test]

@@ -12,6 +12,8 @@ const NAME: &str = "kontiki-controllers";
 const NEXT: &str = "next-id";
 /// Several newcomers may ask at once; each round at least one of them gets its number.
 const TRIES: usize = 16;
+/// No controller is written to have this number or a higher one: nobody has made so many, and after the last number no other could be given.
+const END: u64 = 1 << 32;
 
 /// Gives a controller's name the next number. A name that has one gets another only when it is replaced.
 pub(super) async fn next(
@@ -26,7 +28,7 @@ pub(super) async fn next(
         let data = kept.map(|object| object.document.rest_value()["data"].clone()).unwrap_or(Value::Null);
         let number = assign(&data, members, name, replace).map_err(Status::already_exists)?;
         let mut data = if data.is_object() { data } else { json!({}) };
-        data[NEXT] = (number + 1).to_string().into();
+        data[NEXT] = number.saturating_add(1).to_string().into();
         data[format!("name.{name}")] = number.to_string().into();
         let written = match kept {
             None => {
@@ -57,7 +59,7 @@ fn kept(view: &State) -> Option<&Object> {
 
 /// The number for a name: above all that were ever given and all that are in use.
 fn assign(data: &Value, members: &[(u64, String)], name: &str, replace: bool) -> Result<u64, String> {
-    let number = |value: &Value| value.as_str().and_then(|text| text.parse::<u64>().ok());
+    let number = |value: &Value| value.as_str()?.parse::<u64>().ok().filter(|number| *number < END);
     let known = number(&data[format!("name.{name}")]);
     let member = members.iter().find(|(_, other)| other == name).map(|(id, _)| *id);
     if let Some(id) = member.or(known).filter(|_| !replace) {
@@ -65,8 +67,12 @@ fn assign(data: &Value, members: &[(u64, String)], name: &str, replace: bool) ->
             "there is a controller {name} already (id {id}): choose another name, or if that machine is lost, join with --replace"
         ));
     }
-    let highest = members.iter().map(|(id, _)| *id).max().unwrap_or(0);
-    Ok(number(&data[NEXT]).unwrap_or(0).max(highest + 1))
+    // Whoever may write the ConfigMap may set the next number back: what names have is not given again.
+    let named = data.as_object().into_iter().flatten().filter(|(key, _)| key.starts_with("name."));
+    let given = named.filter_map(|(_, value)| number(value));
+    let highest = members.iter().map(|(id, _)| *id).chain(given).max().unwrap_or(0);
+    let above = highest.checked_add(1).ok_or("there are no numbers left for controllers")?;
+    Ok(number(&data[NEXT]).unwrap_or(0).max(above))
 }
 
 #[cfg(test)]
@@ -84,6 +90,17 @@ mod tests {
         // 4 and 5 were given before and are gone.
         assert_eq!(assign(&json!({ "next-id": "6" }), &members(&[1, 2]), "new", false), Ok(6));
         assert_eq!(assign(&json!({ "next-id": "nonsense" }), &members(&[7]), "new", false), Ok(8));
+    }
+
+    #[test]
+    fn what_others_write_of_numbers_stops_no_joins_and_gives_none_twice() {
+        let max = u64::MAX.to_string();
+        for data in [json!({ "next-id": max }), json!({ "next-id": "5", "name.c9": max })] {
+            assert!(assign(&data, &members(&[1, 2]), "new", false).is_ok_and(|id| id < 10), "{data}");
+        }
+        let data = json!({ "next-id": "1", "name.c4": "4" });
+        assert_eq!(assign(&data, &members(&[1]), "new", false), Ok(5));
+        assert!(assign(&Value::Null, &[(u64::MAX, "c".into())], "new", false).is_err());
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! What a worker is told about a pod: the pod as it is, and the ConfigMaps and Secrets that it refers to, no others. By a digest it says
 //! later what it has been told.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use kontiki_actors::{Document, Kind, Object, ObjectKey, State};
 use kontiki_proto::worker::{Dependency, PodAssignment};
@@ -100,6 +103,23 @@ pub(super) fn is_news(old: &Object, new: &Object) -> bool {
     old.meta.uid != new.meta.uid || a.spec != b.spec || a.metadata != b.metadata || a.rest != b.rest
 }
 
+/// Whether it is a pod of this node.
+pub(super) fn is_on(object: &Object, node: &str) -> bool {
+    object.pod().is_some_and(|pod| pod.node.as_deref() == Some(node))
+}
+
+/// The node's pods that refer to these objects, by the names of those that did. The state may be ahead of what the session was told: a
+/// pod of such a name may have been made anew since, on another node.
+pub(super) fn users_on(
+    state: &State,
+    node: &str,
+    objects: &BTreeSet<ObjectKey>,
+    users: &BTreeMap<ObjectKey, BTreeSet<ObjectKey>>,
+) -> Vec<Arc<Object>> {
+    let names: BTreeSet<&ObjectKey> = objects.iter().filter_map(|key| users.get(key)).flatten().collect();
+    names.into_iter().filter_map(|name| state.get(name)).filter(|pod| is_on(pod, node)).cloned().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -117,5 +137,25 @@ mod tests {
         let pod = Object::new(ObjectKey::new(Kind::POD, "n", "p"), 1, document);
         let names: Vec<String> = dependencies(&pod).iter().map(|k| k.name.to_string()).collect();
         assert_eq!(names, ["c1", "c2", "s1", "s2", "s3", "s4"]);
+    }
+
+    #[test]
+    fn a_pod_that_was_made_anew_elsewhere_is_no_more_this_nodes() {
+        let mut state = State::default();
+        for (name, node) in [("web-0", "b"), ("web-1", "a")] {
+            let document =
+                Document::from_value(json!({"metadata": {"name": name, "namespace": "n", "uid": name},
+                "spec": {"nodeName": node, "containers": [{"name": "x", "image": "x"}]}}));
+            state.restore(Object::new(ObjectKey::new(Kind::POD, "n", name), 1, document));
+        }
+        let map = ObjectKey::new(Kind::CONFIG_MAP, "n", "m");
+        // Both were on node a when it was told of them; web-2 is gone.
+        let told = ["web-0", "web-1", "web-2"].map(|name| ObjectKey::new(Kind::POD, "n", name));
+        let users = BTreeMap::from([(map.clone(), BTreeSet::from(told))]);
+        let found = |node: &str| -> Vec<String> {
+            let pods = users_on(&state, node, &BTreeSet::from([map.clone()]), &users);
+            pods.iter().map(|pod| pod.key.name.to_string()).collect()
+        };
+        assert_eq!(found("a"), ["web-1"]);
     }
 }

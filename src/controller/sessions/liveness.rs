@@ -55,6 +55,8 @@ pub struct Liveness {
     period: Duration,
     since: Instant,
     looked: Instant,
+    /// Since then, so much was counted as time in which nobody could be heard.
+    missed: Duration,
     heard: BTreeMap<CompactString, Instant>,
     /// When the last of those called in that had not been heard before in this term.
     arrived: Option<Instant>,
@@ -73,6 +75,7 @@ impl Liveness {
             period: pace::period(timings.down, 0),
             since: now,
             looked: now,
+            missed: Duration::ZERO,
             heard: BTreeMap::new(),
             arrived: None,
             doubts: false,
@@ -81,14 +84,14 @@ impl Liveness {
         }
     }
 
-    /// A node was heard.
+    /// A node was heard. An older sign of life than is known takes nothing back, neither another one nor what was not its silence.
     pub fn heard(&mut self, node: &str, now: Instant) {
         match self.heard.get_mut(node) {
-            Some(at) => *at = now,
+            Some(at) => *at = (*at).max(now),
             None => {
                 self.heard.insert(node.into(), now);
                 if now < self.since + self.timings.down * WELCOME {
-                    self.arrived = Some(now);
+                    self.arrived = self.arrived.max(Some(now));
                 }
             }
         }
@@ -113,14 +116,18 @@ impl Liveness {
     /// Time in which the leader did not look is nobody's silence.
     fn look(&mut self, now: Instant) {
         let gap = now.saturating_duration_since(std::mem::replace(&mut self.looked, now));
-        self.missed(if gap < STOOD_STILL { gap.saturating_sub(LOOK) } else { gap }, now);
+        let late = if gap < STOOD_STILL { gap.saturating_sub(LOOK) } else { gap };
+        // It was the same delay, seen twice: who counted it twice would call the dead alive.
+        self.missed(late.saturating_sub(self.missed), now);
+        self.missed = Duration::ZERO;
     }
 
-    /// For so long this leader could not hear anybody, whoever spoke: that is nobody's silence.
+    /// For so long since the last look this leader could not hear anybody, whoever spoke: that is nobody's silence.
     pub(super) fn missed(&mut self, time: Duration, now: Instant) {
         if time.is_zero() {
             return;
         }
+        self.missed += time;
         if time >= STOOD_STILL {
             tracing::warn!(?time, "this leader stood still: that is not counted as its workers' silence");
         }
@@ -129,6 +136,13 @@ impl Liveness {
         self.arrived = self.arrived.map(later);
         for at in self.heard.values_mut() {
             *at = later(*at);
+        }
+    }
+
+    /// The verdicts on these nodes were not submitted, or were refused: they are given again as soon as they hold.
+    pub(super) fn take_back<'a>(&mut self, nodes: impl IntoIterator<Item = &'a CompactString>) {
+        for node in nodes {
+            self.submitted.remove(node);
         }
     }
 
@@ -425,12 +439,57 @@ mod tests {
         liveness.heard("a", start);
         liveness.heard("b", start);
         assert!(watch(&mut liveness, &state, start, 0.0..1.0).is_empty());
-        // Stopped for an hour; then one worker is heard before the other.
-        liveness.heard("a", start + Duration::from_secs(3600));
-        assert!(watch(&mut liveness, &state, start, 3600.0..3600.4).is_empty());
-        liveness.heard("a", start + Duration::from_millis(3_601_000));
-        let verdicts = watch(&mut liveness, &state, start, 3600.6..3601.8);
+        // Stopped for an hour; then one worker is heard before the other, of which the same is known before each look.
+        let mut verdicts = Vec::new();
+        for look in 0..=9 {
+            let now = start + Duration::from_secs(3600) + Duration::from_millis(200) * look;
+            liveness.heard("a", now);
+            liveness.heard("b", start);
+            verdicts.extend(liveness.verdicts(&state, now));
+            assert!(look > 2 || verdicts.is_empty(), "{look}: {verdicts:?}");
+        }
         assert_eq!(lives(&verdicts), [("b", Life::Suspect)], "silence counts again");
+    }
+
+    #[test]
+    fn a_delay_that_is_seen_twice_counts_once() {
+        let (state, start) = (cluster(&["a", "b"]), Instant::now());
+        let at = |s: f64| start + Duration::from_secs_f64(s);
+        let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
+        liveness.heard("a", start);
+        liveness.heard("b", start);
+        assert!(watch(&mut liveness, &state, start, 0.0..1.4).is_empty());
+        // Stopped for ten seconds, which those who wait for their turn notice as well.
+        liveness.heard("a", at(11.4));
+        liveness.missed(Duration::from_secs(10), at(11.4));
+        assert!(liveness.verdicts(&state, at(11.4)).is_empty());
+        assert_eq!(lives(&liveness.verdicts(&state, at(11.6))), [("b", Life::Suspect)], "silent before it");
+    }
+
+    #[test]
+    fn who_called_in_long_ago_does_not_shorten_the_queue() {
+        let (state, start) = (cluster(&["a", "b"]), Instant::now());
+        let at = |s: f64| start + Duration::from_secs_f64(s);
+        let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
+        let _ = watch(&mut liveness, &state, start, 0.0..2.8);
+        liveness.heard("a", at(2.9));
+        // The session of a node that was deleted: all that is known of it is old.
+        liveness.heard("deleted", start);
+        assert!(watch(&mut liveness, &state, start, 3.0..4.2).is_empty(), "b may be next");
+    }
+
+    #[test]
+    fn a_verdict_that_was_not_delivered_is_given_again() {
+        let (state, start) = (cluster(&["a", "b"]), Instant::now());
+        let at = |s: f64| start + Duration::from_secs_f64(s);
+        let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
+        liveness.heard("a", start);
+        let _ = watch(&mut liveness, &state, start, 0.0..1.2);
+        liveness.heard("a", at(1.3));
+        assert_eq!(lives(&watch(&mut liveness, &state, start, 1.4..1.6)), [("b", Life::Suspect)]);
+        assert!(liveness.verdicts(&state, at(1.8)).is_empty(), "it is on its way");
+        liveness.take_back([&"b".into()]);
+        assert_eq!(lives(&liveness.verdicts(&state, at(2.0))), [("b", Life::Suspect)]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod election;
 mod insist;
 mod lag;
 pub mod liveness;
+mod opens;
 mod pace;
 mod router;
 mod service;

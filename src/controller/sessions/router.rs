@@ -6,29 +6,32 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use compact_str::CompactString;
-use kontiki_actors::{Input, Kind, ObjectKey, input::Life};
+use kontiki_actors::{
+    Input, Kind, ObjectKey,
+    input::{Life, Verdict},
+};
 use kontiki_api::feed::FeedEvent;
 use kontiki_hooks::{Mark, reached};
 use kontiki_proto::worker::{NodeUsage, OpenStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Lag, Liveness, LivenessTimings, Pace, session::Session, sign::SignOfLife};
 use crate::controller::{
     crew::Vital,
     replica::Replica,
-    stage::{Consensus, Stage, Submit},
+    stage::{Answer, Consensus, Stage, StageError, Submit},
 };
 
 /// How often silence is looked at.
 const TICK: Duration = Duration::from_millis(200);
 
 /// Now, by tokio's clock, which a simulation plays.
-fn now() -> std::time::Instant {
+fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
@@ -180,6 +183,8 @@ impl Sessions {
     /// Looks who is silent. A leader that a majority does not confirm judges nobody: it may be the one that is cut off, and
     /// what it decided would come true when it no longer is.
     fn tick(&mut self, ctx: &mut Context<Self>) {
+        // Before it is looked who was heard: who speaks in between is seen to have spoken later.
+        let judged = now();
         if let Some(Term { sessions, liveness, .. }) = &mut self.leading {
             for (node, registered) in sessions {
                 liveness.heard(node, registered.heard.last());
@@ -198,22 +203,65 @@ impl Sessions {
         }
         let term = *term;
         let confirmed = self.consensus.confirm(term).into_actor(self);
-        ctx.spawn(confirmed.map(move |confirmed, sessions, _| {
-            if confirmed.is_err() || sessions.leading.as_ref().is_none_or(|l| l.term != term) {
+        ctx.spawn(confirmed.map(move |confirmed, sessions, ctx| {
+            if confirmed.is_err() || sessions.leading_in(term).is_none() {
                 reached(Mark::LeaderNotConfirmed);
-                tracing::warn!(count = verdicts.len(), "no majority confirms this leader: it judges no worker");
+                tracing::warn!(
+                    count = verdicts.len(),
+                    "no majority confirms this leader: it judges no worker"
+                );
                 return;
             }
-            for verdict in &verdicts {
-                tracing::info!(node = %verdict.node, life = ?verdict.life, reason = verdict.reason, "verdict");
-                if verdict.life == Life::Down {
-                    reached(Mark::NodeLost);
-                }
-            }
-            let input = Input::Verdicts(verdicts);
-            sessions.stage.do_send(Submit { input, request: None, term: None, trace: None, reply: None });
+            sessions.judge(term, verdicts, judged, ctx);
         }));
     }
+
+    /// The term, if it is not over.
+    fn leading_in(&mut self, term: u64) -> Option<&mut Term> {
+        self.leading.as_mut().filter(|leading| leading.term == term)
+    }
+
+    /// Submits the verdicts of a confirmed leader. To be confirmed takes time, in which a worker may have spoken.
+    fn judge(&mut self, term: u64, verdicts: Vec<Verdict>, judged: Instant, ctx: &mut Context<Self>) {
+        let Some(Term { sessions, liveness, .. }) = self.leading_in(term) else { return };
+        let last = |node: &str| sessions.get(node).map(|registered| registered.heard.last());
+        let (verdicts, refuted) = still_true(verdicts, judged, last);
+        liveness.take_back(refuted.iter().map(|verdict| &verdict.node));
+        if verdicts.is_empty() {
+            return;
+        }
+        for verdict in &verdicts {
+            tracing::info!(node = %verdict.node, life = ?verdict.life, reason = verdict.reason, "verdict");
+            if verdict.life == Life::Down {
+                reached(Mark::NodeLost);
+            }
+        }
+        let nodes: Vec<CompactString> = verdicts.iter().map(|verdict| verdict.node.clone()).collect();
+        let (submit, answer) = submission(term, verdicts);
+        self.stage.do_send(submit);
+        ctx.spawn(answer.into_actor(self).map(move |answer, sessions, _| {
+            if let (Ok(Err(StageError::NotLeader)), Some(leading)) = (answer, sessions.leading_in(term)) {
+                leading.liveness.take_back(&nodes);
+            }
+        }));
+    }
+}
+
+/// The verdicts that hold, and those on workers that were heard after they were judged.
+fn still_true(
+    verdicts: Vec<Verdict>,
+    judged: Instant,
+    last: impl Fn(&str) -> Option<Instant>,
+) -> (Vec<Verdict>, Vec<Verdict>) {
+    let holds = |v: &Verdict| v.life == Life::Ready || last(&v.node).is_none_or(|last| last <= judged);
+    verdicts.into_iter().partition(holds)
+}
+
+/// Verdicts for the stage. Only the leader of this term may decide them: the next one has heard others.
+fn submission(term: u64, verdicts: Vec<Verdict>) -> (Submit, oneshot::Receiver<Answer>) {
+    let (reply, answer) = oneshot::channel();
+    let input = Input::Verdicts(verdicts);
+    (Submit { input, request: None, term: Some(term), trace: None, reply: Some(reply) }, answer)
 }
 
 impl Term {
@@ -359,5 +407,45 @@ impl Handler<Interest> for Sessions {
         {
             session.address.do_send(Tell::Look(changed));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(node: &str, life: Life) -> Verdict {
+        Verdict { node: node.into(), life, reason: String::new() }
+    }
+
+    #[test]
+    fn who_has_spoken_since_is_not_silent() {
+        let judged = Instant::now();
+        let later = judged + Duration::from_millis(1);
+        let last = |node: &str| match node {
+            "spoke" | "again" => Some(later),
+            "silent" => Some(judged),
+            _ => None,
+        };
+        let verdicts = vec![
+            verdict("spoke", Life::Down),
+            verdict("silent", Life::Suspect),
+            verdict("again", Life::Ready),
+            verdict("gone", Life::Down),
+        ];
+        let (hold, refuted) = still_true(verdicts, judged, last);
+        let hold: Vec<&str> = hold.iter().map(|v| v.node.as_str()).collect();
+        assert_eq!(hold, ["silent", "again", "gone"]);
+        assert_eq!(refuted, [verdict("spoke", Life::Down)]);
+    }
+
+    #[test]
+    fn only_the_leader_that_judged_may_decide_it() {
+        let verdicts = vec![verdict("silent", Life::Down)];
+        let (submit, mut answer) = submission(7, verdicts.clone());
+        assert_eq!(submit.term, Some(7));
+        assert_eq!(submit.input, Input::Verdicts(verdicts));
+        assert!(submit.reply.is_some_and(|reply| reply.send(Err(StageError::NotLeader)).is_ok()));
+        assert_eq!(answer.try_recv(), Ok(Err(StageError::NotLeader)), "a refusal is heard of");
     }
 }

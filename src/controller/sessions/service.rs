@@ -1,6 +1,7 @@
 //! The door of the sessions: checks who comes, sends away who comes to the wrong controller, starts a session for the rest.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,10 +11,11 @@ use std::{
 
 use actix::{Addr, AsyncContext};
 use kontiki_actors::input::NodeHello;
-use kontiki_api::GIT_VERSION;
+use kontiki_api::{GIT_VERSION, rest::node_may_label};
 use kontiki_pki::{Peer, Role};
 use kontiki_proto::worker::{
-    Controller, FromWorker, Hello, Redirect, ToWorker, Welcome, from_worker, sessions_server, to_worker,
+    Controller, FromWorker, Hello, NodeInfo, Redirect, ToWorker, Welcome, from_worker, sessions_server,
+    to_worker,
 };
 use kontiki_raft::Node;
 use serde_json::{Value, json};
@@ -149,18 +151,35 @@ fn cpu(milli: i64) -> String {
     if milli % 1000 == 0 { (milli / 1000).to_string() } else { format!("{milli}m") }
 }
 
+/// The labels that a worker asks for, but for those that a node may not give itself, and those that tell what it is.
+fn labels(hello: &Hello, info: &NodeInfo) -> BTreeMap<String, String> {
+    let (mut labels, refused): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        hello.labels.clone().into_iter().partition(|(name, _)| node_may_label(name));
+    if !refused.is_empty() {
+        let names = refused.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        tracing::warn!(
+            node = hello.node,
+            labels = names,
+            "left out labels that a node may not give itself: set them with kubectl label"
+        );
+    }
+    let mut own = vec![
+        ("node-role.kubernetes.io/worker", ""),
+        ("kubernetes.io/hostname", hello.node.as_str()),
+        ("kubernetes.io/os", info.operating_system.as_str()),
+        ("kubernetes.io/arch", info.architecture.as_str()),
+    ];
+    if !hello.zone.is_empty() {
+        own.push(("topology.kubernetes.io/zone", hello.zone.as_str()));
+    }
+    labels.extend(own.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
+    labels
+}
+
 /// The worker's introduction as labels and a NodeStatus.
 pub(super) fn node_hello(hello: &Hello) -> NodeHello {
     let info = hello.info.clone().unwrap_or_default();
-    let mut labels: Vec<(String, String)> = hello.labels.clone().into_iter().collect();
-    labels.push(("node-role.kubernetes.io/worker".into(), String::new()));
-    labels.push(("kubernetes.io/hostname".into(), hello.node.clone()));
-    labels.push(("kubernetes.io/os".into(), info.operating_system.clone()));
-    labels.push(("kubernetes.io/arch".into(), info.architecture.clone()));
-    if !hello.zone.is_empty() {
-        labels.push(("topology.kubernetes.io/zone".into(), hello.zone.clone()));
-    }
-    labels.sort();
+    let labels = labels(hello, &info);
     let amounts = |cpu_milli: i64, memory: i64, storage: i64| {
         json!({
             "cpu": cpu(cpu_milli.max(0)), "memory": format!("{}Ki", memory.max(0) / 1024),
@@ -201,9 +220,40 @@ pub(super) fn node_hello(hello: &Hello) -> NodeHello {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use kontiki_proto::worker::NodeInfo;
-
     use super::*;
+
+    #[test]
+    fn a_worker_gives_its_node_no_labels_that_are_for_others_to_give() {
+        let mut hello = Hello { node: "w1".into(), zone: "a".into(), ..Hello::default() };
+        let info = NodeInfo {
+            operating_system: "linux".into(),
+            architecture: "amd64".into(),
+            ..NodeInfo::default()
+        };
+        hello.info = Some(info);
+        for (name, value) in [
+            ("disk", "ssd"),
+            ("topology.kubernetes.io/region", "r"),
+            ("topology.kubernetes.io/zone", "zz"),
+            ("kubernetes.io/hostname", "zz"),
+            ("node-restriction.kubernetes.io/tier", "pci"),
+            ("node-role.kubernetes.io/control-plane", ""),
+        ] {
+            hello.labels.insert(name.into(), value.into());
+        }
+        let labels = node_hello(&hello).labels;
+        let labels: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let expected = [
+            ("disk", "ssd"),
+            ("kubernetes.io/arch", "amd64"),
+            ("kubernetes.io/hostname", "w1"),
+            ("kubernetes.io/os", "linux"),
+            ("node-role.kubernetes.io/worker", ""),
+            ("topology.kubernetes.io/region", "r"),
+            ("topology.kubernetes.io/zone", "a"),
+        ];
+        assert_eq!(labels, expected);
+    }
 
     #[test]
     fn what_is_reserved_is_not_for_pods() {

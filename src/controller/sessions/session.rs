@@ -25,9 +25,10 @@ use tonic::Status;
 
 use super::{
     Pace,
-    assignment::{assignment, dependencies, is_news},
+    assignment::{assignment, dependencies, is_news, is_on, users_on},
     complete::Complete,
     insist::insist,
+    opens::Opens,
     router::{Interest, Register, Sessions, Tell, Unregister},
     service::node_hello,
     sign::SignOfLife,
@@ -38,6 +39,13 @@ use crate::controller::{replica::Replica, stage::Stage};
 const PODS_PER_MESSAGE: usize = 200;
 /// Pods and events that one report may carry.
 const REPORT_MAX: usize = 4096;
+/// Bytes of one pod's status. A worker that is sound may exceed it, where the pod itself is monstrous (statuses quote what it asks for):
+/// then only this pod's status is not listened to.
+const STATUS_MAX: usize = 1 << 20;
+/// Bytes of all statuses of one report. A worker closes its reports at 1 MiB.
+const STATUSES_MAX: usize = 4 << 20;
+/// Bytes of each name, trace context and the like. The longest that is valid has 253.
+const TEXT_MAX: usize = 512;
 /// Reports that a worker may send before the first of them is acknowledged. A worker keeps to fewer.
 const REPORTS_MAX: usize = 64;
 
@@ -68,6 +76,7 @@ pub(super) struct Session {
     /// Events up to this revision stand in the complete assignment.
     floor: Option<u64>,
     early: Vec<Arc<FeedEvent>>,
+    opens: Opens,
     /// Who waits for what the worker uses, by the number of the question.
     asked: BTreeMap<u64, mpsc::Sender<NodeUsage>>,
     /// Which pods refer to an object.
@@ -89,6 +98,7 @@ impl Session {
             sequence: 0,
             floor: None,
             early: Vec::new(),
+            opens: Opens::default(),
             asked: BTreeMap::new(),
             users: BTreeMap::new(),
             reports: VecDeque::new(),
@@ -160,6 +170,9 @@ impl Session {
         self.floor = Some(state.revision());
         let early = std::mem::take(&mut self.early);
         self.follow(early, ctx);
+        for open in self.opens.welcomed() {
+            self.send(to_worker::What::OpenStream(open), ctx);
+        }
     }
 
     fn assign(&mut self, state: &State, pod: &Object, trace: Option<&str>) -> PodAssignment {
@@ -192,19 +205,18 @@ impl Session {
         };
         let state = self.parts.replica.view();
         let (mut put, mut remove) = (BTreeMap::new(), Vec::new());
-        let mine = |o: &Object, node: &str| o.pod().is_some_and(|p| p.node.as_deref() == Some(node));
         for event in events.iter().map(|e| &e.event).filter(|e| e.revision > floor) {
             let key = event.key();
             if key.kind != Kind::POD {
                 for pod in self.users.get(key).into_iter().flatten() {
-                    if let Some(pod) = state.get(pod).filter(|o| mine(o, &self.node)) {
+                    if let Some(pod) = state.get(pod).filter(|o| is_on(o, &self.node)) {
                         put.insert(pod.key.clone(), (pod.clone(), event.trace.clone()));
                     }
                 }
                 continue;
             }
-            let old = event.old.as_ref().filter(|o| mine(o, &self.node));
-            let new = event.new.as_ref().filter(|o| mine(o, &self.node));
+            let old = event.old.as_ref().filter(|o| is_on(o, &self.node));
+            let new = event.new.as_ref().filter(|o| is_on(o, &self.node));
             if let Some(old) = old
                 && new.is_none_or(|n| n.meta.uid != old.meta.uid)
             {
@@ -227,9 +239,8 @@ impl Session {
     /// Objects that pods refer to changed before the session was told of their changes.
     fn look_again(&mut self, objects: &BTreeSet<ObjectKey>, ctx: &mut Context<Self>) {
         let state = self.parts.replica.view();
-        let users: BTreeSet<&ObjectKey> =
-            objects.iter().filter_map(|key| self.users.get(key)).flatten().collect();
-        let put = users.into_iter().filter_map(|pod| state.get(pod)).map(|pod| (pod.clone(), None)).collect();
+        let users = users_on(&state, &self.node, objects, &self.users);
+        let put = users.into_iter().map(|pod| (pod, None)).collect();
         self.hand_out(&state, put, Vec::new(), ctx);
     }
 
@@ -252,7 +263,18 @@ impl Session {
         }
     }
 
-    fn report(&mut self, report: StatusReport, ctx: &mut Context<Self>) {
+    fn report(&mut self, mut report: StatusReport, ctx: &mut Context<Self>) {
+        for uid in leave_out_monsters(&mut report) {
+            tracing::warn!(node = %self.node, uid, "a pod's status of more than {STATUS_MAX} bytes is not taken in");
+        }
+        if is_monstrous(&report) {
+            tracing::warn!(
+                node = %self.node,
+                "a report with more than {STATUSES_MAX} bytes of statuses, or a name of more than {TEXT_MAX}: the session ends"
+            );
+            self.over(ctx);
+            return;
+        }
         if report.pods.len() + report.events.len() > REPORT_MAX || self.reports.len() >= REPORTS_MAX {
             tracing::warn!(
                 node = %self.node,
@@ -355,6 +377,29 @@ impl Session {
     }
 }
 
+/// Takes out statuses that are too large. Tells whose.
+fn leave_out_monsters(report: &mut StatusReport) -> Vec<String> {
+    let monsters = report.pods.iter_mut().filter(|pod| pod.status.len() > STATUS_MAX);
+    monsters
+        .map(|pod| {
+            pod.status.clear();
+            pod.uid.clone()
+        })
+        .collect()
+}
+
+/// Whether a report holds more than a sound worker says: the log would not take it, nor what is decided together with it.
+fn is_monstrous(report: &StatusReport) -> bool {
+    let StatusReport { serial: _, pods, events } = report;
+    let statuses: usize = pods.iter().map(|pod| pod.status.len()).sum();
+    let of_pods = pods.iter().flat_map(|pod| [&pod.uid, &pod.namespace, &pod.name, &pod.traceparent]);
+    // Messages are cut before they are logged.
+    let of_events = events.iter().flat_map(|note| {
+        [&note.pod_uid, &note.pod_namespace, &note.pod_name, &note.field_path, &note.r#type, &note.reason]
+    });
+    statuses > STATUSES_MAX || of_pods.chain(of_events).any(|text| text.len() > TEXT_MAX)
+}
+
 /// A worker's report in the state's words, and the pods of it that exist no more.
 fn read_report(node: &CompactString, report: StatusReport, view: &State) -> (Vec<PodReport>, Vec<String>) {
     let mut reports: BTreeMap<String, PodReport> = BTreeMap::new();
@@ -446,9 +491,70 @@ impl Handler<Tell> for Session {
         match tell {
             Tell::Events(events) => self.follow(events, ctx),
             Tell::Look(objects) => self.look_again(&objects, ctx),
-            Tell::Open(open) => self.send(to_worker::What::OpenStream(*open), ctx),
+            Tell::Open(open) => {
+                if let Some(open) = self.opens.ask(*open) {
+                    self.send(to_worker::What::OpenStream(open), ctx);
+                }
+            }
             Tell::Usage(pods, tell) => self.ask_usage(pods, tell, ctx),
             Tell::Over => self.over(ctx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kontiki_proto::worker::{EventNote, PodReport};
+
+    use super::*;
+
+    fn pod(status: usize) -> PodReport {
+        PodReport { uid: format!("u{status}"), status: vec![b' '; status].into(), ..PodReport::default() }
+    }
+
+    fn of(pods: Vec<PodReport>) -> StatusReport {
+        StatusReport { pods, ..StatusReport::default() }
+    }
+
+    #[test]
+    fn a_monstrous_status_costs_only_its_pod() {
+        let mut report = of(vec![pod(10), PodReport { gone: true, ..pod(STATUS_MAX + 1) }, pod(STATUS_MAX)]);
+        assert_eq!(leave_out_monsters(&mut report), [format!("u{}", STATUS_MAX + 1)]);
+        let sizes: Vec<usize> = report.pods.iter().map(|pod| pod.status.len()).collect();
+        assert_eq!(sizes, [10, 0, STATUS_MAX]);
+        assert!(report.pods[1].gone, "the rest of what is said of it is heard");
+        assert!(!is_monstrous(&report));
+    }
+
+    #[test]
+    fn what_no_sound_worker_says_is_noticed() {
+        assert!(!is_monstrous(&of(vec![pod(STATUS_MAX); 4])));
+        assert!(is_monstrous(&of(vec![
+            pod(STATUS_MAX),
+            pod(1),
+            pod(STATUS_MAX),
+            pod(STATUS_MAX),
+            pod(STATUS_MAX)
+        ])));
+        let text = || "x".repeat(TEXT_MAX + 1);
+        for broken in [
+            PodReport { uid: text(), ..pod(1) },
+            PodReport { namespace: text(), ..pod(1) },
+            PodReport { name: text(), ..pod(1) },
+            PodReport { traceparent: text(), ..pod(1) },
+        ] {
+            assert!(is_monstrous(&of(vec![pod(1), broken])));
+        }
+        let note = EventNote::default;
+        for broken in [
+            EventNote { pod_name: text(), ..note() },
+            EventNote { reason: text(), ..note() },
+            EventNote { field_path: text(), ..note() },
+        ] {
+            let events = vec![broken];
+            assert!(is_monstrous(&StatusReport { events, ..StatusReport::default() }));
+        }
+        let events = vec![EventNote { message: text(), ..note() }];
+        assert!(!is_monstrous(&StatusReport { events, ..StatusReport::default() }), "a sentence may be long");
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use kontiki_actors::{Entry, Input, State};
+use kontiki_actors::{Change, Entry, Input, State, Turned};
 use kontiki_hooks::{Defect, Mark, planted, reached};
 use kontiki_raft::ProposeError;
 use tokio::{sync::oneshot, time::Instant};
@@ -15,7 +15,7 @@ use super::{
     consensus::{Consensus, Settled},
     decide::{Actors, Case, settle},
     flight::{Flights, Kind, Landing, Replies, Reply, stage_error},
-    line::{Line, Waiting},
+    line::{self, Line, Waiting},
     placing::Placing,
     unlogged::Unlogged,
 };
@@ -25,7 +25,7 @@ use crate::controller::telemetry;
 const IN_FLIGHT_MAX: usize = 8;
 /// Turns in one entry.
 const TURNS_MAX: usize = 256;
-/// Bytes of changes after which an entry is closed. A turn that is larger gets an entry of its own.
+/// Bytes of turns after which an entry is closed. A turn that is larger gets an entry of its own.
 const ENTRY_BYTES: usize = 1 << 20;
 /// With so many bytes in an entry, the pods that its turns leave to be placed are left to the next one.
 const PLACING_BYTES: usize = ENTRY_BYTES / 2;
@@ -248,8 +248,7 @@ impl Desk {
             };
             match settle(state, &case) {
                 Ok(decided) => {
-                    let weight: usize =
-                        decided.turns.iter().flat_map(|t| &t.changes).map(|c| c.weight()).sum();
+                    let weight: usize = decided.turns.iter().map(weight).sum();
                     if weight > ENTRY_BYTES && !batch.entry.turns.is_empty() {
                         *state = before;
                         self.waiting.push_first(next);
@@ -308,7 +307,7 @@ impl Desk {
         self.placing.took(began.elapsed(), Instant::now());
         let Ok(decided) = decided else { return 0 };
         self.placing.add(state, &decided.to_place);
-        let weight = decided.turns.iter().flat_map(|t| &t.changes).map(|c| c.weight()).sum();
+        let weight = decided.turns.iter().map(weight).sum();
         batch.entry.turns.extend(decided.turns);
         weight
     }
@@ -386,6 +385,15 @@ impl Desk {
             self.waiting.push(Waiting::unasked(input));
         }
     }
+}
+
+/// About how many bytes a turn adds to its entry: its changes, and what workers choose of the rest.
+fn weight(turn: &Turned) -> usize {
+    let said = match &turn.input {
+        Input::Reports(reports) => line::weight(reports),
+        _ => 0,
+    };
+    turn.changes.iter().map(Change::weight).sum::<usize>() + said + turn.trace.as_ref().map_or(0, String::len)
 }
 
 fn refuse(replies: Vec<oneshot::Sender<Answer>>, error: &StageError) {

@@ -4,13 +4,17 @@
 
 use std::collections::VecDeque;
 
-use kontiki_actors::{Input, RequestId};
+use kontiki_actors::{Input, RequestId, input::PodReport};
 use tokio::sync::oneshot;
 
 use super::{Answer, WAITING_MAX};
 
 /// Reports of workers that are merged into one turn.
 const REPORTS_MAX: usize = 512;
+/// Bytes of them. What is larger is a turn of its own: one that the log does not take costs no other worker its reports.
+const REPORTS_BYTES: usize = 1 << 20;
+/// An event is an object: so many bytes more than what it says.
+const NOTE_BYTES: usize = 1 << 10;
 
 /// One input, and who waits for its outcome.
 pub(super) struct Waiting {
@@ -90,12 +94,22 @@ impl Line {
 
     fn merge_reports(&mut self, next: &mut Waiting) {
         let Input::Reports(reports) = &mut next.input else { return };
+        let mut bytes = weight(reports);
         while reports.len() < REPORTS_MAX
-            && let Some(Waiting { input: Input::Reports(_), .. }) = self.cluster.front()
+            && let Some(more_bytes) = self.next_reports().filter(|more| bytes + more <= REPORTS_BYTES)
             && let Some(Waiting { input: Input::Reports(more), replies, .. }) = self.cluster.pop_front()
         {
+            bytes += more_bytes;
             reports.extend(more);
             next.replies.extend(replies);
+        }
+    }
+
+    /// Bytes of the reports that the cluster's line begins with, if it does.
+    fn next_reports(&self) -> Option<usize> {
+        match self.cluster.front() {
+            Some(Waiting { input: Input::Reports(reports), .. }) => Some(weight(reports)),
+            _ => None,
         }
     }
 
@@ -106,9 +120,21 @@ impl Line {
     }
 }
 
+/// About how many bytes reports add to an entry.
+pub(super) fn weight(reports: &[PodReport]) -> usize {
+    let of_one = |report: &PodReport| {
+        let PodReport { node, uid, namespace, name, status, events, gone: _ } = report;
+        let notes = events.iter().map(|note| {
+            NOTE_BYTES + note.r#type.len() + note.reason.len() + note.message.len() + note.field_path.len()
+        });
+        node.len() + uid.len() + namespace.len() + name.len() + status.len() + notes.sum::<usize>()
+    };
+    reports.iter().map(of_one).sum()
+}
+
 #[cfg(test)]
 mod tests {
-    use kontiki_actors::{Document, Kind, ObjectKey, Request};
+    use kontiki_actors::{Document, Kind, ObjectKey, Request, input::Note};
 
     use super::*;
 
@@ -120,6 +146,49 @@ mod tests {
 
     fn verdicts() -> Waiting {
         Waiting::unasked(Input::Verdicts(Vec::new()))
+    }
+
+    fn report(status: usize, events: usize) -> Waiting {
+        let note = Note {
+            r#type: "Normal".into(),
+            reason: "Started".into(),
+            message: String::new(),
+            field_path: "".into(),
+            time_ms: 0,
+        };
+        Waiting::unasked(Input::Reports(vec![PodReport {
+            node: "n".into(),
+            uid: "u".into(),
+            namespace: "ns".into(),
+            name: "p".into(),
+            status: vec![b' '; status].into(),
+            gone: false,
+            events: vec![note; events],
+        }]))
+    }
+
+    /// How many reports each turn has.
+    fn merged(line: &mut Line) -> Vec<usize> {
+        std::iter::from_fn(|| line.next())
+            .map(|next| match next.input {
+                Input::Reports(reports) => reports.len(),
+                _ => 0,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_large_report_is_a_turn_of_its_own() {
+        let mut line = Line::default();
+        for status in [10, 10, 2 * REPORTS_BYTES, 10, 10, 10] {
+            line.push(report(status, 0));
+        }
+        assert_eq!(merged(&mut line), [2, 1, 3]);
+        // Together they would be too large.
+        (0..4).for_each(|_| line.push(report(REPORTS_BYTES / 3, 0)));
+        assert_eq!(merged(&mut line), [2, 2]);
+        (0..4).for_each(|_| line.push(report(10, REPORTS_BYTES / NOTE_BYTES / 2)));
+        assert_eq!(merged(&mut line), [1, 1, 1, 1], "events count, too");
     }
 
     /// What comes out, in order: names of writes, and a dash for what the cluster tells.

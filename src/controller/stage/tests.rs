@@ -460,6 +460,19 @@ fn reports_that_wait_are_one_turn() {
 }
 
 #[test]
+fn a_report_that_names_itself_at_length_goes_without_the_writes_of_clients() {
+    let mut play = Play::start();
+    let written = play.put(create("a"), None);
+    let _reported = play.put(Input::Reports(vec![report(&"x".repeat(2 << 20))]), None);
+    play.run();
+    let turns: Vec<usize> =
+        play.consensus.proposed.lock().iter().map(|(entry, _)| entry.turns.len()).collect();
+    assert_eq!(turns, [1, 1]);
+    play.commit(0);
+    revision(written);
+}
+
+#[test]
 fn the_queue_is_bounded() {
     let mut play = Play::start();
     let waiting: Vec<_> = (0..WAITING_MAX).map(|_| play.put(Input::Verdicts(Vec::new()), None)).collect();
