@@ -97,10 +97,13 @@ pub fn parse_time_ms(text: &str) -> Option<i64> {
     text.parse::<jiff::Timestamp>().ok().map(|t| t.as_millisecond())
 }
 
-/// Unix milliseconds to `2006-01-02T15:04:05Z`, as Kubernetes writes a Time.
+/// Seconds of the years 0 to 9999, as RFC 3339 can say them.
+const CALENDAR: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_207_200;
+
+/// Unix milliseconds to `2006-01-02T15:04:05Z`, as Kubernetes writes a Time; out of range is cut to the calendar.
 pub fn rfc3339(ms: i64) -> String {
-    let timestamp = jiff::Timestamp::from_second(ms.div_euclid(1000)).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    timestamp.to_string()
+    let seconds = ms.div_euclid(1000).clamp(*CALENDAR.start(), *CALENDAR.end());
+    jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
 }
 
 #[cfg(test)]
@@ -112,5 +115,7 @@ mod tests {
         assert_eq!(rfc3339(1_700_000_000_999), "2023-11-14T22:13:20Z");
         assert_eq!(parse_time_ms("2023-11-14T22:13:20Z"), Some(1_700_000_000_000));
         assert_eq!(parse_time_ms("yesterday"), None);
+        assert_eq!(rfc3339(i64::MAX), "9999-12-30T22:00:00Z", "later than all, and not long ago");
+        assert_eq!(rfc3339(i64::MIN), "0000-01-01T00:00:00Z");
     }
 }

@@ -10,8 +10,8 @@ pub use digest::{
     Affinity, BindingDigest, BudgetDigest, Condition, CronJobDigest, DaemonSetDigest, DefinedVersion,
     DefinitionDigest, DeploymentDigest, DeploymentStatus, Digest, JobDigest, Names, NodeDigest, PodAffinity,
     PodDigest, PodTerm, PreferredTerm, ReplicaSetDigest, ReplicaSetStatus, Requirement, Resources,
-    RoleDigest, Selector, SelectorTerm, SpreadConstraint, StatefulSetDigest, Subject, Taint, Toleration,
-    daemon_set, job, node, pod, service_account, template,
+    RoleDigest, Scalars, Selector, SelectorTerm, SpreadConstraint, StatefulSetDigest, Subject, Taint,
+    Toleration, add_scalars, daemon_set, job, node, pod, service_account, take_scalars, template,
 };
 pub use document::Document;
 pub use key::{KeyError, ObjectKey, Uid};

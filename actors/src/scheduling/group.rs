@@ -25,6 +25,7 @@ impl<'a> Group<'a> {
     fn takes(&self, object: &Object, digest: &PodDigest, by_labels: bool) -> bool {
         let (a, b) = (self.digest, digest);
         a.requests == b.requests
+            && a.scalars == b.scalars
             && a.host_ports == b.host_ports
             && a.node_selector == b.node_selector
             && a.affinity == b.affinity

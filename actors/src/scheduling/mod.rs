@@ -50,6 +50,10 @@ pub const PLAN_LIMIT: usize = 500;
 /// Pods for which a plan looks for room that others could make: on 5,000 full nodes that takes as long as placing a hundred.
 const PREEMPTIONS_LIMIT: usize = 16;
 
+/// A plan that took so many steps leaves the rest of its pods to the next one, so that writes come in between, whatever pods ask for:
+/// more than 500 templates without terms take on 5,000 nodes.
+const WORK_LIMIT: u64 = 10_000_000;
+
 /// What was decided for one pod.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Placement {
@@ -63,14 +67,20 @@ pub struct Placement {
 
 /// Plans these pods: the highest priority first, then the oldest, each seeing the places of those before it. Pods of
 /// one template are planned together, at the place of the first of them. Pods that are gone or placed already are
-/// left out, and so are those for whose sake others would have to leave, after the first sixteen: they are for the next plan. The time
-/// is part of every decision's context; no rule depends on it yet.
+/// left out, and so are those for whose sake others would have to leave, after the first sixteen, and
+/// the rest of a plan that takes too long: they are for the next plan. The time is part of every decision's context; no rule depends on
+/// it yet.
 pub fn plan(state: &State, pods: &[ObjectKey], _now_ms: i64) -> Vec<Placement> {
     plan_measured(state, pods).0
 }
 
 /// As [`plan`], with the work that it took, for benchmarks and for tests of its bounds.
 pub fn plan_measured(state: &State, pods: &[ObjectKey]) -> (Vec<Placement>, Work) {
+    plan_within(state, pods, WORK_LIMIT)
+}
+
+/// Of pods that it does not leave out, it decides one at least, whatever the limit: so all are decided by some plan.
+fn plan_within(state: &State, pods: &[ObjectKey], limit: u64) -> (Vec<Placement>, Work) {
     let mut waiting: Vec<&Object> = pods
         .iter()
         .filter_map(|key| state.get(key))
@@ -91,26 +101,36 @@ pub fn plan_measured(state: &State, pods: &[ObjectKey]) -> (Vec<Placement>, Work
     });
     let mut preemptions_left = PREEMPTIONS_LIMIT;
     for group in group::groups(waiting, !view.no_terms_stand()) {
+        if !placements.is_empty() && view.work().steps() >= limit {
+            break;
+        }
         view.reserve_for(&group);
         if pinned::place(&mut view, &group, &mut placements) {
             continue;
         }
-        place(&mut view, &group, &mut preemptions_left, &mut placements);
+        place(&mut view, &group, limit, &mut preemptions_left, &mut placements);
     }
-    (placements, view.work)
+    let work = view.work();
+    (placements, work)
 }
 
 fn place<'a>(
     view: &mut View<'a>,
     group: &Group<'a>,
+    limit: u64,
     preemptions_left: &mut usize,
     placements: &mut Vec<Placement>,
 ) {
     let mut picker = Picker::new(view, group);
+    // What it took is paid for all of the group.
+    let paid = view.work().steps();
     let mut refusal: Option<Refusal> = None;
     for object in &group.pods {
         // One that finds no place leaves everything as it was, so its like find none either.
         if refusal.is_none() {
+            if view.work().steps() - paid >= limit {
+                return;
+            }
             if let Some(node) = picker.next(view, object) {
                 let node = Ok(view.nodes[node].name().clone());
                 placements.push(Placement { pod: object.key.clone(), node, preemption: None });
@@ -123,11 +143,14 @@ fn place<'a>(
         let Some(refusal) = &mut refusal else { continue };
         let mut preemption = None;
         if !refusal.hopeless && preempt::may(view, group.digest()) {
-            if *preemptions_left == 0 {
-                return;
+            preemption = preempt::awaited(view, &mut picker, group, object);
+            if preemption.is_none() {
+                if *preemptions_left == 0 {
+                    return;
+                }
+                *preemptions_left -= 1;
+                preemption = preempt::preempt(view, &mut picker, group, object);
             }
-            *preemptions_left -= 1;
-            preemption = preempt::preempt(view, &mut picker, group, object);
         }
         refusal.hopeless = preemption.is_none();
         let node = Err(refusal.message.clone());

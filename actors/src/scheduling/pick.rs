@@ -143,7 +143,14 @@ impl<'a> Picker<'a> {
         let freed = away.iter().filter_map(|object| object.pod()).map(|pod| pod.requests);
         let (pods, freed) = (away.len() as i64, freed.fold(Resources::default(), Resources::plus));
         let at = &view.nodes[node];
+        let freed_scalar = |name: &str| -> i64 {
+            let theirs = away.iter().filter_map(|object| object.pod()?.scalars.get(name));
+            theirs.fold(0, |sum, amount| sum.saturating_add(*amount))
+        };
+        let enough =
+            |name: &str, wanted: i64| wanted <= at.free_scalar(name).saturating_add(freed_scalar(name));
         self.pod.requests.fits_in(at.free.plus(freed))
+            && self.pod.scalars.iter().all(|(name, wanted)| enough(name, *wanted))
             && at.free_pods.saturating_add(pods) >= 1
             && filter::ports::refuses(self.pod, ports).is_none()
             && self

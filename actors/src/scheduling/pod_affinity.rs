@@ -2,7 +2,10 @@
 //! <https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#inter-pod-affinity-and-anti-affinity>. Pods on their
 //! way out count until they are gone, as in Kubernetes.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use compact_str::CompactString;
 
@@ -27,7 +30,7 @@ pub(super) struct Tally {
 /// The rules of one group.
 #[derive(Default)]
 pub(super) struct PodRules {
-    /// Pods that all required terms select, per term: some must be in the domain.
+    /// Pods that all required terms select, per topology: some must be in the domain.
     pub wanted: Vec<Tally>,
     /// Nobody is selected anywhere yet, and the group's pods select themselves: the first of them may go wherever the labels are.
     pub first: bool,
@@ -69,6 +72,7 @@ impl PodRules {
             draws = PodRules::wishes(view, own, example);
         }
         rules.is_borne_on(view, example, draws);
+        view.look(rules.all().count().saturating_mul(view.nodes.len()));
         rules
     }
 
@@ -122,13 +126,18 @@ impl PodRules {
 
     fn wants(&mut self, view: &mut View<'_>, own: &PodAffinity, example: &Object) {
         let Some(rarest) = own.required.first() else { return };
-        let all = |object: &Object| own.required.iter().all(|term| selects(view.state, term, object));
+        let all = |object: &Object| {
+            view.look(own.required.len());
+            own.required.iter().all(|term| selects(view.state, term, object))
+        };
         let places: Vec<usize> =
             selected(view, rarest).filter(|(object, _)| all(object)).map(|(_, node)| node).collect();
         let itself = all(example);
         self.first = places.is_empty() && itself;
-        for term in &own.required {
-            let mut tally = Tally::new(view, &term.topology_key);
+        // Terms of one topology count the same pods: those that all terms select.
+        let keys: BTreeSet<&CompactString> = own.required.iter().map(|term| &term.topology_key).collect();
+        for key in keys {
+            let mut tally = Tally::new(view, key);
             places.iter().for_each(|node| tally.add(*node, 1));
             tally.grows = i64::from(itself);
             self.wanted.push(tally);
@@ -164,20 +173,22 @@ impl PodRules {
     fn is_borne_on(&mut self, view: &mut View<'_>, example: &Object, mut draws: Tallies) {
         let mut bars = Tallies::default();
         let state = view.state;
+        view.look(state.standing_terms_count());
         for (standing, nodes) in state.standing_terms().filter(|(s, _)| selects(state, &s.term, example)) {
             let nodes: Vec<(usize, i64)> = nodes
                 .filter_map(|(node, count)| {
                     Some((view.node(node)?, i64::try_from(count).unwrap_or(i64::MAX)))
                 })
                 .collect();
+            view.look(nodes.len());
             let (tally, weight) = standing.tally(view, &mut bars, &mut draws);
             nodes.iter().for_each(|(node, count)| tally.add(*node, weight.saturating_mul(*count)));
         }
-        let given: Vec<(&PodAffinity, usize)> = view.placed_with_terms().collect();
-        for (affinity, node) in given {
+        for (affinity, nodes) in &view.placed_with_terms().to_vec() {
+            view.look(count(affinity));
             for standing in StandingTerm::of(affinity).filter(|s| selects(state, &s.term, example)) {
                 let (tally, weight) = standing.tally(view, &mut bars, &mut draws);
-                tally.add(node, weight);
+                nodes.iter().for_each(|node| tally.add(*node, weight));
             }
         }
         // The first of the group bear on those after them.
@@ -204,6 +215,7 @@ impl Tallies {
     fn some(self) -> Vec<Tally> {
         self.0
             .into_values()
+            .filter(|tally| tally.topology.count > 0)
             .filter(|tally| tally.grows != 0 || tally.counts.iter().any(|n| *n != 0))
             .collect()
     }
@@ -222,6 +234,11 @@ impl StandingTerm {
             Pull::Draws(weight) => (draws.of(view, &self.term.topology_key), weight),
         }
     }
+}
+
+/// How many terms a pod has.
+fn count(affinity: &PodAffinity) -> usize {
+    affinity.required.len() + affinity.anti.len() + affinity.preferred.len()
 }
 
 fn namespace<'a>(state: &'a State, name: &str) -> Option<&'a Object> {
@@ -244,6 +261,7 @@ fn selected<'v>(view: &'v View<'_>, term: &'v PodTerm) -> impl Iterator<Item = (
     let by_label = term.namespace_selector.as_ref().into_iter().flat_map(|selector| {
         let namespaces = view.state.list(Kind::NAMESPACE, None);
         namespaces
+            .inspect(|_| view.look(1))
             .filter(|namespace| selector.matches(&namespace.meta.labels))
             .map(|namespace| namespace.key.name.as_str())
     });
@@ -252,12 +270,16 @@ fn selected<'v>(view: &'v View<'_>, term: &'v PodTerm) -> impl Iterator<Item = (
     namespaces.sort_unstable();
     namespaces.dedup();
     let standing =
-        namespaces.into_iter().flat_map(|namespace| view.state.pods_matching(namespace, &term.selector));
-    let standing = standing.filter_map(|object| {
+        namespaces.into_iter().flat_map(|namespace| view.state.pods_to_match(namespace, &term.selector));
+    let standing = standing.inspect(|_| view.look(1)).filter_map(|object| {
         let node = object.pod().filter(|pod| !pod.terminal())?.node.as_ref()?;
+        if !term.selector.matches(&object.meta.labels) {
+            return None;
+        }
         Some((&**object, view.node(node)?))
     });
-    standing.chain(view.placed().filter(|(object, _)| selects(view.state, term, object)))
+    let given = view.placed().inspect(|_| view.look(1));
+    standing.chain(given.filter(|(object, _)| selects(view.state, term, object)))
 }
 
 #[cfg(test)]

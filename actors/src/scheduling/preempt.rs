@@ -15,7 +15,7 @@ use super::{
     pod_affinity::wants,
     view::{Ports, View},
 };
-use crate::object::{Object, ObjectKey, PodDigest, Resources};
+use crate::object::{Object, ObjectKey, PodDigest, Resources, Scalars, add_scalars};
 
 /// Nodes on which victims are chosen before the best of them is taken, as kube-scheduler looks at some of many: those come first where
 /// the least important pods would do.
@@ -80,6 +80,23 @@ pub(super) fn preempt<'a>(
     Some(Preemption { node: view.nodes[node].name().clone(), victims })
 }
 
+/// The room that is being made for a pod already, if nobody more has to leave for it: it goes on waiting for that. One node is asked,
+/// so those that wait keep no others from having room made for them.
+pub(super) fn awaited<'a>(
+    view: &mut View<'a>,
+    picker: &mut Picker<'a>,
+    group: &Group<'a>,
+    object: &'a Object,
+) -> Option<Preemption> {
+    let node = view.node(object.pod()?.nominated.as_ref()?).filter(|node| picker.may_ever(*node))?;
+    let mut budgets = std::mem::take(&mut view.budgets);
+    let victims = victims(view, picker, group, node, &mut budgets);
+    view.budgets = budgets;
+    victims.filter(|victims| victims.pods.is_empty())?;
+    picker.take(view, object, node);
+    Some(Preemption { node: view.nodes[node].name().clone(), victims: Vec::new() })
+}
+
 /// The nodes that would have the resources without pods of lower priority; first those where pods of the lowest would do.
 fn prospects(view: &View<'_>, picker: &Picker<'_>, pod: &PodDigest) -> Vec<usize> {
     let prospect = |node: usize| {
@@ -88,17 +105,27 @@ fn prospects(view: &View<'_>, picker: &Picker<'_>, pod: &PodDigest) -> Vec<usize
         }
         let at = &view.nodes[node];
         let (mut free, mut room) = (at.free, at.free_pods);
-        let enough = |free: Resources, room: i64| room >= 1 && pod.requests.fits_in(free);
+        let mut freed = Scalars::new();
+        let enough = |free: Resources, room: i64, freed: &Scalars| {
+            let freed = |name: &str| freed.get(name).copied().unwrap_or(0);
+            let has = |name: &str, wanted: i64| wanted <= at.free_scalar(name).saturating_add(freed(name));
+            room >= 1
+                && pod.requests.fits_in(free)
+                && pod.scalars.iter().all(|(name, wanted)| has(name, *wanted))
+        };
         let usage = view.state.usage(at.name())?;
         let mut level = i32::MIN;
         for (priority, theirs) in usage.by_priority().take_while(|(priority, _)| *priority < pod.priority) {
-            if enough(free, room) {
+            if enough(free, room, &freed) {
                 break;
             }
             level = priority;
             (free, room) = (free.plus(theirs.requested), room.saturating_add(theirs.pods));
+            if !pod.scalars.is_empty() {
+                add_scalars(&mut freed, &theirs.scalars);
+            }
         }
-        enough(free, room).then_some((level, node))
+        enough(free, room, &freed).then_some((level, node))
     };
     let mut found: Vec<(i32, usize)> = (0..view.nodes.len()).filter_map(prospect).collect();
     found.sort_unstable();
@@ -125,6 +152,11 @@ fn victims<'a>(
         all.iter().copied().filter(|object| lower(&object)).partition(|object| view.leaves(object));
     others.sort_by_key(|object| (Reverse(priority(object)), object.meta.created_ms, &object.key));
     let mut away: Vec<&'a Object> = leaving.iter().chain(&others).copied().collect();
+    // Those that this plan placed before are here to stay.
+    let given = || {
+        let here = view.placed().filter(|(_, at)| *at == node);
+        here.filter_map(|(object, _)| object.pod())
+    };
     let fits = |away: &[&'a Object]| {
         let gone = |object: &Object| away.iter().any(|other| other.key == object.key);
         let ports: Ports = match pod.host_ports.is_empty() {
@@ -133,6 +165,7 @@ fn victims<'a>(
                 let staying = all.iter().filter(|object| !gone(object)).filter_map(|object| object.pod());
                 staying
                     .filter(|theirs| !theirs.terminal())
+                    .chain(given())
                     .flat_map(|theirs| theirs.host_ports.iter().cloned())
                     .collect()
             }

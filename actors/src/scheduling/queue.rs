@@ -19,6 +19,10 @@ pub struct ToPlace {
     pub all: bool,
 }
 
+/// Of those for whom room is being made, so many are tried before all others after a change: a part of a plan, so that others come to
+/// their turn however often there is a change.
+const NOMINATED_LIMIT: usize = PLAN_LIMIT / 5;
+
 /// In the order in which they are tried: the greatest priority, then the oldest, then by name.
 type Place = (Reverse<i32>, i64, ObjectKey);
 
@@ -29,17 +33,20 @@ pub struct SchedulingQueue {
     waiting: BTreeSet<Place>,
     /// When those that wait have been tried, all are tried again: none is passed over for ever, however often there is a change.
     all: bool,
+    /// Something changed: those for whom room is being made are in the next plan, or whoever had to leave could come back and take it.
+    nominated: bool,
 }
 
 impl SchedulingQueue {
     /// A queue that tries all pods without a place.
     pub fn of_all() -> SchedulingQueue {
-        SchedulingQueue { waiting: BTreeSet::new(), all: true }
+        SchedulingQueue { waiting: BTreeSet::new(), all: true, nominated: true }
     }
 
     /// Adds what a turn left, which ended in this state.
     pub fn add(&mut self, state: &State, left: &ToPlace) {
         self.all |= left.all;
+        self.nominated |= left.all;
         self.waiting.extend(left.pods.iter().filter_map(|key| state.get(key)).map(|object| place(object)));
     }
 
@@ -60,6 +67,15 @@ impl SchedulingQueue {
                 .extend(state.unplaced().filter_map(|key| state.get(key)).map(|object| place(object)));
         }
         let mut pods = Vec::new();
+        if std::mem::take(&mut self.nominated) {
+            let nominated: BTreeSet<Place> =
+                state.nominated().filter_map(|key| state.get(key)).map(|object| place(object)).collect();
+            let unplaced = nominated.into_iter().filter(|(.., key)| state.is_unplaced(key));
+            for first in unplaced.take(NOMINATED_LIMIT) {
+                self.waiting.remove(&first);
+                pods.push(first.2);
+            }
+        }
         while pods.len() < PLAN_LIMIT
             && let Some((.., key)) = self.waiting.pop_first()
         {
@@ -123,6 +139,52 @@ mod tests {
         cluster.state.apply(&crate::change::Change::Delete { key: b });
         cluster.assign(&[super::super::Placement { pod: c, node: Ok("n0000".into()), preemption: None }]);
         assert_eq!(names(queue.next(&cluster.state)), ["a"]);
+    }
+
+    fn nominate(cluster: &mut Cluster, name: &str) {
+        let key = cluster.pods.iter().find(|key| key.name == name).unwrap().clone();
+        let old = cluster.state.get(&key).unwrap().document.clone();
+        let new = old.with_status(serde_json::json!({"phase": "Pending", "nominatedNodeName": "n0000"}));
+        cluster.state.apply(&crate::change::Change::between(key, Some(&old), &new).unwrap());
+    }
+
+    /// After a change they are in the plan with whoever came by it, not in one after that; without a change they only wait.
+    #[test]
+    fn those_for_whom_room_is_made_are_tried_with_the_first_after_a_change() {
+        let mut cluster = Cluster::nodes(1, 1);
+        let mut urgent = asks("1");
+        urgent["priority"] = 7.into();
+        cluster.pod("urgent", "", urgent);
+        cluster.pod("back", "", asks("1"));
+        nominate(&mut cluster, "urgent");
+        let mut queue = SchedulingQueue::default();
+        let mut left = some(&cluster, "back");
+        queue.add(&cluster.state, &left);
+        assert_eq!(names(queue.next(&cluster.state)), ["back"]);
+        left.all = true;
+        queue.add(&cluster.state, &left);
+        assert_eq!(names(queue.next(&cluster.state)), ["urgent", "back"]);
+    }
+
+    /// However many they are and however often something changes, others are tried, too.
+    #[test]
+    fn those_for_whom_room_is_made_leave_others_their_turn() {
+        let mut cluster = Cluster::nodes(1, 1);
+        let mut urgent = asks("1");
+        urgent["priority"] = 7.into();
+        cluster.replicas("urgent", PLAN_LIMIT, &urgent);
+        for name in names(Some(Input::Place(cluster.pods.clone()))) {
+            nominate(&mut cluster, &name);
+        }
+        cluster.pod("other", "", asks("1"));
+        let mut queue = SchedulingQueue::of_all();
+        let again = ToPlace { pods: BTreeSet::new(), all: true };
+        let mut tried = BTreeSet::new();
+        for _ in 0..2 {
+            queue.add(&cluster.state, &again);
+            tried.extend(names(queue.next(&cluster.state)));
+        }
+        assert!(tried.contains("other"));
     }
 
     /// Many that find no place do not keep the others from being tried, whatever goes on meanwhile.

@@ -26,7 +26,7 @@ pub enum Reason {
     /// It holds as many pods as it may.
     TooManyPods,
     /// Not enough of a resource is free.
-    Insufficient(&'static str),
+    Insufficient(CompactString),
     /// The pod would make a hard topology spread constraint too uneven.
     Spread,
     /// It lacks the label that a hard topology spread constraint names.
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn counts_are_sorted_as_text() {
         let taint = Reason::Taint { key: "k".into(), value: "v".into() };
-        let reasons = [taint.clone(), Reason::Insufficient("cpu"), taint, Reason::TooManyPods];
+        let reasons = [taint.clone(), Reason::Insufficient("cpu".into()), taint, Reason::TooManyPods];
         assert_eq!(
             message(4, reasons.into_iter()),
             "0/4 nodes are available: 1 Insufficient cpu, 1 Too many pods, 2 node(s) had untolerated taint {k: v}."

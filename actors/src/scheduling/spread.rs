@@ -3,7 +3,12 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use super::{filter::Shape, group::Group, topology::Topology, view::View};
+use super::{
+    filter::{Shape, Verdict},
+    group::Group,
+    topology::Topology,
+    view::View,
+};
 use crate::object::{Object, Selector, SpreadConstraint};
 
 /// Pods per domain of one topology.
@@ -23,7 +28,7 @@ pub(super) struct Hard {
     pub max_skew: i64,
     selector: Selector,
     min_domains: usize,
-    /// Domains with a node that the pods could go to by selector and affinity: only they count as empty.
+    /// Domains with a node that the constraint counts: only they count as empty.
     open: Vec<bool>,
     /// How many open domains hold how many pods, so that the least is known at once.
     histogram: BTreeMap<i64, usize>,
@@ -109,22 +114,33 @@ pub(super) fn counters(view: &mut View<'_>, group: &Group<'_>, shape: &Shape) ->
     let keys: Vec<Rc<Topology>> = pod.spread.iter().map(|c| view.topology(&c.topology_key)).collect();
     let required: Vec<&Rc<Topology>> =
         pod.spread.iter().zip(&keys).filter(|(constraint, _)| constraint.hard).map(|(_, key)| key).collect();
-    let eligible: Vec<bool> = (0..view.nodes.len())
-        .map(|node| shape.verdicts[node].selected && required.iter().all(|key| key.domain(node).is_some()))
-        .collect();
+    let labelled: Vec<bool> =
+        (0..view.nodes.len()).map(|node| required.iter().all(|key| key.domain(node).is_some())).collect();
     let mut counters = Vec::new();
     for (constraint, topology) in pod.spread.iter().zip(&keys) {
+        // Where no node has the label, a wish is the same for all of them.
+        if topology.count == 0 && !constraint.hard {
+            continue;
+        }
+        view.look(view.nodes.len());
+        let eligible: Vec<bool> = labelled
+            .iter()
+            .zip(&shape.verdicts)
+            .map(|(labelled, verdict)| *labelled && includes(constraint, verdict))
+            .collect();
         let hard = constraint.hard.then(|| Hard::new(constraint, topology, &eligible));
         let counts_itself = constraint.selector.matches(&group.pods[0].meta.labels);
         let mut counter = Counter::new(topology.clone(), counts_itself, hard);
-        for node in selected_places(view, group, constraint).into_iter().filter(|node| eligible[*node]) {
-            counter.add(node);
+        if topology.count > 0 {
+            for node in selected_places(view, group, constraint).into_iter().filter(|node| eligible[*node]) {
+                counter.add(node);
+            }
         }
         counters.push(counter);
     }
     let Some(owner) = group.owner() else { return counters };
     let mut defaults = Vec::new();
-    if counters.is_empty() {
+    if pod.spread.is_empty() {
         defaults.push(view.zones());
     }
     if !counters.iter().any(|counter: &Counter| counter.topology.per_node) {
@@ -141,6 +157,11 @@ pub(super) fn counters(view: &mut View<'_>, group: &Group<'_>, shape: &Shape) ->
     counters
 }
 
+/// Whether a constraint counts a node, by its policies for affinity and taints.
+fn includes(constraint: &SpreadConstraint, verdict: &Verdict) -> bool {
+    (constraint.ignores_affinity || verdict.selected) && !(constraint.honors_taints && verdict.tainted)
+}
+
 /// A pod that holds a place for good: not one that ended or is on its way out.
 fn stays(object: &Object) -> bool {
     !object.meta.deleting() && object.pod().is_some_and(|pod| !pod.terminal())
@@ -153,11 +174,14 @@ fn place_of(view: &View<'_>, object: &Object) -> Option<usize> {
 
 fn selected_places(view: &View<'_>, group: &Group<'_>, constraint: &SpreadConstraint) -> Vec<usize> {
     let namespace = &group.pods[0].key.namespace;
-    let standing = view.state.pods_matching(namespace, &constraint.selector);
-    let given = view.placed().filter(|(object, _)| {
+    let standing = view.state.pods_to_match(namespace, &constraint.selector);
+    let given = view.placed().inspect(|_| view.look(1)).filter(|(object, _)| {
         object.key.namespace == *namespace && constraint.selector.matches(&object.meta.labels)
     });
-    standing.filter_map(|object| place_of(view, object)).chain(given.map(|(_, node)| node)).collect()
+    let standing =
+        standing.inspect(|_| view.look(1)).filter(|object| constraint.selector.matches(&object.meta.labels));
+    let standing = standing.filter_map(|object| place_of(view, object));
+    standing.chain(given.map(|(_, node)| node)).collect()
 }
 
 fn owned_places(view: &View<'_>, owner: &str) -> Vec<usize> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     Placement, Reason, explain, fits,
     fixture::{Cluster, asks},
-    plan_measured,
+    plan_measured, plan_within,
 };
 use crate::{change::Change, kind::Kind, object::ObjectKey};
 
@@ -242,6 +242,103 @@ fn host_ports_are_given_once_per_node() {
     assert_eq!(cluster.plan()[3].node, Err(message.into()));
 }
 
+/// A pod that asks for so much of a resource and nothing else.
+fn asks_for(resource: &str, amount: &str) -> Value {
+    json!({"containers": [{"name": "c", "resources": {"requests": {resource: amount}}}]})
+}
+
+/// A cluster of a node with two graphics processors and huge pages, and one without.
+fn with_processors() -> Cluster {
+    let mut cluster = Cluster::nodes(1, 1);
+    let status = json!({
+        "allocatable": {"cpu": "4", "memory": "64Gi", "pods": "110", "nvidia.com/gpu": "2", "hugepages-2Mi": "4Mi"},
+        "conditions": [{"type": "Ready", "status": "True"}],
+    });
+    cluster.node_with_status("gpu", json!({}), json!({}), status);
+    cluster
+}
+
+#[test]
+fn what_only_some_nodes_have_is_counted() {
+    for (resource, amount) in [("nvidia.com/gpu", "1"), ("hugepages-2Mi", "2Mi")] {
+        let mut cluster = with_processors();
+        cluster.replicas("web", 3, &asks_for(resource, amount));
+        let first = cluster.plan();
+        assert_eq!(nodes_of(&first[..2]), ["gpu", "gpu"]);
+        let message = format!("0/2 nodes are available: 2 Insufficient {resource}.");
+        assert_eq!(first[2].node, Err(message.clone()));
+        // A later plan meets them there, until they have ended.
+        cluster.assign(&first);
+        let key = cluster.pod("late", "", asks_for(resource, amount));
+        assert_eq!(cluster.plan()[0].node, Err(message));
+        let (pod, node) = (cluster.state.get(&key).unwrap(), ObjectKey::new(Kind::NODE, "", "gpu"));
+        let missing = fits(&cluster.state, pod, cluster.state.get(&node).unwrap());
+        assert_eq!(missing, Err(vec![Reason::Insufficient(resource.into())]));
+        let old = cluster.state.get(&first[0].pod).unwrap().document.clone();
+        let ended = old.with_status(json!({"phase": "Succeeded"}));
+        let change = Change::between(first[0].pod.clone(), Some(&old), &ended).unwrap();
+        cluster.state.apply(&change);
+        assert_eq!(nodes_of(&cluster.plan()), ["gpu"]);
+        // Who asks for none of it goes anywhere.
+        cluster.pods.clear();
+        cluster.pod(
+            "none",
+            "",
+            with(asks_for(resource, "0"), "nodeSelector", json!({"kubernetes.io/hostname": "n0000"})),
+        );
+        assert_eq!(nodes_of(&cluster.plan()), ["n0000"]);
+    }
+}
+
+/// Pods of one owner may ask for different amounts.
+#[test]
+fn who_asks_for_more_is_planned_by_itself() {
+    let mut cluster = with_processors();
+    for (name, amount) in [("a", "1"), ("b", "2"), ("c", "1")] {
+        cluster.pod(name, "web", asks_for("nvidia.com/gpu", amount));
+    }
+    let plan = cluster.plan();
+    let placed = plan.iter().filter(|placement| placement.node.is_ok());
+    assert_eq!(placed.map(|placement| placement.pod.name.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+}
+
+#[test]
+fn host_ports_of_sidecars_count() {
+    let mut cluster = Cluster::nodes(1, 1);
+    let port = json!([{"name": "s", "restartPolicy": "Always", "ports": [{"hostPort": 80}]}]);
+    cluster.replicas("web", 2, &with(asks("1"), "initContainers", port));
+    let placed: Vec<bool> = cluster.plan().iter().map(|placement| placement.node.is_ok()).collect();
+    assert_eq!(placed, [true, false]);
+    // The others have ended before anybody binds the port.
+    let mut cluster = Cluster::nodes(1, 1);
+    let port = json!([{"name": "i", "ports": [{"hostPort": 80}]}]);
+    cluster.replicas("web", 2, &with(asks("1"), "initContainers", port));
+    assert!(cluster.plan().iter().all(|placement| placement.node.is_ok()));
+}
+
+/// Whether nodes count that would not take the pod is for each constraint to say.
+#[test]
+fn spread_counts_nodes_by_its_policies() {
+    let tainted = json!({"taints": [{"key": "t", "effect": "NoSchedule"}]});
+    let placed = |spec: &Value, policy: &str, value: &str, selector: Value| {
+        let mut cluster = Cluster::nodes(3, 3);
+        let labels = json!({"topology.kubernetes.io/zone": "z1", "kubernetes.io/hostname": "n0001"});
+        cluster.node("n0001", "4", labels, spec.clone());
+        let mut constraint = zone_spread(true, 1);
+        constraint[0][policy] = value.into();
+        let pod = with(asks("100m"), "topologySpreadConstraints", constraint);
+        cluster.replicas("web", 6, &with(pod, "nodeSelector", selector));
+        cluster.plan().iter().filter(|placement| placement.node.is_ok()).count()
+    };
+    for closed in [tainted, json!({"unschedulable": true})] {
+        assert_eq!(placed(&closed, "nodeTaintsPolicy", "Ignore", json!({})), 2, "an empty zone");
+        assert_eq!(placed(&closed, "nodeTaintsPolicy", "Honor", json!({})), 6);
+    }
+    let (open, one) = (json!({}), json!({"kubernetes.io/hostname": "n0000"}));
+    assert_eq!(placed(&open, "nodeAffinityPolicy", "Honor", one.clone()), 6);
+    assert_eq!(placed(&open, "nodeAffinityPolicy", "Ignore", one), 1, "the other zones are empty");
+}
+
 #[test]
 fn hard_spread_refuses_rather_than_tilts() {
     let mut cluster = Cluster::nodes(2, 2);
@@ -352,6 +449,49 @@ fn work_grows_with_nodes_plus_pods() {
     (0..5).for_each(|owner| cluster.replicas(&format!("web{owner}"), 10, &asks("10m")));
     let (_, work) = plan_measured(&cluster.state, &cluster.pods);
     assert!(work.filters <= (6 * nodes + 50) as u64, "{work:?}");
+}
+
+/// A plan ends when its work is done, and what it leaves is placed by those after it.
+#[test]
+fn a_plan_ends_early_and_goes_on_in_the_next() {
+    let mut cluster = Cluster::nodes(4, 2);
+    cluster.replicas("web", 3, &asks("1"));
+    cluster.replicas("large", 2, &asks("5"));
+    cluster.replicas("db", 3, &asks("2"));
+    let mut waiting = cluster.pods.clone();
+    let mut plans = 0;
+    while !waiting.is_empty() {
+        let (placements, _) = plan_within(&cluster.state, &waiting, 1);
+        assert!(!placements.is_empty() && placements.len() < 3, "{placements:?}");
+        assert!(placements.iter().all(|p| p.node.is_ok() != p.pod.name.starts_with("large")));
+        waiting.retain(|key| placements.iter().all(|placement| placement.pod != *key));
+        cluster.assign(&placements);
+        plans += 1;
+    }
+    assert!(plans > 4, "{plans}");
+}
+
+/// Labels that no node has, however many, cost little, and change nothing.
+#[test]
+fn wishes_for_labels_that_no_node_has_are_cheap() {
+    let (nodes, constraints, pods) = (100, 1000, 20);
+    let place = |constraints: usize| {
+        let mut cluster = Cluster::nodes(nodes, 3);
+        for pod in 0..pods {
+            let mut spread = zone_spread(false, 1);
+            spread.as_array_mut().unwrap().extend((0..constraints).map(|n| {
+                json!({"maxSkew": 1, "topologyKey": format!("k{pod}-{n}"), "whenUnsatisfiable": "ScheduleAnyway",
+                    "labelSelector": {"matchLabels": {"app": "web"}}})
+            }));
+            let spec = with(asks("100m"), "topologySpreadConstraints", spread);
+            cluster.pod(&format!("web-{pod:02}"), "web", spec);
+        }
+        plan_measured(&cluster.state, &cluster.pods)
+    };
+    let (wide, work) = place(constraints);
+    let (plain, _) = place(0);
+    assert_eq!(wide, plain);
+    assert!(work.terms < (pods * (constraints + 10 * nodes)) as u64, "{work:?}");
 }
 
 /// Pods that find no place cost nothing after the first of them.

@@ -7,8 +7,8 @@ use super::view::NodeView;
 /// The label whose values are zones.
 pub(super) const ZONE: &str = "topology.kubernetes.io/zone";
 
-/// Which domain each node is in.
-#[derive(Debug)]
+/// Which domain each node is in; by default, no node is in any.
+#[derive(Debug, Default)]
 pub(super) struct Topology {
     domains: Vec<Option<usize>>,
     /// How many domains there are.
@@ -52,6 +52,6 @@ impl Topology {
 
     /// The domain of a node.
     pub(super) fn domain(&self, node: usize) -> Option<usize> {
-        self.domains[node]
+        self.domains.get(node).copied().flatten()
     }
 }

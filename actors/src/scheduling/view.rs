@@ -1,6 +1,7 @@
 //! The planner's own view of a state: nodes with what is free on them, less what the plan gave away already.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
@@ -11,12 +12,17 @@ use kontiki_hooks::{Defect, planted};
 use super::{filter::Shape, group::Group, preempt::budgets::Budgets, topology::Topology};
 use crate::{
     kind::Kind,
-    object::{NodeDigest, Object, ObjectKey, PodAffinity, PodDigest, Resources},
+    object::{
+        NodeDigest, Object, ObjectKey, PodAffinity, PodDigest, Resources, Scalars, add_scalars, take_scalars,
+    },
     state::State,
 };
 
 /// Templates whose verdicts on all nodes are kept: enough for the templates of one plan, a bound on its memory.
 const SHAPES_LIMIT: usize = 32;
+
+/// Topologies that are made without asking whether any node has their label: more than usual pods name together.
+const TOPOLOGIES_ASSUMED: usize = 16;
 
 /// How much work a plan was, in steps that do not depend on the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +33,15 @@ pub struct Work {
     pub scores: u64,
     /// Topology cells looked at.
     pub cells: u64,
+    /// Nodes and pods that constraints and terms of pods were held against.
+    pub terms: u64,
+}
+
+impl Work {
+    /// All of it.
+    pub(super) fn steps(&self) -> u64 {
+        self.filters + self.scores + self.cells + self.terms
+    }
 }
 
 /// Host ports in use: protocol and number.
@@ -43,19 +58,31 @@ pub(super) struct NodeView<'a> {
     pub free: Resources,
     /// How many pods more it may hold.
     pub free_pods: i64,
+    /// What its pods take of scalar resources.
+    taken: Option<&'a Scalars>,
+    /// What this plan gave away of them or set aside.
+    given: Scalars,
 }
 
 impl<'a> NodeView<'a> {
     /// A node as the state has it; none if the object is no node.
-    pub(super) fn new(state: &State, object: &'a Object) -> Option<NodeView<'a>> {
+    pub(super) fn new(state: &'a State, object: &'a Object) -> Option<NodeView<'a>> {
         let digest = object.node()?;
-        let (mut requested, running) =
-            state.usage(&object.key.name).map(|u| (u.requested, u.running)).unwrap_or_default();
+        let usage = state.usage(&object.key.name);
+        let (mut requested, running) = usage.map(|u| (u.requested, u.running)).unwrap_or_default();
         if planted(Defect::CapacityForgotten) {
             requested.cpu_milli = 0;
         }
         let free = digest.allocatable.minus(requested);
-        Some(NodeView { object, digest, free, free_pods: digest.max_pods.saturating_sub(running) })
+        let free_pods = digest.max_pods.saturating_sub(running);
+        let taken = usage.map(|u| &u.scalars);
+        Some(NodeView { object, digest, free, free_pods, taken, given: Scalars::new() })
+    }
+
+    /// How much of a scalar resource is free.
+    pub(super) fn free_scalar(&self, name: &str) -> i64 {
+        let of = |amounts: &Scalars| amounts.get(name).copied().unwrap_or(0);
+        of(&self.digest.scalars).saturating_sub(self.taken.map_or(0, of)).saturating_sub(of(&self.given))
     }
 
     /// Its name.
@@ -70,17 +97,23 @@ pub(super) struct View<'a> {
     pub state: &'a State,
     /// Every node, by name.
     pub nodes: Vec<NodeView<'a>>,
-    /// The work so far.
+    /// The work so far, without that of terms.
     pub work: Work,
+    looked: Cell<u64>,
     placed: Vec<(&'a Object, usize)>,
-    terms: Vec<(&'a PodAffinity, usize)>,
+    /// What placed pods say of others, of one group together, and where they are.
+    terms: Vec<(&'a PodAffinity, Vec<usize>)>,
     leaving: BTreeSet<&'a ObjectKey>,
     /// Who may leave without harm.
     pub(super) budgets: Budgets<'a>,
     /// What is set aside for pods for which room is being made: their node, and what they need.
-    reserved: BTreeMap<&'a ObjectKey, (usize, Resources)>,
+    reserved: BTreeMap<&'a ObjectKey, (usize, &'a PodDigest)>,
     ports: BTreeMap<usize, Ports>,
     topologies: BTreeMap<CompactString, Rc<Topology>>,
+    /// For all labels that no node has: pods may name so many that one for each would be too much.
+    nowhere: Rc<Topology>,
+    /// The labels that nodes have.
+    labels: Option<BTreeSet<&'a CompactString>>,
     zones: Option<Rc<Topology>>,
     each: Option<Rc<Topology>>,
     shapes: Vec<Rc<Shape>>,
@@ -94,6 +127,7 @@ impl<'a> View<'a> {
             state,
             nodes,
             work: Work::default(),
+            looked: Cell::new(0),
             placed: Vec::new(),
             terms: Vec::new(),
             leaving: BTreeSet::new(),
@@ -101,6 +135,8 @@ impl<'a> View<'a> {
             reserved: BTreeMap::new(),
             ports: BTreeMap::new(),
             topologies: BTreeMap::new(),
+            nowhere: Rc::default(),
+            labels: None,
             zones: None,
             each: None,
             shapes: Vec::new(),
@@ -117,12 +153,18 @@ impl<'a> View<'a> {
         let view = &mut self.nodes[node];
         view.free = view.free.minus(pod.requests);
         view.free_pods -= 1;
+        add_scalars(&mut view.given, &pod.scalars);
         if !pod.host_ports.is_empty() {
             self.learn_ports(node);
             self.ports.entry(node).or_default().extend(pod.host_ports.iter().cloned());
         }
         self.placed.push((object, node));
-        self.terms.extend(pod.pod_affinity.as_deref().map(|affinity| (affinity, node)));
+        if let Some(affinity) = pod.pod_affinity.as_deref() {
+            match self.terms.last_mut() {
+                Some((last, nodes)) if std::ptr::eq(*last, affinity) => nodes.push(node),
+                _ => self.terms.push((affinity, vec![node])),
+            }
+        }
     }
 
     /// Sets aside what is needed by pods for which room is being made, for those of lower priority or the same; what a group itself
@@ -134,20 +176,24 @@ impl<'a> View<'a> {
         };
         let state = self.state;
         let nominated = state.nominated().filter_map(|key| state.get(key)).filter(|object| before(object));
-        let wanted: BTreeMap<&'a ObjectKey, (usize, Resources)> = nominated
+        let wanted: BTreeMap<&'a ObjectKey, (usize, &'a PodDigest)> = nominated
             .filter(|object| !self.placed.iter().any(|(placed, _)| placed.key == object.key))
             .filter_map(|object| {
                 let pod = object.pod()?;
-                Some((&object.key, (self.node(pod.nominated.as_ref()?)?, pod.requests)))
+                Some((&object.key, (self.node(pod.nominated.as_ref()?)?, pod)))
             })
             .collect();
-        for (node, requests) in std::mem::take(&mut self.reserved).into_values() {
-            self.nodes[node].free = self.nodes[node].free.plus(requests);
-            self.nodes[node].free_pods += 1;
+        for (node, pod) in std::mem::take(&mut self.reserved).into_values() {
+            let at = &mut self.nodes[node];
+            at.free = at.free.plus(pod.requests);
+            at.free_pods += 1;
+            take_scalars(&mut at.given, &pod.scalars);
         }
-        for (node, requests) in wanted.values() {
-            self.nodes[*node].free = self.nodes[*node].free.minus(*requests);
-            self.nodes[*node].free_pods -= 1;
+        for (node, pod) in wanted.values() {
+            let at = &mut self.nodes[*node];
+            at.free = at.free.minus(pod.requests);
+            at.free_pods -= 1;
+            add_scalars(&mut at.given, &pod.scalars);
         }
         self.reserved = wanted;
     }
@@ -167,9 +213,9 @@ impl<'a> View<'a> {
         self.placed.iter().copied()
     }
 
-    /// What the pods that this plan has placed say of others, and where.
-    pub(super) fn placed_with_terms(&self) -> impl Iterator<Item = (&'a PodAffinity, usize)> {
-        self.terms.iter().copied()
+    /// What the pods that this plan has placed say of others, and where they are.
+    pub(super) fn placed_with_terms(&self) -> &[(&'a PodAffinity, Vec<usize>)] {
+        &self.terms
     }
 
     /// Whether any pod with a place may bear on those that come.
@@ -189,11 +235,35 @@ impl<'a> View<'a> {
         self.ports.get(&node)
     }
 
-    /// The domains of a label.
+    /// Counts nodes or pods that a constraint or a term is held against.
+    pub(super) fn look(&self, many: usize) {
+        self.looked.set(self.looked.get().saturating_add(many as u64));
+    }
+
+    /// All the work so far.
+    pub(super) fn work(&self) -> Work {
+        Work { terms: self.looked.get(), ..self.work }
+    }
+
+    /// The domains of a label. No more are made than nodes have labels, but for a few.
     pub(super) fn topology(&mut self, key: &CompactString) -> Rc<Topology> {
+        if let Some(topology) = self.topologies.get(key) {
+            return topology.clone();
+        }
+        self.look(1);
+        if self.topologies.len() >= TOPOLOGIES_ASSUMED && !self.any_node_has(key) {
+            return self.nowhere.clone();
+        }
+        self.look(self.nodes.len());
+        let topology = Rc::new(Topology::by_label(&self.nodes, key));
+        self.topologies.insert(key.clone(), topology.clone());
+        topology
+    }
+
+    fn any_node_has(&mut self, label: &CompactString) -> bool {
         let nodes = &self.nodes;
-        let make = || Rc::new(Topology::by_label(nodes, key));
-        self.topologies.entry(key.clone()).or_insert_with(make).clone()
+        let labels = || nodes.iter().flat_map(|node| node.object.meta.labels.keys()).collect();
+        self.labels.get_or_insert_with(labels).contains(label)
     }
 
     /// The zones.

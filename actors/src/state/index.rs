@@ -8,13 +8,15 @@ use imbl::{OrdMap, OrdSet};
 use kontiki_hooks::{Defect, planted};
 
 use super::{Id, State};
-use crate::object::{Object, ObjectKey, PodDigest, Resources, Selector};
+use crate::object::{Object, ObjectKey, PodDigest, Resources, Scalars, Selector, add_scalars, take_scalars};
 
 /// What a node carries.
 #[derive(Clone, Default, Debug)]
 pub struct NodeUsage {
     /// The sum of the requests of pods that have not ended.
     pub requested: Resources,
+    /// The same of scalar resources.
+    pub scalars: Scalars,
     /// How many of them there are.
     pub running: i64,
     by_priority: OrdMap<i32, Share>,
@@ -22,10 +24,12 @@ pub struct NodeUsage {
 }
 
 /// What the pods of one priority take of a node.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Share {
     /// The sum of their requests.
     pub requested: Resources,
+    /// The same of scalar resources.
+    pub scalars: Scalars,
     /// How many they are.
     pub pods: i64,
 }
@@ -33,6 +37,22 @@ pub struct Share {
 /// The uids of an object's owners.
 fn owners(object: Option<&Object>) -> impl Iterator<Item = &str> {
     object.into_iter().flat_map(|object| &object.meta.owners).map(|owner| owner.uid.as_str())
+}
+
+/// What a pod takes of its node until it has ended.
+#[derive(PartialEq)]
+struct Taken<'a> {
+    priority: i32,
+    requests: Resources,
+    scalars: &'a Scalars,
+}
+
+/// The node that a pod is on, and what it takes there.
+fn place(object: &Object) -> Option<(CompactString, Option<Taken<'_>>)> {
+    let pod = object.pod()?;
+    let node = pod.node.clone()?;
+    let taken = Taken { priority: pod.priority, requests: pod.requests, scalars: &pod.scalars };
+    Some((node, (!pod.terminal()).then_some(taken)))
 }
 
 /// Namespace, label key, label value.
@@ -44,20 +64,26 @@ impl NodeUsage {
         self.by_priority.iter().map(|(priority, share)| (*priority, share))
     }
 
-    fn take(&mut self, priority: i32, taken: Resources) {
-        self.requested = self.requested.plus(taken);
+    fn take(&mut self, taken: &Taken<'_>) {
+        self.requested = self.requested.plus(taken.requests);
+        add_scalars(&mut self.scalars, taken.scalars);
         self.running += 1;
-        let share = self.by_priority.entry(priority).or_default();
-        *share = Share { requested: share.requested.plus(taken), pods: share.pods + 1 };
+        let share = self.by_priority.entry(taken.priority).or_default();
+        share.requested = share.requested.plus(taken.requests);
+        add_scalars(&mut share.scalars, taken.scalars);
+        share.pods += 1;
     }
 
-    fn give_back(&mut self, priority: i32, taken: Resources, counted: bool) {
-        self.requested = self.requested.minus(taken);
+    fn give_back(&mut self, taken: &Taken<'_>, counted: bool) {
+        self.requested = self.requested.minus(taken.requests);
+        take_scalars(&mut self.scalars, taken.scalars);
         self.running -= i64::from(counted);
-        let Some(share) = self.by_priority.get_mut(&priority) else { return };
-        *share = Share { requested: share.requested.minus(taken), pods: share.pods - 1 };
+        let Some(share) = self.by_priority.get_mut(&taken.priority) else { return };
+        share.requested = share.requested.minus(taken.requests);
+        take_scalars(&mut share.scalars, taken.scalars);
+        share.pods -= 1;
         if share.pods == 0 {
-            self.by_priority.remove(&priority);
+            self.by_priority.remove(&taken.priority);
         }
     }
 
@@ -98,25 +124,19 @@ impl State {
     }
 
     pub(super) fn replace_pod(&mut self, old: Option<&Object>, new: Option<&Object>) {
-        let place = |o: &Object| {
-            let pod = o.pod()?;
-            let node = pod.node.clone()?;
-            let taken = if pod.terminal() { None } else { Some((pod.priority, pod.requests)) };
-            Some((node, taken))
-        };
         let (before, after) = (old.and_then(place), new.and_then(place));
         if before != after {
             for (place, change) in [(&before, -1), (&after, 1)] {
-                if let Some((_, Some((priority, _)))) = place {
-                    self.count_priority(*priority, change);
+                if let Some((_, Some(taken))) = place {
+                    self.count_priority(taken.priority, change);
                 }
             }
             if let (Some((node, taken)), Some(old)) = (before, old)
                 && let Some(usage) = self.usage.get_mut(&node)
             {
                 usage.pods.remove(&old.key);
-                if let Some((priority, taken)) = taken {
-                    usage.give_back(priority, taken, new.is_some() || !planted(Defect::UsageDrift));
+                if let Some(taken) = taken {
+                    usage.give_back(&taken, new.is_some() || !planted(Defect::UsageDrift));
                 }
                 if usage.pods.is_empty() {
                     self.usage.remove(&node);
@@ -125,8 +145,8 @@ impl State {
             if let (Some((node, taken)), Some(new)) = (after, new) {
                 let usage = self.usage.entry(node).or_default();
                 usage.pods.insert(new.key.clone());
-                if let Some((priority, taken)) = taken {
-                    usage.take(priority, taken);
+                if let Some(taken) = taken {
+                    usage.take(&taken);
                 }
             }
         }
@@ -214,6 +234,15 @@ impl State {
         &'a self,
         namespace: &'a str,
         selector: &'a Selector,
+    ) -> impl Iterator<Item = &'a Arc<Object>> + Send + 'a {
+        self.pods_to_match(namespace, selector).filter(move |pod| selector.matches(&pod.meta.labels))
+    }
+
+    /// The pods that [`State::pods_matching`] looks at.
+    pub fn pods_to_match<'a>(
+        &'a self,
+        namespace: &'a str,
+        selector: &Selector,
     ) -> Box<dyn Iterator<Item = &'a Arc<Object>> + Send + 'a> {
         let mut rarest: Option<&OrdSet<ObjectKey>> = None;
         for requirement in selector.requirements() {
@@ -226,15 +255,8 @@ impl State {
             }
         }
         match rarest {
-            Some(set) => Box::new(
-                set.iter()
-                    .filter_map(|key| self.get(key))
-                    .filter(move |pod| selector.matches(&pod.meta.labels)),
-            ),
-            None => Box::new(
-                self.list(crate::kind::Kind::POD, Some(namespace))
-                    .filter(move |pod| selector.matches(&pod.meta.labels)),
-            ),
+            Some(set) => Box::new(set.iter().filter_map(|key| self.get(key))),
+            None => Box::new(self.list(crate::kind::Kind::POD, Some(namespace))),
         }
     }
 }

@@ -112,17 +112,21 @@ impl State {
         self.objects.is_empty()
     }
 
-    /// Objects that name this uid as an owner.
+    /// The objects that are an owner's: those that name its uid, and are in its namespace if it is in one. Who may write in one namespace
+    /// could else push what he likes under owners in all others. Of an owner that is gone, nobody knows where it was: all that name it.
     pub fn dependents(&self, owner: &str) -> impl Iterator<Item = &Arc<Object>> {
-        self.dependents.get(owner).into_iter().flatten().filter_map(|key| self.objects.get(key))
+        let home = self.by_uid.get(owner).map(|key| &key.namespace).filter(|home| !home.is_empty());
+        let keys = self.dependents.get(owner).into_iter().flatten();
+        let own = keys.filter(move |key| home.is_none_or(|home| *home == key.namespace));
+        own.filter_map(|key| self.objects.get(key))
     }
 
-    /// How many objects name this uid as an owner.
+    /// How many objects name this uid as an owner, wherever they are: a measure of the work, which decides about no object.
     pub fn dependents_count(&self, owner: &str) -> usize {
         self.dependents.get(owner).map_or(0, OrdSet::len)
     }
 
-    /// How many pods a managing owner has that count: not ended, not leaving.
+    /// How many pods that count (not ended, not leaving) name this uid as their managing owner, wherever they are: a measure of the work, too.
     pub fn active_pods(&self, owner: &str) -> usize {
         self.active_pods.get(owner).copied().unwrap_or(0)
     }

@@ -58,6 +58,11 @@ impl State {
         self.standing.iter().map(|(term, nodes)| (&**term, nodes.iter().map(|(node, count)| (node, *count))))
     }
 
+    /// How many different ones stand.
+    pub fn standing_terms_count(&self) -> usize {
+        self.standing.len()
+    }
+
     /// Whether no pod that has a place bears on those that come.
     pub fn no_terms_stand(&self) -> bool {
         self.standing.is_empty()

@@ -22,7 +22,7 @@ pub use daemon_set::DaemonSetDigest;
 pub use definition::{DefinedVersion, DefinitionDigest, Names};
 pub use job::JobDigest;
 pub use node::{NodeDigest, Taint};
-pub use pod::{PodDigest, Resources, SpreadConstraint, Toleration};
+pub use pod::{PodDigest, Resources, Scalars, SpreadConstraint, Toleration, add_scalars, take_scalars};
 pub use rbac::{BindingDigest, RoleDigest, Subject, service_account};
 pub use selector::{Requirement, Selector, SelectorTerm};
 use serde::Deserialize;

@@ -25,6 +25,8 @@ pub struct PodDigest {
     pub ready_since_ms: i64,
     /// What it asks of a node: the larger of the sum of its containers and its largest init container, plus overhead.
     pub requests: Resources,
+    /// The same of what only some nodes have; nothing for most pods.
+    pub scalars: Scalars,
     /// Host ports it binds: (protocol, port).
     pub host_ports: Vec<(CompactString, u16)>,
     /// Node labels it insists on.
@@ -59,7 +61,7 @@ pub struct PodDigest {
     pub restart_policy: CompactString,
     /// The grace period that its spec gives it, seconds.
     pub grace_s: i64,
-    /// The sum of its containers' restarts.
+    /// The sum of its containers' restarts, init containers among them.
     pub restarts: i64,
 }
 
@@ -73,6 +75,10 @@ pub struct Resources {
     /// Bytes.
     pub ephemeral_storage: i64,
 }
+
+/// Amounts of what only some nodes have, by name and none of them zero: extended resources (`nvidia.com/gpu`), huge pages, attachable
+/// volumes.
+pub type Scalars = BTreeMap<CompactString, i64>;
 
 /// One toleration.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -103,6 +109,10 @@ pub struct SpreadConstraint {
     pub selector: Selector,
     /// Fewer domains than this count as an empty one.
     pub min_domains: Option<i64>,
+    /// `nodeAffinityPolicy: Ignore`: nodes count even where selector and affinity keep the pod away.
+    pub ignores_affinity: bool,
+    /// `nodeTaintsPolicy: Honor`: nodes count only if the pod bears their taints.
+    pub honors_taints: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -167,6 +177,8 @@ struct RawSpread {
     label_selector: Option<Value>,
     match_label_keys: Vec<CompactString>,
     min_domains: Option<i64>,
+    node_affinity_policy: Option<CompactString>,
+    node_taints_policy: Option<CompactString>,
 }
 
 #[derive(Deserialize, Default)]
@@ -176,6 +188,7 @@ struct Status {
     nominated_node_name: Option<CompactString>,
     conditions: Vec<Condition>,
     container_statuses: Vec<ContainerStatus>,
+    init_container_statuses: Vec<ContainerStatus>,
 }
 
 #[derive(Deserialize, Default)]
@@ -184,15 +197,29 @@ struct ContainerStatus {
     restart_count: i64,
 }
 
+/// What is larger counts as this: no machine has so much (8 PiB), and the sum over a thousand pods of a node still fits, so that what is
+/// added to it can be taken from it again.
+const LARGEST: i64 = i64::MAX >> 10;
+
 impl Resources {
-    /// Reads a resource list (`{"cpu": "100m"}`).
+    /// Reads a resource list (`{"cpu": "100m"}`); no amount is beyond the largest that is told apart.
     pub fn of(list: &BTreeMap<CompactString, Value>) -> Resources {
-        let milli = |name: &str| list.get(name).and_then(quantity::milli_of).unwrap_or(0);
-        let whole = |name: &str| milli(name).div_euclid(1000) + i64::from(milli(name).rem_euclid(1000) > 0);
+        let milli = |name: &str| list.get(name).and_then(quantity::wide_of).unwrap_or(0);
+        let read = Resources {
+            cpu_milli: narrow(milli("cpu")),
+            memory: narrow(whole(milli("memory"))),
+            ephemeral_storage: narrow(whole(milli("ephemeral-storage"))),
+        };
+        read.bounded()
+    }
+
+    /// The same, none of it beyond [`LARGEST`].
+    fn bounded(self) -> Resources {
+        let bounded = |amount: i64| amount.clamp(-LARGEST, LARGEST);
         Resources {
-            cpu_milli: milli("cpu"),
-            memory: whole("memory"),
-            ephemeral_storage: whole("ephemeral-storage"),
+            cpu_milli: bounded(self.cpu_milli),
+            memory: bounded(self.memory),
+            ephemeral_storage: bounded(self.ephemeral_storage),
         }
     }
 
@@ -232,6 +259,81 @@ impl Resources {
     }
 }
 
+/// Thousandths as whole ones, rounded up.
+fn whole(milli: i128) -> i128 {
+    milli.div_euclid(1000) + i128::from(milli.rem_euclid(1000) > 0)
+}
+
+fn narrow(amount: i128) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
+}
+
+/// Reads what a resource list (`{"nvidia.com/gpu": "1"}`) has of scalar resources.
+pub fn scalars_of(list: &BTreeMap<CompactString, Value>) -> Scalars {
+    let scalars = list.iter().filter(|(name, _)| is_scalar(name));
+    let read = |(name, amount): (&CompactString, &Value)| {
+        let amount = narrow(whole(quantity::wide_of(amount)?)).min(LARGEST);
+        (amount > 0).then(|| (name.clone(), amount))
+    };
+    scalars.filter_map(read).collect()
+}
+
+/// Whether a resource is one that the scheduler counts by its name alone. What has neither a domain nor one of the names that
+/// Kubernetes knows is none.
+fn is_scalar(name: &str) -> bool {
+    (name.contains('/') && !name.starts_with("requests."))
+        || name.starts_with("hugepages-")
+        || name.starts_with("attachable-volumes-")
+}
+
+/// What a pod asks for of them, as [`PodDigest::requests`].
+fn scalars_of_pod(
+    containers: &[Container],
+    sidecars: &[Container],
+    inits: &[Container],
+    overhead: &BTreeMap<CompactString, Value>,
+) -> Scalars {
+    let of = |container: &Container| scalars_of(&container.resources.requests);
+    let mut beside = Scalars::new();
+    sidecars.iter().for_each(|sidecar| add_scalars(&mut beside, &of(sidecar)));
+    let mut all = beside.clone();
+    containers.iter().for_each(|container| add_scalars(&mut all, &of(container)));
+    for init in inits {
+        let mut step = of(init);
+        if step.is_empty() {
+            continue;
+        }
+        add_scalars(&mut step, &beside);
+        for (name, amount) in step {
+            let most = all.entry(name).or_default();
+            *most = amount.max(*most);
+        }
+    }
+    add_scalars(&mut all, &scalars_of(overhead));
+    all.values_mut().for_each(|amount| *amount = (*amount).min(LARGEST));
+    all
+}
+
+/// Adds amounts to others.
+pub fn add_scalars(to: &mut Scalars, more: &Scalars) {
+    for (name, amount) in more {
+        let sum = to.entry(name.clone()).or_default();
+        *sum = sum.saturating_add(*amount);
+    }
+}
+
+/// Takes away amounts that were added.
+pub fn take_scalars(from: &mut Scalars, less: &Scalars) {
+    for (name, amount) in less {
+        if let Some(sum) = from.get_mut(name) {
+            *sum -= amount;
+            if *sum <= 0 {
+                from.remove(name);
+            }
+        }
+    }
+}
+
 impl PodDigest {
     /// Derives the digest.
     pub fn of(document: &Document) -> PodDigest {
@@ -247,10 +349,13 @@ impl PodDigest {
         let running = sum(&spec.containers).plus(sum(&sidecars));
         let largest_init =
             inits.iter().fold(Resources::default(), |max, c| max.max(Resources::of(&c.resources.requests)));
-        let requests = running.max(largest_init.plus(sum(&sidecars))).plus(Resources::of(&spec.overhead));
+        let requests =
+            running.max(largest_init.plus(sum(&sidecars))).plus(Resources::of(&spec.overhead)).bounded();
+        let scalars = scalars_of_pod(&spec.containers, &sidecars, &inits, &spec.overhead);
         let host_ports = spec
             .containers
             .iter()
+            .chain(&sidecars)
             .flat_map(|c| &c.ports)
             .filter_map(|p| {
                 Some((p.protocol.clone().unwrap_or("TCP".into()), p.host_port.filter(|p| *p != 0)?))
@@ -266,6 +371,7 @@ impl PodDigest {
         let mut digest = PodDigest {
             node: spec.node_name.filter(|n| !n.is_empty()),
             requests,
+            scalars,
             host_ports,
             node_selector: spec.node_selector,
             affinity: affinity.node(),
@@ -291,6 +397,8 @@ impl PodDigest {
                         None => Selector::nothing(),
                     },
                     min_domains: c.min_domains,
+                    ignores_affinity: c.node_affinity_policy.as_deref() == Some("Ignore"),
+                    honors_taints: c.node_taints_policy.as_deref() == Some("Honor"),
                 })
                 .collect(),
             follows_own_labels,
@@ -318,7 +426,8 @@ impl PodDigest {
         self.ready_since_ms = since.unwrap_or(0);
         self.unscheduled_reason = scheduled.and_then(|c| c.reason.clone());
         self.unscheduled_message = scheduled.and_then(|c| c.message.clone());
-        self.restarts = status.container_statuses.iter().map(|c| c.restart_count).sum();
+        let containers = status.container_statuses.iter().chain(&status.init_container_statuses);
+        self.restarts = containers.map(|c| c.restart_count).sum();
     }
 
     /// Whether it has ended for good.
@@ -334,5 +443,46 @@ impl PodDigest {
     /// Whether it is ready for at least this long at that time.
     pub fn available(&self, min_ready_s: i64, now_ms: i64) -> bool {
         self.ready && (min_ready_s == 0 || self.ready_since_ms + min_ready_s * 1000 <= now_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn scalar_resources_are_those_that_kubernetes_counts_by_name() {
+        let container = |amounts: Value| json!({"resources": {"requests": amounts}});
+        let pod = PodDigest::of(&Document::from_value(json!({"spec": {
+            "containers": [
+                container(json!({"nvidia.com/gpu": "1", "cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi"})),
+                container(json!({"nvidia.com/gpu": 1, "hugepages-2Mi": "4Mi", "example.com/none": "0"})),
+            ],
+            "initContainers": [
+                container(json!({"nvidia.com/gpu": "4", "example.com/once": "1500m"})),
+                {"restartPolicy": "Always", "resources": {"requests": {"nvidia.com/gpu": "1"}}},
+            ],
+            "overhead": {"example.com/over": "9e99", "pods": "1", "requests.example.com/no": "1"},
+        }})));
+        let expected = [
+            ("example.com/once", 2),
+            ("example.com/over", LARGEST),
+            ("hugepages-2Mi", 4 << 20),
+            ("nvidia.com/gpu", 5),
+        ];
+        assert_eq!(pod.scalars, expected.map(|(name, amount)| (name.into(), amount)).into());
+    }
+
+    #[test]
+    fn what_is_taken_away_leaves_nothing_behind() {
+        let of =
+            |amounts: &[(&str, i64)]| -> Scalars { amounts.iter().map(|(n, a)| ((*n).into(), *a)).collect() };
+        let mut sum = Scalars::new();
+        add_scalars(&mut sum, &of(&[("a/b", 2), ("c/d", 1)]));
+        add_scalars(&mut sum, &of(&[("a/b", 1)]));
+        take_scalars(&mut sum, &of(&[("a/b", 2), ("c/d", 1)]));
+        assert_eq!(sum, of(&[("a/b", 1)]));
     }
 }

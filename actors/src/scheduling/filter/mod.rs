@@ -51,6 +51,8 @@ pub(super) struct Verdict {
     pub refusal: Option<Reason>,
     /// Whether selector and affinity match, taints apart: such a node's domains count for topology spread.
     pub selected: bool,
+    /// Whether it is cordoned or has a taint that the pod does not bear.
+    pub tainted: bool,
     /// How welcome it is.
     pub preference: Preference,
 }
@@ -61,7 +63,9 @@ impl Shape {
         let verdict = |node: &NodeView<'_>| {
             let refusal = fixed(pod, node);
             let selected = refusal.is_none() || affinity::refuses(pod, node).is_none();
-            Verdict { refusal, selected, preference: score::preference(pod, node) }
+            // Asked first, so nothing else hides it.
+            let tainted = matches!(refusal, Some(Reason::Unschedulable | Reason::Taint { .. }));
+            Verdict { refusal, selected, tainted, preference: score::preference(pod, node) }
         };
         let example = PodDigest {
             node_selector: pod.node_selector.clone(),

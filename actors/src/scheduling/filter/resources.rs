@@ -17,7 +17,12 @@ pub(super) fn missing(pod: &PodDigest, node: &NodeView<'_>) -> Vec<Reason> {
         ("ephemeral-storage", pod.requests.ephemeral_storage, node.free.ephemeral_storage),
     ] {
         if wanted > 0 && wanted > free {
-            missing.push(Reason::Insufficient(name));
+            missing.push(Reason::Insufficient(name.into()));
+        }
+    }
+    for (name, wanted) in &pod.scalars {
+        if *wanted > node.free_scalar(name) {
+            missing.push(Reason::Insufficient(name.clone()));
         }
     }
     missing
@@ -25,5 +30,7 @@ pub(super) fn missing(pod: &PodDigest, node: &NodeView<'_>) -> Vec<Reason> {
 
 /// Whether nothing is missing.
 pub(super) fn enough(pod: &PodDigest, node: &NodeView<'_>) -> bool {
-    node.free_pods >= 1 && pod.requests.fits_in(node.free)
+    node.free_pods >= 1
+        && pod.requests.fits_in(node.free)
+        && pod.scalars.iter().all(|(name, wanted)| *wanted <= node.free_scalar(name))
 }

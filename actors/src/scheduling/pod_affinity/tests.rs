@@ -279,6 +279,29 @@ fn labels_decide_not_the_owner() {
     assert_eq!(b.node.as_deref(), Ok("n0001"));
 }
 
+/// What terms are held against is work, or a plan with many of them would not end when it should.
+#[test]
+fn terms_are_counted_as_work() {
+    let (standing, terms) = (30, 20);
+    let mut cluster = Cluster::nodes(1, 1);
+    for n in 0..standing {
+        let mut spec = asks("10m");
+        spec["nodeName"] = "n0000".into();
+        cluster.pod(&format!("old-{n}"), "old", spec);
+    }
+    cluster.pods.clear();
+    let own: Vec<Value> = (0..terms).map(|_| term(ZONE, "old")).collect();
+    cluster.pod("near", "web", required("podAffinity", &own));
+    let (placements, work) = plan_measured(&cluster.state, &cluster.pods);
+    assert!(placements[0].node.is_ok());
+    assert!(work.terms >= standing * terms, "{work:?}");
+    // They stand now, and bear on all that come.
+    cluster.assign(&placements);
+    cluster.pod("other", "other", asks("10m"));
+    let (_, work) = plan_measured(&cluster.state, &cluster.pods);
+    assert!(work.terms >= 1, "{work:?}");
+}
+
 /// Rules over nodes cost no more than plain ones: nodes once per template, then what is picked.
 #[test]
 fn work_grows_with_nodes_plus_pods() {

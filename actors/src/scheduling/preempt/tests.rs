@@ -149,6 +149,35 @@ fn what_is_set_aside_is_not_taken() {
     assert!(cluster.plan()[0].node.is_ok());
 }
 
+/// However many wait for room that is being made, more is made for others.
+#[test]
+fn those_who_wait_already_keep_nobody_from_having_room_made() {
+    let mut cluster = Cluster::nodes(PREEMPTIONS_LIMIT + 1, 1);
+    for n in 0..=PREEMPTIONS_LIMIT {
+        let low = cluster.pod(&format!("low-{n:02}"), "", at(of(0, "4"), &format!("n{n:04}")));
+        if n < PREEMPTIONS_LIMIT {
+            cluster.end(&low);
+        }
+    }
+    cluster.pods.clear();
+    for n in 0..PREEMPTIONS_LIMIT {
+        // Each of an owner of its own: a group of its own.
+        let urgent = cluster.pod(&format!("urgent-{n:02}"), &format!("owner-{n}"), of(10, "4"));
+        let old = cluster.state.get(&urgent).unwrap().document.clone();
+        let nominated = old.with_status(json!({"phase": "Pending", "nominatedNodeName": format!("n{n:04}")}));
+        let change = crate::change::Change::between(urgent, Some(&old), &nominated).unwrap();
+        cluster.state.apply(&change);
+    }
+    cluster.pod("z", "", of(10, "4"));
+    let all = preemptions(&cluster);
+    assert_eq!(all.len(), PREEMPTIONS_LIMIT + 1);
+    for (n, (_, said)) in all[..PREEMPTIONS_LIMIT].iter().enumerate() {
+        assert_eq!(*said, some(&format!("n{n:04}"), &[]));
+    }
+    let last = PREEMPTIONS_LIMIT;
+    assert_eq!(all[last].1, some(&format!("n{last:04}"), &[&format!("low-{last:02}")]));
+}
+
 #[test]
 fn host_ports_are_freed() {
     let mut cluster = Cluster::nodes(1, 1);
@@ -162,6 +191,59 @@ fn host_ports_are_freed() {
     cluster.pods.clear();
     cluster.pod("urgent", "", port(10));
     assert_eq!(only(&cluster), some("n0000", &["a"]));
+}
+
+/// Nobody leaves for a port that this very plan gave away.
+#[test]
+fn host_ports_of_the_same_plan_are_taken() {
+    let mut cluster = Cluster::nodes(2, 1);
+    for (name, node) in [("a", "n0000"), ("b", "n0001")] {
+        cluster.pod(name, "", at(of(1, "3"), node));
+    }
+    cluster.pods.clear();
+    let mut spec = of(10, "1");
+    spec["containers"][0]["ports"] = json!([{"hostPort": 80}]);
+    cluster.replicas("urgent", 3, &spec);
+    assert_eq!(only(&cluster), None);
+}
+
+fn processors(mut spec: Value, count: u32) -> Value {
+    spec["containers"][0]["resources"]["requests"]["nvidia.com/gpu"] = count.to_string().into();
+    spec
+}
+
+/// What only some nodes have is made room for by those who have it, where there would be enough of it.
+#[test]
+fn scalar_resources_are_freed() {
+    let mut cluster = Cluster::nodes(1, 1);
+    for (name, count) in [("m0000", "1"), ("n0001", "2")] {
+        let status = json!({"allocatable": {"cpu": "4", "memory": "64Gi", "pods": "110", "nvidia.com/gpu": count},
+            "conditions": [{"type": "Ready", "status": "True"}]});
+        cluster.node_with_status(name, json!({}), json!({}), status);
+    }
+    cluster.pod("lowest", "", at(of(0, "1"), "n0000"));
+    cluster.pod("little", "", at(processors(of(1, "1"), 1), "m0000"));
+    cluster.pod("other", "", at(of(1, "1"), "n0001"));
+    cluster.pod("a", "", at(processors(of(2, "1"), 1), "n0001"));
+    cluster.pod("b", "", at(processors(of(3, "1"), 1), "n0001"));
+    cluster.pods.clear();
+    let urgent = cluster.pod("urgent", "", processors(of(10, "1"), 2));
+    assert_eq!(only(&cluster), some("n0001", &["b", "a"]));
+    cluster.pods.clear();
+    cluster.pod("giant", "", processors(of(10, "1"), 3));
+    assert_eq!(only(&cluster), None);
+    // Room that is being made is for the pod that it is made for, until it has its place.
+    cluster.pods.clear();
+    cluster.state.apply(&crate::change::Change::Delete { key: ObjectKey::new(Kind::POD, "default", "a") });
+    let old = cluster.state.get(&urgent).unwrap().document.clone();
+    let nominated = old.with_status(json!({"phase": "Pending", "nominatedNodeName": "n0001"}));
+    let change = crate::change::Change::between(urgent.clone(), Some(&old), &nominated).unwrap();
+    cluster.state.apply(&change);
+    cluster.pod("late", "", processors(of(0, "1"), 1));
+    assert!(cluster.plan()[0].node.is_err());
+    cluster.pods.clear();
+    cluster.pod("first", "", processors(of(11, "1"), 1));
+    assert_eq!(cluster.plan()[0].node.as_deref(), Ok("n0001"));
 }
 
 #[test]
