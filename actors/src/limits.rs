@@ -118,10 +118,10 @@ fn fill(container: &mut Value, which: &str, amounts: &Map<String, Value>) -> Vec
 /// Checks amounts against the least, the most, and the largest share of a limit to a request. Without limits, requests count as both.
 fn bounds(item: &Value, kind: &str, requests: &Value, limits: Option<&Value>, wrong: &mut Vec<String>) {
     let each = |key: &str| item[key].as_object().into_iter().flatten();
-    let amount = |of: Option<&Value>, name: &str| of.and_then(|of| of.get(name)).and_then(quantity::milli_of);
+    let amount = |of: Option<&Value>, name: &str| of.and_then(|of| of.get(name)).and_then(quantity::wide_of);
     let shown = |of: Option<&Value>, name: &str| text(of.and_then(|of| of.get(name)));
     for (name, bound) in each("min") {
-        let least = quantity::milli_of(bound).unwrap_or(0);
+        let least = quantity::wide_of(bound).unwrap_or(0);
         let words = format!("minimum {name} usage per {kind} is {}", text(Some(bound)));
         match (amount(Some(requests), name), amount(limits, name)) {
             (None, _) => wrong.push(format!("{words}.  No request is specified")),
@@ -135,7 +135,7 @@ fn bounds(item: &Value, kind: &str, requests: &Value, limits: Option<&Value>, wr
         }
     }
     for (name, bound) in each("max") {
-        let most = quantity::milli_of(bound).unwrap_or(i64::MAX);
+        let most = quantity::wide_of(bound).unwrap_or(i128::MAX);
         let words = format!("maximum {name} usage per {kind} is {}", text(Some(bound)));
         match (amount(limits, name), amount(Some(requests), name)) {
             (None, _) if limits.is_some() => wrong.push(format!("{words}.  No limit is specified")),
@@ -150,7 +150,7 @@ fn bounds(item: &Value, kind: &str, requests: &Value, limits: Option<&Value>, wr
     }
     for (name, bound) in each("maxLimitRequestRatio") {
         let words = format!("{name} max limit to request ratio per {kind} is {}", text(Some(bound)));
-        let most = quantity::milli_of(bound).map_or(f64::MAX, |milli| milli as f64 / 1000.0);
+        let most = quantity::wide_of(bound).map_or(f64::MAX, |milli| milli as f64 / 1000.0);
         match (amount(Some(requests), name).unwrap_or(0), amount(limits, name).unwrap_or(0)) {
             (0, _) => wrong.push(format!("{words}, but no request is specified or request is 0")),
             (_, 0) => wrong.push(format!("{words}, but no limit is specified or limit is 0")),

@@ -417,3 +417,23 @@ fn a_large_one_takes_few_turns_and_is_not_counted_for_each_report() {
     }
     panic!("not all old pods were told to go");
 }
+
+#[test]
+fn a_node_that_is_held_back_while_it_goes_keeps_its_pod() {
+    let mut cluster = Cluster::new(2);
+    cluster.create(DS, daemon_set("agent"));
+    cluster.work_out();
+    cluster.edit(Kind::NODE, "node-1", |n| n["metadata"]["finalizers"] = json!(["example.com/hold"]));
+    cluster.delete(Kind::NODE, "node-1", None);
+    cluster.work_out();
+    assert!(cluster.get(Kind::NODE, "node-1").meta.deleting());
+    assert_eq!(nodes(&cluster), ["node-0", "node-1"]);
+    // It gets no new one.
+    cluster.create(DS, daemon_set("late"));
+    cluster.work_out();
+    assert_eq!(nodes(&cluster), ["node-0", "node-0", "node-1"]);
+    cluster.edit(Kind::NODE, "node-1", |n| n["metadata"]["finalizers"] = json!(["kontiki.io/pods"]));
+    cluster.work_out();
+    assert!(cluster.find(Kind::NODE, "node-1").is_none());
+    assert_eq!(nodes(&cluster), ["node-0", "node-0"]);
+}

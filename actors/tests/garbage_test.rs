@@ -4,9 +4,15 @@
 
 mod driver;
 
-use driver::{Cluster, deployment};
-use kontiki_actors::{Kind, Outcome, input::Propagation};
+use driver::{Cluster, deployment, key, replica_set};
+use kontiki_actors::{
+    Document, Input, Kind, ObjectKey, Outcome, Rejection, Request,
+    input::{Part, Propagation},
+};
 use serde_json::{Value, json};
+
+/// More than a turn changes.
+const MANY: usize = 2100;
 
 fn running() -> Cluster {
     let mut cluster = Cluster::new(2);
@@ -79,4 +85,184 @@ fn a_set_deleted_under_its_deployment_is_made_again() {
     assert_eq!(again.key.name, set.key.name);
     assert_ne!(again.meta.uid, set.meta.uid);
     assert_eq!(cluster.active().len(), 3);
+}
+
+fn owned_by(uid: &str) -> Value {
+    json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "top", "uid": uid}])
+}
+
+fn config_map(cluster: &mut Cluster, name: &str, owners: Value) -> String {
+    let metadata = json!({"name": name, "namespace": "default", "ownerReferences": owners});
+    cluster.create(Kind::CONFIG_MAP, json!({"metadata": metadata}));
+    cluster.get(Kind::CONFIG_MAP, name).meta.uid.to_string()
+}
+
+/// ConfigMaps c0, c1 and so on, each the owner of the next; and how many there were before.
+fn chain(cluster: &mut Cluster) -> usize {
+    let before = cluster.state.list(Kind::CONFIG_MAP, Some("default")).count();
+    let mut owners = json!([]);
+    for n in 0..3000 {
+        let name = format!("c{n}");
+        let uid = config_map(cluster, &name, owners);
+        owners = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uid, "blockOwnerDeletion": true}]);
+    }
+    before
+}
+
+#[test]
+fn a_long_chain_of_owners_goes_whole() {
+    for propagation in [Propagation::Background, Propagation::Foreground] {
+        let mut cluster = Cluster::new(0);
+        let before = chain(&mut cluster);
+        cluster.delete(Kind::CONFIG_MAP, "c0", Some(propagation));
+        cluster.settle();
+        assert_eq!(cluster.state.list(Kind::CONFIG_MAP, Some("default")).count(), before, "{propagation:?}");
+    }
+}
+
+#[test]
+fn a_chain_whose_first_lost_its_owner_goes_whole() {
+    let mut cluster = Cluster::new(0);
+    let before = chain(&mut cluster);
+    cluster.edit(Kind::CONFIG_MAP, "c0", |c| c["metadata"]["ownerReferences"] = owned_by("gone"));
+    cluster.advance(5);
+    assert_eq!(cluster.state.list(Kind::CONFIG_MAP, Some("default")).count(), before);
+}
+
+#[test]
+fn actors_do_not_forget_that_they_shall_go() {
+    let mut cluster = Cluster::new(1);
+    for (kind, mut value) in
+        [(Kind::REPLICA_SET, replica_set("set", 1)), (Kind::DEPLOYMENT, deployment("web", 1))]
+    {
+        value["metadata"]["ownerReferences"] = owned_by("gone");
+        cluster.create(kind, value);
+    }
+    cluster.advance(5);
+    cluster.work_out();
+    assert_eq!(cluster.state.list(Kind::DEPLOYMENT, None).count(), 0);
+    assert_eq!((cluster.replica_sets().len(), cluster.pods().len()), (0, 0));
+}
+
+#[test]
+fn what_a_full_turn_left_goes_though_its_actor_reacts_before() {
+    let mut cluster = Cluster::new(1);
+    let uid = config_map(&mut cluster, "top", json!([]));
+    let mut set = replica_set("z", 1);
+    set["metadata"]["ownerReferences"] = owned_by(&uid);
+    cluster.create(Kind::REPLICA_SET, set);
+    cluster.work_out();
+    for n in 0..MANY {
+        let mut set = replica_set(&format!("a{n}"), 0);
+        set["metadata"]["ownerReferences"] = owned_by(&uid);
+        cluster.create(Kind::REPLICA_SET, set);
+    }
+    cluster.settle();
+    cluster.delete(Kind::CONFIG_MAP, "top", None);
+    assert!(cluster.find(Kind::REPLICA_SET, "z").is_some(), "the turn was full");
+    cluster.now_ms += 1;
+    let pods = cluster.pods();
+    cluster.report_ready(&pods, false);
+    cluster.work_out();
+    assert_eq!((cluster.replica_sets().len(), cluster.pods().len()), (0, 0));
+}
+
+#[test]
+fn a_set_lets_go_of_all_its_pods_though_it_reacts_in_between() {
+    let mut cluster = Cluster::new(12);
+    cluster.create(Kind::REPLICA_SET, replica_set("web", MANY as i64));
+    cluster.advance(5);
+    cluster.delete(Kind::REPLICA_SET, "web", Some(Propagation::Orphan));
+    let held: Vec<_> = cluster.pods().into_iter().filter(|pod| !pod.meta.owners.is_empty()).collect();
+    assert!(!held.is_empty(), "the turn was full");
+    cluster.now_ms += 1;
+    cluster.report_ready(&held[..1], true);
+    cluster.settle();
+    assert!(cluster.find(Kind::REPLICA_SET, "web").is_none());
+    assert_eq!(cluster.active().len(), MANY);
+    assert!(cluster.active().iter().all(|pod| pod.meta.owners.is_empty()));
+}
+
+#[test]
+fn owners_own_nothing_in_another_namespace() {
+    for propagation in [Propagation::Background, Propagation::Foreground, Propagation::Orphan] {
+        let mut cluster = Cluster::new(0);
+        let uid = config_map(&mut cluster, "top", json!([]));
+        let child = config_map(&mut cluster, "child", owned_by(&uid));
+        cluster.create(Kind::NAMESPACE, json!({"metadata": {"name": "other"}}));
+        let there = |name: &str| ObjectKey::new(Kind::CONFIG_MAP, "other", name);
+        let make = |cluster: &mut Cluster, name: &str, owners: Value, finalizers: Value| {
+            let metadata = json!({
+                "name": name, "namespace": "other", "ownerReferences": owners, "finalizers": finalizers,
+            });
+            cluster.create(Kind::CONFIG_MAP, json!({"metadata": metadata}));
+            cluster.state.get(&there(name)).unwrap().meta.uid.to_string()
+        };
+        let blocks = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "top", "uid": uid, "blockOwnerDeletion": true});
+        let anchor = make(&mut cluster, "anchor", json!([]), json!([]));
+        let anchored = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "anchor", "uid": anchor});
+        make(&mut cluster, "held", json!([anchored, blocks]), json!(["example.com/holds"]));
+        make(&mut cluster, "lonely", json!([blocks]), json!([]));
+        cluster.create(
+            Kind::CLUSTER_ROLE,
+            json!({"metadata": {"name": "wide", "ownerReferences": [blocks]}, "rules": []}),
+        );
+        cluster.advance(5);
+        // An owner elsewhere is one that is not there; what is of the cluster is never taken for garbage of a namespace.
+        assert!(cluster.state.get(&there("lonely")).is_none());
+        assert!(cluster.find(Kind::CONFIG_MAP, "top").is_some());
+        cluster.delete(Kind::CONFIG_MAP, "top", Some(propagation));
+        cluster.advance(5);
+        assert!(
+            cluster.find(Kind::CONFIG_MAP, "top").is_none(),
+            "{propagation:?}: nobody elsewhere holds it"
+        );
+        let left = cluster.find(Kind::CONFIG_MAP, "child").map(|child| child.meta.uid.to_string());
+        assert_eq!(left, (propagation == Propagation::Orphan).then_some(child), "{propagation:?}");
+        let held = cluster.state.get(&there("held")).unwrap();
+        assert!(!held.meta.deleting(), "{propagation:?}");
+        let owners: Vec<&str> = held.meta.owners.iter().map(|owner| &*owner.uid).collect();
+        assert_eq!(owners, [anchor.as_str()], "{propagation:?}");
+        let wide = cluster.get(Kind::CLUSTER_ROLE, "wide");
+        assert_eq!((wide.meta.deleting(), wide.meta.owners.len()), (false, 1), "{propagation:?}");
+    }
+}
+
+// With work that grows by the square of the number, the next two would not come to an end in minutes.
+
+#[test]
+fn of_very_many_owners_those_that_are_gone_are_forgotten() {
+    let mut cluster = Cluster::new(0);
+    let uid = config_map(&mut cluster, "top", json!([]));
+    let mut owners = vec![json!({"apiVersion": "v1", "kind": "Node", "name": "a", "uid": "1"}); 55_000];
+    owners.extend(owned_by(&uid).as_array().cloned().unwrap());
+    let other = config_map(&mut cluster, "other", json!([]));
+    owners.push(json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "other", "uid": other}));
+    config_map(&mut cluster, "child", owners.into());
+    cluster.delete(Kind::CONFIG_MAP, "top", None);
+    let child = cluster.get(Kind::CONFIG_MAP, "child");
+    let left: Vec<&str> = child.meta.owners.iter().map(|r| &*r.uid).collect();
+    assert_eq!(left, [other.as_str()]);
+}
+
+#[test]
+fn very_many_finalizers_hold_an_object_that_takes_no_more() {
+    let mut cluster = Cluster::new(0);
+    let finalizers: Vec<String> = (0..150_000).map(|n| format!("example.com/{n:06}")).collect();
+    let metadata = json!({"name": "held", "namespace": "default", "finalizers": finalizers});
+    cluster.create(Kind::CONFIG_MAP, json!({"metadata": metadata}));
+    cluster.delete(Kind::CONFIG_MAP, "held", None);
+    let annotate = |c: &mut Value| c["metadata"]["annotations"] = json!({"example.com/note": "a"});
+    cluster.edit(Kind::CONFIG_MAP, "held", annotate);
+    let mut value = cluster.get(Kind::CONFIG_MAP, "held").document.to_value();
+    value["metadata"]["finalizers"][7] = "example.com/more".into();
+    let (_, outcome) = cluster.decide(Input::Api(Request::Update {
+        key: key(Kind::CONFIG_MAP, "held"),
+        document: Document::from_value(value),
+        part: Part::Main,
+        revision: None,
+        uid: None,
+        dry_run: false,
+    }));
+    assert!(matches!(outcome, Outcome::Rejected(Rejection::Invalid(..))), "{outcome:?}");
 }

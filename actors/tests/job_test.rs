@@ -9,7 +9,7 @@ use std::sync::Arc;
 use driver::{Cluster, START_MS, key, time};
 use kontiki_actors::{
     Input, Kind, Object, Request,
-    input::{DeleteOptions, Life, Propagation},
+    input::{DeleteOptions, Life, Part, Propagation},
     object::rfc3339,
 };
 use serde_json::{Value, json};
@@ -164,6 +164,24 @@ fn after_failures_it_waits_longer_and_longer_and_gives_up() {
     );
     assert_eq!(cluster.events("BackoffLimitExceeded"), ["Job has reached the specified backoff limit"]);
     assert!(cluster.pods().iter().all(|pod| !tracked(pod)));
+}
+
+#[test]
+fn containers_and_init_containers_that_are_started_again_too_often_fail_it() {
+    let template = json!({"metadata": {"labels": {"app": "sum"}}, "spec": {
+        "initContainers": [{"name": "migrate", "image": "v1"}], "containers": [{"name": "main", "image": "v1"}],
+        "restartPolicy": "OnFailure", "terminationGracePeriodSeconds": 30, "schedulerName": "default-scheduler"}});
+    let mut cluster = made(1, &json!({"backoffLimit": 3, "template": template}));
+    let pods = cluster.active();
+    for (init, main, failed) in [(2, 0, false), (2, 1, true)] {
+        let status = json!({"phase": "Pending",
+            "initContainerStatuses": [{"name": "migrate", "restartCount": init}],
+            "containerStatuses": [{"name": "main", "restartCount": main}]});
+        cluster.report(&pods, |_| (status.clone(), false));
+        cluster.settle();
+        let said = conditions(&cluster).contains(&"FailureTarget=True BackoffLimitExceeded".to_string());
+        assert_eq!(said, failed, "{init} and {main} restarts");
+    }
 }
 
 #[test]
@@ -439,4 +457,106 @@ fn a_large_one_goes_by_parts_and_counts_every_pod() {
     cluster.decide(Input::Api(request));
     cluster.advance(5);
     assert!(cluster.pods().is_empty());
+}
+
+fn write_status(cluster: &mut Cluster, edit: impl FnOnce(&mut Value)) {
+    let mut status = cluster.status(JOB, "sum");
+    edit(&mut status);
+    let request = Request::Update {
+        key: key(JOB, "sum"),
+        document: cluster.get(JOB, "sum").document.with_status(status),
+        part: Part::Status,
+        revision: None,
+        uid: None,
+        dry_run: false,
+    };
+    cluster.decide(Input::Api(request));
+    cluster.settle();
+}
+
+/// Neither what its spec says nor what somebody writes into its status is looked at index by index.
+#[test]
+fn billions_of_completions_cost_no_more_than_few() {
+    let rules = json!({"rules": [{"succeededIndexes": "0-2147483646", "succeededCount": 2147483646}]});
+    let spec = json!({"completions": i32::MAX, "completionMode": "Indexed", "successPolicy": rules, "backoffLimitPerIndex": 1});
+    let mut cluster = made(1, &spec);
+    assert_eq!(indexes(&cluster), [0]);
+    write_status(&mut cluster, |status| {
+        status["completedIndexes"] = "1-2000000000".into();
+        status["failedIndexes"] = "2000000001-2147483640,2147483642-2147483644".into();
+    });
+    let pods = of_index(&cluster, 0);
+    end(&mut cluster, &pods, "Succeeded");
+    assert_eq!(cluster.status(JOB, "sum")["completedIndexes"], "0-2000000000");
+    assert_eq!(indexes(&cluster), [2_147_483_641], "the first that is still to be done");
+    write_status(&mut cluster, |status| {
+        status["completedIndexes"] = "0-2147483640,2147483642-2147483645".into();
+        status["failedIndexes"] = "".into();
+    });
+    assert_eq!(conditions(&cluster).len(), 0, "one is missing");
+    let pods = of_index(&cluster, 2_147_483_641);
+    end(&mut cluster, &pods, "Succeeded");
+    assert!(conditions(&cluster).contains(&"Complete=True SuccessPolicy".to_string()));
+}
+
+/// What decided it is seen once: when its pod is counted.
+#[test]
+fn a_verdict_stands_though_there_is_more_to_count_than_one_reaction_does() {
+    let rules = json!({"rules": [
+        {"action": "FailJob", "onExitCodes": {"containerName": "main", "operator": "In", "values": [42]}},
+    ]});
+    let mut cluster = Cluster::new(3);
+    cluster.create(
+        JOB,
+        job(
+            &json!({"parallelism": 700, "completions": 2000, "podFailurePolicy": rules, "podReplacementPolicy": "Failed"}),
+        ),
+    );
+    cluster.advance(1);
+    let pods = cluster.active();
+    assert_eq!(pods.len(), 700);
+    let decides = pods[0].key.clone();
+    cluster.report(&pods, |pod| {
+        let (phase, code) = if pod.key == decides { ("Failed", 42) } else { ("Succeeded", 0) };
+        let ended = json!({"exitCode": code, "finishedAt": rfc3339(START_MS + 1000)});
+        let status =
+            json!({"phase": phase, "containerStatuses": [{"name": "main", "state": {"terminated": ended}}]});
+        (status, false)
+    });
+    cluster.advance(5);
+    assert_eq!(conditions(&cluster), ["FailureTarget=True PodFailurePolicy", "Failed=True PodFailurePolicy"]);
+    assert_eq!(
+        (count(&cluster, "succeeded"), count(&cluster, "failed"), cluster.active().len()),
+        (699, 1, 0)
+    );
+    assert!(cluster.pods().iter().all(|pod| !tracked(pod)));
+}
+
+#[test]
+fn of_two_pods_for_one_completion_one_goes() {
+    let mut cluster = made(3, &json!({"parallelism": 3, "completions": 3, "completionMode": "Indexed"}));
+    let one = of_index(&cluster, 1)[0].clone();
+    let double = json!({
+        "metadata": {"name": "double", "namespace": "default", "labels": one.meta.labels, "annotations": one.meta.annotations},
+        "spec": one.document.spec_value(), "status": {"phase": "Pending"},
+    });
+    cluster.create(Kind::POD, double);
+    cluster.settle();
+    assert_eq!(indexes(&cluster), [0, 1, 2]);
+}
+
+#[test]
+fn a_pod_that_may_take_for_ever_to_leave_is_not_gone_long_ago() {
+    let mut cluster = made(1, &json!({}));
+    let pod = cluster.active()[0].clone();
+    let options = DeleteOptions { grace_s: Some(i64::MAX), ..DeleteOptions::default() };
+    cluster.decide(Input::Api(Request::Delete { key: pod.key.clone(), options, dry_run: false }));
+    let leaving = cluster.get(Kind::POD, &pod.key.name);
+    assert_eq!(leaving.meta.deletion_grace_s, Some(i64::MAX));
+    assert!(leaving.meta.deletion_ms.unwrap() > cluster.now_ms, "{:?}", leaving.meta.deletion_ms);
+    // One that leaves counts as failed at once, whenever it ends.
+    cluster.settle();
+    cluster.report(&[leaving], |_| (json!({"phase": "Failed"}), true));
+    cluster.settle();
+    assert_eq!(count(&cluster, "failed"), 1);
 }

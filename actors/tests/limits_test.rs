@@ -122,3 +122,21 @@ fn pods_that_actors_make_are_treated_the_same_and_count_in_quotas() {
     let words = "maximum cpu usage per Container is 2, but limit is 3";
     assert!(events.iter().any(|event| event.contains(words)), "{events:?}");
 }
+
+#[test]
+fn amounts_are_compared_however_large_they_are() {
+    let mut cluster = with_limits(json!([
+        {"type": "Container", "max": {"memory": "1Gi"}},
+        {"type": "PersistentVolumeClaim", "min": {"storage": "9Pi"}, "max": {"storage": "10Pi"}},
+    ]));
+    let memory = json!({"memory": "10Pi"});
+    let why = refused(&mut cluster, json!([container(memory.clone(), memory)]));
+    assert!(why.ends_with("maximum memory usage per Container is 1Gi, but limit is 10Pi"), "{why}");
+    let claim = |size: &str| json!({"resources": {"requests": {"storage": size}}});
+    let claims = Kind::PERSISTENT_VOLUME_CLAIM;
+    let why = create(&mut cluster, claims, "large", claim("11Pi")).unwrap_err();
+    assert!(why.contains("maximum storage usage"), "{why}");
+    let why = create(&mut cluster, claims, "small", claim("1Gi")).unwrap_err();
+    assert!(why.contains("minimum storage usage"), "{why}");
+    assert_eq!(create(&mut cluster, claims, "fits", claim("10Pi")), Ok(()));
+}

@@ -5,8 +5,12 @@
 mod driver;
 
 use driver::{Cluster, deployment, key, pod, words};
-use kontiki_actors::{Kind, ObjectKey, input::Life, turn::CHANGES_LIMIT};
-use serde_json::json;
+use kontiki_actors::{
+    Document, Input, Kind, ObjectKey, Request,
+    input::{Life, Part},
+    turn::CHANGES_LIMIT,
+};
+use serde_json::{Value, json};
 
 fn on<'a>(
     cluster: &'a Cluster,
@@ -41,6 +45,40 @@ fn a_worker_that_says_hello_is_a_ready_node() {
     let node = cluster.get(Kind::NODE, "node-0");
     assert_eq!((node.meta.labels["disk"].as_str(), node.meta.annotations["note"].as_str()), ("ssd", "mine"));
     assert_eq!(taints(&cluster, "node-0"), ["gpu:NoSchedule"]);
+}
+
+/// Extended resources are said by others than the worker, in the node's status.
+#[test]
+fn what_others_say_that_a_node_has_stays() {
+    let mut cluster = Cluster::new(1);
+    let mut asking = pod("asking", "web");
+    asking["spec"]["containers"][0]["resources"] = json!({"requests": {"example.com/dongle": "1"}});
+    cluster.create(Kind::POD, asking);
+    cluster.settle();
+    assert_eq!(
+        cluster.condition(Kind::POD, "asking", "PodScheduled").unwrap(),
+        ("False".into(), "Unschedulable".into())
+    );
+    let mut value = cluster.get(Kind::NODE, "node-0").document.to_value();
+    value["status"]["capacity"]["example.com/dongle"] = "4".into();
+    value["status"]["capacity"]["cpu"] = "1".into();
+    cluster.decide(Input::Api(Request::Update {
+        key: ObjectKey::new(Kind::NODE, "", "node-0"),
+        document: Document::from_value(value),
+        part: Part::Status,
+        revision: None,
+        uid: None,
+        dry_run: false,
+    }));
+    cluster.settle();
+    assert_eq!(cluster.get(Kind::POD, "asking").pod().unwrap().node.as_deref(), Some("node-0"));
+    cluster.hello("node-0");
+    let status = cluster.status(Kind::NODE, "node-0");
+    assert_eq!(
+        status["capacity"],
+        json!({"cpu": "64", "memory": "256Gi", "pods": "500", "example.com/dongle": "4"})
+    );
+    assert_eq!(cluster.hello("node-0"), [], "nothing new, nothing written");
 }
 
 #[test]
@@ -193,6 +231,24 @@ fn a_deleted_nodes_pods_go_with_it_and_are_replaced() {
     let (changes, _) = cluster.delete(Kind::NODE, "node-0", None);
     assert_eq!(cluster.turns, turns + 2, "one that deletes and makes new ones, one that places them");
     assert_eq!(words(&changes).iter().filter(|w| *w == "delete Pod").count(), 2);
+    assert!(cluster.find(Kind::NODE, "node-0").is_none());
+    assert_eq!((cluster.pods().len(), on(&cluster, "node-1").count()), (4, 4));
+}
+
+#[test]
+fn a_deleted_node_that_somebody_else_holds_keeps_its_pods_until_the_end() {
+    let mut cluster = Cluster::new(2);
+    cluster.create(Kind::DEPLOYMENT, deployment("web", 4));
+    cluster.work_out();
+    let finalizers = |cluster: &mut Cluster, names: Value| {
+        cluster.edit(Kind::NODE, "node-0", |n| n["metadata"]["finalizers"] = names);
+        cluster.work_out();
+    };
+    finalizers(&mut cluster, json!(["kontiki.io/pods", "example.com/drains"]));
+    cluster.delete(Kind::NODE, "node-0", None);
+    cluster.work_out();
+    assert_eq!((on(&cluster, "node-0").count(), on(&cluster, "node-1").count()), (2, 2));
+    finalizers(&mut cluster, json!(["kontiki.io/pods"]));
     assert!(cluster.find(Kind::NODE, "node-0").is_none());
     assert_eq!((cluster.pods().len(), on(&cluster, "node-1").count()), (4, 4));
 }

@@ -241,6 +241,34 @@ fn who_is_exempt_is_exempt_himself() {
 }
 
 #[test]
+fn plain_processes_of_the_machine_are_made_where_their_class_is_exempt() {
+    let mut cluster = Cluster::new(1);
+    // All that `restricted` asks for is without effect on them.
+    let spec = json!({
+        "runtimeClassName": "host",
+        "securityContext": {"runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [{"name": "c", "image": "i", "securityContext": {
+            "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
+        }}],
+    });
+    for level in ["baseline", "restricted"] {
+        enforce(&mut cluster, level);
+        let words = format!(
+            "violates PodSecurity \"{level}:latest\": host processes (pod must not set runtimeClassName=\"host\": it is no container)"
+        );
+        assert_refused(ask(&mut cluster, creation("a", spec.clone())), &words);
+    }
+    let mut set = replica_set("web", 1);
+    set["spec"]["template"]["spec"] = spec.clone();
+    cluster.create(Kind::REPLICA_SET, set);
+    assert_eq!(cluster.pods().len(), 0, "nor for those who make pods");
+    configure(&mut cluster, json!({"exempt-runtime-classes": "host"})).unwrap();
+    assert_eq!(ask(&mut cluster, creation("a", spec)), Ok(()));
+    cluster.advance(15);
+    assert_eq!(cluster.pods().len(), 2);
+}
+
+#[test]
 fn a_request_says_once_who_asks() {
     let mut cluster = enforcing("baseline");
     configure(&mut cluster, json!({"exempt-users": "jane"})).unwrap();

@@ -106,6 +106,39 @@ fn a_rollout_of_more_important_pods_comes_through() {
     assert_eq!(cluster.state.unplaced().count(), 6);
 }
 
+/// The pod of a stateful set that has to leave is there again in the turn in which it is gone: it is not before the pod for which it left,
+/// whatever stood between them.
+#[test]
+fn a_victim_that_comes_back_does_not_take_the_place() {
+    let port = json!({"containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 80, "hostPort": 80}]}]});
+    let avoids = json!({"containers": [{"name": "c", "image": "i"}],
+        "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+            {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "s"}}}]}}});
+    for (theirs, mine) in [(&port, &port), (&json!({"containers": port["containers"]}), &avoids)] {
+        let mut cluster = Cluster::new(1);
+        let template = json!({"metadata": {"labels": {"app": "s"}}, "spec": theirs});
+        cluster.create(
+            Kind::STATEFUL_SET,
+            json!({"metadata": {"name": "s", "namespace": "default"}, "spec": {"replicas": 1, "serviceName": "s",
+                "selector": {"matchLabels": {"app": "s"}}, "template": template,
+                "podManagementPolicy": "OrderedReady", "revisionHistoryLimit": 10,
+                "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}}}),
+        );
+        while cluster.work() {}
+        assert_eq!(node_of(&cluster, "s-0").as_deref(), Some("node-0"));
+        let mut high = json!({"metadata": {"name": "high", "namespace": "default"}, "spec": mine});
+        high["spec"]["priority"] = 10.into();
+        cluster.create(Kind::POD, high);
+        let victim = get(&cluster, "s-0").unwrap();
+        assert!(victim.meta.deleting());
+        cluster.report(&[victim], |_| (Value::Null, true));
+        cluster.settle();
+        assert_eq!(node_of(&cluster, "high").as_deref(), Some("node-0"));
+        assert_eq!(node_of(&cluster, "s-0"), None, "it is back, and waits");
+        cluster.assert_replicas_agree();
+    }
+}
+
 /// More of them than one turn makes room for: the others get theirs by the turns after it.
 #[test]
 fn many_at_once_get_room_by_several_turns() {

@@ -269,3 +269,28 @@ fn claims_of_stateful_sets_wait_for_room() {
         "{events:?}"
     );
 }
+
+#[test]
+fn amounts_are_counted_however_large_they_are() {
+    let mut cluster = with_quota(json!({"limits.memory": "10Gi", "requests.storage": "10Gi"}));
+    for memory in ["9Pi", "10Pi", "10P", "9223372036854775807"] {
+        let spec = json!({"containers": [container("a", json!({}), json!({"memory": memory}))]});
+        let refused = create(&mut cluster, Kind::POD, pod("large", spec)).unwrap_err();
+        assert!(refused.contains("exceeded quota: q, requested: limits.memory="), "{memory}: {refused}");
+    }
+    let claim = json!({"metadata": {"name": "large", "namespace": "default"},
+        "spec": {"resources": {"requests": {"storage": "10Pi"}}}});
+    let refused = create(&mut cluster, Kind::PERSISTENT_VOLUME_CLAIM, claim).unwrap_err();
+    let words = "exceeded quota: q, requested: requests.storage=10Pi, used: requests.storage=0, limited: requests.storage=10Gi";
+    assert!(refused.contains(words), "{refused}");
+    // And so are those of the quota.
+    cluster.edit(Kind::RESOURCE_QUOTA, "q", |quota| quota["spec"]["hard"]["limits.memory"] = "10Ei".into());
+    for name in ["one", "two"] {
+        let spec = json!({"containers": [container("a", json!({}), json!({"memory": "5Ei"}))]});
+        assert_eq!(create(&mut cluster, Kind::POD, pod(name, spec)), Ok(()));
+    }
+    assert_eq!(used(&cluster, "q")["limits.memory"], "10Ei");
+    assert_exact(&mut cluster, "q");
+    let spec = json!({"containers": [container("a", json!({}), json!({"memory": "1"}))]});
+    assert!(create(&mut cluster, Kind::POD, pod("three", spec)).is_err());
+}

@@ -5,7 +5,7 @@
 mod driver;
 
 use driver::{Cluster, key, pod, replica_set};
-use kontiki_actors::{Kind, turn::CHANGES_LIMIT};
+use kontiki_actors::{Kind, ObjectKey, turn::CHANGES_LIMIT};
 use serde_json::{Value, json};
 
 #[test]
@@ -174,4 +174,39 @@ fn a_large_set_gathers_news_of_its_pods_but_replaces_at_once() {
     assert_eq!(cluster.active().len(), 600);
     cluster.set_replicas(Kind::REPLICA_SET, "web", 610);
     assert_eq!(cluster.active().len(), 610);
+}
+
+#[test]
+fn pods_of_another_namespace_that_name_it_are_none_of_its() {
+    let mut cluster = Cluster::new(3);
+    cluster.create(Kind::REPLICA_SET, replica_set("web", 3));
+    cluster.work_out();
+    let own: Vec<_> = cluster.active().iter().map(|pod| pod.key.clone()).collect();
+    let uid = cluster.get(Kind::REPLICA_SET, "web").meta.uid.to_string();
+    // They would all be kept sooner than the set's own, and an owner that lives keeps them from being collected.
+    cluster.create(Kind::NAMESPACE, json!({"metadata": {"name": "other"}}));
+    cluster.create(Kind::CONFIG_MAP, json!({"metadata": {"name": "anchor", "namespace": "other"}}));
+    let anchor =
+        cluster.state.get(&ObjectKey::new(Kind::CONFIG_MAP, "other", "anchor")).unwrap().meta.uid.to_string();
+    for n in 0..3 {
+        let mut foreign = pod(&format!("web-{n}"), "web");
+        foreign["metadata"]["namespace"] = "other".into();
+        foreign["metadata"]["annotations"] =
+            json!({"controller.kubernetes.io/pod-deletion-cost": "2147483647"});
+        foreign["metadata"]["ownerReferences"] = json!([
+            {"apiVersion": "v1", "kind": "ConfigMap", "name": "anchor", "uid": anchor},
+            {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": uid, "controller": true},
+        ]);
+        cluster.create(Kind::POD, foreign);
+    }
+    cluster.work_out();
+    let annotate = |set: &mut Value| set["metadata"]["annotations"] = json!({"example.com/note": "a"});
+    cluster.edit(Kind::REPLICA_SET, "web", annotate);
+    cluster.set_replicas(Kind::REPLICA_SET, "web", 4);
+    cluster.work_out();
+    let left: Vec<_> = cluster.active().iter().map(|pod| pod.key.clone()).collect();
+    assert!(own.iter().all(|pod| left.contains(pod)), "{left:?}");
+    assert_eq!(left.len(), 4 + 3);
+    let status = cluster.status(Kind::REPLICA_SET, "web");
+    assert_eq!((&status["replicas"], &status["readyReplicas"]), (&json!(4), &json!(4)));
 }

@@ -422,3 +422,25 @@ fn who_is_adopted_gets_its_labels() {
     let one = cluster.get(Kind::POD, "db-0");
     assert_eq!(one.meta.labels["apps.kubernetes.io/pod-index"], "0");
 }
+
+#[test]
+fn the_first_refusal_ends_a_turn_and_is_tried_again_later() {
+    let claims = with_claims("Retain", "Retain");
+    for (resource, spec) in [("pods", json!({})), ("persistentvolumeclaims", claims)] {
+        let mut cluster = Cluster::new(3);
+        let quota =
+            json!({"metadata": {"name": "q", "namespace": "default"}, "spec": {"hard": {resource: "10"}}});
+        cluster.create(Kind::RESOURCE_QUOTA, quota);
+        let mut set = set(600, &spec);
+        set["spec"]["podManagementPolicy"] = "Parallel".into();
+        cluster.create(STS, set);
+        cluster.settle();
+        assert_eq!(cluster.pods().len(), 10, "{resource}");
+        assert_eq!(cluster.state.wake_of(&key(STS, "db")), Some(cluster.now_ms + 10_000), "{resource}");
+        let events = cluster.events("FailedCreate");
+        assert!(events.iter().all(|event| event.contains("Pod db-10 in")), "{resource}: {events:?}");
+        cluster.edit(Kind::RESOURCE_QUOTA, "q", |quota| quota["spec"]["hard"][resource] = "600".into());
+        cluster.advance(60);
+        assert_eq!(cluster.pods().len(), 600, "{resource}");
+    }
+}

@@ -63,3 +63,30 @@ fn a_namespace_that_is_labelled_later_counts() {
     });
     assert_eq!(node_of(&cluster, "web"), node_of(&cluster, "db"));
 }
+
+#[test]
+fn who_asks_for_more_than_there_can_be_fits_nowhere_and_takes_nothing_that_does_not_come_back() {
+    let mut cluster = Cluster::new(1);
+    let pod = |name: &str, memory: &str, node: &str| {
+        json!({"metadata": {"name": name, "namespace": "default"}, "spec": {"nodeName": node,
+            "containers": [{"name": "c", "image": "i", "resources": {"requests": {"memory": memory}}}]}})
+    };
+    for (name, memory) in [("nine", "9Pi"), ("ten", "10P"), ("most", "9223372036854775807")] {
+        cluster.create(Kind::POD, pod(name, memory, ""));
+        assert_eq!(node_of(&cluster, name), None, "{memory}");
+    }
+    cluster.create(Kind::POD, pod("small", "1Gi", ""));
+    // Who is put there by hand may ask for what the node does not have.
+    let forced = ["a", "b", "c"];
+    for name in forced {
+        cluster.create(Kind::POD, pod(name, "9E", "node-0"));
+    }
+    cluster.work_out();
+    for name in forced {
+        cluster.delete(Kind::POD, name, None);
+    }
+    cluster.work_out();
+    cluster.create(Kind::POD, pod("all", "256Gi", ""));
+    cluster.create(Kind::POD, pod("rest", "255Gi", ""));
+    assert_eq!((node_of(&cluster, "all"), node_of(&cluster, "rest")), (None, Some("node-0".into())));
+}

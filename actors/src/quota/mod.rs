@@ -104,7 +104,7 @@ pub(crate) fn admit(
         }
         let used = quota.used(turn.state(), turn.counted());
         let of = |usage: &Usage, name: &String| usage.get(name).copied().unwrap_or(0);
-        more.retain(|name, amount| of(&used, name) + *amount > of(&quota.hard, name));
+        more.retain(|name, amount| of(&used, name).saturating_add(*amount) > of(&quota.hard, name));
         if !more.is_empty() {
             let told = |usage: &Usage| {
                 let texts = more.keys().map(|name| format!("{name}={}", amount::text(name, of(usage, name))));

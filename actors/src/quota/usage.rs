@@ -35,13 +35,14 @@ pub(super) fn read(amounts: &Value) -> Usage {
 }
 
 fn milli(amount: &Value) -> i128 {
-    quantity::milli_of(amount).map_or(0, i128::from)
+    quantity::wide_of(amount).unwrap_or(0)
 }
 
 /// Adds amounts so many times.
 pub(super) fn add(to: &mut Usage, more: &Usage, times: i128) {
     for (name, amount) in more {
-        *to.entry(name.clone()).or_default() += amount * times;
+        let sum = to.entry(name.clone()).or_default();
+        *sum = sum.saturating_add(amount.saturating_mul(times));
     }
 }
 

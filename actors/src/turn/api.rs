@@ -1,5 +1,7 @@
 //! A client's write in a turn: what only the state can decide. Decoding, defaulting and validation happened before.
 
+use std::collections::BTreeSet;
+
 use kontiki_hooks::{Defect, planted};
 use serde_json::Value;
 
@@ -317,12 +319,13 @@ fn merge_metadata(old: &Object, document: &Document) -> Result<Value, Rejection>
         }
     }
     if old.meta.deleting() {
+        let had: BTreeSet<&str> = old.meta.finalizers.iter().map(|f| f.as_str()).collect();
         let added: Vec<&str> = after["finalizers"]
             .as_array()
             .into_iter()
             .flatten()
             .filter_map(Value::as_str)
-            .filter(|f| !old.meta.finalizers.iter().any(|have| have == f))
+            .filter(|f| !had.contains(f))
             .collect();
         if !added.is_empty() {
             let message = format!(

@@ -1,12 +1,14 @@
 //! Garbage collection: what becomes of objects whose owners are gone. By the index of dependents, never by scanning.
 
+use std::collections::BTreeSet;
+
 use kontiki_hooks::{Defect, planted};
 use serde_json::Value;
 
-use super::Turn;
+use super::{Turn, delete::waits_for_dependents};
 use crate::{
     input::{DeleteOptions, Propagation},
-    object::{Object, ObjectKey, OwnerRef},
+    object::{Object, ObjectKey, OwnerRef, Uid},
 };
 
 impl Turn {
@@ -17,15 +19,28 @@ impl Turn {
         if planted(Defect::GarbageOfTheLiving) && owner.pod().is_some_and(|p| p.restarts > 0) {
             self.delete_siblings(owner);
         }
-        for key in dependents.into_iter().skip(usize::from(planted(Defect::GarbageLeft))) {
+        self.to_collect.extend(dependents.into_iter().skip(usize::from(planted(Defect::GarbageLeft))));
+    }
+
+    /// Collects what came up, and what comes up by that: one object after the other, since a chain of owners may be longer than a
+    /// stack. What does not fit into the turn is derived again from the state when it is woken.
+    pub(super) fn collect_all(&mut self) {
+        while let Some(key) = self.to_collect.pop_first() {
             if self.full() {
-                // Derived again from the state when it is woken: its owner is gone.
                 let now = self.now_ms();
                 self.wake_by(&key, now);
             } else {
                 self.collect(&key);
+                self.finish_deletion(&key);
             }
         }
+    }
+
+    /// Whether an object's wake-up may be the only thing by which collection goes on.
+    pub(super) fn waits_for_collection(&self, key: &ObjectKey) -> bool {
+        self.state.get(key).is_some_and(|object| {
+            waits_for_dependents(object) || object.meta.owners.iter().any(|r| self.dangling(object, r))
+        })
     }
 
     /// The planted mistake: who else names the same owner is taken for its dependent.
@@ -51,7 +66,7 @@ impl Turn {
             // It exists and has no preconditions: a refusal can only be a protected namespace, which has no owner.
             let _ = self.delete(key, &options);
         } else {
-            let uids: Vec<String> = gone.iter().map(|r| r.uid.to_string()).collect();
+            let uids = gone.iter().map(|r| r.uid.clone()).collect();
             self.forget_owners(key, &uids);
         }
     }
@@ -67,13 +82,14 @@ impl Turn {
 
     /// Lets dependents forget their owner.
     pub(super) fn release_dependents(&mut self, owner: &Object) {
-        let uid = owner.meta.uid.to_string();
-        let dependents: Vec<ObjectKey> = self.state.dependents(&uid).map(|d| d.key.clone()).collect();
+        let uids = BTreeSet::from([owner.meta.uid.clone()]);
+        let dependents: Vec<ObjectKey> =
+            self.state.dependents(&owner.meta.uid).map(|d| d.key.clone()).collect();
         for key in dependents {
             if self.full() {
                 return;
             }
-            self.forget_owners(&key, std::slice::from_ref(&uid));
+            self.forget_owners(&key, &uids);
         }
     }
 
@@ -97,10 +113,10 @@ impl Turn {
         }
     }
 
-    fn forget_owners(&mut self, key: &ObjectKey, uids: &[String]) {
+    fn forget_owners(&mut self, key: &ObjectKey, uids: &BTreeSet<Uid>) {
         self.edit_metadata(key, |meta| {
             if let Some(list) = meta.get_mut("ownerReferences").and_then(Value::as_array_mut) {
-                list.retain(|r| !uids.iter().any(|uid| r["uid"] == uid.as_str()));
+                list.retain(|r| r["uid"].as_str().is_none_or(|uid| !uids.contains(uid)));
                 if list.is_empty() {
                     meta.remove("ownerReferences");
                 }

@@ -36,7 +36,7 @@ fn pending(object: &Object) -> Outcome {
 
 impl Turn {
     /// Deletes an object as asked: at once, or by marking it and waiting for its worker, its finalizers or its
-    /// dependents. Asked again, it may only become sooner.
+    /// dependents. Asked again, it may only become sooner. What becomes of dependents follows later in the turn.
     pub fn delete(&mut self, key: &ObjectKey, options: &DeleteOptions) -> Result<Outcome, Rejection> {
         let object = self.state.get(key).cloned().ok_or_else(|| Rejection::NotFound(key.clone()))?;
         check(&object, options)?;
@@ -71,7 +71,7 @@ impl Turn {
             self.remove(key);
             return Ok(deleted(&object));
         }
-        let at = rfc3339(self.now_ms() + grace * 1000);
+        let at = rfc3339(self.now_ms().saturating_add(grace.saturating_mul(1000)));
         let first = !object.meta.deleting();
         self.edit_metadata(key, |meta| {
             // Its controllers do something else from here on, so it counts as changed, once.
@@ -84,11 +84,12 @@ impl Turn {
                 meta.insert("finalizers".into(), json!(finalizers));
             }
         });
-        self.finish_deletion(key);
-        match self.state.get(key) {
-            Some(object) => Ok(pending(object)),
-            None => Ok(deleted(&object)),
+        let Some(marked) = self.state.get(key) else { return Ok(deleted(&object)) };
+        let outcome = pending(marked);
+        if waits_for_dependents(marked) {
+            self.to_collect.insert(key.clone());
         }
+        Ok(outcome)
     }
 
     /// Goes on with a deletion that was asked for: serves the finalizers that are the cluster's own, and removes the
@@ -145,6 +146,11 @@ impl Turn {
             }
         });
     }
+}
+
+/// Whether a deletion goes on when something happened to dependents.
+pub(super) fn waits_for_dependents(object: &Object) -> bool {
+    object.meta.deleting() && object.meta.finalizers.iter().any(|f| f == ORPHAN || f == FOREGROUND)
 }
 
 fn check(object: &Object, options: &DeleteOptions) -> Result<(), Rejection> {

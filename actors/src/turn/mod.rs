@@ -92,6 +92,8 @@ pub struct Turn {
     changes: Vec<Change>,
     bytes: usize,
     queue: BTreeSet<ObjectKey>,
+    /// What garbage collection has to look at: an owner is gone, or a dependent that was waited for.
+    to_collect: BTreeSet<ObjectKey>,
     /// Pods to be placed, in this turn if that is what it is for, else in one after it.
     unplaced: BTreeSet<ObjectKey>,
     /// How many pods this turn may still try to place; it tries none unless it is for that.
@@ -112,6 +114,7 @@ impl Turn {
             changes: Vec::new(),
             bytes: 0,
             queue: BTreeSet::new(),
+            to_collect: BTreeSet::new(),
             unplaced: BTreeSet::new(),
             placements_left: 0,
             woken: BTreeSet::new(),
@@ -158,8 +161,14 @@ impl Turn {
         }
     }
 
-    /// Sets or clears the time of an actor's next wake-up.
+    /// Sets or clears the time of an actor's next wake-up. One that garbage collection may wait for stays if it is earlier: an object
+    /// has one for both.
     pub fn wake(&mut self, key: &ObjectKey, at_ms: Option<i64>) {
+        let kept = self.state.wake_of(key).filter(|_| self.waits_for_collection(key));
+        self.set_wake(key, kept.into_iter().chain(at_ms).min());
+    }
+
+    fn set_wake(&mut self, key: &ObjectKey, at_ms: Option<i64>) {
         if self.state.wake_of(key) != at_ms {
             self.change(Change::Wake { key: key.clone(), at_ms });
         }
@@ -271,6 +280,7 @@ impl Turn {
         let Some(old) = self.state.get(key).cloned() else { return };
         self.change(Change::Delete { key: key.clone() });
         self.queue.remove(key);
+        self.to_collect.remove(key);
         self.changed(Some(&old), None);
         self.owner_gone(&old);
     }
@@ -374,9 +384,9 @@ impl Turn {
             // A foreground deletion waits for its dependents.
             for reference in &old.meta.owners {
                 if let Some(owner) = self.owner(&key.namespace, reference)
-                    && owner.meta.deleting()
+                    && delete::waits_for_dependents(&owner)
                 {
-                    self.finish_deletion(&owner.key);
+                    self.to_collect.insert(owner.key.clone());
                 }
             }
         }
@@ -401,22 +411,24 @@ impl Turn {
         }
     }
 
-    /// Runs actors until none has anything to do, then places pods if it is for that, and so on.
+    /// Collects garbage and runs actors until none has anything to do, then places pods if it is for that, and so on.
     fn run(&mut self) {
         loop {
-            while let Some(key) = self.next() {
-                self.reactions += 1;
-                if self.full() || self.reactions > REACTIONS_LIMIT {
-                    self.postpone(key);
-                    return;
+            self.collect_all();
+            let Some(key) = self.next() else {
+                if self.place() {
+                    continue;
                 }
-                let Some(object) = self.state.get(&key).cloned() else { continue };
-                if let Some(reconcile) = key.kind.info().reconcile {
-                    reconcile(self, &object);
-                }
-            }
-            if !self.place() {
                 return;
+            };
+            self.reactions += 1;
+            if self.full() || self.reactions > REACTIONS_LIMIT {
+                self.postpone(key);
+                return;
+            }
+            let Some(object) = self.state.get(&key).cloned() else { continue };
+            if let Some(reconcile) = key.kind.info().reconcile {
+                reconcile(self, &object);
             }
         }
     }
@@ -475,7 +487,7 @@ impl Turn {
             Input::Wake(keys) => {
                 for key in keys {
                     if self.state.wake_of(key).is_some_and(|at| at <= self.context.now_ms) {
-                        self.wake(key, None);
+                        self.set_wake(key, None);
                         self.woken.insert(key.clone());
                         self.collect(key);
                         self.finish_deletion(key);

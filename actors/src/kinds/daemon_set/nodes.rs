@@ -20,7 +20,7 @@ const NEVER: Verdict = Verdict { runs: false, stays: false };
 
 /// What a daemon set wants of a node; whether there is room for the pod is not its business.
 pub(super) fn verdict(spec: &DaemonSetDigest, node: &Object) -> Verdict {
-    let Some(digest) = node.node().filter(|_| !node.meta.deleting()) else { return NEVER };
+    let Some(digest) = node.node() else { return NEVER };
     let named = spec.pod.node.as_ref().is_none_or(|name| *name == node.key.name);
     if !named || !selects(&spec.pod, node) {
         return NEVER;
@@ -29,7 +29,8 @@ pub(super) fn verdict(spec: &DaemonSetDigest, node: &Object) -> Verdict {
         digest.taints.iter().any(|t| t.effect == effect && !tolerated(&spec.pod.tolerations, t))
     };
     let stays = !repels("NoExecute");
-    Verdict { runs: stays && !repels("NoSchedule"), stays }
+    // A node that is about to go gets no new pods; until it is gone, those that are there serve it.
+    Verdict { runs: stays && !repels("NoSchedule") && !node.meta.deleting(), stays }
 }
 
 /// A node changed, came or went: the daemon sets that now want something else of it react.

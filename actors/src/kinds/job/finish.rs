@@ -63,8 +63,10 @@ pub(super) fn verdict(turn: &Turn, spec: &JobDigest, tally: &Tally) -> Option<Ve
             return failed("FailedIndexes", "Job has failed indexes");
         }
     }
-    let met = success_policy::met(spec, &tally.done).filter(|_| spec.indexed);
-    met.map(|message| Verdict::new(true, "SuccessPolicy", &message))
+    if !spec.indexed {
+        return None;
+    }
+    success_policy::met(spec, &tally.done).map(|message| Verdict::new(true, "SuccessPolicy", &message))
 }
 
 /// When the job has been active for too long, while it is.

@@ -1,6 +1,6 @@
 //! As many pods as are wanted, and for the right completions.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Value, json};
 
@@ -77,16 +77,13 @@ fn surplus(spec: &JobDigest, tally: &Tally, least: usize) -> Vec<Arc<Object>> {
         pods.truncate(least);
         return pods;
     }
-    let mut taken: Vec<i64> = Vec::new();
+    let mut taken: BTreeSet<i64> = BTreeSet::new();
     let (mut keep, mut go) = (Vec::new(), Vec::new());
     // Of those for one completion, the one that did the most stays.
     for pod in pods.into_iter().rev() {
-        match index(&pod, spec).filter(|index| !taken.contains(index)) {
-            Some(index) => {
-                taken.push(index);
-                keep.push(pod);
-            }
-            None => go.push(pod),
+        match index(&pod, spec).is_some_and(|index| taken.insert(index)) {
+            true => keep.push(pod),
+            false => go.push(pod),
         }
     }
     while go.len() < least

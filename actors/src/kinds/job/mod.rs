@@ -82,10 +82,9 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
     let rest = counted.rest;
     let pods = claim::owned(turn, me, Kind::POD);
     let running = write_pods(&mut status, &pods);
-    if let Some(verdict) = &verdict
-        && !rest
-    {
-        finish::conclude(turn, me, &mut status, verdict, running);
+    if let Some(verdict) = &verdict {
+        // It is written down with the first that are counted: what decided it may be among them, and is not seen again.
+        finish::conclude(turn, me, &mut status, verdict, running || rest);
     }
     let mut backoff = before;
     if spec.backoff_limit_per_index.is_none() {

@@ -101,7 +101,8 @@ pub(super) fn ended_ms(turn: &Turn, pod: &Object) -> i64 {
     let status = pod.document.status_value();
     let states = status["containerStatuses"].as_array().into_iter().flatten();
     let ended = states.filter_map(|c| parse_time_ms(c["state"]["terminated"]["finishedAt"].as_str()?)).max();
-    let left = pod.meta.deletion_ms.map(|at| at - pod.meta.deletion_grace_s.unwrap_or(0) * 1000);
+    let grace_ms = pod.meta.deletion_grace_s.unwrap_or(0).saturating_mul(1000);
+    let left = pod.meta.deletion_ms.map(|at| at.saturating_sub(grace_ms));
     let unready = pod.pod().map(|digest| digest.ready_since_ms).filter(|at| *at > 0);
     ended.or(left).or(unready).unwrap_or(turn.now_ms()).min(turn.now_ms())
 }

@@ -1,6 +1,9 @@
 //! What a job's pods come to: each that ended adds to the status once, in the entry that lets go of it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use kontiki_hooks::{Defect, planted};
 
@@ -85,7 +88,7 @@ impl Tally {
 
     /// Which indexes have failed, and which get another pod.
     fn judge_indexes(&mut self, limit: i64, spec: &JobDigest) {
-        let active: Vec<i64> = self.active.iter().filter_map(|pod| pods::index(pod, spec)).collect();
+        let active: BTreeSet<i64> = self.active.iter().filter_map(|pod| pods::index(pod, spec)).collect();
         for (at, ended) in self.ended.iter().enumerate().filter(|(_, ended)| !ended.success) {
             let Some(index) = ended.index else { continue };
             let failures = failures(&ended.pod) + i64::from(ended.meaning != Meaning::Ignored);
@@ -112,15 +115,21 @@ impl Tally {
 
     /// The first indexes for which there is no pod and that have neither succeeded nor failed.
     pub(super) fn pending(&self, spec: &JobDigest, most: usize) -> Vec<i64> {
-        let mut busy: Vec<i64> = self.active.iter().filter_map(|pod| pods::index(pod, spec)).collect();
+        let mut busy: BTreeSet<i64> = self.active.iter().filter_map(|pod| pods::index(pod, spec)).collect();
         if spec.replaces_ended_only {
             busy.extend(self.leaving.iter().flatten());
         }
-        busy.sort_unstable();
-        let is_open = |index: &i64| {
-            !self.done.contains(*index) && !self.lost.contains(*index) && busy.binary_search(index).is_err()
-        };
-        (0..spec.completions.unwrap_or(0)).filter(is_open).take(most).collect()
+        let (mut pending, mut index) = (Vec::new(), 0);
+        while index < spec.completions.unwrap_or(0) && pending.len() < most {
+            // Whole spans are passed over at once: there may be billions in one.
+            if let Some(last) = self.done.span_end(index).or_else(|| self.lost.span_end(index)) {
+                index = last;
+            } else if !busy.contains(&index) {
+                pending.push(index);
+            }
+            index += 1;
+        }
+        pending
     }
 }
 

@@ -22,13 +22,18 @@ const COMPONENT: &str = "node-controller";
 const LEASES: &str = "kube-node-lease";
 /// Set on cordoned nodes, so that people and tolerations see it.
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
-/// Holds a deleted node until its pods are gone, which happens in the same turn.
+/// Holds a deleted node until its pods are gone, which happens in the turn in which nothing else holds it.
 const FINALIZER: &str = "kontiki.io/pods";
 
 /// Keeps the cordon's taint in line and sends away pods that do not bear its taints.
 pub fn reconcile(turn: &mut Turn, me: &Object) {
     if me.meta.deleting() {
-        leave(turn, me);
+        // Whoever else holds it may still be draining it: its pods go at the very end.
+        if me.meta.finalizers.iter().any(|f| f != FINALIZER) {
+            eviction::evict(turn, me);
+        } else {
+            leave(turn, me);
+        }
         return;
     }
     if !me.meta.finalizers.iter().any(|f| f == FINALIZER) {
@@ -85,9 +90,11 @@ pub fn hello(turn: &mut Turn, hello: &NodeHello) {
     label(&mut metadata["labels"], hello);
     let mut spec = old.document.spec_value();
     life::clear_taints(&mut spec, &now);
-    if let Some(conditions) = old.document.status_value().get("conditions") {
+    let before = old.document.status_value();
+    if let Some(conditions) = before.get("conditions") {
         status["conditions"] = conditions.clone();
     }
+    keep_amounts(&before, &mut status);
     let pressures = life::press(&mut spec, &mut status, &said, &now);
     life::ready(&mut status, &now);
     let document = old.document.with_metadata(metadata).with_spec(spec).with_status(status);
@@ -97,6 +104,20 @@ pub fn hello(turn: &mut Turn, hello: &NodeHello) {
     }
     pressures.iter().for_each(|event| say(turn, &node, event));
     hold_lease(turn, &node);
+}
+
+/// What others said that a node has, as they do of extended resources, stays where its worker says nothing of it.
+fn keep_amounts(before: &Value, status: &mut Value) {
+    for list in ["capacity", "allocatable"] {
+        let (Some(before), Some(amounts)) = (before[list].as_object(), status[list].as_object_mut()) else {
+            continue;
+        };
+        for (name, amount) in before {
+            if !amounts.contains_key(name) {
+                amounts.insert(name.clone(), amount.clone());
+            }
+        }
+    }
 }
 
 fn label(labels: &mut Value, hello: &NodeHello) {

@@ -14,7 +14,7 @@ pub fn qos_class(spec: &Value) -> &'static str {
         for resource in ["cpu", "memory"] {
             let amount = |part: &str| {
                 let value = container.get("resources")?.get(part)?.get(resource)?;
-                quantity::milli_of(value).filter(|amount| *amount > 0)
+                quantity::wide_of(value).filter(|amount| *amount > 0)
             };
             let (request, limit) = (amount("requests"), amount("limits"));
             any |= request.is_some() || limit.is_some();
@@ -42,6 +42,7 @@ mod tests {
         assert_eq!(of(json!({"requests": {"cpu": "0"}, "limits": {"gpu": "1"}})), "BestEffort");
         assert_eq!(of(json!({"requests": {"cpu": "1"}})), "Burstable");
         assert_eq!(of(json!({"limits": {"cpu": "1"}})), "Burstable");
+        assert_eq!(of(json!({"limits": {"memory": "10Pi"}})), "Burstable");
         assert_eq!(of(json!({"limits": {"cpu": "1", "memory": "1Gi"}})), "Guaranteed");
         let equal = json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1024Mi"}});
         assert_eq!(of(equal.clone()), "Guaranteed");

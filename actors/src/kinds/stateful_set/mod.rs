@@ -61,7 +61,8 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
     let later = turn.state().wake_of(&me.key) == Some(turn.now_ms());
     let mut wake = None;
     if !later && !me.meta.deleting() {
-        let mut steps = Steps { me, spec, history: &history, former: &former, wake: None, done: 0 };
+        let mut steps =
+            Steps { me, spec, history: &history, former: &former, wake: None, done: 0, refused: false };
         steps.take(turn, &crew);
         wake = steps.wake;
         if steps.done > 0 {

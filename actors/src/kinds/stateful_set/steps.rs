@@ -38,6 +38,8 @@ pub(super) struct Steps<'a> {
     /// When to go on.
     pub wake: Option<i64>,
     pub done: usize,
+    /// A pod or a claim was refused: what comes after it is not asked for in this turn.
+    pub refused: bool,
 }
 
 /// Whether the steps after this one may be taken now.
@@ -86,6 +88,10 @@ impl Steps<'_> {
                 Some(pod) => self.member(turn, ordinal, pod),
                 None => self.missing(turn, ordinal),
             };
+            // The next ones would be refused as well, and a turn full of refusals would be followed by the same at once.
+            if self.refused {
+                return Next::Wait;
+            }
             if one == Next::Wait {
                 next = Next::Wait;
                 if !self.spec.parallel && !planted(Defect::OrdinalsAtOnce) {
@@ -96,12 +102,18 @@ impl Steps<'_> {
         next
     }
 
+    /// Says that something could not be made; it is tried again later.
+    fn refuse(&mut self, turn: &mut Turn, why: String) {
+        turn.event(self.me, "Warning", "FailedCreate", why, COMPONENT);
+        self.wake_by(turn.now_ms() + RETRY_MS);
+        self.refused = true;
+    }
+
     /// Makes the claims of a pod that are missing. Tells whether it has them all; the rest is tried again.
     fn has_claims(&mut self, turn: &mut Turn, ordinal: i64) -> bool {
         let made = claims::make(turn, self.me, self.spec, ordinal);
         if let Err(why) = &made {
-            turn.event(self.me, "Warning", "FailedCreate", why.clone(), COMPONENT);
-            self.wake_by(turn.now_ms() + RETRY_MS);
+            self.refuse(turn, why.clone());
         }
         made.is_ok()
     }
@@ -132,8 +144,7 @@ impl Steps<'_> {
             }
             Err(why) => {
                 let message = format!("create Pod {pod} in StatefulSet {set} failed error: {why}");
-                turn.event(self.me, "Warning", "FailedCreate", message, COMPONENT);
-                self.wake_by(turn.now_ms() + RETRY_MS);
+                self.refuse(turn, message);
                 Next::Wait
             }
         }

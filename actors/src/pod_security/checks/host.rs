@@ -1,4 +1,4 @@
-//! What is the host's: its namespaces and its ports (baseline).
+//! What is the host's: its namespaces, its ports and its processes (baseline).
 
 use std::collections::BTreeSet;
 
@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use super::{Pod, Violation, containers, plural};
 use crate::pod_security::pod::items;
+
+/// The runtime class by which workers run plain processes of the machine.
+const CLASS: &str = "host";
 
 pub(super) fn namespaces(pod: Pod<'_>) -> Option<Violation> {
     let shared = ["hostNetwork", "hostPID", "hostIPC"].into_iter().filter(|field| pod.spec[*field] == true);
@@ -31,4 +34,15 @@ pub(super) fn ports(pod: Pod<'_>) -> Option<Violation> {
     let listed = ports.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     let detail = format!("{} {uses} {} {listed}", containers(&bad), plural("hostPort", ports.len()));
     Violation::new("hostPort", detail)
+}
+
+/// Nothing confines such a pod, so that no other check means anything for it.
+pub(super) fn runtime_class(pod: Pod<'_>) -> Option<Violation> {
+    if pod.runtime_class() != CLASS {
+        return None;
+    }
+    Violation::new(
+        "host processes",
+        format!("pod must not set runtimeClassName={CLASS:?}: it is no container"),
+    )
 }

@@ -1,5 +1,6 @@
 //! The checks of the Pod Security Standards, <https://kubernetes.io/docs/concepts/security/pod-security-standards/>, each as of the
-//! versions of Kubernetes in which it means something else. What they say is what Kubernetes' own checks say.
+//! versions of Kubernetes in which it means something else. What they say is what Kubernetes' own checks say. One is not of Kubernetes:
+//! `hostRuntimeClass`, since the runtime class `host` exists here only.
 
 mod app_armor;
 mod capabilities;
@@ -58,12 +59,13 @@ const fn restricted(name: &'static str, versions: &'static [(u32, Test)], covers
     Check { name, level: Level::Restricted, versions, covers }
 }
 
-const CHECKS: [Check; 17] = [
+const CHECKS: [Check; 18] = [
     baseline("appArmorProfile", &[(0, app_armor::profile)]),
     baseline("capabilities_baseline", &[(0, capabilities::baseline)]),
     baseline("hostNamespaces", &[(0, host::namespaces)]),
     baseline("hostPathVolumes", &[(0, volumes::host_path)]),
     baseline("hostPorts", &[(0, host::ports)]),
+    baseline("hostRuntimeClass", &[(0, host::runtime_class)]),
     baseline("privileged", &[(0, privileged::privileged)]),
     baseline("procMount", &[(0, proc_mount::proc_mount)]),
     baseline("seLinuxOptions", &[(0, se_linux::options), (31, se_linux::options_1_31)]),

@@ -312,6 +312,15 @@ fn the_rest_of_baseline() {
 }
 
 #[test]
+fn plain_processes_of_the_machine_are_for_privileged_alone() {
+    let said = "host processes (pod must not set runtimeClassName=\"host\": it is no container)";
+    assert_baseline(0, EVER, &[("spec.runtimeClassName", json!("host"))], said);
+    for class in ["", "hosts", "vm"] {
+        assert_baseline(EVER, 0, &[("spec.runtimeClassName", json!(class))], "");
+    }
+}
+
+#[test]
 fn windows_has_no_need_of_what_is_linuxs_own() {
     let bare = json!({"os": {"name": "windows"}, "securityContext": {"runAsNonRoot": true}, "containers": [{"name": "c"}]});
     let pod = json!({"metadata": {}, "spec": bare});
