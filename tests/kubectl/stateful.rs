@@ -47,11 +47,15 @@ pub fn identities_stay(s: &Scenario) {
     let claims = "{\"spec\":{\"replicas\":1}}";
     s.kubectl(&["patch", "statefulset", "db", "-p", claims]);
     s.until(&["get", "statefulset", "db"], "1/1");
-    s.apply(&DB.replace("name: db}\nspec", "name: disk}\nspec").replace("app: db", "app: disk").replace(
-        "  template:\n",
-        "  volumeClaimTemplates:\n  - metadata: {name: data}\n    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n  \
-         template:\n",
-    ));
+    let claims = "  volumeClaimTemplates:\n  - metadata: {name: data}\n    \
+        spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n  template:\n";
+    let mounted = "IfNotPresent, volumeMounts: [{name: data, mountPath: /data}]}";
+    s.apply(
+        &DB.replace("name: db}\nspec", "name: disk}\nspec")
+            .replace("app: db", "app: disk")
+            .replace("  template:\n", claims)
+            .replace("IfNotPresent}", mounted),
+    );
     let described = s.until(&["describe", "pod", "disk-0"], "FailedScheduling");
     assert!(described.contains("pod has unbound immediate PersistentVolumeClaims"), "{described}");
     assert_eq!(s.kubectl(&["get", "pvc", "-o", "name"]).trim(), "persistentvolumeclaim/data-disk-0");

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::element::{Element, ElementError};
+use crate::schema::reader;
 
-/// Deeper trees are refused before the stack is at risk; no object is that deep.
-const MAX_DEPTH: usize = 64;
+/// Deeper trees are refused before the stack is at risk; no object is that deep: a tree has a level more than the object, for its leaves.
+const MAX_DEPTH: usize = reader::MAX_DEPTH + 1;
 
 /// A set of paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -202,7 +202,7 @@ impl Record {
         }
         let mut value: Value = match media_type {
             "application/yaml" | "application/apply-patch+yaml" => {
-                serde_saphyr::from_str(std::str::from_utf8(bytes).ok()?).ok()?
+                reader::read_yaml(std::str::from_utf8(bytes).ok()?).ok()?
             }
             "application/vnd.kubernetes.protobuf" => {
                 protobuf::decode(bytes, None, reader::Limits::default()).ok()?.value

@@ -12,6 +12,9 @@ use super::{
 
 /// What it costs to make a regular expression, and how many are kept.
 const PATTERN: u64 = 2000;
+/// Bytes of a compiled expression that cost 1, and those that take a step at each sign of a text that others take.
+const PATTERN_BYTES: usize = 64;
+const PATTERN_STEP: usize = 16 << 10;
 const PATTERNS: usize = 16;
 const SPENT: &str = "operation cancelled: actual cost limit exceeded";
 
@@ -43,6 +46,18 @@ impl<'a, 'b> Env<'a, 'b> {
         }
     }
 
+    /// Pays for the comparison of two values, which is made after.
+    fn pay_comparing(&mut self, a: &Val<'a>, b: &Val<'a>) -> Result<(), String> {
+        let cost = a.comparing(b, *self.budget);
+        self.pay(cost)
+    }
+
+    /// Pays for a look at all of a value.
+    fn pay_all(&mut self, value: &Val<'a>) -> Result<(), String> {
+        let cost = value.weight(*self.budget);
+        self.pay(cost)
+    }
+
     pub(super) fn eval(&mut self, expr: &'a Expr) -> Result<Val<'a>, String> {
         self.pay(1)?;
         match expr {
@@ -52,7 +67,10 @@ impl<'a, 'b> Env<'a, 'b> {
             Expr::Uint(n) => Ok(Val::Uint(*n)),
             Expr::Double(n) => Ok(Val::Double(*n)),
             Expr::Text(text) => Ok(Val::Text(Str::Borrowed(text))),
-            Expr::Bytes(bytes) => Ok(Val::Bytes(bytes.as_slice().into())),
+            Expr::Bytes(bytes) => {
+                self.pay(bytes.len() as u64 / 8)?;
+                Ok(Val::Bytes(bytes.as_slice().into()))
+            }
             Expr::Name(name) => self.name(name),
             Expr::Select(of, name, optional) => self.select(of, name, *optional),
             Expr::Has(of, name) => self.has(of, name),
@@ -118,6 +136,7 @@ impl<'a, 'b> Env<'a, 'b> {
         if !value.is_map() {
             return Err("no such overload".into());
         }
+        self.pay(value.finding(&Val::Text(Str::Borrowed(name))))?;
         let found = self.decoded(value.select(name))?;
         if optional || inner {
             return Ok(Val::Optional(found.map(Rc::new)));
@@ -130,6 +149,7 @@ impl<'a, 'b> Env<'a, 'b> {
         if !value.is_map() {
             return Err("no such overload".into());
         }
+        self.pay(value.finding(&Val::Text(Str::Borrowed(name))))?;
         Ok(Val::Bool(value.has(name)))
     }
 
@@ -144,8 +164,9 @@ impl<'a, 'b> Env<'a, 'b> {
     fn index(&mut self, of: &'a Expr, index: &'a Expr, optional: bool) -> Result<Val<'a>, String> {
         let Ok((value, inner)) = Env::open(self.eval(of)?) else { return Ok(Val::Optional(None)) };
         let index = self.eval(index)?;
-        let (found, why) = if value.is_map() {
-            (value.get(&index), format!("no such key: {}", functions::shown(&index)))
+        let found = if value.is_map() {
+            self.pay(value.finding(&index))?;
+            value.get(&index)
         } else {
             let place = match index {
                 Val::Int(n) => usize::try_from(n).ok(),
@@ -157,16 +178,16 @@ impl<'a, 'b> Env<'a, 'b> {
             if !value.is_list() {
                 return Err("no such overload".into());
             }
-            (
-                place.and_then(|place| value.at(place)),
-                format!("index out of bounds: {}", functions::shown(&index)),
-            )
+            place.and_then(|place| value.at(place))
         };
         let found = self.decoded(found)?;
         if optional || inner {
             return Ok(Val::Optional(found.map(Rc::new)));
         }
-        found.ok_or(why)
+        found.ok_or_else(|| {
+            let why = if value.is_map() { "no such key" } else { "index out of bounds" };
+            format!("{why}: {}", functions::shown(&index))
+        })
     }
 
     fn call(&mut self, name: &'a str, arguments: &'a [Expr]) -> Result<Val<'a>, String> {
@@ -174,21 +195,24 @@ impl<'a, 'b> Env<'a, 'b> {
         for argument in arguments {
             let value = self.eval(argument)?;
             // Most functions look at all of what they are given.
-            let cost = match (name, &value) {
-                (_, Val::Text(text)) => text.len() as u64 / 8,
-                ("size" | "type" | "dyn" | "optional.of" | "orValue" | "or", _) => 0,
-                (_, value) if value.is_list() => value.comparing(value),
-                _ => 0,
-            };
-            self.pay(cost)?;
+            match (name, &value) {
+                (_, Val::Text(text)) => self.pay(text.len() as u64 / 8)?,
+                ("size" | "type" | "dyn" | "optional.of" | "orValue" | "or", _) => {}
+                (_, Val::Bytes(bytes)) => self.pay(bytes.len() as u64 / 8)?,
+                (_, value) if value.is_list() => self.pay_all(value)?,
+                _ => {}
+            }
             values.push(value);
         }
+        self.pay_beyond(name, &values)?;
         let pattern = match (name, values.get(1)) {
             ("matches" | "find" | "findAll", Some(Val::Text(told))) => {
-                // A long expression may do something at each sign of a long text.
-                let length = values.first().and_then(Val::size).unwrap_or(0) as u64;
-                self.pay((length / 8).saturating_mul(told.len() as u64 / 8))?;
-                Some(self.pattern(told)?)
+                let pattern = self.pattern(told)?;
+                // A long expression may do something at each sign of a long text, and so may a short one that stands for a long one.
+                let length = values.first().map_or(0, |of| if let Val::Text(of) = of { of.len() } else { 0 });
+                let long = (told.len() / 8).max(pattern.weight / PATTERN_STEP);
+                self.pay((length as u64 / 8).saturating_mul(long as u64))?;
+                Some(pattern)
             }
             _ => None,
         };
@@ -201,14 +225,34 @@ impl<'a, 'b> Env<'a, 'b> {
         Ok(out)
     }
 
+    /// Pays for what functions do beyond a look at each argument.
+    fn pay_beyond(&mut self, name: &str, values: &[Val<'a>]) -> Result<(), String> {
+        match (name, values) {
+            // Each element is compared, and what is looked for with each.
+            ("indexOf" | "lastIndexOf", [list, wanted]) if list.is_list() => {
+                let mut elements = (0..list.size().unwrap_or(0)).filter_map(|place| list.at(place));
+                elements.try_for_each(|element| self.pay_comparing(&element, wanted))
+            }
+            // What is made is paid before it is made, where it may be larger than what it is made of.
+            ("join", [list, Val::Text(by)]) => {
+                self.pay((by.len() as u64 / 8).saturating_mul(list.size().unwrap_or(0) as u64))
+            }
+            ("split", [Val::Text(text), Val::Text(by), ..]) => self.pay(text.matches(&**by).count() as u64),
+            _ => Ok(()),
+        }
+    }
+
     /// A regular expression: made once, and dear.
     fn pattern(&mut self, told: &str) -> Result<Rc<Pattern>, String> {
         if let Some((_, pattern)) = self.patterns.iter().find(|(known, _)| known == told) {
             return Ok(pattern.clone());
         }
         self.pay(PATTERN + told.len() as u64 * 10)?;
-        let pattern = Pattern::new(told).map_err(|why| format!("error parsing regexp: {why}"))?;
-        let pattern = Rc::new(pattern);
+        let pattern = Pattern::new(told);
+        // Also of one that is too large.
+        let weight = pattern.as_ref().map_or_else(|wrong| wrong.weight, |pattern| pattern.weight);
+        self.pay((weight / PATTERN_BYTES) as u64)?;
+        let pattern = Rc::new(pattern.map_err(|wrong| format!("error parsing regexp: {}", wrong.why))?);
         if self.patterns.len() < PATTERNS {
             self.patterns.push((told.to_owned(), pattern.clone()));
         }
@@ -219,6 +263,12 @@ impl<'a, 'b> Env<'a, 'b> {
         let mut out: Vec<(Val<'a>, Val<'a>)> = Vec::with_capacity(entries.len());
         for (key, value) in entries {
             let key = self.eval(key)?;
+            // Others could not be compared at once.
+            if !matches!(key, Val::Bool(_) | Val::Int(_) | Val::Uint(_) | Val::Text(_)) {
+                return Err(format!("unsupported key type: {}", key.kind()));
+            }
+            let long = if let Val::Text(text) = &key { text.len() as u64 / 8 } else { 0 };
+            self.pay((1 + long).saturating_mul(out.len() as u64))?;
             if out.iter().any(|(known, _)| known.same(&key)) {
                 return Err(format!("Failed with repeated key: {}", functions::shown(&key)));
             }
@@ -247,17 +297,34 @@ impl<'a, 'b> Env<'a, 'b> {
 
     fn binary(&mut self, sign: &'static str, a: &'a Expr, b: &'a Expr) -> Result<Val<'a>, String> {
         let (a, b) = (self.eval(a)?, self.eval(b)?);
-        self.pay(match sign {
-            "==" | "!=" | "<" | "<=" | ">" | ">=" => a.comparing(&b),
-            // Each element may be all that is looked for.
-            "in" if b.is_list() => a.comparing(&a).saturating_mul(b.size().unwrap_or(0) as u64),
+        match sign {
+            "==" | "!=" | "<" | "<=" | ">" | ">=" => self.pay_comparing(&a, &b)?,
+            "in" if b.is_list() => return self.within(&a, &b),
+            "in" => self.pay(b.finding(&a))?,
             "+" => match (&a, &b) {
-                (Val::Text(a), Val::Text(b)) => (a.len() + b.len()) as u64 / 8,
-                _ => (a.size().unwrap_or(0) + b.size().unwrap_or(0)) as u64,
+                (Val::Text(a), Val::Text(b)) => self.pay((a.len() + b.len()) as u64 / 8)?,
+                (Val::Bytes(a), Val::Bytes(b)) => self.pay((a.len() + b.len()) as u64 / 8)?,
+                (a, b) if a.is_list() && b.is_list() => {
+                    self.pay_all(a)?;
+                    self.pay_all(b)?;
+                }
+                _ => {}
             },
-            _ => 0,
-        })?;
+            _ => {}
+        }
         functions::binary(sign, &a, &b)
+    }
+
+    /// Whether a value is an element of a list. What is looked at is paid, up to where it is found.
+    fn within(&mut self, value: &Val<'a>, list: &Val<'a>) -> Result<Val<'a>, String> {
+        for place in 0..list.size().unwrap_or(0) {
+            let element = self.decoded(list.at(place))?.unwrap_or(Val::Null);
+            self.pay_comparing(&element, value)?;
+            if element.same(value) {
+                return Ok(Val::Bool(true));
+            }
+        }
+        Ok(Val::Bool(false))
     }
 
     fn each(
@@ -272,11 +339,13 @@ impl<'a, 'b> Env<'a, 'b> {
         if !(range.is_list() || range.is_map()) {
             return Err("no such overload".into());
         }
-        self.pay(range.size().unwrap_or(0) as u64)?;
-        let elements = range.items().or_else(|| range.keys()).ok_or("no such overload")?;
+        let count = range.size().unwrap_or(0);
+        self.pay(count as u64)?;
+        let keys = range.keys();
         let (mut held, mut failed, mut out) = (0_usize, None, Vec::new());
-        for element in elements {
-            let element = self.decoded(Some(element))?.unwrap_or(Val::Null);
+        for place in 0..count {
+            let element = keys.as_ref().map_or_else(|| range.at(place), |keys| keys.get(place).cloned());
+            let element = self.decoded(element)?.unwrap_or(Val::Null);
             self.names.push((variable, element.clone()));
             let counts = match which.map(|which| self.eval(which)) {
                 None | Some(Ok(Val::Bool(true))) => true,

@@ -6,6 +6,9 @@ use super::{CompileError, functions, token::Token};
 const DEPTH: usize = 100;
 /// How deep an expression may be that was read, in which each link of a chain is below the next.
 const NESTED: usize = 200;
+/// What an expression may make of other values: lists, maps and optionals. Each holds what was made before at most once more, so that
+/// values are no deeper than this (and an object) in each other: neither comparing nor dropping one comes near the end of the stack.
+const MADE: usize = 500;
 /// Links of all chains of an expression.
 const LINKS: usize = 2000;
 
@@ -66,6 +69,7 @@ pub(super) fn parse(tokens: Vec<Token>) -> Result<Expr, String> {
         None if depth(&expr) > NESTED => {
             Err(format!("expressions are more than {NESTED} deep in each other"))
         }
+        None if made(&expr) > MADE => Err(format!("more than {MADE} lists and maps are made")),
         None => Ok(expr),
         Some(token) => Err(format!("Syntax error: unexpected {}", shown(&token))),
     }
@@ -79,6 +83,20 @@ fn depth(expr: &Expr) -> usize {
         open.extend(below(expr).into_iter().map(|expr| (expr, at + 1)));
     }
     most
+}
+
+/// How many values an expression makes of others.
+fn made(expr: &Expr) -> usize {
+    let (mut open, mut count) = (vec![expr], 0);
+    while let Some(expr) = open.pop() {
+        count += usize::from(match expr {
+            Expr::List(_) | Expr::Map(_) | Expr::Each(Macro::Map, ..) => true,
+            Expr::Call(name, _) => name == "optional.of",
+            _ => false,
+        });
+        open.extend(below(expr));
+    }
+    count
 }
 
 fn below(expr: &Expr) -> Vec<&Expr> {

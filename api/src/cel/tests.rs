@@ -158,6 +158,79 @@ fn everything_has_a_price() {
     assert!(holds("self.l.all(a, a >= 0)", &many));
 }
 
+/// What is walked is paid before, and walked no further than the budget goes: none of these would end otherwise.
+#[test]
+fn what_stands_many_times_is_paid_each_time() {
+    let doubled = |first: &str, pair: fn(usize) -> String, what: &str| {
+        let binds: String = (1..=60).map(|n| format!("cel.bind(a{n}, {}, ", pair(n - 1))).collect();
+        format!("cel.bind(a0, {first}, {binds}{what}{}", ")".repeat(61))
+    };
+    let list = |n: usize| format!("[a{n}, a{n}]");
+    let this = json!({"l": [1, 2]});
+    for text in [
+        doubled("[0, 0]", list, "a60 == a60"),
+        doubled("[0, 0]", list, "a60 in [1, a60]"),
+        doubled("[0, 0]", list, "optional.of(a60) == optional.of(a60)"),
+        doubled("[0, 0]", list, "[[a60]].indexOf([a60]) == 0"),
+        doubled("[0, 0]", list, "a60.isSorted()"),
+        doubled("[0, 0]", list, "a60 + a60 != []"),
+        doubled("{'k': 0}", |n| format!("{{'a': a{n}, 'b': a{n}}}"), "a60 != a60"),
+        doubled("optional.of(0)", |n| format!("[optional.of(a{n}), optional.of(a{n})]"), "a60 == a60"),
+    ] {
+        let said = run(&text, &this, None, 1_000_000).unwrap_err();
+        assert_eq!(said, "operation cancelled: actual cost limit exceeded", "{text}");
+    }
+    // To hold them costs nothing.
+    assert!(holds(&doubled("[0, 0]", list, "a60.size() == 2 && a60 != [a60]"), &this));
+}
+
+#[test]
+fn keys_of_maps_are_plain_and_searched_for_a_price() {
+    let this = json!({"l": (0..1000).collect::<Vec<_>>(), "s": "x".repeat(1 << 20)});
+    for key in ["[1]", "{'a': 1}", "1.5", "null", "b'a'", "optional.of(1)", "duration('1s')"] {
+        let said = run(&format!("{{{key}: 1}}.size() == 1"), &this, None, 1000).unwrap_err();
+        assert!(said.starts_with("unsupported key type: "), "{key}: {said}");
+    }
+    assert!(holds("{true: 1, 2: 1, 'c': 1, 4u: 1}.size() == 4 && 2.0 in {2: 1} && !([1] in {2: 1})", &this));
+    let entries: Vec<String> = (0..500).map(|n| format!("{n}: 0")).collect();
+    let map = format!("{{{}}}", entries.join(", "));
+    let long = |what: &str| {
+        format!("cel.bind(t, self.s + 'y', cel.bind(m, {{self.s + 'x': 0}}, self.l.all(k, {what})))")
+    };
+    for (text, budget) in [
+        (format!("{map}.size() == 500"), 100_000),
+        (format!("cel.bind(m, {map}, self.l.all(k, m[?k] != optional.of(1)))"), 400_000),
+        (format!("cel.bind(m, {map}, self.l.all(k, k in m || true))"), 400_000),
+        (long("!(t in m)"), 400_000),
+        (long("!m[?t].hasValue()"), 400_000),
+    ] {
+        let said = run(&text, &this, None, budget).unwrap_err();
+        assert_eq!(said, "operation cancelled: actual cost limit exceeded", "{}", &text[text.len() - 60..]);
+    }
+}
+
+/// What is made is paid before it is made, and what is dear by what it stands for.
+#[test]
+fn what_is_made_is_paid_before() {
+    let this = json!({"l": vec!["a"; 60_000], "few": vec!["a"; 100], "s": "x".repeat(1 << 20)});
+    for text in [
+        "self.l.join(self.s) == ''",
+        "self.s.split('').size() == 1",
+        "self.s.matches('[^a]{900}')",
+        "self.few.exists(a, a.matches('b{999}{99}' + a))",
+    ] {
+        let said = run(text, &this, None, 1_000_000).unwrap_err();
+        assert_eq!(said, "operation cancelled: actual cost limit exceeded", "{text}");
+    }
+}
+
+/// Each sign is looked at once: a text of a million would take days otherwise.
+#[test]
+fn reading_takes_time_that_grows_with_the_text() {
+    assert_eq!(token::tokens(&"1 ".repeat(1 << 20)).unwrap().len(), 1 << 20);
+    assert!(Program::compile(&" ".repeat(LENGTH + 1)).is_err());
+}
+
 /// What costs little takes little: steps that look at a part of something large do not look at all of it. Were one of these quadratic, it
 /// would not end.
 #[test]
@@ -170,6 +243,8 @@ fn what_is_cheap_is_quick() {
         "self.l.all(a, self.m.k0 == 0 && has(self.m.k1))",
         "self.m.all(k, self.m[k] >= 0 && k in self.m)",
         "self.l.all(a, [a] != self.l)",
+        "self.l.all(a, 1 != self.l && !([] == self.s))",
+        "self.l.all(a, self.l[?70000] == optional.none())",
         "cel.bind(t, self.s + self.s, self.l.all(a, t != 'x'))",
     ] {
         run(text, &this, None, 10_000_000).unwrap_or_else(|why| panic!("{text}: {why}"));
@@ -186,6 +261,10 @@ fn nothing_is_too_deep() {
         assert!(Program::compile(text).is_err(), "{}", &text[..20]);
     }
     assert!(Program::compile(&vec!["self.n"; 150].join(" + ")).is_ok());
+    // Each of these puts what the one before made so deep again that neither comparing nor dropping it would end well.
+    let wrap = format!(".map(v, {}v{})", "[".repeat(90), "]".repeat(90));
+    assert!(Program::compile(&format!("[1]{}.size() == 1", wrap.repeat(10))).is_err());
+    assert!(Program::compile(&format!("[1]{}.size() == 1", wrap.repeat(5))).is_ok());
 }
 
 #[test]

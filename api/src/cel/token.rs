@@ -88,7 +88,8 @@ fn number(text: &str) -> Result<(Token, &str), String> {
 
 /// How a text begins, if one does: its prefix (`r`, `b`, `br`) and its quotes.
 fn quoted(text: &str) -> Option<(&str, &str)> {
-    let end = text.find(['"', '\'']).filter(|end| *end <= 2)?;
+    // No further than a prefix is long: this is asked at each sign.
+    let end = text.bytes().take(3).position(|byte| matches!(byte, b'"' | b'\''))?;
     let prefix = &text[..end];
     if !matches!(prefix.to_ascii_lowercase().as_str(), "" | "r" | "b" | "rb" | "br") {
         return None;

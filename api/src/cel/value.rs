@@ -9,6 +9,9 @@ use crate::{
     quantity::Quantity,
 };
 
+/// Bytes of the longest text that is read as a time or a duration.
+const TOLD: usize = 128;
+
 /// A text: of an object or an expression, or made. A copy costs nothing.
 #[derive(Clone, Debug)]
 pub(crate) enum Str<'a> {
@@ -74,17 +77,20 @@ impl<'a> Val<'a> {
         }
     }
 
-    /// A text is a time, a duration or bytes where its schema says so.
+    /// A text is a time, a duration or bytes where its schema says so. Times and durations are short: to look at one takes no longer than a
+    /// step. Bytes that cannot be read are taken as they are, so that they are paid for as others are.
     fn text(text: &'a str, schema: Option<&'a Schema>) -> Val<'a> {
         let format = schema.and_then(|schema| schema.checks.as_ref()).map_or("", |checks| &checks.format);
         let read = match format {
+            "byte" => {
+                use base64::{Engine, engine::general_purpose::STANDARD};
+                let bytes = STANDARD.decode(text).unwrap_or_else(|_| text.as_bytes().to_vec());
+                Some(Val::Bytes(bytes.into()))
+            }
+            _ if text.len() > TOLD => None,
             "date-time" | "datetime" => text.parse().ok().map(Val::Time),
             "date" => format!("{text}T00:00:00Z").parse().ok().map(Val::Time),
             "duration" => duration(text).map(Val::Duration),
-            "byte" => {
-                use base64::{Engine, engine::general_purpose::STANDARD};
-                STANDARD.decode(text).ok().map(|bytes| Val::Bytes(bytes.into()))
-            }
             _ => None,
         };
         read.unwrap_or(Val::Text(Str::Borrowed(text)))
@@ -205,7 +211,7 @@ impl<'a> Val<'a> {
         }
     }
 
-    /// Whether two values are the same. Numbers are, whatever they are of.
+    /// Whether two values are the same. Numbers are, whatever they are of. To be paid before: see [`Val::comparing`].
     pub(super) fn same(&self, other: &Val<'_>) -> bool {
         match (self, other) {
             (Val::Null, Val::Null) => true,
@@ -217,21 +223,32 @@ impl<'a> Val<'a> {
                 (Some(a), Some(b)) => a.same(b),
                 (a, b) => a.is_none() && b.is_none(),
             },
-            (a, b) if (a.is_list() || a.is_map()) && a.size() != b.size() => false,
             (Val::Items(a, _), Val::Items(b, _)) => a == b,
             (Val::Fields(a, _), Val::Fields(b, _)) => a == b,
-            _ => match (self.items(), other.items(), self.keys(), other.keys()) {
-                (Some(a), Some(b), ..) => a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| a.same(b)),
-                (_, _, Some(keys), Some(others)) => {
-                    let at = |key: &Val<'a>| match (self.get(key), other.get(key)) {
-                        (Some(a), Some(b)) => a.same(&b),
-                        _ => false,
-                    };
-                    keys.len() == others.len() && keys.iter().all(at)
-                }
-                _ => self.compare(other) == Some(Ordering::Equal),
+            (a, b) if a.alike(b) => match a {
+                Val::Map(entries) => entries.iter().all(|(key, value)| b.holds(key, value)),
+                Val::Fields(map, _) => map.keys().all(|name| {
+                    let key = Val::Text(Str::Borrowed(name));
+                    a.get(&key).is_some_and(|value| b.holds(&key, &value))
+                }),
+                _ => (0..a.size().unwrap_or(0)).all(|place| match (a.at(place), b.at(place)) {
+                    (Some(a), Some(b)) => a.same(&b),
+                    _ => false,
+                }),
             },
+            _ => self.compare(other) == Some(Ordering::Equal),
         }
+    }
+
+    /// Whether both are lists, or both are maps, of as many elements: only those are looked into when they are compared.
+    fn alike(&self, other: &Val<'_>) -> bool {
+        let both = (self.is_list() && other.is_list()) || (self.is_map() && other.is_map());
+        both && self.size() == other.size()
+    }
+
+    /// Whether a map has a value at a key.
+    fn holds(&self, key: &Val<'_>, value: &Val<'_>) -> bool {
+        self.get(key).is_some_and(|held| held.same(value))
     }
 
     /// The order of two values, if they have one.
@@ -256,39 +273,96 @@ impl<'a> Val<'a> {
         }
     }
 
-    /// What it costs to compare it with another: lists and maps of different sizes are not looked at.
-    pub(super) fn comparing(&self, other: &Val<'_>) -> u64 {
+    /// What it costs to compare it with another: lists and maps of different sizes are not looked at. Counting ends beyond `most`.
+    pub(super) fn comparing(&self, other: &Val<'_>, most: u64) -> u64 {
         match (self, other) {
-            (Val::Text(a), Val::Text(b)) => 1 + a.len().min(b.len()) as u64 / 8,
-            (Val::Bytes(a), Val::Bytes(b)) => 1 + a.len().min(b.len()) as u64 / 8,
-            (a, b) if (a.is_list() || a.is_map()) && a.size() == b.size() => a.weight(),
+            (Val::Text(a), Val::Text(b)) => length(a.len().min(b.len())),
+            (Val::Bytes(a), Val::Bytes(b)) => length(a.len().min(b.len())),
+            (Val::Optional(Some(a)), Val::Optional(Some(b))) => a.comparing(b, most).saturating_add(1),
+            (a, b) if a.alike(b) => a.weight(most).saturating_add(b.weight(most)),
             _ => 1,
         }
     }
 
-    /// What it costs to look at all of it.
-    fn weight(&self) -> u64 {
-        fn of(value: &Value) -> u64 {
-            match value {
-                Value::String(text) => 1 + text.len() as u64 / 8,
-                Value::Array(items) => 1 + items.iter().map(of).sum::<u64>(),
-                Value::Object(map) => 1 + map.values().map(of).sum::<u64>(),
-                _ => 1,
-            }
-        }
+    /// What it costs to look for a key of a map. Fields are found at once; entries are searched.
+    pub(super) fn finding(&self, key: &Val<'_>) -> u64 {
+        let long = if let Val::Text(text) = key { text.len() as u64 / 8 } else { 0 };
         match self {
-            Val::Text(text) => 1 + text.len() as u64 / 8,
-            Val::Bytes(bytes) => 1 + bytes.len() as u64 / 8,
-            Val::List(items) => 1 + items.iter().map(Val::weight).sum::<u64>(),
-            // Each is looked for among all.
-            Val::Map(entries) => {
-                1 + entries.iter().map(|(_, value)| entries.len() as u64 + value.weight()).sum::<u64>()
-            }
-            Val::Items(items, _) => 1 + items.iter().map(of).sum::<u64>(),
-            Val::Fields(map, _) => 1 + map.values().map(of).sum::<u64>(),
-            _ => 1,
+            Val::Map(entries) => (1 + long).saturating_mul(entries.len() as u64),
+            _ => long,
         }
     }
+
+    /// What it costs to look at all of it. Counting ends beyond `most`: a value that stands many times in another is counted each time,
+    /// and whoever doubles one a few times has more of it than can be counted.
+    pub(super) fn weight(&self, most: u64) -> u64 {
+        let mut sum = 0;
+        self.count(most, &mut sum);
+        sum
+    }
+
+    fn count(&self, most: u64, sum: &mut u64) {
+        if *sum > most {
+            return;
+        }
+        match self {
+            Val::Text(text) => *sum += length(text.len()),
+            Val::Bytes(bytes) => *sum += length(bytes.len()),
+            Val::List(items) => {
+                *sum += 1;
+                items.iter().for_each(|item| item.count(most, sum));
+            }
+            Val::Map(entries) => {
+                *sum += 1;
+                for (key, value) in entries.iter() {
+                    *sum = sum.saturating_add(self.finding(key));
+                    value.count(most, sum);
+                }
+            }
+            Val::Items(items, _) => {
+                *sum += 1;
+                items.iter().for_each(|item| count(item, most, sum));
+            }
+            Val::Fields(map, _) => {
+                *sum += 1;
+                map.iter().for_each(|(name, value)| count_field(name, value, most, sum));
+            }
+            Val::Optional(Some(inner)) => {
+                *sum += 1;
+                inner.count(most, sum);
+            }
+            _ => *sum += 1,
+        }
+    }
+}
+
+/// What it costs to look at so many bytes.
+fn length(bytes: usize) -> u64 {
+    1 + bytes as u64 / 8
+}
+
+/// Counts a value of an object.
+fn count(value: &Value, most: u64, sum: &mut u64) {
+    if *sum > most {
+        return;
+    }
+    match value {
+        Value::String(text) => *sum += length(text.len()),
+        Value::Array(items) => {
+            *sum += 1;
+            items.iter().for_each(|item| count(item, most, sum));
+        }
+        Value::Object(map) => {
+            *sum += 1;
+            map.iter().for_each(|(name, value)| count_field(name, value, most, sum));
+        }
+        _ => *sum += 1,
+    }
+}
+
+fn count_field(name: &str, value: &Value, most: u64, sum: &mut u64) {
+    *sum += name.len() as u64 / 8;
+    count(value, most, sum);
 }
 
 fn field<'a>(map: &'a Map<String, Value>, schema: Option<&'a Schema>, name: &str) -> Option<Val<'a>> {

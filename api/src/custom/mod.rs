@@ -25,5 +25,5 @@ mod version;
 
 pub(crate) use cache::Definitions;
 pub(crate) use formats::fits as is_format;
-pub(crate) use pattern::Pattern;
+pub(crate) use pattern::{Pattern, Patterns};
 pub(crate) use version::{Scale, Version, at, metadata_shape, set};

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     jsonpath::JsonPath,
-    schema::{Additional, ListKind, Schema},
+    schema::{Additional, Schema},
 };
 use crate::{
     cel::{CompileError, Program, Val},
@@ -151,13 +151,9 @@ impl Walk<'_> {
         match value {
             Value::Array(list) => {
                 let Some(of) = schema.items.as_deref() else { return };
+                let partners = schema.partners(old);
                 for (at, item) in list.iter().enumerate() {
-                    let keys = schema.keys_of(item).filter(|_| matches!(schema.list, ListKind::Map(_)));
-                    let before = keys.and_then(|keys| {
-                        let all = old?.as_array()?.iter();
-                        all.into_iter().find(|before| schema.keys_of(before).as_ref() == Some(&keys))
-                    });
-                    self.value(of, &format!("{path}[{at}]"), item, before);
+                    self.value(of, &format!("{path}[{at}]"), item, partners.of(item));
                 }
             }
             Value::Object(map) => {
@@ -190,8 +186,10 @@ impl Walk<'_> {
         let told = match out {
             Ok(Val::Bool(true)) => return,
             Ok(Val::Bool(false)) => {
-                let mut budget = ONE.min(self.left);
+                let given = ONE.min(self.left);
+                let mut budget = given;
                 let made = rule.expression.as_ref().map(|made| made.run(this(), before, &mut budget));
+                self.left -= given - budget;
                 match made {
                     Some(Ok(Val::Text(made))) if fit_for_a_message(&made) => made.trim().to_owned(),
                     _ => rule.message(),
@@ -310,6 +308,35 @@ mod tests {
                 "FieldValueInvalid once: Invalid value: \"string\": first"
             ]
         );
+    }
+
+    #[test]
+    fn what_an_element_was_is_told_by_its_keys_in_long_lists() {
+        let schema = json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], "items": {
+            "type": "object", "properties": {"k": {"type": "integer"}, "v": {"type": "integer",
+                "x-kubernetes-validations": [{"rule": "self > oldSelf", "message": "only more"}]}}}});
+        let element = |k: usize, v: usize| json!({"k": k, "v": v});
+        let old: Vec<Value> = (0..20_000).map(|k| element(k, k)).collect();
+        // In the other order, with one that is new and one that shrinks.
+        let mut new: Vec<Value> = (0..20_001).rev().map(|k| element(k, k + 1)).collect();
+        assert_eq!(told(&schema, json!(new), Some(json!(old))), [""; 0]);
+        new[5] = element(19_995, 19_994);
+        let said = "FieldValueInvalid [5].v: Invalid value: \"integer\": only more";
+        assert_eq!(told(&schema, json!(new), Some(json!(old))), [said]);
+        // Of elements that stood twice, the first counts.
+        let twice = json!([element(1, 5), element(1, 9)]);
+        assert_eq!(told(&schema, json!([element(0, 0), element(1, 7)]), Some(twice.clone())), [""; 0]);
+        assert_eq!(told(&schema, json!([element(0, 0), element(1, 4)]), Some(twice)).len(), 1);
+    }
+
+    #[test]
+    fn messages_cost_too() {
+        let endless = "self.all(a, self.all(b, self.all(c, a + b + c >= 0))) ? 'a' : 'b'";
+        let rule = json!({"rule": "self == []", "message": "m", "messageExpression": endless});
+        let schema = json!({"type": "object", "properties": {"l": {"type": "array", "items": {"type": "integer"},
+            "x-kubernetes-validations": vec![rule; 40]}}});
+        let said = told(&schema, json!({"l": (0..1000).collect::<Vec<_>>()}), None);
+        assert!((10..20).contains(&said.len()), "{said:?}");
     }
 
     #[test]

@@ -1,10 +1,16 @@
 //! The structural schema of a custom resource, as requests use it: read once from its definition, checked by [`super::structural`].
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use serde_json::{Map, Value};
 
-use super::{pattern::Pattern, rules::Rule};
+use super::{
+    pattern::{Pattern, Patterns},
+    rules::Rule,
+};
 
 /// The fields that each resource has without its schema saying so.
 pub(crate) const IMPLICIT: [&str; 3] = ["apiVersion", "kind", "metadata"];
@@ -93,7 +99,7 @@ pub(crate) struct Checks {
     pub(crate) multiple_of: Option<f64>,
     pub(crate) max_length: Option<u64>,
     pub(crate) min_length: Option<u64>,
-    pub(crate) pattern: Option<Pattern>,
+    pub(crate) pattern: Option<Arc<Pattern>>,
     pub(crate) max_items: Option<u64>,
     pub(crate) min_items: Option<u64>,
     pub(crate) max_properties: Option<u64>,
@@ -108,13 +114,21 @@ pub(crate) struct Checks {
 }
 
 impl Schema {
-    /// Reads a schema that was checked. What cannot be read is left out.
+    /// Reads a schema by itself.
+    #[cfg(test)]
     pub(crate) fn read(value: &Value) -> Schema {
+        Schema::read_with(value, &mut Patterns::default())
+    }
+
+    /// Reads a schema that was checked. What cannot be read is left out, and so are patterns for which there is no room beside the others
+    /// of the definition.
+    pub(crate) fn read_with(value: &Value, patterns: &mut Patterns) -> Schema {
         let flag = |key: &str| value[key] == true;
-        let below = |key: &str| value.get(key).filter(|v| v.is_object()).map(|v| Box::new(Schema::read(v)));
+        let mut below = |key: &str| Schema::below_of(value, key, patterns);
         let texts = |key: &str| -> Vec<String> {
             value[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
         };
+        let (items, additional) = (below("items"), below("additionalProperties"));
         let properties = value["properties"].as_object().into_iter().flatten();
         Schema {
             of: value["type"].as_str().and_then(Type::named),
@@ -122,13 +136,15 @@ impl Schema {
             int_or_string: flag("x-kubernetes-int-or-string"),
             preserve: flag("x-kubernetes-preserve-unknown-fields"),
             embedded: flag("x-kubernetes-embedded-resource"),
-            properties: properties.map(|(name, schema)| (name.clone(), Schema::read(schema))).collect(),
-            additional: match (&value["additionalProperties"], below("additionalProperties")) {
+            properties: properties
+                .map(|(name, schema)| (name.clone(), Schema::read_with(schema, patterns)))
+                .collect(),
+            additional: match (&value["additionalProperties"], additional) {
                 (_, Some(schema)) => Additional::Schema(schema),
                 (Value::Bool(true), _) => Additional::Any,
                 _ => Additional::None,
             },
-            items: below("items"),
+            items,
             default: value.get("default").filter(|v| !v.is_null()).cloned(),
             list: match value["x-kubernetes-list-type"].as_str() {
                 Some("set") => ListKind::Set,
@@ -136,7 +152,7 @@ impl Schema {
                 _ => ListKind::Atomic,
             },
             atomic: value["x-kubernetes-map-type"] == "atomic",
-            checks: Checks::read(value),
+            checks: Checks::read(value, patterns),
             rules: value["x-kubernetes-validations"]
                 .as_array()
                 .into_iter()
@@ -144,6 +160,11 @@ impl Schema {
                 .filter_map(Rule::read)
                 .collect(),
         }
+    }
+
+    /// The schema that stands at a word of another.
+    fn below_of(value: &Value, word: &str, patterns: &mut Patterns) -> Option<Box<Schema>> {
+        value.get(word).filter(|v| v.is_object()).map(|v| Box::new(Schema::read_with(v, patterns)))
     }
 
     /// What is declared of a key of an object.
@@ -169,10 +190,42 @@ impl Schema {
         };
         keys.iter().map(value).collect()
     }
+
+    /// This list as it was, to be asked for what each of its elements was. To be made once per list: it looks at all of it.
+    pub(crate) fn partners<'a>(&'a self, old: Option<&'a Value>) -> Partners<'a> {
+        let told_apart = matches!(self.list, ListKind::Map(_));
+        let list =
+            old.and_then(Value::as_array).filter(|_| told_apart).map(Vec::as_slice).unwrap_or_default();
+        let mut by_keys = HashMap::with_capacity(list.len());
+        for before in list {
+            if let Some(keys) = self.keys_of(before) {
+                by_keys.entry(keys).or_insert(before);
+            }
+        }
+        Partners { of: self, by_keys, looked_at: list.len() }
+    }
+}
+
+/// The elements of a list as it was, by the keys that tell them apart: of several with the same, the first.
+pub(crate) struct Partners<'a> {
+    of: &'a Schema,
+    by_keys: HashMap<Map<String, Value>, &'a Value>,
+    /// How many elements were looked at to make this.
+    pub(crate) looked_at: usize,
+}
+
+impl<'a> Partners<'a> {
+    /// What an element of the list was before, if its keys tell.
+    pub(crate) fn of(&self, item: &Value) -> Option<&'a Value> {
+        if self.by_keys.is_empty() {
+            return None;
+        }
+        self.by_keys.get(&self.of.keys_of(item)?).copied()
+    }
 }
 
 impl Checks {
-    fn read(value: &Value) -> Option<Box<Checks>> {
+    fn read(value: &Value, patterns: &mut Patterns) -> Option<Box<Checks>> {
         const WORDS: [&str; 17] = [
             "maximum",
             "minimum",
@@ -197,7 +250,8 @@ impl Checks {
         }
         let (number, count) = (|key: &str| value[key].as_f64(), |key: &str| value[key].as_u64());
         let all = |key: &str| value[key].as_array().into_iter().flatten();
-        let schemas = |key: &str| all(key).map(Schema::read).collect();
+        let mut schemas = |key: &str| all(key).map(|of| Schema::read_with(of, patterns)).collect();
+        let (all_of, any_of, one_of) = (schemas("allOf"), schemas("anyOf"), schemas("oneOf"));
         Some(Box::new(Checks {
             maximum: number("maximum"),
             exclusive_maximum: value["exclusiveMaximum"] == true,
@@ -206,7 +260,7 @@ impl Checks {
             multiple_of: number("multipleOf").filter(|n| *n > 0.0),
             max_length: count("maxLength"),
             min_length: count("minLength"),
-            pattern: value["pattern"].as_str().and_then(|text| Pattern::new(text).ok()),
+            pattern: value["pattern"].as_str().and_then(|text| patterns.get(text).ok()),
             max_items: count("maxItems"),
             min_items: count("minItems"),
             max_properties: count("maxProperties"),
@@ -214,10 +268,10 @@ impl Checks {
             required: all("required").filter_map(Value::as_str).map(str::to_owned).collect(),
             one_value_of: all("enum").cloned().collect(),
             format: value["format"].as_str().unwrap_or_default().to_owned(),
-            all_of: schemas("allOf"),
-            any_of: schemas("anyOf"),
-            one_of: schemas("oneOf"),
-            not: value.get("not").filter(|v| v.is_object()).map(|v| Box::new(Schema::read(v))),
+            all_of,
+            any_of,
+            one_of,
+            not: Schema::below_of(value, "not", patterns),
         }))
     }
 }

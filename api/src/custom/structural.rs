@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     default::default,
-    pattern::Pattern,
+    pattern::{Patterns, Refused},
     prune::prune,
     rules,
     schema::{ListKind, Schema, Type},
@@ -48,21 +48,22 @@ enum Level {
     Field,
 }
 
-/// Checks the schema of a version, which stands at a path.
-pub(crate) fn check(schema: &Value, path: &str, errors: &mut Errors) {
-    let mut walk = Walk { errors, nodes: 0 };
+/// Checks the schema of a version, which stands at a path. The patterns are those of the whole definition.
+pub(crate) fn check(schema: &Value, path: &str, patterns: &mut Patterns, errors: &mut Errors) {
+    let mut walk = Walk { errors, patterns, nodes: 0 };
     walk.schema(schema, path, Level::Root, DEPTH);
     if walk.nodes > NODES {
         errors.forbidden(path, &format!("holds more than {NODES} schemas"));
     }
     if errors.is_empty() {
-        let read = Schema::read(schema);
+        let read = Schema::read_with(schema, patterns);
         defaults(schema, &read, path, errors);
     }
 }
 
 struct Walk<'a> {
     errors: &'a mut Errors,
+    patterns: &'a mut Patterns,
     nodes: usize,
 }
 
@@ -329,9 +330,17 @@ impl Walk<'_> {
 
     /// What a schema says of values: of itself, and in alternatives. `around` is the schema that says of which shape they are.
     fn values(&mut self, schema: &Value, around: &Value, path: &str, depth: usize, either: bool) {
-        if let Some(Err(why)) = schema["pattern"].as_str().map(Pattern::new) {
-            let why = format!("must be a valid regular expression, but isn't: {why}");
-            self.errors.invalid_text(&format!("{path}.pattern"), text(schema, "pattern"), &why);
+        let pattern = schema["pattern"].as_str().map(|text| self.patterns.get(text));
+        match pattern {
+            Some(Err(Refused::Wrong(why))) => {
+                let why = format!("must be a valid regular expression, but isn't: {why}");
+                self.errors.invalid_text(&format!("{path}.pattern"), text(schema, "pattern"), &why);
+            }
+            Some(Err(Refused::TooMuch)) => {
+                let why = "the patterns of this definition take too much memory together";
+                self.errors.forbidden(&format!("{path}.pattern"), why);
+            }
+            Some(Ok(_)) | None => {}
         }
         for word in ["allOf", "anyOf", "oneOf"] {
             for (at, nested) in items(schema, word) {
@@ -437,7 +446,7 @@ mod tests {
 
     fn of_root(schema: &Value) -> Vec<String> {
         let mut errors = Errors::default();
-        check(schema, "s", &mut errors);
+        check(schema, "s", &mut Patterns::default(), &mut errors);
         errors.into_causes().into_iter().map(|c| format!("{}: {}", c.field, c.message)).collect()
     }
 
@@ -524,6 +533,32 @@ mod tests {
         );
         let metadata = json!({"type": "object", "properties": {"metadata": {"type": "object", "properties": {"labels": {"type": "object"}}}}});
         assert!(of_root(&metadata)[0].contains("must not specify anything other than name and generateName"));
+    }
+
+    #[test]
+    fn patterns_are_bounded_together_in_all_versions() {
+        let version = |from: usize| {
+            let of = |n: usize| json!({"type": "string", "pattern": format!("[^a]{{900}}{n}")});
+            let large = (from..from + 40).map(|n| (format!("p{n}"), of(n)));
+            let properties: serde_json::Map<String, Value> = large.collect();
+            json!({"type": "object", "properties": properties})
+        };
+        let mut patterns = Patterns::default();
+        let mut told = |schema: &Value| -> Vec<String> {
+            let mut errors = Errors::default();
+            check(schema, "s", &mut patterns, &mut errors);
+            errors.into_causes().into_iter().map(|c| format!("{}: {}", c.field, c.message)).collect()
+        };
+        assert_eq!(told(&version(0)), [""; 0]);
+        let said = told(&version(100));
+        let why = "pattern: Forbidden: the patterns of this definition take too much memory together";
+        assert!(!said.is_empty() && said.iter().all(|said| said.ends_with(why)), "{said:?}");
+        assert_eq!(told(&version(0)), [""; 0], "equal ones take nothing");
+        // What is stored all the same is read without those that are beyond.
+        let read = Schema::read_with(&version(100), &mut patterns);
+        let kept = |schema: &Schema| schema.checks.as_ref().is_some_and(|checks| checks.pattern.is_some());
+        let kept = read.properties.values().filter(|of| kept(of)).count();
+        assert!(kept < 40, "{kept}");
     }
 
     #[test]

@@ -109,9 +109,11 @@ impl Walk {
         match value {
             Value::Array(items) => {
                 if let Some(of) = schema.items.as_deref() {
+                    let partners = schema.partners(old);
+                    // What was can be looked at more than once, where several elements have the same keys.
+                    self.steps = self.steps.saturating_sub(partners.looked_at);
                     for (at, item) in items.iter().enumerate() {
-                        let before = old.and_then(|old| partner(schema, old, item));
-                        found.extend(self.value(of, &format!("{path}[{at}]"), item, before));
+                        found.extend(self.value(of, &format!("{path}[{at}]"), item, partners.of(item)));
                     }
                 }
             }
@@ -307,12 +309,6 @@ fn plain(checks: &Checks, path: &str, value: &Value, found: &mut Vec<Problem>) {
             found.push(Problem { path: below(path, key), what: What::Required });
         }
     }
-}
-
-/// What an element of a list was before, if its keys tell.
-fn partner<'a>(schema: &Schema, old: &'a Value, item: &Value) -> Option<&'a Value> {
-    let keys = schema.keys_of(item)?;
-    old.as_array()?.iter().find(|before| schema.keys_of(before).as_ref() == Some(&keys))
 }
 
 /// Whether a value has elements twice where there may be one.
@@ -544,6 +540,32 @@ mod tests {
     }
 
     #[test]
+    fn elements_of_long_lists_are_known_by_their_keys_wherever_they_stand() {
+        let schema = json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k", "p"],
+            "items": {"type": "object", "properties": {"k": {"type": "integer"}, "p": {"type": "string", "default": "TCP"},
+                "v": {"type": "integer", "maximum": 1}}}});
+        let element = |k: usize, v: usize| json!({"k": k, "v": v});
+        // What was is beyond the limit of today.
+        let old: Vec<Value> = (0..20_000).map(|k| element(k, 9)).collect();
+        let mut new: Vec<Value> = old.iter().rev().cloned().collect();
+        assert_eq!(told(&schema, json!(new), Some(json!(old))), [""; 0]);
+        new[5] = json!({"k": 19_994, "v": 8});
+        new[6] = json!({"k": 19_993, "p": "UDP", "v": 9});
+        new[7] = element(20_000, 9);
+        let beyond = |at: usize, v: usize| {
+            format!(
+                "FieldValueInvalid [{at}].v: Invalid value: {v}: [{at}].v in body should be less than or equal to 1"
+            )
+        };
+        assert_eq!(told(&schema, json!(new), Some(json!(old))), [beyond(5, 8), beyond(6, 9), beyond(7, 9)]);
+        // Of elements that stand twice since before that was forbidden, the first counts, and a key that is not told has its default.
+        let old = json!([element(1, 9), element(1, 8), {"k": 2, "p": "TCP", "v": 7}]);
+        let same = json!([element(3, 1), element(2, 7), element(1, 9)]);
+        assert_eq!(told(&schema, same, Some(old.clone())), [""; 0]);
+        assert_eq!(told(&schema, json!([element(3, 1), element(1, 8)]), Some(old)), [beyond(1, 8)]);
+    }
+
+    #[test]
     fn checking_ends() {
         let mut schema = json!({"not": {"minProperties": 0}});
         for _ in 0..11 {
@@ -553,5 +575,14 @@ mod tests {
         let list = json!({"type": "object", "properties": {"l": {"type": "array", "items": schema}}});
         let value = json!({"l": vec![json!({}); 2000]});
         assert!(told(&list, value, None)[0].contains("takes too many steps"));
+        // So does looking at what was: each of these elements was one with a long list in it.
+        let keyed = |of: Value| {
+            json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
+                "items": {"type": "object", "properties": {"k": {"type": "integer"}, "l": of}}})
+        };
+        let long: Vec<Value> = (0..10_000).map(|k| json!({ "k": k })).collect();
+        let (old, new) = (json!([{"k": 1, "l": long}]), json!(vec![json!({"k": 1, "l": [{"k": 2}]}); 1000]));
+        let said = told(&keyed(keyed(json!({"type": "string"}))), new, Some(old));
+        assert!(said[0].contains("takes too many steps"));
     }
 }

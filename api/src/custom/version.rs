@@ -9,6 +9,7 @@ use super::{
     columns::Column,
     default::{any, default},
     jsonpath::JsonPath,
+    pattern::Patterns,
     prune::prune,
     rules,
     schema::Schema,
@@ -60,16 +61,17 @@ impl Version {
         let spec = definition.document.spec_value();
         let list_kind = digest.status.accepted_names.list_kind.to_string();
         let served = items(&spec, "versions").filter(|(_, version)| version["served"] == true);
+        let mut patterns = Patterns::default();
         served
             .map(|(_, told)| {
-                let version = Version::read(kind, &list_kind, told);
+                let version = Version::read(kind, &list_kind, told, &mut patterns);
                 (version.name.clone(), Arc::new(version))
             })
             .collect()
     }
 
-    fn read(kind: Kind, list_kind: &str, told: &Value) -> Version {
-        let schema = Schema::read(&told["schema"]["openAPIV3Schema"]);
+    fn read(kind: Kind, list_kind: &str, told: &Value, patterns: &mut Patterns) -> Version {
+        let schema = Schema::read_with(&told["schema"]["openAPIV3Schema"], patterns);
         let subresources = &told["subresources"];
         let path = |text: &str| -> Option<Vec<String>> {
             let path = JsonPath::parse(text).ok()?;

@@ -202,4 +202,38 @@ fn json_patch_is_bounded() {
     let doubling: Vec<Value> =
         (0..64).map(|n| json!({"op": "copy", "from": "/a", "path": format!("/a/k{n}")})).collect();
     assert_eq!(json(&json!({"a": {}}), &Value::Array(doubling)).unwrap_err().code(), 413);
+    let swaps =
+        [("/a", "/b"), ("/b", "/a")].map(|(from, to)| json!({"op": "move", "from": from, "path": to}));
+    let moving: Vec<Value> = swaps.into_iter().cycle().take(300).collect();
+    let document = json!({"a": vec![1; 1000]});
+    assert_eq!(json(&document, &json!(moving[..20])).unwrap(), document);
+    assert_eq!(json(&document, &Value::Array(moving)).unwrap_err().code(), 413);
+}
+
+#[test]
+fn json_patch_makes_nothing_deeper_than_a_document_may_be() {
+    let nested = |levels: usize| (1..levels).fold(json!({}), |value, _| json!({ "a": value }));
+    let at = |tokens: usize| "/a".repeat(tokens);
+    let refused = |document: &Value, patch: Value| {
+        let error = json(document, &patch).unwrap_err();
+        assert_eq!(error.code(), 422, "{error}");
+        assert!(error.to_string().contains("deeper than 64 levels"), "{error}");
+    };
+    // Each copy puts all there is below its own end: twice as deep, 65,536 levels in all.
+    let doubling = (0..16).map(|n| json!({"op": "copy", "from": "/a", "path": at((1 << n) + 1)}));
+    refused(&nested(2), doubling.collect());
+    let deep = json!({"a": nested(40), "b": nested(40)});
+    for op in ["copy", "move"] {
+        refused(&deep, json!([{"op": op, "from": "/b", "path": at(41)}]));
+        let fits = json!([{"op": op, "from": "/b", "path": format!("{}/b", at(23))}]);
+        refused(&deep, json!([{"op": op, "from": "/b", "path": format!("{}/b", at(24))}]));
+        assert!(json(&deep, &fits).unwrap().pointer(&format!("{}/b{}", at(23), at(39))).is_some());
+    }
+    // At the bound, and one beyond it.
+    let document = nested(63);
+    assert!(json(&document, &json!([{"op": "add", "path": at(63), "value": {}}])).is_ok());
+    refused(&document, json!([{"op": "add", "path": at(63), "value": {"a": {}}}]));
+    assert!(json(&document, &json!([{"op": "replace", "path": at(62), "value": [[1]]}])).is_ok());
+    refused(&document, json!([{"op": "replace", "path": at(62), "value": [[[1]]]}]));
+    refused(&document, json!([{"op": "add", "path": at(65), "value": 1}]));
 }

@@ -1,5 +1,7 @@
 //! Webhooks and policies that judge writes, as data: none is asked yet.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -68,7 +70,7 @@ fn default_match(matched: &mut Map<String, Value>, rules: &str) {
 }
 
 fn webhooks(configuration: &Value, errors: &mut Errors) {
-    let mut names = Vec::new();
+    let mut names = HashSet::new();
     for (at, webhook) in items(configuration, "webhooks") {
         let path = |key: &str| format!("webhooks[{at}].{key}");
         let name = text(webhook, "name");
@@ -76,10 +78,9 @@ fn webhooks(configuration: &Value, errors: &mut Errors) {
             let detail = "should be a domain with at least three segments separated by dots";
             errors.invalid_text(&path("name"), name, detail);
         }
-        if names.contains(&name) {
+        if !names.insert(name) {
             errors.duplicate(&path("name"), &name.into());
         }
-        names.push(name);
         rules(webhook, "rules", &format!("webhooks[{at}]"), errors);
         errors.one_of(&path("failurePolicy"), &webhook["failurePolicy"], &["Fail", "Ignore"]);
         errors.one_of(&path("matchPolicy"), &webhook["matchPolicy"], &["Equivalent", "Exact"]);
@@ -250,18 +251,18 @@ fn validate_binding(binding: &Value, errors: &mut Errors) {
         }
     }
     let path = "spec.validationActions";
-    let actions: Vec<&str> = items(spec, "validationActions").filter_map(|(_, a)| a.as_str()).collect();
-    if actions.is_empty() {
+    if items(spec, "validationActions").next().is_none() {
         errors.required(path, "");
     }
-    for (at, (index, action)) in items(spec, "validationActions").enumerate() {
-        let path = format!("{path}[{index}]");
+    let mut actions = HashSet::new();
+    for (at, action) in items(spec, "validationActions") {
+        let path = format!("{path}[{at}]");
         errors.one_of(&path, action, &["Audit", "Deny", "Warn"]);
-        if actions[..at.min(actions.len())].contains(&action.as_str().unwrap_or_default()) {
+        if !actions.insert(action.as_str().unwrap_or_default()) {
             errors.duplicate(&path, action);
         }
     }
-    if actions.contains(&"Deny") && actions.contains(&"Warn") {
+    if actions.contains("Deny") && actions.contains("Warn") {
         let detail = "must not contain both Deny and Warn (repeating the same validation failure information in the \
             API response and headers serves no purpose)";
         errors.invalid(path, &spec["validationActions"], detail);

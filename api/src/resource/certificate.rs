@@ -1,6 +1,6 @@
 //! CertificateSigningRequests, as data: approved and denied, but signed by nobody yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -100,14 +100,13 @@ fn validate(request: &Value, errors: &mut Errors) {
     if items(spec, "usages").next().is_none() {
         errors.required("spec.usages", "");
     }
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for (at, usage) in items(spec, "usages") {
         let path = format!("spec.usages[{at}]");
         errors.one_of(&path, usage, &USAGES);
-        if seen.contains(&usage) {
+        if !seen.insert(usage) {
             errors.duplicate(&path, usage);
         }
-        seen.push(usage);
     }
     signer(text(spec, "signerName"), errors);
     if spec["expirationSeconds"].as_i64().is_some_and(|seconds| seconds < 600) {
@@ -131,7 +130,7 @@ fn signer(name: &str, errors: &mut Errors) {
 
 /// Checks the conditions of a request.
 pub fn conditions(status: &Value, errors: &mut Errors) {
-    let mut kinds = Vec::new();
+    let mut kinds = HashSet::new();
     for (at, condition) in items(status, "conditions") {
         let path = |key: &str| format!("status.conditions[{at}].{key}");
         let kind = text(condition, "type");
@@ -143,14 +142,24 @@ pub fn conditions(status: &Value, errors: &mut Errors) {
             }
             _ => {}
         }
-        if kinds.contains(&kind) {
+        if !kinds.insert(kind) {
             errors.duplicate(&path("type"), &kind.into());
         }
-        kinds.push(kind);
     }
-    if kinds.contains(&"Approved") && kinds.contains(&"Denied") {
+    if kinds.contains("Approved") && kinds.contains("Denied") {
         let detail = "Approved and Denied conditions are mutually exclusive";
         errors.invalid("status.conditions", &status["conditions"], detail);
+    }
+}
+
+/// Whoever acts on a verdict has done so for good: it is not taken back.
+pub fn verdicts_stay(status: &Value, old: &Value, errors: &mut Errors) {
+    for kind in ["Approved", "Denied", "Failed"] {
+        let has = |status: &Value| items(status, "conditions").any(|(_, c)| text(c, "type") == kind);
+        if has(old) && !has(status) {
+            let detail = format!("updates may not remove a condition of type {kind:?}");
+            errors.forbidden("status.conditions", &detail);
+        }
     }
 }
 

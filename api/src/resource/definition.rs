@@ -11,7 +11,7 @@ use super::{
     fields::{at, default_text, items, object, text},
     names::NameRule,
 };
-use crate::custom::{columns, jsonpath::JsonPath, rules, schema::Schema, structural};
+use crate::custom::{Patterns, columns, jsonpath::JsonPath, rules, schema::Schema, structural};
 
 /// The annotation by which somebody vouches for a definition in a group of Kubernetes itself.
 const APPROVED: &str = "api-approved.kubernetes.io";
@@ -160,6 +160,7 @@ fn versions(spec: &Value, errors: &mut Errors) {
         let why = "must have exactly one version marked as storage version";
         errors.invalid("spec.versions", &json!(names), why);
     }
+    let mut patterns = Patterns::default();
     for (at, version) in items(spec, "versions") {
         let path = format!("spec.versions[{at}]");
         let wrong = NameRule::Label1035.check(text(version, "name")).join(",");
@@ -169,13 +170,13 @@ fn versions(spec: &Value, errors: &mut Errors) {
         deprecation(version, &path, errors);
         let schema = &version["schema"]["openAPIV3Schema"];
         if schema.is_object() {
-            structural::check(schema, &format!("{path}.schema.openAPIV3Schema"), errors);
+            structural::check(schema, &format!("{path}.schema.openAPIV3Schema"), &mut patterns, errors);
         } else {
             errors.required(&format!("{path}.schema.openAPIV3Schema"), "schemas are required");
         }
         scale(&version["subresources"]["scale"], &format!("{path}.subresources.scale"), errors);
         printed(version, &path, errors);
-        selectable(version, &path, errors);
+        selectable(version, &path, &mut patterns, errors);
     }
 }
 
@@ -251,7 +252,7 @@ fn printed(version: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
-fn selectable(version: &Value, path: &str, errors: &mut Errors) {
+fn selectable(version: &Value, path: &str, patterns: &mut Patterns, errors: &mut Errors) {
     let mut known = BTreeSet::new();
     let mut schema = None;
     for (at, told) in items(version, "selectableFields") {
@@ -262,7 +263,7 @@ fn selectable(version: &Value, path: &str, errors: &mut Errors) {
             continue;
         }
         let schema: &Schema =
-            schema.get_or_insert_with(|| Schema::read(&version["schema"]["openAPIV3Schema"]));
+            schema.get_or_insert_with(|| Schema::read_with(&version["schema"]["openAPIV3Schema"], patterns));
         let parsed = JsonPath::parse(told).ok().filter(|_| told.starts_with('.'));
         let names = parsed.as_ref().and_then(JsonPath::names);
         let found = names.as_ref().and_then(|names| schema.walk(names));

@@ -30,6 +30,10 @@ impl Errors {
 
     /// A value that cannot be.
     pub fn invalid(&mut self, path: &str, value: &Value, detail: &str) {
+        if self.causes.len() >= LIMIT {
+            // Writing out a long value again and again, for nobody.
+            return;
+        }
         // Long values would make the answer as long as the request.
         let mut shown = value.to_string();
         if shown.len() > 1024 {

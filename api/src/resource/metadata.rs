@@ -1,5 +1,7 @@
 //! The metadata of every object: what is checked, and what an update may not change.
 
+use std::collections::BTreeSet;
+
 use kontiki_actors::Kind;
 use serde_json::{Map, Value, json};
 
@@ -99,10 +101,11 @@ pub fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     if at(old, &["metadata", "deletionTimestamp"]).is_null() {
         return;
     }
-    let known: Vec<&Value> = items(&old["metadata"], "finalizers").map(|(_, f)| f).collect();
+    let known: BTreeSet<&str> =
+        items(&old["metadata"], "finalizers").filter_map(|(_, f)| f.as_str()).collect();
     let added: Vec<&str> = items(&new["metadata"], "finalizers")
-        .filter(|(_, f)| !known.contains(f))
         .filter_map(|(_, f)| f.as_str())
+        .filter(|f| !known.contains(f))
         .collect();
     if !added.is_empty() {
         let list = format!("{added:?}").replace(", ", " ");
@@ -185,5 +188,39 @@ pub fn selector(selector: &Value, path: &str, errors: &mut Errors) {
         for wrong in check_qualified(text(term, "key")) {
             errors.invalid_text(&format!("{path}.key"), text(term, "key"), &wrong);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // With work that grows by the square of the number, these tests would not come to an end in minutes.
+
+    #[test]
+    fn a_deletion_with_very_many_finalizers_takes_no_more_of_them() {
+        let finalizers: Vec<String> = (0..200_000).map(|n| format!("example.com/{n:06}")).collect();
+        let metadata = json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": finalizers});
+        let old = json!({"metadata": metadata});
+        let mut new = old.clone();
+        let mut errors = Errors::default();
+        validate_update(&new, &old, &mut errors);
+        assert!(errors.is_empty());
+        new["metadata"]["finalizers"][7] = "example.com/more".into();
+        validate_update(&new, &old, &mut errors);
+        let causes = errors.into_causes();
+        assert_eq!(causes.len(), 1);
+        assert!(causes[0].message.ends_with("found new finalizers [\"example.com/more\"]"));
+    }
+
+    #[test]
+    fn of_very_many_managing_owners_a_few_are_told() {
+        let owner = json!({"apiVersion": "v1", "kind": "Node", "name": "a", "uid": "1", "controller": true});
+        let object = json!({"metadata": {"name": "a", "ownerReferences": vec![owner; 40_000]}});
+        let mut errors = Errors::default();
+        validate(&object, false, NameRule::Subdomain, &mut errors);
+        let causes = errors.into_causes();
+        assert!((1..100).contains(&causes.len()));
+        assert!(causes[0].message.contains("Only one reference can have Controller set to true"));
     }
 }

@@ -291,6 +291,7 @@ pub fn prepare_status(
         Kind::CERTIFICATE_SIGNING_REQUEST => {
             object["status"] = certificate::status(&status, &old["status"], approval);
             certificate::conditions(&object["status"], &mut errors);
+            certificate::verdicts_stay(&object["status"], &old["status"], &mut errors);
         }
         Kind::NODE => {
             object["status"] = status;

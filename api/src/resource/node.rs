@@ -1,5 +1,7 @@
 //! Nodes.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -42,7 +44,7 @@ pub(super) fn prepare_status(node: &mut Value) {
 }
 
 fn validate(node: &Value, errors: &mut Errors) {
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for (at, taint) in items(&node["spec"], "taints") {
         let path = format!("spec.taints[{at}]");
         let (key, effect) = (text(taint, "key"), text(taint, "effect"));
@@ -58,10 +60,9 @@ fn validate(node: &Value, errors: &mut Errors) {
             let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
             errors.one_of(&format!("{path}.effect"), &taint["effect"], &effects);
         }
-        if seen.contains(&(key, effect)) {
+        if !seen.insert((key, effect)) {
             errors.duplicate(&path, &json!({"key": key, "effect": effect}));
         }
-        seen.push((key, effect));
     }
 }
 

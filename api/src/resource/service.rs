@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     Behaviour, Column, Strategy, age,
     field::Errors,
-    fields::{default, default_text, each, items, number, section, text},
+    fields::{default, default_text, each, items, number, object, section, text},
     map_text, metadata,
     names::{NameRule, check_port_name},
     or_none,
@@ -39,13 +39,21 @@ pub static STRATEGY: Strategy = Strategy {
     ..Strategy::PASSIVE
 };
 
+/// How long a client stays with its pod unless the Service tells otherwise, as in Kubernetes: three hours.
+const CLIENT_TIMEOUT_S: i64 = 10_800;
+
 fn default_service(service: &mut Value) {
     let spec = section(service, "spec");
     default_text(spec, "type", "ClusterIP");
     default_text(spec, "sessionAffinity", "None");
+    default_affinity(spec);
     for port in each(spec, "ports") {
         default_text(port, "protocol", "TCP");
         if let Some(number) = port.get("port").cloned() {
+            // Charts write out what was not set as one of these.
+            if port.get("targetPort").is_some_and(|target| *target == "" || *target == 0) {
+                port.remove("targetPort");
+            }
             default(port, "targetPort", number);
         }
     }
@@ -64,6 +72,18 @@ fn default_service(service: &mut Value) {
     }
     if kind == "LoadBalancer" {
         default(spec, "allocateLoadBalancerNodePorts", true);
+    }
+}
+
+/// How long a client stays with its pod is told of a Service whose clients stay, and of no other.
+fn default_affinity(spec: &mut Map<String, Value>) {
+    match spec["sessionAffinity"].as_str() {
+        Some("ClientIP") => {
+            let client = object(object(spec, "sessionAffinityConfig"), "clientIP");
+            default(client, "timeoutSeconds", CLIENT_TIMEOUT_S);
+        }
+        Some("None") => drop(spec.remove("sessionAffinityConfig")),
+        _ => {}
     }
 }
 

@@ -1,5 +1,7 @@
 //! What storage drivers say of themselves: VolumeAttachments, CSIDrivers, CSINodes, CSIStorageCapacities.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -125,14 +127,13 @@ fn driver(driver: &Value, errors: &mut Errors) {
     for (at, mode) in items(spec, "volumeLifecycleModes") {
         errors.one_of(&format!("spec.volumeLifecycleModes[{at}]"), mode, &["Ephemeral", "Persistent"]);
     }
-    let mut audiences = Vec::new();
+    let mut audiences = HashSet::new();
     for (at, request) in items(spec, "tokenRequests") {
         let path = format!("spec.tokenRequests[{at}]");
         let audience = text(request, "audience");
-        if audiences.contains(&audience) {
+        if !audiences.insert(audience) {
             errors.duplicate(&format!("{path}.audience"), &audience.into());
         }
-        audiences.push(audience);
         let seconds = &request["expirationSeconds"];
         if seconds.as_i64().is_some_and(|s| s < 600) {
             let detail = "may not specify a duration less than 10 minutes";
@@ -144,15 +145,14 @@ fn driver(driver: &Value, errors: &mut Errors) {
 /// The strategy of what drivers a node has.
 pub static CSI_NODE: Strategy = Strategy {
     validate: |node, errors| {
-        let mut names = Vec::new();
+        let mut names = HashSet::new();
         for (at, driver) in items(&node["spec"], "drivers") {
             let path = |key: &str| format!("spec.drivers[{at}].{key}");
             let name = text(driver, "name");
             driver_name(name, &path("name"), errors);
-            if names.contains(&name) {
+            if !names.insert(name) {
                 errors.duplicate(&path("name"), &name.into());
             }
-            names.push(name);
             if text(driver, "nodeID").len() > 256 {
                 errors.invalid(&path("nodeID"), &driver["nodeID"], "must be 256 characters or less");
             }

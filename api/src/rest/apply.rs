@@ -14,7 +14,7 @@ use super::{
     rbac::escalation,
     read,
     reply::Answered,
-    scale, tracking,
+    restriction, scale, tracking,
     write::{
         Proposal, TRIES, Write, check_preconditions, creation, no_answer, prepare_new, same_name,
         same_namespace,
@@ -152,6 +152,7 @@ async fn submit(
         let (code, request, mut warnings) = match &old {
             Some(old) => {
                 let Proposal { value, warnings, .. } = propose(old, applied)?;
+                restriction::check(&call.user, key, &value, Some(&**old))?;
                 if applied.part == Part::Main {
                     let authorizer = &*call.api.options.authorizer;
                     escalation::check(authorizer, &call.user, key, &value, Some(&**old), &state)?;

@@ -243,10 +243,10 @@ fn same_kind(value: &Value, api_version: &str, kind: &str) -> Result<(), Status>
     Ok(())
 }
 
-/// Reads YAML: bounded by the parser's own budget on depth, aliases and nodes.
+/// Reads YAML.
 pub(crate) fn yaml(bytes: &[u8]) -> Result<Value, Status> {
     let text = std::str::from_utf8(bytes).map_err(|_| Status::bad_request("the YAML body is not UTF-8"))?;
-    serde_saphyr::from_str(text)
+    reader::read_yaml(text)
         .map_err(|error| Status::bad_request(format!("the YAML body cannot be read: {error}")))
 }
 

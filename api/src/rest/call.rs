@@ -208,6 +208,7 @@ async fn serve(
     let (route, query) = (defined(&api, parts.uri.path(), route).await?, query?);
     let streams = is_stream(&parts.method, &route, &query);
     let upgrade = if stream::is_one(&route) { Upgrade::take(&mut parts).await } else { None };
+    let (asker, reads) = (user.name.clone(), parts.method == Method::GET);
     let call = Call {
         api: api.clone(),
         user,
@@ -234,7 +235,13 @@ async fn serve(
         }
     };
     drop(seat);
-    answered
+    let mut reply = answered?;
+    let counted = reply.count(&api.lists, &asker);
+    // What was done is told, however much is told already.
+    if reads {
+        counted?;
+    }
+    Ok(reply)
 }
 
 /// The record of a request, if it is audited.
@@ -453,6 +460,17 @@ impl Call {
             ..Attributes::default()
         };
         authorize(&self.api, &self.user, &Access { verb: "create", on: On::Resource(attributes) }).await
+    }
+
+    /// Whether this user may approve or sign for a signer, or with `DOMAIN/*`, for all of a domain.
+    pub(crate) async fn may_for_signer(&self, verb: &str, signer: &str) -> bool {
+        let attributes = Attributes {
+            group: "certificates.k8s.io",
+            resource: "signers",
+            name: signer,
+            ..Attributes::default()
+        };
+        authorize(&self.api, &self.user, &Access { verb, on: On::Resource(attributes) }).await.is_ok()
     }
 
     /// A view that contains every acknowledged write.

@@ -97,12 +97,14 @@ pub(crate) fn on_own_node(node: &str, access: &Access<'_>, state: &State) -> boo
     let reads = matches!(access.verb, "get" | "list" | "watch");
     let changes = matches!(access.verb, "update" | "patch");
     match (on.group, on.resource) {
+        // What it may say of itself is looked at when it is known, see `restriction`.
         ("", "nodes") => on.name == node && (reads || changes),
         ("", "pods") => {
             let key = ObjectKey::new(Kind::POD, on.namespace, on.name);
             let home = state.get(&key).and_then(|pod| pod.pod()?.node.as_deref());
+            // By name only get: a watch would go on when the pod is elsewhere.
             let own = home == Some(node)
-                && (reads || access.verb == "delete" || (changes && on.subresource == "status"));
+                && (matches!(access.verb, "get" | "delete") || (changes && on.subresource == "status"));
             own || (reads && on.on_node == Some(node))
         }
         _ => false,

@@ -8,6 +8,7 @@
 //!     write.rs, patch.rs, delete.rs, subresource/ writes: a request of a turn, answered after commit
 //!     apply.rs, tracking.rs                       server-side apply; who owns what, with every write
 //!     pod_security.rs                             what they are warned of
+//!     restriction.rs                              what is refused for who writes it
 //! ```
 //!
 //! Every request gets an answer: a refusal is a Status, and even a panic is one. Not for TLS, and not for gRPC.
@@ -33,6 +34,7 @@ mod query;
 mod rbac;
 mod read;
 mod reply;
+mod restriction;
 mod review;
 mod scale;
 mod selection;
@@ -52,6 +54,7 @@ pub use access::{Access, Attributes, On};
 use axum::Router;
 pub use identity::{Authorizer, Held, User};
 pub use rbac::Rbac;
+pub use restriction::node_may_label;
 pub use system::GIT_VERSION;
 use tokio::sync::Semaphore;
 
@@ -78,7 +81,7 @@ pub struct Options {
     pub max_streams: usize,
     /// Bytes of long request bodies at once, of all requests; a quarter of that for one user.
     pub max_bodies: usize,
-    /// Bytes of long lists that are not sent yet, of all requests; a quarter of that for one user.
+    /// Bytes of long answers, most of them lists, that are not sent yet, of all requests; a quarter of that for one user.
     pub max_lists: usize,
     /// The time of a request, reading its body included.
     pub request_timeout: Duration,
@@ -140,7 +143,7 @@ pub(crate) struct Api {
     pub(crate) streams: Places,
     /// KiB of long request bodies.
     pub(crate) bodies: Places,
-    /// KiB of long lists.
+    /// KiB of long answers.
     pub(crate) lists: Places,
     pub(crate) presenters: Arc<Semaphore>,
     pub(crate) definitions: Definitions,
@@ -160,7 +163,7 @@ pub fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
         watches: Places::new(&streams, options.max_streams / WATCHES_PART, "watches open"),
         streams: Places::new(&streams, STREAMS_PER_USER, "streams open"),
         bodies: memory(options.max_bodies, "long bodies under way"),
-        lists: memory(options.max_lists, "long lists under way"),
+        lists: memory(options.max_lists, "long answers under way"),
         options,
         presenters: Arc::new(presentation::workers()),
         definitions: Definitions::default(),

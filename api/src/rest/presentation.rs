@@ -32,8 +32,8 @@ impl Presentation {
         let Content::Whole(bytes) = &reply.content else { return reply };
         let pretty = self.pretty && reply.content_type.starts_with("application/json");
         if bytes.len() <= LONG {
-            if pretty {
-                reply.content = Content::Whole(indent(bytes).into());
+            if pretty && let Some(indented) = indent(bytes) {
+                reply.content = Content::Whole(indented.into());
             }
             return reply;
         }
@@ -57,7 +57,7 @@ async fn work(workers: &Arc<Semaphore>, bytes: Bytes, pretty: bool, gzip: bool) 
     let work = tokio::task::spawn_blocking(move || {
         // The work goes on when its client has gone, and so holds its place itself.
         let _place = place;
-        let bytes = if pretty { Bytes::from(indent(&bytes)) } else { bytes };
+        let bytes = pretty.then(|| indent(&bytes)).flatten().map_or(bytes, Bytes::from);
         match gzip.then(|| compress(&bytes)) {
             Some(Ok(compressed)) => (Bytes::from(compressed), true),
             _ => (bytes, false),
@@ -96,8 +96,15 @@ fn compress(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// Indents JSON by its signs alone, so that numbers and texts stay byte for byte.
-fn indent(json: &[u8]) -> Vec<u8> {
+/// How long JSON may get where it is written for people: each line begins with as many spaces as it lies deep, so that a small document
+/// can be made that fills the memory.
+pub(super) fn most(json: &[u8]) -> usize {
+    4 * json.len() + LONG
+}
+
+/// Indents JSON by its signs alone, so that numbers and texts stay byte for byte. None when that gets too long.
+fn indent(json: &[u8]) -> Option<Vec<u8>> {
+    let most = most(json);
     let mut out = Vec::with_capacity(json.len() + json.len() / 2);
     let line = |out: &mut Vec<u8>, depth: usize| {
         out.push(b'\n');
@@ -113,6 +120,9 @@ fn indent(json: &[u8]) -> Vec<u8> {
         }
         if byte.is_ascii_whitespace() {
             continue;
+        }
+        if out.len() > most {
+            return None;
         }
         let closes = matches!(byte, b'}' | b']');
         if closes {
@@ -132,7 +142,7 @@ fn indent(json: &[u8]) -> Vec<u8> {
             _ => {}
         }
     }
-    out
+    Some(out)
 }
 
 #[cfg(test)]
@@ -151,11 +161,22 @@ mod tests {
             json!([{"a": [{"b": []}]}]),
         ] {
             let expected = serde_json::to_string_pretty(&value).unwrap();
-            assert_eq!(String::from_utf8(indent(value.to_string().as_bytes())).unwrap(), expected);
-            let again: Value = serde_json::from_slice(&indent(expected.as_bytes())).unwrap();
+            assert_eq!(String::from_utf8(indent(value.to_string().as_bytes()).unwrap()).unwrap(), expected);
+            let again: Value = serde_json::from_slice(&indent(expected.as_bytes()).unwrap()).unwrap();
             assert_eq!(again, value);
         }
-        assert_eq!(indent(b"[1.50,1e3]"), b"[\n  1.50,\n  1e3\n]");
+        assert_eq!(indent(b"[1.50,1e3]").unwrap(), b"[\n  1.50,\n  1e3\n]");
+    }
+
+    #[tokio::test]
+    async fn what_would_become_many_times_as_long_stays_as_it_is() {
+        let asked = Presentation { pretty: true, gzip: false };
+        for numbers in [10_000, 100_000] {
+            let flat = format!("{}1{}", "[".repeat(60), ",1".repeat(numbers) + &"]".repeat(60));
+            let reply = asked.apply(&Arc::new(workers()), Reply::json_bytes(200, flat.clone())).await;
+            let Content::Whole(bytes) = reply.content else { panic!("a stream") };
+            assert!(bytes == flat, "{} bytes of {}", bytes.len(), flat.len());
+        }
     }
 
     #[test]

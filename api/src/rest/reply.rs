@@ -12,17 +12,23 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use http_body_util::Full;
 use hyper::body::{Frame, SizeHint};
 use serde_json::Value;
 
-use super::{negotiate::Media, places::Place};
+use super::{
+    SHORT,
+    negotiate::Media,
+    places::{Place, Places},
+    presentation,
+};
 use crate::status::Status;
 
 /// How many characters of warnings one request is told. If there are more, each is cut to this length, and those beyond are left out: as
 /// in Kubernetes.
 const WARNINGS_LENGTH: usize = 4096;
 const CUT_LENGTH: usize = 256;
+/// What is longer is not made YAML of: that is done on a thread that serves, and takes many times its memory.
+const YAML_LENGTH: usize = 4 << 20;
 
 /// An answer.
 pub(crate) struct Reply {
@@ -66,11 +72,8 @@ impl Reply {
     pub(crate) fn in_media(code: u16, media: Media, json: Vec<u8>) -> Answered {
         match media {
             Media::Json => Ok(Reply::json_bytes(code, json)),
-            Media::Yaml => {
-                let value: Value = serde_json::from_slice(&json).map_err(Status::internal)?;
-                let text = serde_saphyr::to_string(&value).map_err(Status::internal)?;
-                Ok(Reply::with(code, "application/yaml", text))
-            }
+            // JSON is YAML, too.
+            Media::Yaml => Ok(Reply::with(code, "application/yaml", yaml(&json).unwrap_or(json))),
         }
     }
 
@@ -95,6 +98,16 @@ impl Reply {
         Reply { place, ..self }
     }
 
+    /// Takes a place for a user, if this is a long answer that has none.
+    pub(crate) fn count(&mut self, among: &Places, user: &str) -> Result<(), Status> {
+        if let (Content::Whole(bytes), None) = (&self.content, &self.place)
+            && bytes.len() > SHORT
+        {
+            self.place = Some(among.take(user, bytes.len().div_ceil(1024))?);
+        }
+        Ok(())
+    }
+
     pub(crate) fn warned(mut self, warnings: Vec<String>) -> Reply {
         self.warnings.extend(warnings);
         self
@@ -108,29 +121,72 @@ impl Reply {
     }
 }
 
-/// A body that holds its place until it is sent.
+/// JSON as YAML for people; none when that takes too long or gets too long.
+fn yaml(json: &[u8]) -> Option<Vec<u8>> {
+    if json.len() > YAML_LENGTH {
+        return None;
+    }
+    let value: Value = serde_json::from_slice(json).ok()?;
+    let mut text = Bounded { text: String::new(), most: presentation::most(json) };
+    serde_saphyr::to_fmt_writer(&mut text, &value).ok()?;
+    Some(text.text.into_bytes())
+}
+
+/// A text that does not get longer than it may.
+struct Bounded {
+    text: String,
+    most: usize,
+}
+
+impl std::fmt::Write for Bounded {
+    fn write_str(&mut self, more: &str) -> std::fmt::Result {
+        if self.text.len() + more.len() > self.most {
+            return Err(std::fmt::Error);
+        }
+        self.text.push_str(more);
+        Ok(())
+    }
+}
+
+/// Bytes that a connection gets at once.
+const PIECE: usize = 64 << 10;
+
+/// Bytes with the place that they take: it is theirs until the last part of them is sent or given up, wherever it waits.
 struct Held {
-    body: Full<Bytes>,
+    bytes: Bytes,
     _place: Place,
 }
 
-impl hyper::body::Body for Held {
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A body of pieces: what a connection copies for itself is no more than one.
+struct Pieces(Bytes);
+
+impl hyper::body::Body for Pieces {
     type Data = Bytes;
     type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
+        _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        if self.0.is_empty() {
+            return Poll::Ready(None);
+        }
+        let piece = self.0.len().min(PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.0.split_to(piece)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.0.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        SizeHint::with_exact(self.0.len() as u64)
     }
 }
 
@@ -138,7 +194,7 @@ impl IntoResponse for Reply {
     fn into_response(self) -> Response {
         let mut response = Response::new(match self.content {
             Content::Whole(bytes) => match self.place {
-                Some(place) => Body::new(Held { body: Full::new(bytes), _place: place }),
+                Some(place) => Body::new(Pieces(Bytes::from_owner(Held { bytes, _place: place }))),
                 None => Body::from(bytes),
             },
             Content::Stream(body) => body,
@@ -203,7 +259,24 @@ impl From<Status> for Reply {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn what_is_too_long_for_yaml_is_json_which_is_yaml_too() {
+        let yaml = |json: &str| {
+            let reply = Reply::in_media(200, Media::Yaml, json.as_bytes().to_vec()).unwrap();
+            assert_eq!(reply.content_type, "application/yaml");
+            let Content::Whole(bytes) = reply.content else { panic!("a stream") };
+            String::from_utf8(bytes.to_vec()).unwrap()
+        };
+        let short = yaml("{\"a\":[1,2]}");
+        assert!(short.starts_with("a:\n") && short.contains("- 2"), "{short}");
+        let deep = "[".repeat(60) + "1" + &",1".repeat(10_000) + &"]".repeat(60);
+        assert!(yaml(&deep) == deep, "deep: each line would be indented");
+        let long = format!("[{:?}]", "x".repeat(YAML_LENGTH));
+        assert!(yaml(&long) == long, "long");
+    }
 
     #[test]
     fn warnings_are_told_whole_unless_they_are_too_much() {

@@ -22,6 +22,10 @@ use crate::{
 
 /// Answers a request for a subresource.
 pub(crate) async fn answer(call: Call, target: Target, subresource: &str) -> Answered {
+    let writes = matches!(call.method, Method::PUT | Method::PATCH);
+    if writes && target.served.kind == Kind::CERTIFICATE_SIGNING_REQUEST {
+        may_speak_for_signer(&call, &target, subresource).await?;
+    }
     match (subresource, call.method.clone()) {
         ("scale", _) => scale::answer(call, target).await,
         ("attach" | "exec" | "portforward", Method::GET | Method::POST) => {
@@ -38,6 +42,22 @@ pub(crate) async fn answer(call: Call, target: Target, subresource: &str) -> Ans
         ("token", Method::POST) => account_token::create(call, target).await,
         (_, method) => Err(method_not_allowed(&method, target.served.kind.info().kind)),
     }
+}
+
+/// Refuses whoever may not approve, or sign, for the signer that a request for a certificate names. That stays as it was made, so that it is
+/// enough to look before.
+async fn may_speak_for_signer(call: &Call, target: &Target, subresource: &str) -> Result<(), Status> {
+    let verb = if subresource == "approval" { "approve" } else { "sign" };
+    let (key, state) = (read::key(target)?, call.view().await?);
+    let request = state.get(&key).ok_or_else(|| Status::not_found(key.kind, &key.name))?;
+    let spec = request.document.spec_value();
+    let signer = text(&spec, "signerName");
+    let domain = format!("{}/*", signer.split('/').next().unwrap_or_default());
+    if call.may_for_signer(verb, signer).await || call.may_for_signer(verb, &domain).await {
+        return Ok(());
+    }
+    let why = format!("user not permitted to {verb} requests with signerName {signer:?}");
+    Err(Status::forbidden(key.kind, &key.name, why))
 }
 
 /// PUT of an object of which only a part may change.

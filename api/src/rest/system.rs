@@ -253,7 +253,12 @@ async fn openapi_v2(call: &Call) -> Answered {
 /// An OpenAPI document: big and slow to build, so not on a thread that serves others.
 async fn document(call: &Call, group: String, version: String) -> Answered {
     let resources = documents(call).await?;
-    let build = tokio::task::spawn_blocking(move || openapi::document(&resources, &group, &version));
+    // It goes on when its client has gone, and so holds its place itself.
+    let place = call.api.presenters.clone().acquire_owned().await.map_err(Status::internal)?;
+    let build = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        openapi::document(&resources, &group, &version)
+    });
     let document = build.await.map_err(Status::internal)?.ok_or_else(Status::no_resource)?;
     let tag = format!("\"{}\"", document.hash);
     let mut reply = Reply::json_bytes(200, document.bytes).header(header::ETAG, &tag);

@@ -1,9 +1,14 @@
 //! WATCH: first what is there, if asked for, then every event as it is committed, in order and without a gap.
 //!
 //! A watch reads the feed when its client reads the watch, so a slow client costs nothing but its place in the feed; when
-//! it falls behind what the feed keeps, it is told that it expired and its stream ends.
+//! it falls behind what the feed keeps, it is told that it expired and its stream ends. Whoever reads nothing at all loses its watch: soon
+//! while that holds a state of the past, and else when it is over.
 
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use axum::body::Body;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -11,8 +16,9 @@ use bytes::Bytes;
 use futures_util::stream;
 use kontiki_actors::{Object, ObjectKey};
 use kontiki_hooks::{Defect, planted};
+use parking_lot::Mutex;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::{task::AbortHandle, time::Instant};
 
 use super::{
     call::{Call, now_ms},
@@ -39,6 +45,10 @@ const BATCH: usize = 512;
 const CHUNK: usize = 64 << 10;
 /// A client's longest watch.
 const LONGEST: u64 = 24 * 3600;
+/// How long a client may take for the next of the objects that are there: until it has them all, what is replaced is kept for it.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long after its time the last bytes of a watch may be read.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// Answers a WATCH.
 pub(crate) async fn watch(call: Call, target: Target) -> Answered {
@@ -88,11 +98,52 @@ pub(crate) async fn watch(call: Call, target: Target) -> Answered {
         ended: false,
         _place: place,
     };
-    let chunks = stream::unfold(watch, |mut watch| async move {
+    let chunks = stream::unfold(Unread::of(watch), |unread| async move {
+        let mut watch = unread.watch.lock().take()?;
         let chunk = watch.next().await?;
-        Some((Ok::<Bytes, std::convert::Infallible>(chunk), watch))
+        if !watch.ended {
+            *unread.watch.lock() = Some(watch);
+        }
+        Some((Ok::<Bytes, std::convert::Infallible>(chunk), unread))
     });
     Ok(Reply::stream("application/json", Body::from_stream(chunks)))
+}
+
+/// A watch while its client does not read it. Nobody asks it for more then, so somebody else has to end it.
+struct Unread {
+    watch: Arc<Mutex<Option<Watch>>>,
+    end: AbortHandle,
+}
+
+impl Unread {
+    fn of(watch: Watch) -> Unread {
+        let until = watch.deadline + GRACE;
+        let watch = Arc::new(Mutex::new(Some(watch)));
+        let end = tokio::spawn(end(Arc::downgrade(&watch), until)).abort_handle();
+        Unread { watch, end }
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        self.end.abort();
+    }
+}
+
+/// Ends a watch that is not read.
+async fn end(watch: Weak<Mutex<Option<Watch>>>, until: Instant) {
+    let mut seen = None;
+    loop {
+        let Some(unread) = watch.upgrade() else { return };
+        let progress = unread.lock().as_ref().and_then(Watch::progress);
+        if progress.is_some() && progress == seen || Instant::now() >= until {
+            unread.lock().take();
+            return;
+        }
+        drop(unread);
+        seen = progress;
+        tokio::time::sleep_until(until.min(Instant::now() + PATIENCE)).await;
+    }
 }
 
 /// Where a watch begins.
@@ -179,6 +230,11 @@ struct Watch {
 }
 
 impl Watch {
+    /// How far it is with the objects that are there; none when it is done with them.
+    fn progress(&self) -> Option<Option<ObjectKey>> {
+        self.initial.as_ref().map(|initial| initial.shown.clone())
+    }
+
     /// The next bytes of the stream; none at its end.
     async fn next(&mut self) -> Option<Bytes> {
         if self.ended {

@@ -16,7 +16,7 @@ use super::{
     rbac::escalation,
     read,
     reply::{Answered, Reply},
-    tracking,
+    restriction, tracking,
 };
 use crate::{
     resource::{self, Strategy, fields::text},
@@ -159,9 +159,10 @@ pub(crate) fn prepare_new(
     }
     let namespace = target.namespace.as_deref().unwrap_or_default();
     resource::prepare_create(&target.served, value, namespace, cluster)?;
+    let key = ObjectKey::new(kind, namespace, text(&value["metadata"], "name"));
+    restriction::check(&call.user, &key, value, None)?;
     if escalation::concerns(kind) {
         let cluster = cluster.ok_or_else(|| Status::internal("rights were not looked at"))?;
-        let key = ObjectKey::new(kind, namespace, text(&value["metadata"], "name"));
         escalation::check(&*call.api.options.authorizer, &call.user, &key, value, None, cluster)?;
     }
     Ok(())
@@ -255,7 +256,11 @@ pub(crate) async fn update(
     loop {
         let state = if own { call.own_view().await? } else { call.view().await? };
         let old = state.get(key).cloned().ok_or_else(|| Status::not_found(key.kind, &key.name));
-        let proposed = old.and_then(|old| Ok((propose(&old)?, old)));
+        let proposed = old.and_then(|old| {
+            let proposal = propose(&old)?;
+            restriction::check(&call.user, key, &proposal.value, Some(&*old))?;
+            Ok((proposal, old))
+        });
         if std::mem::take(&mut own) && proposed.is_err() {
             continue;
         }

@@ -5,7 +5,12 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use serde_saphyr::{Error as YamlError, budget::BudgetBreach};
 use thiserror::Error;
+
+/// Levels of nesting that a document may have. Whatever walks a value does so by recursion, so that deeper ones put the stack at risk; and
+/// what is stored must be read back by `serde_json`, which stops at 128 levels, also where owners of fields add some.
+pub const MAX_DEPTH: usize = 64;
 
 /// What a document may cost.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +26,7 @@ pub struct Limits {
 impl Default for Limits {
     /// The request limit of Kubernetes, 3 MiB.
     fn default() -> Self {
-        Self { bytes: 3 << 20, depth: 64, values: 500_000 }
+        Self { bytes: 3 << 20, depth: MAX_DEPTH, values: 500_000 }
     }
 }
 
@@ -64,6 +69,29 @@ pub fn read(bytes: &[u8], limits: Limits) -> Result<Document, ReadError> {
     let value = Reading(&mut state).deserialize(&mut source)?;
     source.end()?;
     Ok(Document { value, duplicates: state.duplicates, values: limits.values - state.values })
+}
+
+/// Reads one YAML document, which may be no deeper than a JSON one; the parser's own budget bounds its nodes and aliases.
+///
+/// # Errors
+/// In words, when it cannot be read.
+pub fn read_yaml(text: &str) -> Result<Value, String> {
+    let options = serde_saphyr::options! { budget: serde_saphyr::budget! { max_depth: MAX_DEPTH } };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let mut cause = &error;
+        while let YamlError::AliasError { error, .. } | YamlError::WithSnippet { error, .. } = cause {
+            cause = error;
+        }
+        match cause {
+            YamlError::Budget { breach: BudgetBreach::Depth { .. }, .. } => too_deep(),
+            _ => error.to_string(),
+        }
+    })
+}
+
+/// What is said of a document that is deeper than it may be.
+pub(crate) fn too_deep() -> String {
+    format!("exceeded max depth of {MAX_DEPTH}")
 }
 
 /// A place in a document, printed as Kubernetes prints it.
@@ -114,7 +142,7 @@ struct State {
 
 impl State {
     fn enter<E: serde::de::Error>(&mut self) -> Result<(), E> {
-        self.depth = self.depth.checked_sub(1).ok_or_else(|| E::custom("exceeded max depth"))?;
+        self.depth = self.depth.checked_sub(1).ok_or_else(|| E::custom(too_deep()))?;
         Ok(())
     }
 }
@@ -221,11 +249,30 @@ mod tests {
     }
 
     #[test]
+    fn yaml_may_be_as_deep_as_json() {
+        let flow = |levels: usize| format!("{}1{}", "{a: ".repeat(levels), "}".repeat(levels));
+        let block = |levels: usize| {
+            (0..levels)
+                .map(|level| format!("{}a:\n", " ".repeat(level)))
+                .chain([" ".repeat(levels), "1".into()])
+                .collect::<String>()
+        };
+        for text in [flow, block] {
+            assert!(read_yaml(&text(MAX_DEPTH)).unwrap().pointer(&"/a".repeat(MAX_DEPTH)).is_some());
+            assert_eq!(read_yaml(&text(MAX_DEPTH + 1)).unwrap_err(), "exceeded max depth of 64");
+        }
+        // Each part is shallow, the whole is not.
+        let aliased = format!("x: &x {}\ny: {}*x{}", flow(40), "{a: ".repeat(40), "}".repeat(40));
+        assert_eq!(read_yaml(&aliased).unwrap_err(), "exceeded max depth of 64");
+    }
+
+    #[test]
     fn bounds_hold() {
         let deep = format!("{}{}", "[".repeat(65), "]".repeat(65));
         assert!(read(deep.as_bytes(), Limits::default()).unwrap_err().to_string().contains("max depth"));
         let deep = format!("{}{}", "[".repeat(64), "]".repeat(64));
         assert!(read(deep.as_bytes(), Limits::default()).is_ok());
+        assert_eq!(read_yaml(&deep), Ok(read(deep.as_bytes(), Limits::default()).unwrap().value));
         let many = Limits { values: 10, ..Limits::default() };
         assert!(read(b"[1,2,3,4,5,6,7,8,9,10]", many).unwrap_err().to_string().contains("too many values"));
         let short = Limits { bytes: 3, ..Limits::default() };

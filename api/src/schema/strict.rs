@@ -5,12 +5,9 @@
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::reader::{Document, Limits, MAX_REPORTS, Path, ReadError, read};
+use super::reader::{Document, Limits, MAX_DEPTH, MAX_REPORTS, Path, ReadError, read, too_deep};
 use super::{Registry, Shape, TypeRef, scalar};
 use crate::quantity::Quantity;
-
-/// Deeper values are refused before the stack is at risk.
-const MAX_DEPTH: usize = 64;
 
 /// What was odd, but did not stop the value from being understood.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -157,7 +154,7 @@ impl Walk {
     }
 
     fn deeper(&mut self) -> Result<(), TypeError> {
-        self.depth = self.depth.checked_sub(1).ok_or_else(|| TypeError("exceeded max depth".to_owned()))?;
+        self.depth = self.depth.checked_sub(1).ok_or_else(|| TypeError(too_deep()))?;
         Ok(())
     }
 

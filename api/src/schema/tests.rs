@@ -210,5 +210,5 @@ fn deep_values_are_refused() {
         schema = json!({"not": schema});
     }
     let mut value = json!({"spec": {"versions": [{"schema": {"openAPIV3Schema": schema}}]}});
-    assert_eq!(check(crd, &mut value).unwrap_err().0, "exceeded max depth");
+    assert_eq!(check(crd, &mut value).unwrap_err().0, "exceeded max depth of 64");
 }

@@ -1,7 +1,7 @@
 //! Who may do what, and that even a defect in deciding it is an answer.
 
 use kontiki_pki::Role;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::{Client, peer, pod};
 
@@ -52,6 +52,66 @@ async fn who_may_do_what() {
     assert_eq!(client.post(uri, &review).await.with(201)["status"]["allowed"], true);
     let who = client.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &json!({})).await.with(201);
     assert_eq!(who["status"]["userInfo"]["username"], "admin");
+}
+
+#[tokio::test]
+async fn workers_may_not_say_which_pods_come_to_their_nodes() {
+    const MERGE: &str = "application/merge-patch+json";
+    const APPLY: &str = "application/apply-patch+yaml";
+    let client = Client::new();
+    client.memory.add_node("n1");
+    let (own, worker) = ("/api/v1/nodes/n1", client.as_peer(Some(peer(Role::Worker, "n1", "system:nodes"))));
+    let taints = json!([{"key": "quarantine", "effect": "NoSchedule"}]);
+    client.patch(own, MERGE, &json!({"spec": {"taints": taints}})).await.with(200);
+    let labels = |labels: &Value| json!({"metadata": {"labels": labels}});
+    let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "b"}]);
+    for (change, what) in [
+        (json!({"spec": {"taints": null}}), "taints"),
+        (json!({"metadata": {"ownerReferences": owner}}), "ownerReferences"),
+        (
+            labels(&json!({"node-restriction.kubernetes.io/tier": "pci", "k8s.io/x": "", "disk": "ssd"})),
+            "labels: k8s.io/x, node-restriction.kubernetes.io/tier",
+        ),
+        (labels(&json!({"node-role.kubernetes.io/db": ""})), "labels: node-role.kubernetes.io/db"),
+    ] {
+        let refused = worker.patch(own, MERGE, &change).await.with(403);
+        let told = format!("nodes \"n1\" is forbidden: node \"n1\" is not allowed to modify {what}");
+        assert_eq!((&refused["reason"], &refused["message"]), (&json!("Forbidden"), &json!(told)));
+    }
+    let mut whole = client.get(own).await.with(200);
+    whole["metadata"]["labels"]["node-restriction.kubernetes.io/tier"] = "pci".into();
+    worker.put(own, &whole).await.with(403);
+    let applied = json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "labels": {"node-restriction.kubernetes.io/tier": "pci"}},
+    });
+    worker.patch(&format!("{own}?fieldManager=t"), APPLY, &applied).await.with(403);
+    // What it knows best, and what is nobody's.
+    let fine =
+        json!({"disk": "ssd", "topology.kubernetes.io/region": "r", "node.kubernetes.io/instance-type": "m"});
+    let now = worker.patch(own, MERGE, &labels(&fine)).await.with(200);
+    assert_eq!(now["metadata"]["labels"]["disk"], "ssd");
+    assert_eq!(now["spec"]["taints"][0]["key"], "quarantine");
+    // People may, and what they set the worker leaves.
+    client.patch(own, MERGE, &labels(&json!({"node-restriction.kubernetes.io/tier": "pci"}))).await.with(200);
+    worker.patch(own, MERGE, &labels(&json!({"disk": null}))).await.with(200);
+    worker.patch(own, MERGE, &labels(&json!({"node-restriction.kubernetes.io/tier": null}))).await.with(403);
+}
+
+#[tokio::test]
+async fn workers_look_at_pods_by_name_only_once() {
+    let client = Client::new();
+    client.memory.add_node("n1");
+    client.post(PODS, &pod("p")).await.with(201);
+    let worker = client.as_peer(Some(peer(Role::Worker, "n1", "system:nodes")));
+    worker.get(&format!("{PODS}/p")).await.with(200);
+    // When it has moved, its watch would tell of it still.
+    for path in [
+        format!("{PODS}/p?watch=1&timeoutSeconds=1"),
+        format!("{PODS}?watch=1&timeoutSeconds=1&fieldSelector=metadata.name%3Dp"),
+        format!("{PODS}?fieldSelector=metadata.name%3Dp"),
+    ] {
+        worker.get(&path).await.with(403);
+    }
 }
 
 #[tokio::test]

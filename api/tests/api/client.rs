@@ -7,9 +7,12 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderMap, Request, header};
 use http_body_util::BodyExt;
+use hyper::{body::Incoming, client::conn::http2::SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use kontiki_api::{FeedLimits, Options, router};
 use kontiki_pki::{Peer, Role};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
 use crate::memory::Memory;
@@ -104,6 +107,25 @@ impl Client {
             request.extensions_mut().insert(peer.clone());
         }
         self.app.clone().oneshot(request).await.unwrap()
+    }
+
+    /// A connection of HTTP/2, of whose answers only so many bytes are taken before they are read.
+    pub(crate) async fn connect(&self, window: u32) -> (SendRequest<Body>, JoinHandle<()>) {
+        let (near, far) = tokio::io::duplex(1 << 10);
+        let (app, peer) = (self.app.clone(), self.peer.clone());
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            peer.clone().map(|peer| request.extensions_mut().insert(peer));
+            app.clone().oneshot(request)
+        });
+        let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        let serving = serving.serve_connection(TokioIo::new(far), service);
+        let mut client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        client.initial_stream_window_size(window);
+        let (requests, connection) = client.handshake(TokioIo::new(near)).await.unwrap();
+        tokio::spawn(serving);
+        let connection = tokio::spawn(async move { drop(connection.await) });
+        (requests, connection)
     }
 
     pub(crate) async fn get(&self, uri: &str) -> Answer {

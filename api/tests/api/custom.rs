@@ -423,6 +423,69 @@ async fn each_patch_that_kubernetes_takes() {
     client.raw("POST", BACKUPS, &[("content-type", "application/yaml")], yaml).await.with(201);
 }
 
+/// A backup of so many levels, the last of which is an object with a number in it.
+fn deep(name: &str, levels: usize) -> Value {
+    let mut object = backup(name);
+    // It stands in an object in an object.
+    object["spec"]["options"] = (0..levels - 2).fold(json!(1), |value, _| json!({ "a": value }));
+    object
+}
+
+#[tokio::test]
+async fn no_object_is_deeper_than_it_can_be_read_back() {
+    let client = defined().await;
+    let media = [("content-type", "application/yaml")];
+    // JSON is YAML, too.
+    for (name, yaml) in [("a", true), ("b", false)] {
+        let send = |object: Value| {
+            let headers = if yaml { &media[..] } else { &[] };
+            let client = &client;
+            async move { client.raw("POST", BACKUPS, headers, object.to_string()).await }
+        };
+        let refused = send(deep(name, 65)).await.with(400);
+        assert!(refused["message"].as_str().unwrap().contains("exceeded max depth of 64"), "{refused}");
+        let made = send(deep(name, 64)).await.with(201);
+        assert_eq!(made["spec"]["options"], deep(name, 64)["spec"]["options"]);
+        let own = format!("{BACKUPS}/{name}");
+        let labelled =
+            client.patch(&own, MERGE, &json!({"metadata": {"labels": {"x": "y"}}})).await.with(200);
+        assert_eq!((&labelled["spec"], &labelled["metadata"]["labels"]["x"]), (&made["spec"], &json!("y")));
+        assert_eq!(client.get(&own).await.with(200), labelled);
+        let owned = &labelled["metadata"]["managedFields"][0]["fieldsV1"];
+        assert!(owned["f:spec"]["f:options"].is_object(), "whoever made it still owns it: {owned}");
+    }
+    let applied = |levels: usize| {
+        let client = &client;
+        async move { client.patch(&format!("{BACKUPS}/c?fieldManager=m"), APPLY, &deep("c", levels)).await }
+    };
+    let refused = applied(65).await.with(400);
+    assert!(refused["message"].as_str().unwrap().contains("exceeded max depth of 64"), "{refused}");
+    applied(64).await.with(201);
+    let flow = format!("apiVersion: example.com/v1\nspec: {}1{}", "{a: ".repeat(64), "}".repeat(64));
+    let url = format!("{BACKUPS}/d?fieldManager=m");
+    let refused = client.raw("PATCH", &url, &[("content-type", APPLY)], flow).await.with(400);
+    assert!(refused["message"].as_str().unwrap().contains("exceeded max depth of 64"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_json_patch_that_copies_a_value_into_itself_changes_nothing() {
+    let client = defined().await;
+    let mut object = backup("a");
+    object["spec"]["options"] = json!({"a": {}});
+    let made = client.post(BACKUPS, &object).await.with(201);
+    let own = format!("{BACKUPS}/a");
+    // Each copy makes it twice as deep.
+    let copy = |n: u32| {
+        let end = format!("/spec/options{}", "/a".repeat(2_usize.pow(n) + 1));
+        json!({"op": "copy", "from": "/spec/options/a", "path": end})
+    };
+    let patched = client.patch(&own, JSON_PATCH, &(0..16).map(copy).collect()).await.with(422);
+    assert!(patched["message"].as_str().unwrap().contains("deeper than 64 levels"), "{patched}");
+    assert_eq!(client.get(&own).await.with(200), made);
+    let few = client.patch(&own, JSON_PATCH, &(0..3).map(copy).collect()).await.with(200);
+    assert!(few.pointer(&format!("/spec/options{}", "/a".repeat(8))).is_some());
+}
+
 #[tokio::test]
 async fn the_status_is_written_apart() {
     let client = defined().await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
+use http_body_util::BodyExt;
 use kontiki_api::{FeedLimits, Options};
 use kontiki_pki::Role;
 use serde_json::{Value, json};
@@ -169,12 +170,41 @@ async fn one_client_does_not_fill_the_memory_with_lists_that_it_does_not_read() 
     let refused = mallory.get(MAPS).await.with(429);
     assert_eq!(
         refused["message"],
-        "\"mallory\" has too many long lists under way already, please try again later"
+        "\"mallory\" has too many long answers under way already, please try again later"
     );
     assert_eq!(ada.get(MAPS).await.with(200)["items"].as_array().unwrap().len(), 2);
-    mallory.get(&format!("{MAPS}/a")).await.with(200);
+    mallory.get(&format!("{MAPS}/a")).await.with(429);
+    mallory.get(&format!("{MAPS}/none")).await.with(404);
+    let written = json!({"metadata": {"name": "c"}, "data": {"a": "x".repeat(100_000)}});
+    mallory.post(MAPS, &written).await.with(201);
     drop(held);
-    mallory.get(MAPS).await.with(200);
+    mallory.get(&format!("{MAPS}/a")).await.with(200);
+}
+
+#[tokio::test]
+async fn an_answer_counts_until_its_last_byte_is_sent() {
+    let [_, mallory, ada] = people(Options { max_lists: 1 << 20, ..Options::default() }).await;
+    for name in ["a", "b"] {
+        let long = json!({"metadata": {"name": name}, "data": {"a": "x".repeat(100_000)}});
+        ada.post(MAPS, &long).await.with(201);
+    }
+    let (mut slow, connection) = mallory.connect(1).await;
+    let request = http::Request::get(format!("http://kontiki{MAPS}")).body(Body::empty()).unwrap();
+    let mut held = slow.send_request(request).await.unwrap();
+    assert_eq!(held.status(), 200);
+    // With its first byte, the connection has been given all that it takes.
+    let first = held.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(&first[..], b"{");
+    mallory.get(MAPS).await.with(429);
+    drop((held, slow));
+    connection.abort();
+    for _ in 0..10_000 {
+        if mallory.get(MAPS).await.code == 200 {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("the place of a client that is gone is not given back");
 }
 
 /// The uids in the headers of an answer: of the flow schema, and of the priority level.

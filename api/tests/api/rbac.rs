@@ -1,5 +1,6 @@
 //! Role-based access control, from objects to answers.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use kontiki_pki::Role;
 use serde_json::{Value, json};
 
@@ -369,4 +370,90 @@ async fn a_right_counts_at_once_and_one_that_is_taken_where_that_is_known() {
     bob.get(PODS).await.with(200);
     *client.memory.behind.lock() = None;
     bob.get(PODS).await.with(403);
+}
+
+/// Gives bob a role of these rules in the whole cluster.
+async fn grant_everywhere(client: &Client, name: &str, rules: &[Value]) {
+    client.post(&format!("{RBAC}/clusterroles"), &role(name, rules)).await.with(201);
+    let bound = binding(name, "ClusterRole", name, user("bob"));
+    client.post(&format!("{RBAC}/clusterrolebindings"), &bound).await.with(201);
+}
+
+#[tokio::test]
+async fn who_may_write_secrets_makes_no_join_tokens() {
+    const SECRETS: &str = "/api/v1/namespaces/kube-system/secrets";
+    const MERGE: &str = "application/merge-patch+json";
+    const APPLY: &str = "application/apply-patch+yaml";
+    let client = Client::new();
+    let bob = bob(&client);
+    grant_everywhere(&client, "secrets", &[rule(&["*"], "", &["secrets"])]).await;
+    let secret = |name: &str, of: &str| {
+        let metadata = json!({"name": name, "namespace": "kube-system"});
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": of, "data": {"role": "d29ya2Vy"}})
+    };
+    let (token, token_type) = ("join-token-1", "kontiki.io/join-token");
+    let own = format!("{SECRETS}/{token}");
+    let why = |name: &str| {
+        format!(
+            "secrets {name:?} is forbidden: only users of the group system:masters may write secrets of type {token_type}"
+        )
+    };
+    let refused = bob.post(SECRETS, &secret(token, token_type)).await.with(403);
+    assert_eq!((&refused["reason"], &refused["message"]), (&json!("Forbidden"), &json!(why(token))));
+    let apply = |name: &str| format!("{SECRETS}/{name}?fieldManager=t");
+    bob.patch(&apply(token), APPLY, &secret(token, token_type)).await.with(403);
+    client.get(&own).await.with(404);
+
+    let made = client.post(SECRETS, &secret(token, token_type)).await.with(201);
+    let other_role = json!({"data": {"role": "Y29udHJvbGxlcg=="}});
+    assert_eq!(bob.patch(&own, MERGE, &other_role).await.with(403)["message"], why(token));
+    bob.patch(&apply(token), APPLY, &secret(token, token_type)).await.with(403);
+    let mut replaced = made.clone();
+    replaced["data"] = other_role["data"].clone();
+    bob.put(&own, &replaced).await.with(403);
+    assert_eq!(client.get(&own).await.with(200)["data"], made["data"]);
+    // Administrators may, whoever may delete secrets takes tokens away, and other secrets are as ever.
+    client.put(&own, &replaced).await.with(200);
+    bob.delete(&own).await.with(200);
+    bob.post(SECRETS, &secret("other", "Opaque")).await.with(201);
+    bob.patch(&format!("{SECRETS}/other"), MERGE, &other_role).await.with(200);
+}
+
+#[tokio::test]
+async fn who_approves_for_one_signer_does_not_for_others() {
+    const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    const MERGE: &str = "application/merge-patch+json";
+    let client = Client::new();
+    let bob = bob(&client);
+    let group = "certificates.k8s.io";
+    let subresources = ["certificatesigningrequests/approval", "certificatesigningrequests/status"];
+    let mut one = rule(&["approve"], group, &["signers"]);
+    one["resourceNames"] = json!(["example.com/dev"]);
+    let mut domain = rule(&["approve", "sign"], group, &["signers"]);
+    domain["resourceNames"] = json!(["whole.example/*"]);
+    grant_everywhere(&client, "approver", &[rule(&["update", "patch"], group, &subresources), one, domain])
+        .await;
+    let pem =
+        STANDARD.encode("-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----\n");
+    for (name, signer) in
+        [("dev", "example.com/dev"), ("prod", "example.com/prod"), ("any", "whole.example/any")]
+    {
+        let spec = json!({"request": pem, "signerName": signer, "usages": ["client auth"]});
+        client.post(REQUESTS, &json!({"metadata": {"name": name}, "spec": spec})).await.with(201);
+    }
+    let verdict = json!({"status": {"conditions": [{"type": "Approved", "status": "True", "reason": "x"}]}});
+    let signed = json!({"status": {"certificate": "eA=="}});
+    for (name, approves, signs) in [("dev", 200, 403), ("prod", 403, 403), ("any", 200, 200)] {
+        bob.patch(&format!("{REQUESTS}/{name}/approval"), MERGE, &verdict).await.with(approves);
+        bob.patch(&format!("{REQUESTS}/{name}/status"), MERGE, &signed).await.with(signs);
+    }
+    let url = format!("{REQUESTS}/prod/approval");
+    let mut whole = client.get(&format!("{REQUESTS}/prod")).await.with(200);
+    whole["status"] = verdict["status"].clone();
+    assert_eq!(
+        bob.put(&url, &whole).await.with(403)["message"],
+        "certificatesigningrequests.certificates.k8s.io \"prod\" is forbidden: user not permitted to approve requests with \
+         signerName \"example.com/prod\""
+    );
+    bob.patch(&format!("{REQUESTS}/none/approval"), MERGE, &verdict).await.with(404);
 }

@@ -183,6 +183,27 @@ async fn too_many_watches_are_refused_before_they_begin() {
     client.watch(&format!("{MAPS}?watch=1&resourceVersion=1"), JSON).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_nobody_reads_ends() {
+    let client = Client::with(FeedLimits::default(), Options { max_streams: 1, ..Options::default() });
+    client.config_map("a", json!({})).await;
+    for (asked, lasts) in [("timeoutSeconds=1&resourceVersion=1", 60), ("timeoutSeconds=3600", 180)] {
+        let uri = format!("{MAPS}?watch=1&{asked}");
+        let mut unread = client.watch(&uri, JSON).await;
+        client.get(&uri).await.with(429);
+        tokio::time::sleep(Duration::from_secs(lasts)).await;
+        // Its place is another's now.
+        drop(client.watch(&uri, JSON).await);
+        assert_eq!(unread.next().await, None);
+    }
+    // One that was read lasts as long as it may.
+    let mut quiet = client.watch(&format!("{MAPS}?watch=1&timeoutSeconds=3600"), JSON).await;
+    assert_eq!(quiet.named().await, event("ADDED", "a"));
+    tokio::time::sleep(Duration::from_secs(3000)).await;
+    client.config_map("b", json!({})).await;
+    assert_eq!(quiet.named().await, event("ADDED", "b"));
+}
+
 #[tokio::test]
 async fn without_initial_events_a_watch_begins_now() {
     // So few events are kept that the beginning is long forgotten.

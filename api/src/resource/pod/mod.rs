@@ -9,11 +9,13 @@ mod security;
 mod spec;
 mod update;
 
+use std::collections::HashSet;
+
 pub(super) use containers::port_number;
 pub use defaults::default_spec;
 use kontiki_actors::{Kind, ObjectKey, State};
 use serde_json::{Value, json};
-pub use spec::validate_spec;
+pub use spec::{validate_spec, validate_spec_with};
 
 use super::{
     Column, Strategy,
@@ -21,6 +23,9 @@ use super::{
     fields::{at, items, section, text},
 };
 use crate::{quantity::Quantity, status::Status};
+
+/// How many warnings one spec is told.
+const WARNINGS: usize = 32;
 
 /// The strategy of pods.
 pub static STRATEGY: Strategy = Strategy {
@@ -138,18 +143,16 @@ fn warnings(pod: &Value) -> Vec<String> {
 pub fn template_warnings(spec: &Value, path: &str) -> Vec<String> {
     let mut warnings = Vec::new();
     for (at, container) in items(spec, "containers") {
-        let mut seen: Vec<&str> = Vec::new();
+        let mut seen = HashSet::new();
         for (entry, variable) in items(container, "env") {
             let name = text(variable, "name");
-            if seen.contains(&name) {
+            if !seen.insert(name) && warnings.len() < WARNINGS {
                 warnings.push(format!(
                     "{path}.containers[{at}].env[{entry}]: hides previous definition of {name:?}, which may be dropped when using apply"
                 ));
             }
-            seen.push(name);
         }
     }
-    warnings.truncate(32);
     warnings
 }
 
@@ -190,4 +193,23 @@ pub fn default_template(template: &mut Value) {
     let metadata = section(template, "metadata");
     metadata.remove("creationTimestamp");
     default_spec(section(template, "spec"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_names_variables_again_and_again_is_told_of_the_first() {
+        let env: Vec<Value> =
+            ["a", "b", "a"].iter().chain(&["b"; 100]).map(|name| json!({"name": name})).collect();
+        let told = template_warnings(&json!({"containers": [{"env": env}]}), "spec");
+        assert_eq!(told.len(), WARNINGS);
+        let hidden = |at: usize, name: &str| {
+            format!(
+                "spec.containers[0].env[{at}]: hides previous definition of {name:?}, which may be dropped when using apply"
+            )
+        };
+        assert_eq!(told[..2], [hidden(2, "a"), hidden(3, "b")]);
+    }
 }

@@ -15,8 +15,19 @@ use crate::resource::{
 
 /// Checks a pod spec at a path.
 pub fn validate_spec(spec: &Value, path: &str, errors: &mut Errors) {
+    validate_spec_with(spec, std::iter::empty(), path, errors);
+}
+
+/// Checks a pod spec at a path, of pods that will have volumes of these names besides their own.
+pub fn validate_spec_with<'a>(
+    spec: &'a Value,
+    more_volumes: impl Iterator<Item = &'a str>,
+    path: &str,
+    errors: &mut Errors,
+) {
     let mut pod = Pod::default();
     volumes(&mut pod, spec, path, errors);
+    pod.volumes.extend(more_volumes);
     if items(spec, "containers").next().is_none() {
         errors.required(&format!("{path}.containers"), "");
     }
@@ -25,6 +36,10 @@ pub fn validate_spec(spec: &Value, path: &str, errors: &mut Errors) {
             let path = format!("{path}.{list}[{at}]");
             containers::validate(&mut pod, container, &path, init, errors);
             security::of_container(spec, container, &path, errors);
+            if init {
+                // They run one by one, so that whoever is next may have the same ports.
+                pod.host_ports.clear();
+            }
         }
     }
     security::of_pod(spec, path, errors);
@@ -248,5 +263,32 @@ fn spread(spec: &Value, path: &str, errors: &mut Errors) {
             );
         }
         metadata::selector(&constraint["labelSelector"], &format!("{path}.labelSelector"), errors);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn host_ports_are_not_shared_by_containers_that_run_at_the_same_time() {
+        let wrong = |init: &[&str], main: &[&str]| -> Vec<String> {
+            let all = |names: &[&str]| -> Value {
+                let ports = json!([{"containerPort": 9100, "hostPort": 9100, "protocol": "TCP"}]);
+                names.iter().map(|name| json!({"name": name, "image": "i", "ports": ports})).collect()
+            };
+            let spec = json!({"initContainers": all(init), "containers": all(main)});
+            let mut errors = Errors::default();
+            validate_spec(&spec, "spec", &mut errors);
+            errors
+                .into_causes()
+                .into_iter()
+                .map(|cause| format!("{}: {}", cause.field, cause.message))
+                .collect()
+        };
+        assert_eq!(wrong(&["a", "b"], &["c"]), [""; 0]);
+        assert_eq!(wrong(&[], &["c", "d"]), ["spec.containers[1].ports[0].hostPort: Duplicate value: 9100"]);
     }
 }

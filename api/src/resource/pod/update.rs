@@ -1,6 +1,8 @@
 //! What may change in a pod that exists: images, deadline, grace, added tolerations, gates that go. Everything else
 //! of the spec is fixed, since the pod may be running.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use crate::resource::{
@@ -33,9 +35,9 @@ pub(super) fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
         _ => {}
     }
     tolerations(new, old, errors);
-    let known: Vec<&str> = items(old, "schedulingGates").map(|(_, gate)| text(gate, "name")).collect();
+    let known: HashSet<&str> = items(old, "schedulingGates").map(|(_, gate)| text(gate, "name")).collect();
     for (at, gate) in items(new, "schedulingGates") {
-        if !known.contains(&text(gate, "name")) {
+        if !known.contains(text(gate, "name")) {
             errors.forbidden(
                 &format!("spec.schedulingGates[{at}].name"),
                 "only deletion is allowed, but found new scheduling gate",
@@ -57,7 +59,7 @@ fn tolerations(new: &Value, old: &Value, errors: &mut Errors) {
         }
         toleration
     };
-    let kept: Vec<Value> = items(new, "tolerations").map(|(_, t)| plain(t)).collect();
+    let kept: HashSet<Value> = items(new, "tolerations").map(|(_, t)| plain(t)).collect();
     for (_, before) in items(old, "tolerations") {
         if !kept.contains(&plain(before)) {
             errors.forbidden(

@@ -13,6 +13,9 @@ use crate::resource::{
 };
 use kontiki_actors::object::parse_time_ms;
 
+/// The longest list of indexes of a rule, as in Kubernetes.
+const SUCCEEDED_INDEXES_MAX: usize = 64 * 1024;
+
 /// The strategy of jobs.
 pub static STRATEGY: Strategy = Strategy {
     default: default_object,
@@ -112,6 +115,20 @@ pub(super) fn validate_spec(spec: &Value, path: &str, errors: &mut Errors) {
     }
     if policy {
         failure_policy(&spec["podFailurePolicy"], &path("podFailurePolicy"), errors);
+    }
+    success_policy(&spec["successPolicy"], &path("successPolicy"), errors);
+}
+
+/// The rules are read whenever something happens to the job, so that there is not to be much to read.
+fn success_policy(policy: &Value, path: &str, errors: &mut Errors) {
+    let count = items(policy, "rules").count();
+    if count > 20 {
+        errors.too_many(&format!("{path}.rules"), count, 20);
+    }
+    for (at, rule) in items(policy, "rules") {
+        if text(rule, "succeededIndexes").len() > SUCCEEDED_INDEXES_MAX {
+            errors.too_long(&format!("{path}.rules[{at}].succeededIndexes"), SUCCEEDED_INDEXES_MAX);
+        }
     }
 }
 

@@ -62,13 +62,16 @@ fn selector_and_template(spec: &Value, kind: &str, errors: &mut Errors) {
             "`selector` does not match template `labels`",
         );
     }
-    endless_template(template, kind, errors);
+    endless_template(spec, kind, errors);
 }
 
-/// Checks the template of pods that are started again whenever they end.
-fn endless_template(template: &Value, kind: &str, errors: &mut Errors) {
+/// Checks the template, in a spec, of pods that are started again whenever they end.
+fn endless_template(spec: &Value, kind: &str, errors: &mut Errors) {
+    let template = &spec["template"];
     metadata::labels(&template["metadata"]["labels"], "spec.template.metadata.labels", errors);
-    pod::validate_spec(&template["spec"], "spec.template.spec", errors);
+    // Of a StatefulSet: each becomes a volume of its name.
+    let claims = items(spec, "volumeClaimTemplates").map(|(_, claim)| text(&claim["metadata"], "name"));
+    pod::validate_spec_with(&template["spec"], claims, "spec.template.spec", errors);
     let policy = text(&template["spec"], "restartPolicy");
     if policy != "Always" {
         errors.not_supported("spec.template.spec.restartPolicy", policy, &["Always"]);

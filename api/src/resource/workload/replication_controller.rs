@@ -83,5 +83,5 @@ fn validate(controller: &Value, errors: &mut Errors) {
         let detail = "`selector` does not match template `labels`";
         errors.invalid("spec.template.metadata.labels", &shown, detail);
     }
-    endless_template(&spec["template"], "ReplicationController", errors);
+    endless_template(spec, "ReplicationController", errors);
 }

@@ -39,8 +39,12 @@ pub(super) async fn serve(mut session: Session, pod: String, dial: Dial) -> Sess
                     }
                 }
             }
-            Event::Data { stream, bytes, fin } => forwards.data(stream, bytes, fin).await,
-            Event::Reset { stream } => drop(forwards.inputs.remove(&stream)),
+            Event::Data { stream, bytes, fin } => {
+                if forwards.data(stream, bytes, fin).await.is_none() {
+                    break;
+                }
+            }
+            Event::Reset { stream } => forwards.forget(stream),
         }
     }
     session
@@ -62,6 +66,13 @@ enum Half {
     Data(u32, mpsc::Receiver<FromClient>),
 }
 
+impl Half {
+    fn is(&self, stream: u32) -> bool {
+        let (Half::Error(this) | Half::Data(this, _)) = self;
+        *this == stream
+    }
+}
+
 impl Forwards {
     fn opened(
         &mut self,
@@ -69,6 +80,10 @@ impl Forwards {
         headers: &[(String, String)],
         tasks: &mut JoinSet<()>,
     ) -> Result<(), &'static str> {
+        // Those count that are still dialed for a client which wants them no more.
+        if tasks.len() >= CONNECTIONS_MAX {
+            return Err("too many connections");
+        }
         let header =
             |name: &str| headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let port: u16 = header("port").and_then(|port| port.parse().ok()).ok_or("no port")?;
@@ -103,15 +118,26 @@ impl Forwards {
         Ok(())
     }
 
-    async fn data(&mut self, stream: u32, bytes: Bytes, fin: bool) {
-        // What is on the error stream is the client's business, as is what comes after a port has closed.
-        let Some(input) = self.inputs.get(&stream) else { return };
-        if !bytes.is_empty() {
-            input.send(FromClient::Data(bytes)).await.ok();
+    /// Hands on what the client says; nothing, when it is gone.
+    async fn data(&mut self, stream: u32, bytes: Bytes, fin: bool) -> Option<()> {
+        let words = (!bytes.is_empty()).then_some(FromClient::Data(bytes));
+        for said in words.into_iter().chain(fin.then_some(FromClient::Eof)) {
+            // What is on the error stream is the client's business, as is what comes after a port has closed.
+            let Some(input) = self.inputs.get(&stream) else { break };
+            // Nobody takes it before the other half is there, which is not heard of while this waits.
+            if input.capacity() == 0 && self.halves.values().any(|half| half.is(stream)) {
+                self.forget(stream);
+                return self.out.reset(stream).await;
+            }
+            self.out.hand_on(input, said).await?;
         }
-        if fin {
-            input.send(FromClient::Eof).await.ok();
-        }
+        Some(())
+    }
+
+    /// The client wants no more of a stream, or has to do without it.
+    fn forget(&mut self, stream: u32) {
+        self.inputs.remove(&stream);
+        self.halves.retain(|_, half| !half.is(stream));
     }
 }
 
@@ -131,6 +157,8 @@ impl Forward {
             Ok(stream) => self.carry(stream).await,
             Err(error) => Some(error.to_string()),
         };
+        // What the client still says is not waited for: it may read the end only when it has said everything.
+        self.said.close();
         if let Some(cause) = failed {
             let words = format!("error forwarding port {} to pod {}: {cause}", self.port, self.pod);
             self.out.data(self.error, &words.into()).await;
@@ -166,7 +194,13 @@ impl Forward {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
+
     use futures_util::{FutureExt, stream};
+    use tokio::{task::JoinHandle, time::timeout};
 
     use super::*;
     use crate::rest::stream::spdy::{client::Client, wire::Wire};
@@ -201,9 +235,27 @@ mod tests {
     }
 
     fn begin(dial: Dial) -> Client {
+        begin_and_watch(dial).0
+    }
+
+    /// With what is over when the client's place is free again.
+    fn begin_and_watch(dial: Dial) -> (Client, JoinHandle<()>) {
         let (near, far) = tokio::io::duplex(4096);
-        tokio::spawn(Wire::of_connection(far).serve(|session| serve(session, "web".into(), dial)));
-        Client::new(near)
+        let wire = Wire::of_connection(far);
+        let served = tokio::spawn(wire.serve(|session| serve(session, "web".into(), dial)));
+        (Client::new(near), served)
+    }
+
+    /// A pod that never reads what it is told.
+    fn deaf_pod() -> Dial {
+        Arc::new(|_| {
+            let (input, said) = mpsc::channel(1);
+            let output = stream::once(async move {
+                let _unread = said;
+                std::future::pending().await
+            });
+            async { Ok(PodStream { input, output: output.boxed() }) }.boxed()
+        })
     }
 
     async fn connection(client: &mut Client, request: &str, port: &str) -> (u32, u32) {
@@ -254,6 +306,57 @@ mod tests {
         assert_eq!(closed.recv().await, Some(80));
         drop(client);
         assert_eq!(closed.recv().await, Some(81));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_leaves_a_port_that_does_not_read_is_noticed() {
+        let (mut client, served) = begin_and_watch(deaf_pod());
+        let (data, _) = connection(&mut client, "0", "80").await;
+        // Or that these cannot be written would tell that it has left.
+        client.hears_answers().await;
+        for _ in 0..8 {
+            client.says(data, "unread", false).await;
+        }
+        drop(client);
+        timeout(Duration::from_secs(3600), served).await.expect("the connection is over").unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_connection_takes_some_data_and_holds_up_nobody() {
+        let (dial, _) = pod();
+        let mut client = begin(dial);
+        let half = client.open(&[("streamtype", "data"), ("port", "80"), ("requestid", "0")]).await;
+        for _ in 0..=INPUT_MAX {
+            client.says(half, "unread", false).await;
+        }
+        let others = async {
+            let (data, _) = connection(&mut client, "1", "80").await;
+            client.says(data, "on", true).await;
+            client.all_of(data).await
+        };
+        let heard = timeout(Duration::from_secs(3600), others).await.expect("the others go on");
+        assert_eq!(heard, "onon");
+        assert_eq!(client.resets, [half]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ports_are_dialed_for_no_more_connections_than_a_client_may_have() {
+        const TOO_MANY: usize = 10;
+        let dialed = Arc::new(AtomicUsize::new(0));
+        let counted = dialed.clone();
+        let mut client = begin(Arc::new(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            std::future::pending().boxed()
+        }));
+        for request in 0..CONNECTIONS_MAX + TOO_MANY {
+            let (data, _) = connection(&mut client, &request.to_string(), "80").await;
+            client.resets(data).await;
+            assert!(client.hears().await);
+        }
+        while client.resets.len() < 2 * TOO_MANY {
+            assert!(client.hears().await, "the streams of those are refused");
+        }
+        assert_eq!(dialed.load(Ordering::Relaxed), CONNECTIONS_MAX);
     }
 
     #[tokio::test]

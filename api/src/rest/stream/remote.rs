@@ -66,7 +66,7 @@ async fn carry(session: &mut Session, version: Version, wanted: StdStreams, open
             let listening = listen(session, &out.streams, input);
             tokio::select! {
                 () = out.send_all(&mut output) => {}
-                () = listening => {}
+                _ = listening => {}
             }
         }
         Err(cause) => out.end(&outcome::of_failure(&cause)).await,
@@ -108,22 +108,26 @@ async fn collect(session: &mut Session, version: Version, wanted: StdStreams) ->
     Some(streams)
 }
 
-/// Hands on what the client says, until it is gone.
-async fn listen(session: &mut Session, streams: &Streams, input: tokio::sync::mpsc::Sender<FromClient>) {
-    while let Some(event) = session.next().await {
-        let Event::Data { stream, bytes, fin } = event else { continue };
+/// Hands on what the client says, until it is gone. A process that has ended is told by the other direction.
+async fn listen(
+    session: &mut Session,
+    streams: &Streams,
+    input: tokio::sync::mpsc::Sender<FromClient>,
+) -> Option<()> {
+    let out = session.writer();
+    loop {
+        let Event::Data { stream, bytes, fin } = session.next().await? else { continue };
         if Some(stream) == streams.stdin {
             if !bytes.is_empty() {
-                // A process that has ended is told by the other direction.
-                input.send(FromClient::Data(bytes)).await.ok();
+                out.hand_on(&input, FromClient::Data(bytes)).await?;
             }
             if fin {
-                input.send(FromClient::Eof).await.ok();
+                out.hand_on(&input, FromClient::Eof).await?;
             }
         } else if Some(stream) == streams.resize
             && let Some(size) = size(&bytes)
         {
-            input.send(size).await.ok();
+            out.hand_on(&input, size).await?;
         }
     }
 }
@@ -249,6 +253,31 @@ mod tests {
         client.says(stdin, "x", true).await;
         assert_eq!(client.all_of(stdout).await, "80x24;x");
         assert_eq!(client.all_of(error).await, "", "the good end has no words before version 4");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_leaves_a_process_that_does_not_read_is_noticed() {
+        let (near, far) = tokio::io::duplex(4096);
+        let version = Version::of("v4.channel.k8s.io");
+        let wanted = StdStreams { stdin: true, ..StdStreams::default() };
+        let (input, said) = mpsc::channel(1);
+        let output = stream::once(async move {
+            let _unread = said;
+            std::future::pending().await
+        });
+        let opened = Ok(PodStream { input, output: output.boxed() });
+        let wire = Wire::of_connection(far);
+        let served = tokio::spawn(wire.serve(move |session| serve(session, version, wanted, opened)));
+        let mut client = Client::new(near);
+        client.open(&[("streamtype", "error")]).await;
+        let stdin = client.open(&[("streamtype", "stdin")]).await;
+        // Or that these cannot be written would tell that it has left.
+        client.hears_answers().await;
+        for _ in 0..5 {
+            client.says(stdin, "unread", false).await;
+        }
+        drop(client);
+        timeout(Duration::from_secs(3600), served).await.expect("the stream is over").unwrap();
     }
 
     #[tokio::test]

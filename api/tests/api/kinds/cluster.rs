@@ -1,5 +1,5 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{fixed, refused, stored, with};
 use crate::client::{Client, MERGE, cells};
@@ -86,6 +86,29 @@ async fn services_keep_the_address_that_they_got() {
     let given_back = client.patch(&one, MERGE, &external).await.with(200);
     assert_eq!(given_back["spec"].get("clusterIP"), None, "{given_back}");
     client.post(url, &taken).await.with(201);
+}
+
+#[tokio::test]
+async fn services_are_completed() {
+    let client = Client::new();
+    let url = "/api/v1/namespaces/default/services";
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"selector": {"app": "web"}, "sessionAffinity": "ClientIP", "ports": [
+            {"name": "a", "port": 80}, {"name": "b", "port": 81, "targetPort": ""},
+            {"name": "c", "port": 82, "targetPort": 0}, {"name": "d", "port": 83, "targetPort": "http"}]},
+    });
+    let made = client.post(url, &service).await.with(201);
+    let ports = made["spec"]["ports"].as_array().unwrap();
+    let targets: Vec<&Value> = ports.iter().map(|port| &port["targetPort"]).collect();
+    assert_eq!(json!(targets), json!([80, 81, 82, "http"]));
+    assert_eq!(made["spec"]["sessionAffinityConfig"], json!({"clientIP": {"timeoutSeconds": 10_800}}));
+    let one = format!("{url}/web");
+    let shorter = json!({"spec": {"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 60}}}});
+    let changed = client.patch(&one, MERGE, &shorter).await.with(200);
+    assert_eq!(changed["spec"]["sessionAffinityConfig"], shorter["spec"]["sessionAffinityConfig"]);
+    let changed = client.patch(&one, MERGE, &json!({"spec": {"sessionAffinity": "None"}})).await.with(200);
+    assert_eq!(changed["spec"].get("sessionAffinityConfig"), None, "{changed}");
 }
 
 #[tokio::test]
@@ -209,6 +232,13 @@ async fn requests_for_certificates_are_approved() {
     let denied = json!({"status": {"conditions": [approved[0], {"type": "Denied", "status": "True"}]}});
     let status = client.patch(&format!("{own}/approval"), MERGE, &denied).await.with(422);
     assert_eq!(status["details"]["causes"][0]["field"], "status.conditions");
+    // What was approved may be used by now.
+    let turned = json!({"status": {"conditions": [{"type": "Denied", "status": "True"}]}});
+    let status = client.patch(&format!("{own}/approval"), MERGE, &turned).await.with(422);
+    assert_eq!(
+        status["details"]["causes"][0]["message"],
+        "Forbidden: updates may not remove a condition of type \"Approved\""
+    );
     let found = client.get(&format!("{url}?fieldSelector=spec.signerName%3Dexample.com%2Fx")).await.with(200);
     assert_eq!(found["items"], json!([]));
     let edits = [

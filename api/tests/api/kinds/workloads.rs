@@ -23,7 +23,11 @@ async fn stateful_sets() {
     let url = namespaced("apps", "statefulsets");
     let claim = json!({"metadata": {"name": "data"}, "spec": {
         "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
-    let edits = [("/spec/serviceName", json!("db")), ("/spec/volumeClaimTemplates", json!([claim]))];
+    let edits = [
+        ("/spec/serviceName", json!("db")),
+        ("/spec/volumeClaimTemplates", json!([claim])),
+        ("/spec/template/spec/containers/0/volumeMounts", json!([{"name": "data", "mountPath": "/data"}])),
+    ];
     let set = with(&workload("StatefulSet", "db"), &edits);
     let defaults = [
         ("/spec/replicas", json!(1)),
@@ -77,6 +81,9 @@ async fn stateful_sets() {
         ],
     )
     .await;
+    let path = "spec.template.spec.containers[0].volumeMounts[0].name";
+    let unclaimed = [("/spec/volumeClaimTemplates", json!([]))];
+    refused(&client, &url, &set, &unclaimed, &[(path, "Not found: \"data\"")]).await;
     let none = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "0%"}});
     let path = "spec.updateStrategy.rollingUpdate.maxUnavailable";
     refused(&client, &url, &set, &[("/spec/updateStrategy", none)], &[(path, "cannot be 0")]).await;
@@ -309,6 +316,21 @@ async fn jobs() {
                 "spec.podFailurePolicy.rules[1]",
                 "specifying one of OnExitCodes and OnPodConditions is required",
             ),
+        ],
+    )
+    .await;
+    let mut rules = vec![json!({"succeededCount": 1}); 20];
+    rules.push(json!({"succeededIndexes": "1,".repeat(32 * 1024 + 1)}));
+    let edits =
+        [("/spec/completionMode", json!("Indexed")), ("/spec/successPolicy", json!({"rules": rules}))];
+    refused(
+        &client,
+        &url,
+        &job(),
+        &edits,
+        &[
+            ("spec.successPolicy.rules", "Too many: 21: must have at most 20 items"),
+            ("spec.successPolicy.rules[20].succeededIndexes", "Too long: may not be more than 65536 bytes"),
         ],
     )
     .await;

@@ -59,6 +59,15 @@ impl Client {
         self.send(Frame::Ping(id)).await;
     }
 
+    /// Takes in the answers to all that was sent so far.
+    pub(in crate::rest::stream) async fn hears_answers(&mut self) {
+        let before = self.pongs.len();
+        self.pings(1).await;
+        while self.pongs.len() == before {
+            assert!(self.hears().await, "the connection ended");
+        }
+    }
+
     /// Takes in what comes, once. Whether there is more.
     pub(in crate::rest::stream) async fn hears(&mut self) -> bool {
         let mut buffer = [0; 4096];

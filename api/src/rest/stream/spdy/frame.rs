@@ -4,6 +4,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// The longest control frame. Those of Kubernetes have a few names in them.
 const CONTROL_MAX: usize = 64 << 10;
+/// Data that is given at once: what waits for a reader is counted in pieces, so that none may be long.
+const DATA_MAX: usize = 32 << 10;
 const VERSION: u16 = 3;
 const HEADER: usize = 8;
 const CONTROL: u32 = 1 << 31;
@@ -79,7 +81,8 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next frame that has arrived. Data is given as it comes, its end with the last of it.
+    /// The next frame that has arrived. Data is given as it comes, in pieces of no more than [`DATA_MAX`], its end with the
+    /// last of it.
     pub(super) fn next(&mut self) -> Result<Option<Frame>, Malformed> {
         loop {
             if let Some(rest) = self.data.take() {
@@ -113,7 +116,7 @@ impl Decoder {
     }
 
     fn more(&mut self, mut rest: Rest) -> Option<Frame> {
-        let count = rest.left.min(self.buffer.len());
+        let count = rest.left.min(self.buffer.len()).min(DATA_MAX);
         if count == 0 && rest.left > 0 {
             self.data = Some(rest);
             return None;
@@ -268,6 +271,18 @@ mod tests {
             }
             prop_assert!(given <= bytes.len());
         }
+    }
+
+    #[test]
+    fn long_data_is_given_in_pieces() {
+        let sent = Frame::Data { stream: 1, fin: true, bytes: vec![7; 2 * DATA_MAX + 1].into() };
+        let mut decoder = Decoder::default();
+        decoder.push(&sent.to_bytes());
+        let mut pieces = Vec::new();
+        while let Some(Frame::Data { fin, bytes, .. }) = decoder.next().unwrap() {
+            pieces.push((bytes.len(), fin));
+        }
+        assert_eq!(pieces, [(DATA_MAX, false), (DATA_MAX, false), (1, true)]);
     }
 
     #[test]

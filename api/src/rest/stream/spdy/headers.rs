@@ -4,8 +4,11 @@
 use bytes::{Buf, Bytes};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-/// Bytes of a block, uncompressed.
-const BLOCK_MAX: usize = 64 << 10;
+/// Bytes of a block, uncompressed: those of Kubernetes have some hundred, and a few that are compressed may be a thousand
+/// times as many.
+const BLOCK_MAX: usize = 16 << 10;
+/// Names of a block: those of Kubernetes have four at most, and an empty one is small in a block, but not in memory.
+const PAIRS_MAX: u32 = 64;
 
 /// The words that both sides know (section 2.6.10.1): each with its length before it, then a text.
 const WORDS: [&str; 65] = [
@@ -157,7 +160,9 @@ fn pairs(mut plain: Bytes) -> Result<Vec<(String, String)>, Malformed> {
         Ok(String::from_utf8_lossy(&plain.split_to(length)).into_owned())
     };
     let count = plain.try_get_u32().map_err(|_| Malformed::Cut)?;
-    // Each takes eight bytes at least, so the count needs no bound of its own.
+    if count > PAIRS_MAX {
+        return Err(Malformed::TooLong);
+    }
     (0..count).map(|_| Ok((text(&mut plain)?.to_ascii_lowercase(), text(&mut plain)?))).collect()
 }
 
@@ -217,10 +222,19 @@ mod tests {
             let read: Vec<(&str, &str)> = read.iter().map(|(name, value)| (&**name, &**value)).collect();
             assert_eq!(read, sent);
         }
-        let long = "x".repeat(20_000);
+        let long = "x".repeat(10_000);
         assert_eq!(inflate.read(&deflate.write(&[("long", &long)])).unwrap(), [("long".to_owned(), long)]);
         let bomb = "x".repeat(BLOCK_MAX + 1);
         assert_eq!(inflate.read(&deflate.write(&[("bomb", &bomb)])), Err(Malformed::TooLong));
+    }
+
+    #[test]
+    fn a_block_has_no_more_names_than_anybody_needs() {
+        let (mut deflate, mut inflate) = (Deflate::new(), Inflate::new());
+        let all = [("", ""); PAIRS_MAX as usize];
+        assert_eq!(inflate.read(&deflate.write(&all)).unwrap().len(), all.len());
+        let more = [("", ""); PAIRS_MAX as usize + 1];
+        assert_eq!(inflate.read(&deflate.write(&more)), Err(Malformed::TooLong));
     }
 
     proptest! {

@@ -1,16 +1,21 @@
 //! A connection: what the client opens and says, and the way back.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, pin::pin, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::BoxStream};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    task::coop::consume_budget,
+    time::timeout,
+};
 use tracing::debug;
 
 use super::{
     frame::{Decoder, Frame},
     headers::{Deflate, Inflate},
 };
+use crate::streams::FromClient;
 
 /// How often a silent client is asked whether it is still there; after three times it is not.
 const PING: Duration = Duration::from_secs(20);
@@ -53,6 +58,7 @@ pub(in crate::rest::stream) struct Session {
     inflate: Inflate,
     deflate: Deflate,
     out: Writer,
+    /// Those of the last frame.
     events: VecDeque<Event>,
 }
 
@@ -76,6 +82,10 @@ impl Session {
     pub(in crate::rest::stream) async fn next(&mut self) -> Option<Event> {
         let mut pings = 0;
         loop {
+            if let Err(cause) = self.take_some().await {
+                debug!(cause, "a SPDY connection is broken off");
+                return None;
+            }
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
             }
@@ -91,16 +101,18 @@ impl Session {
                     self.out.send(&Frame::Ping(pings * 2)).await?;
                 }
             }
-            if let Err(cause) = self.take_all().await {
-                debug!(cause, "a SPDY connection is broken off");
-                return None;
-            }
         }
     }
 
-    async fn take_all(&mut self) -> Result<(), String> {
+    /// Takes frames that have arrived until one of them is an event. No more is unpacked than is asked for: few bytes may
+    /// unpack to many.
+    async fn take_some(&mut self) -> Result<(), String> {
         let gone = || "the client is gone".to_owned();
-        while let Some(frame) = self.decoder.next().map_err(|malformed| malformed.to_string())? {
+        while self.events.is_empty()
+            && let Some(frame) = self.decoder.next().map_err(|malformed| malformed.to_string())?
+        {
+            // A read may hold very many frames, of kinds that wait for nothing.
+            consume_budget().await;
             match frame {
                 Frame::Open { stream, fin, block } => {
                     let headers = self.inflate.read(&block).map_err(|malformed| malformed.to_string())?;
@@ -117,6 +129,8 @@ impl Session {
                 Frame::Reset { stream, .. } => self.events.push_back(Event::Reset { stream }),
                 Frame::Ping(id) if id % 2 == 1 => self.out.send(&Frame::Ping(id)).await.ok_or_else(gone)?,
                 Frame::Data { stream, fin, bytes } => {
+                    // A copy: what waits for a reader must not hold all that has arrived with it.
+                    let bytes = Bytes::copy_from_slice(&bytes);
                     self.events.push_back(Event::Data { stream, bytes, fin });
                 }
                 // The answer to a ping of ours; or that no more streams will come.
@@ -136,6 +150,26 @@ impl Writer {
         self.0.send(frame.to_bytes()).await.ok()
     }
 
+    /// Hands on what the client said, and waits until there is room for it, or nobody takes it any more. Nothing is read
+    /// from the client meanwhile, so it is pinged: to write to one that is gone fails in the end.
+    pub(in crate::rest::stream) async fn hand_on(
+        &self,
+        input: &mpsc::Sender<FromClient>,
+        said: FromClient,
+    ) -> Option<()> {
+        let mut handing = pin!(input.send(said));
+        // Even numbers are the server's.
+        let ping = Frame::Ping(2).to_bytes();
+        while timeout(PING, &mut handing).await.is_err() {
+            // Frames that wait are written to the client as well as a ping, and must not be waited for: perhaps it reads
+            // only when this has been handed on.
+            if let Err(TrySendError::Closed(_)) = self.0.try_send(ping.clone()) {
+                return None;
+            }
+        }
+        Some(())
+    }
+
     /// Sends data.
     pub(in crate::rest::stream) async fn data(&self, stream: u32, bytes: &Bytes) -> Option<()> {
         for at in (0..bytes.len()).step_by(CHUNK) {
@@ -153,5 +187,45 @@ impl Writer {
     /// Wants no more of a stream.
     pub(in crate::rest::stream) async fn reset(&self, stream: u32) -> Option<()> {
         self.send(&Frame::Reset { stream, status: CANCEL }).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use futures_util::stream;
+
+    use super::*;
+
+    /// A session in which all of this arrives at once, and what is sent back.
+    fn arrived(frames: &[Frame]) -> (Session, mpsc::Receiver<Bytes>) {
+        let bytes: Vec<u8> = frames.iter().flat_map(Frame::to_bytes).collect();
+        let input = stream::iter([Bytes::from(bytes)]).boxed();
+        let (out, sent) = mpsc::channel(1024);
+        (Session::new(input, Writer(out)), sent)
+    }
+
+    #[tokio::test]
+    async fn no_more_is_unpacked_than_is_asked_for() {
+        let mut deflate = Deflate::new();
+        let opens = (0..500).map(|id| {
+            let block = deflate.write(&[("streamtype", "error")]);
+            Frame::Open { stream: 2 * id + 1, fin: true, block }
+        });
+        let (mut session, replies) = arrived(&opens.collect::<Vec<_>>());
+        for stream in [1, 3, 5] {
+            assert!(matches!(session.next().await, Some(Event::Opened { stream: is, .. }) if is == stream));
+            let end = Event::Data { stream, bytes: Bytes::new(), fin: true };
+            assert_eq!(session.next().await, Some(end));
+        }
+        assert_eq!(replies.len(), 3, "those whose streams nobody has asked for are not unpacked yet");
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_reader_does_not_hold_all_that_came_with_it() {
+        let word = Frame::Data { stream: 1, fin: false, bytes: Bytes::from_static(b"word") };
+        let (mut session, _replies) = arrived(&[word.clone(), word]);
+        let Some(Event::Data { bytes, .. }) = session.next().await else { panic!("data was sent") };
+        assert!(bytes.is_unique());
     }
 }
