@@ -8,10 +8,12 @@
 //! Not for deciding what should run anywhere: that is the leader's.
 
 pub mod agent;
+mod folder;
 pub mod image;
 pub mod logs;
 pub mod pod;
 pub mod probe;
+mod remove;
 pub mod runtime;
 pub mod seccomp;
 pub mod session;

@@ -166,6 +166,62 @@ async fn a_profile_of_the_machine_is_kept_to_the_letter() {
     agent.runtime.remove_pod("pod").await.unwrap();
 }
 
+/// What the shim has open is the machine's: a way out by any of it is the class of CVE-2024-21626.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_leads_out_by_what_the_shim_has_open() {
+    const NUMBERS: std::ops::Range<u32> = 3..64;
+    if cannot_run_containers() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    let out = |number: u32| format!("/proc/self/fd/{number}{}", "/..".repeat(16));
+    let program = |number: u32| format!("{}/usr/bin/busybox", out(number));
+    let volume = worker.dir.path().join("volume");
+    std::fs::create_dir_all(&volume).unwrap();
+    let script = |name: &str, text: String| {
+        std::fs::write(volume.join(name), text).unwrap();
+        std::fs::set_permissions(volume.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    script("fine", "#!/bin/sh\necho fine\n".to_owned());
+    NUMBERS.for_each(|number| script(&number.to_string(), format!("#!{}\n", program(number))));
+    let secret = worker.dir.path().join("secret");
+    std::fs::write(&secret, "of the machine").unwrap();
+    let mounts = vec![Mount {
+        source: volume.clone(),
+        target: "/scripts".into(),
+        read_only: true,
+        ..Mount::default()
+    }];
+
+    // Its image's directory is one of those that the shim has open as long as it runs.
+    let mut spec = agent.spec("main", "sleep 1000");
+    spec.mounts = mounts.clone();
+    agent.runtime.start_container("pod", spec).await.unwrap();
+    let fine = agent.runtime.exec("pod", "main", vec!["/scripts/fine".to_owned()], PATIENCE).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&fine.stdout), "fine\n");
+    for number in NUMBERS {
+        for command in [program(number), format!("/scripts/{number}")] {
+            let mut spec = agent.spec("out", "");
+            (spec.attempt, spec.mounts) = (number, mounts.clone());
+            spec.command = vec![command.clone()];
+            let refused = agent.runtime.start_container("pod", spec).await;
+            assert!(matches!(refused, Err(RuntimeError::StartFailed(_))), "{command}: {refused:?}");
+            let refused = agent.runtime.exec("pod", "main", vec![command.clone()], PATIENCE).await;
+            assert!(matches!(refused, Err(RuntimeError::StartFailed(_))), "{command}: {refused:?}");
+        }
+        let read = format!("cat /proc/self/cwd{}{}", "/..".repeat(16), secret.display());
+        let mut spec = agent.spec("there", &read);
+        (spec.attempt, spec.working_dir) = (number, Some(format!("/proc/self/fd/{number}")));
+        // If it is a directory after all, it must be the container's.
+        if agent.runtime.start_container("pod", spec).await.is_ok() {
+            assert_ne!(agent.exit_of("there").await.code, 0, "{number}");
+        }
+    }
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sub_path_is_all_that_a_container_sees_of_a_volume() {
     if cannot_run_containers() {

@@ -188,6 +188,38 @@ fn an_image_has_bounds() {
 }
 
 #[test]
+fn what_describes_an_entry_is_not_without_end() {
+    use tar::EntryType;
+    const TOO_MUCH: usize = 2 << 20;
+    for kind in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader] {
+        for (bytes, cause) in
+            [(TOO_MUCH, "more than 1 MiB of names and attributes"), (5000, "a name is longer")]
+        {
+            if kind == EntryType::XHeader && bytes < TOO_MUCH {
+                continue; // As attributes these are not many.
+            }
+            let tar = Tar::default().other(kind, "long", &vec![b'a'; bytes]).file("f", 0o644, b"x").finish();
+            let of_layer = Bench::new().refusal(&oci_archive("it:1", &[plain(tar.clone())], json!({})));
+            assert!(of_layer.contains(cause), "{kind:?}: {of_layer}");
+            let of_archive = Bench::new().refusal(&tar);
+            assert!(of_archive.contains(cause), "{kind:?}: {of_archive}");
+        }
+    }
+
+    // What nobody reads may be long, and names may be as long as those of files.
+    let name = "n".repeat(200);
+    let layer = Tar::default()
+        .other(EntryType::XGlobalHeader, ".", &vec![b'a'; TOO_MUCH])
+        .other(EntryType::Char, "device", &vec![b'a'; TOO_MUCH])
+        .other(EntryType::GNULongName, "long", name.as_bytes())
+        .file("f", 0o644, &vec![b'x'; TOO_MUCH])
+        .file("g", 0o644, b"x")
+        .finish();
+    let bench = Bench::new();
+    assert_eq!(names(&bench.root(vec![layer])), ["g", &name]);
+}
+
+#[test]
 fn compressed_layers_and_docker_archives_are_read() {
     let layer = Tar::default().file("file", 0o644, b"contents").finish();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

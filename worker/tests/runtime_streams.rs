@@ -182,9 +182,11 @@ async fn the_end_of_the_pod_ends_the_streams() {
     agent.start_pod("pod", RuntimeClass::Container).await;
     agent.runtime.start_container("pod", agent.spec("main", "sleep 1000")).await.unwrap();
     let ProcessStreams { stdout, exit, .. } = run(&agent, "echo up; sleep 1000", ALL).await;
+    let mut stdout = stdout.unwrap();
+    tokio::time::timeout(PATIENCE, hears(&mut stdout, "up\n")).await.unwrap();
     agent.runtime.signal("pod", "main", 9).await.unwrap();
     assert_eq!(tokio::time::timeout(PATIENCE, exit).await.unwrap(), Ok(137), "it ends with its container");
-    assert_eq!(all_of(stdout).await, b"up\n");
+    assert_eq!(all_of(Some(stdout)).await, b"");
 
     let mut again = agent.spec("main", "sleep 1000");
     again.attempt = 1;

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::ImageError;
 use super::budget::{Bounded, Limits};
+use super::entries::Pace;
 
 /// Files that an archive may have: layers, manifests and configurations, so never many.
 const FILES_MAX: usize = 4096;
@@ -37,12 +38,13 @@ impl Archive {
         let file = File::open(path).map_err(ImageError::io(what()))?;
         let reader = decompress(file, limits.bytes).map_err(ImageError::io(what()))?;
         let mut archive = Self { files: BTreeMap::new(), links: BTreeMap::new(), limits };
-        let mut tar = tar::Archive::new(reader);
+        let pace = Pace::default();
+        let mut tar = tar::Archive::new(pace.of(reader));
         let malformed = |source: std::io::Error| {
             ImageError::Malformed(format!("{} is not a readable tar archive: {source}", path.display()))
         };
-        for entry in tar.entries().map_err(malformed)? {
-            let mut entry = entry.map_err(malformed)?;
+        let mut entries = tar.entries().map_err(malformed)?;
+        while let Some(mut entry) = pace.next(&mut entries).map_err(malformed)? {
             let name = plain_path(&entry.path().map_err(malformed)?)?;
             if archive.files.len() + archive.links.len() >= FILES_MAX {
                 return Err(ImageError::TooBig { limit: FILES_MAX as u64, unit: "files in the archive" });
@@ -63,6 +65,7 @@ impl Archive {
                 let spooled = spool_file(&mut entry, target)?;
                 archive.files.insert(name, spooled);
             }
+            pace.skip(entry).map_err(malformed)?;
         }
         Ok(archive)
     }

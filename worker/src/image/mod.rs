@@ -14,6 +14,7 @@ mod archive;
 mod budget;
 mod collect;
 mod config;
+mod entries;
 mod manifest;
 mod name;
 mod pull;

@@ -316,7 +316,7 @@ impl Store {
         let new = !index.images.contains_key(&image.digest);
         if new {
             if home.exists() {
-                std::fs::remove_dir_all(&home).map_err(ImageError::io("remove a half image"))?;
+                crate::remove::remove_dir_all(&home).map_err(ImageError::io("remove a half image"))?;
             }
             sync(&unpacked)?;
             std::fs::rename(&unpacked, &home).map_err(ImageError::io("put the image in place"))?;
@@ -380,7 +380,7 @@ impl Store {
                     rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok()
                 });
                 if dead {
-                    std::fs::remove_dir_all(entry.path()).ok();
+                    crate::remove::remove_dir_all(&entry.path()).ok();
                 }
             } else if name.starts_with(PULLING) {
                 // Taking the right and giving it back takes the file away.
@@ -434,7 +434,7 @@ impl Loading {
 
 impl Drop for Loading {
     fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.dir).ok();
+        crate::remove::remove_dir_all(&self.dir).ok();
     }
 }
 

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use super::ImageError;
 use super::archive::{Spooled, decompress, digest_text};
 use super::budget::{Budget, Limits};
+use super::entries::Pace;
 use super::rootdir::{RootDir, children, is_dir, remove};
 
 const WHITEOUT: &[u8] = b".wh.";
@@ -31,8 +32,8 @@ pub(super) struct Unpacker {
     as_root: bool,
     /// The last parent opened: archives list a directory's files together.
     parent: Option<(PathBuf, OwnedFd)>,
-    /// What the current layer made; its whiteouts hide only what lies below.
-    made: HashSet<PathBuf>,
+    /// The digests of the paths that the current layer made; its whiteouts hide only what lies below.
+    made: HashSet<[u8; 32]>,
 }
 
 impl Unpacker {
@@ -60,11 +61,13 @@ impl Unpacker {
         let file = File::open(&layer.path).map_err(ImageError::io("read a spooled layer"))?;
         let reader = decompress(file, self.limits.bytes).map_err(unreadable)?;
         let mut hashing = Hashing { inner: reader, hasher: Sha256::new() };
-        let mut tar = tar::Archive::new(&mut hashing);
-        for entry in tar.entries().map_err(unreadable)? {
-            let mut entry = entry.map_err(unreadable)?;
+        let pace = Pace::default();
+        let mut tar = tar::Archive::new(pace.of(&mut hashing));
+        let mut entries = tar.entries().map_err(unreadable)?;
+        while let Some(mut entry) = pace.next(&mut entries).map_err(unreadable)? {
             let path = entry.path().map_err(unreadable)?.into_owned();
             self.apply_entry(&mut entry, &path)?;
+            pace.skip(entry).map_err(unreadable)?;
         }
         // The digest covers the padding behind the last entry too.
         std::io::copy(&mut hashing, &mut std::io::sink()).map_err(unreadable)?;
@@ -110,7 +113,7 @@ impl Unpacker {
         } else if kind.is_hard_link() {
             let target = relative(&link_target(entry, raw)?)?;
             self.hard_link(&target, &parent, &name, &path).map_err(failed)?;
-            self.made.insert(path);
+            self.made.insert(digest_of(&path));
             self.restore(parent, parent_path);
             return Ok(());
         } else if kind.is_fifo() {
@@ -125,7 +128,7 @@ impl Unpacker {
         if made {
             let is_link = kind.is_symlink();
             self.set_metadata(entry, &parent, &name, !is_link).map_err(failed)?;
-            self.made.insert(path);
+            self.made.insert(digest_of(&path));
         }
         self.restore(parent, parent_path);
         Ok(())
@@ -160,7 +163,7 @@ impl Unpacker {
             Err(source) => return Err(failed(source)),
         };
         let made = &self.made;
-        let keep = |path: &Path| made.contains(path);
+        let keep = |path: &Path| made.contains(&digest_of(path));
         if name.as_bytes() == OPAQUE {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let dir = rustix::fs::openat(&parent, ".", flags, Mode::empty()).map_err(failed)?;
@@ -270,6 +273,11 @@ impl Unpacker {
         }
         Ok(())
     }
+}
+
+/// What stands for a path in memory: an image may have millions of them, each as long as a path can be.
+fn digest_of(path: &Path) -> [u8; 32] {
+    Sha256::digest(path.as_os_str().as_bytes()).into()
 }
 
 /// The path below the root, without `./`, `/` in front; one that climbs is refused.

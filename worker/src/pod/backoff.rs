@@ -20,6 +20,14 @@ pub const IMAGE: Backoff = Backoff { first_ms: 10_000, most_ms: 300_000, reset_a
 /// Sandboxes and volumes that cannot be set up.
 pub const SETUP: Backoff = Backoff { first_ms: 1000, most_ms: 120_000, reset_after_ms: 600_000 };
 
+/// Twice the longest pause: a time that is further off was taken from a clock that has been set back since.
+const AHEAD_MOST_MS: i64 = 600_000;
+
+/// Whether a pause that was to last until then is over.
+pub fn due(at_ms: i64, now_ms: i64) -> bool {
+    now_ms >= at_ms || at_ms.saturating_sub(now_ms) > AHEAD_MOST_MS
+}
+
 impl Backoff {
     /// The pause after `delay_ms`; 0 is none yet.
     pub fn next(&self, delay_ms: i64) -> i64 {

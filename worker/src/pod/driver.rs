@@ -397,7 +397,7 @@ pub(crate) fn logs(layout: &Layout, pod: &Pod) -> std::path::PathBuf {
 }
 
 fn remove_folder(path: &std::path::Path) {
-    match std::fs::remove_dir_all(path) {
+    match crate::remove::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             warn!(path = %path.display(), %error, "a pod's folder cannot be removed");
         }

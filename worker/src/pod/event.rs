@@ -4,8 +4,12 @@ use kontiki_proto::worker::EventNote;
 
 use super::document::Pod;
 
-/// An event about a pod, or about one of its containers.
-pub fn note(pod: &Pod, container: Option<&str>, reason: &str, message: String, now_ms: i64) -> EventNote {
+/// Bytes of a message: as many as an Event may have in Kubernetes. Messages quote what pods ask for, however long.
+const MESSAGE_MAX: usize = 1024;
+
+/// An event about a pod, or about one of its containers. Its message is cut to what an Event may have.
+pub fn note(pod: &Pod, container: Option<&str>, reason: &str, mut message: String, now_ms: i64) -> EventNote {
+    message.truncate(message.floor_char_boundary(MESSAGE_MAX));
     let init = container.is_some_and(|name| pod.spec.init_containers.iter().any(|init| init.name == name));
     let list = if init { "initContainers" } else { "containers" };
     EventNote {
@@ -22,4 +26,17 @@ pub fn note(pod: &Pod, container: Option<&str>, reason: &str, message: String, n
 
 fn is_normal(reason: &str) -> bool {
     matches!(reason, "Pulled" | "Pulling" | "Created" | "Started" | "Killing" | "SandboxChanged")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_as_long_as_an_event_may_have() {
+        let said = |message: &str| note(&Pod::default(), None, "Pulling", message.into(), 0).message;
+        assert_eq!(said("Pulling image \"x\""), "Pulling image \"x\"");
+        assert_eq!(said(&"é".repeat(1 << 20)).len(), 1024);
+        assert_eq!(said(&format!("x{}", "é".repeat(1 << 20))).len(), 1023, "no half letter");
+    }
 }

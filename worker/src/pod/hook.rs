@@ -83,5 +83,5 @@ async fn perform(
     } else {
         return Ok(());
     };
-    check::perform(&*host.runtime, uid, container, action, time).await
+    check::perform(&*host.runtime, uid, container, action, time).await.map_err(|error| error.to_string())
 }

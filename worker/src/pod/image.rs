@@ -5,6 +5,7 @@
 
 use tokio_util::task::AbortOnDropHandle;
 
+use super::backoff::due;
 use super::dependency::{Dependencies, Kind};
 use super::document::{Container, Pod};
 use super::driver::Driver;
@@ -33,7 +34,7 @@ impl Driver {
         let here = self.host.runtime.resolve_image(&container.image);
         match (container.image_pull_policy.as_str(), here) {
             ("Never", None) => self.never(container, now_ms),
-            ("Always", _) | (_, None) if now_ms < retry_ms => self.back_off(container, now_ms),
+            ("Always", _) | (_, None) if !due(retry_ms, now_ms) => self.back_off(container, now_ms),
             ("Always", _) | (_, None) => self.pull(container, now_ms),
             (_, Some(image)) => return Some((image, false)),
         }

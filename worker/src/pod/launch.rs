@@ -41,8 +41,7 @@ impl Driver {
                 let (container_id, started_ms) = (started.container_id, started.started_at_ms);
                 let record = self.kept.observed.record_mut(name);
                 record.begin(Run { attempt, container_id, image, started_ms });
-                record.started = container.startup_probe.is_none();
-                record.ready = record.started && container.readiness_probe.is_none();
+                record.pass_unprobed(container);
                 self.host.note(&pod, Some(name), "Created", format!("Created container: {name}"));
                 self.host.note(&pod, Some(name), "Started", format!("Started container {name}"));
                 self.post_start(container, attempt);

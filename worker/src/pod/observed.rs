@@ -226,6 +226,12 @@ impl Record {
         self.state = State::Running(run);
     }
 
+    /// Of a run that has just begun: what has no probe to succeed first.
+    pub fn pass_unprobed(&mut self, container: &Container) {
+        self.started = container.startup_probe.is_none();
+        self.ready = self.started && container.readiness_probe.is_none();
+    }
+
     /// Its run ended. The next one may begin after the pause that its crashes have earned.
     pub fn end(&mut self, exit: Exit, reason: Option<&str>) {
         let State::Running(run) = &self.state else { return };
@@ -326,6 +332,9 @@ impl Observed {
             };
             if state.attempt >= record.starts {
                 record.begin(run);
+                if let Some(container) = pod.container(&state.name) {
+                    record.pass_unprobed(container);
+                }
             }
             let current = record.run().is_some_and(|run| run.attempt == state.attempt);
             if let (true, ContainerPhase::Exited(exit)) = (current, &state.phase) {

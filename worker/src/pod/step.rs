@@ -2,6 +2,7 @@
 //!
 //! Not for doing it: that is the driver's, which comes back here after every step.
 
+use super::backoff::due;
 use super::document::{Container, Pod};
 use super::observed::{Observed, Record, State, restarts};
 
@@ -81,13 +82,16 @@ pub fn next(pod: &Pod, seen: &Observed, now_ms: i64) -> Step {
     }
     if !seen.volumes {
         match &seen.mount_failure {
-            Some(failure) if failure.retry_ms > now_ms => wake.at(failure.retry_ms),
+            Some(failure) if !due(failure.retry_ms, now_ms) => wake.at(failure.retry_ms),
             _ => return Step::MountVolumes,
         }
-        return wake.step();
+        // Where a sandbox is, the files are in place as they were, and what crashes is started with them.
+        if !seen.sandbox {
+            return wake.step();
+        }
     }
     if !seen.sandbox {
-        if seen.sandbox_retry_ms > now_ms {
+        if !due(seen.sandbox_retry_ms, now_ms) {
             wake.at(seen.sandbox_retry_ms);
             return wake.step();
         }
@@ -215,7 +219,7 @@ fn start_one(
     if record.pulling_ms.is_some() {
         return None;
     }
-    if now_ms >= record.retry_ms {
+    if due(record.retry_ms, now_ms) {
         return Some(Step::Start(container.name.clone()));
     }
     wake.at(record.retry_ms);

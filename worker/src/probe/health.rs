@@ -16,25 +16,23 @@ use tonic::transport::Endpoint;
 
 use super::check::USER_AGENT;
 use crate::pod::document::Grpc;
-use crate::runtime::{PodStream, Runtime};
+use crate::runtime::PodStream;
 
-/// Asks the server at a port of the pod whether it serves; connecting and asking share the time.
-pub(super) async fn ask(runtime: &dyn Runtime, uid: &str, grpc: &Grpc, time: Duration) -> Result<(), String> {
-    let address = format!("127.0.0.1:{}", grpc.port);
-    let asked = async {
-        let stream = runtime.connect(uid, grpc.port, time).await;
-        let stream =
-            stream.map_err(|error| format!("error: failed to connect service at \"{address}\": {error}"))?;
-        check(stream, &address, &grpc.service).await
-    };
-    timeout(time, asked)
+/// Asks the server at the other end whether it serves.
+pub(super) async fn ask(stream: Box<dyn PodStream>, grpc: &Grpc, time: Duration) -> Result<(), String> {
+    timeout(time, check(stream, grpc.port, &grpc.service))
         .await
         .unwrap_or_else(|_| Err(format!("timeout: health rpc did not complete within {}s", time.as_secs())))
 }
 
-async fn check(stream: Box<dyn PodStream>, address: &str, service: &str) -> Result<(), String> {
-    let failed = |error| format!("error: failed to connect service at \"{address}\": {error}");
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(failed)?;
+/// The words for a port that does not take connections.
+pub(super) fn not_connected(port: u16, cause: impl std::fmt::Display) -> String {
+    format!("error: failed to connect service at \"127.0.0.1:{port}\": {cause}")
+}
+
+async fn check(stream: Box<dyn PodStream>, port: u16, service: &str) -> Result<(), String> {
+    let failed = |error| not_connected(port, error);
+    let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).map_err(failed)?;
     let endpoint = endpoint.user_agent(USER_AGENT).map_err(failed)?;
     let channel = endpoint.connect_with_connector(Connected(Some(stream))).await.map_err(failed)?;
     let request = HealthCheckRequest { service: service.to_owned() };
@@ -104,7 +102,7 @@ mod tests {
         let (near, far) = tokio::io::duplex(4096);
         let incoming = tokio_stream::once(Ok::<_, std::io::Error>(far));
         let server = tokio::spawn(router.serve_with_incoming(incoming));
-        let answer = check(Box::new(near), "127.0.0.1:80", service).await;
+        let answer = check(Box::new(near), 80, service).await;
         server.abort();
         answer
     }

@@ -3,6 +3,7 @@
 
 pub mod check;
 mod health;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,10 +118,18 @@ pub async fn run(subject: Subject, kind: Kind) {
     loop {
         ticks.tick().await;
         let answer = check::perform(&*host.runtime, &pod.metadata.uid, container, action, timeout).await;
-        let good = answer.is_ok();
-        if let Err(message) = answer {
-            note(format!("{} probe failed: {message}", kind.title()));
-        }
+        let good = match answer {
+            Ok(()) => true,
+            Err(check::Error::Failed(message)) => {
+                note(format!("{} probe failed: {message}", kind.title()));
+                false
+            }
+            // It says nothing for or against the container.
+            Err(check::Error::Unknown(message)) => {
+                note(format!("{} probe errored: {message}", kind.title()));
+                continue;
+            }
+        };
         if let Some(verdict) = streak.count(good) {
             inbox.tell(|news| {
                 news.probes.insert((container.name.clone(), kind), (*attempt, verdict));

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::estranged::{Estranged, LiveShim};
 use super::pull::Pulls;
-use super::shim_link::{Link, Teller};
+use super::shim_link::{self, Link, Teller};
 use super::{
     AdoptedPod, ContainerSpec, ExecOutput, ImageDefaults, ImageRef, PodSandbox, PodStream, PodUsage,
     ProcessStreams, PullError, Runtime, RuntimeClass, RuntimeError, RuntimeEvent, Started, StdStreams,
@@ -148,7 +148,7 @@ impl ShimRuntime {
     /// Adopts the pod in a directory, or answers the last that is known of it.
     async fn adopt_one(teller: Teller) -> Result<Option<Found>, RuntimeError> {
         let (dir, pod_uid, events) = (teller.dir.clone(), teller.pod_uid.clone(), teller.events.clone());
-        let cause = match Link::open(teller, true).await {
+        let cause = match Link::find(teller).await {
             Ok((link, state)) => return Ok(Some(Found::Linked(link, adopted(state, true)))),
             Err(cause) => cause,
         };
@@ -163,7 +163,7 @@ impl ShimRuntime {
             Ok(state) => Ok(Some(Found::Dead(adopted(state, false)))),
             Err(unreadable) => {
                 tracing::warn!(pod_uid, cause, unreadable, "pod directory without a pod: removing it");
-                tokio::task::spawn_blocking(move || std::fs::remove_dir_all(dir)).await.ok();
+                tokio::task::spawn_blocking(move || crate::remove::remove_dir_all(&dir)).await.ok();
                 Ok(None)
             }
         }
@@ -308,7 +308,7 @@ impl Runtime for ShimRuntime {
         })?;
         let launch = command_line::launch(spec, &image, rootfs, identity, &link.sandbox.hostname)?;
         let container = launch.spec.name.clone();
-        let call = match (launch.spec.is_confined(), link.version) {
+        let call = match (launch.spec.is_confined(), link.version()) {
             (false, _) => Call::StartContainer(Box::new(launch)),
             (true, PREVIOUS) => {
                 return Err(RuntimeError::Invalid(
@@ -351,7 +351,10 @@ impl Runtime for ShimRuntime {
             Ok(Ok(Answer::Output(output))) => Ok(output),
             Ok(Ok(_)) => Err(unexpected(pod_uid)),
             Ok(Err(error)) => Err(error),
-            Err(_) => Ok(ExecOutput { code: 137, timed_out: true, ..ExecOutput::default() }),
+            // The shim itself ends a command that takes too long, and says so.
+            Err(_) => {
+                Err(RuntimeError::Shim { pod_uid: pod_uid.to_owned(), cause: shim_link::SILENT.to_owned() })
+            }
         }
     }
 
@@ -362,7 +365,7 @@ impl Runtime for ShimRuntime {
         command: Vec<String>,
         streams: StdStreams,
     ) -> Result<ProcessStreams, RuntimeError> {
-        let (version, dir) = (self.link(pod_uid)?.version, self.pod_dir(pod_uid)?);
+        let (version, dir) = (self.link(pod_uid)?.version(), self.pod_dir(pod_uid)?);
         shim_streams::open(&dir, version, pod_uid, container, Some(command), streams).await
     }
 
@@ -372,7 +375,7 @@ impl Runtime for ShimRuntime {
         container: &str,
         streams: StdStreams,
     ) -> Result<ProcessStreams, RuntimeError> {
-        let (version, dir) = (self.link(pod_uid)?.version, self.pod_dir(pod_uid)?);
+        let (version, dir) = (self.link(pod_uid)?.version(), self.pod_dir(pod_uid)?);
         shim_streams::open(&dir, version, pod_uid, container, None, streams).await
     }
 
@@ -384,18 +387,10 @@ impl Runtime for ShimRuntime {
     ) -> Result<Box<dyn PodStream>, RuntimeError> {
         let link = self.link(pod_uid)?;
         let shared = link.sandbox.host_network || link.sandbox.class == RuntimeClass::Host;
-        let shim_version = (!shared).then_some(link.version);
-        match pod_network::dial(&self.pod_dir(pod_uid)?, port, shim_version, timeout).await {
-            Ok(stream) => Ok(Box::new(stream)),
-            Err(source) => {
-                let cause = match source.kind() {
-                    std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-                    std::io::ErrorKind::TimedOut => "i/o timeout".to_owned(),
-                    _ => source.to_string(),
-                };
-                Err(RuntimeError::Connect { pod_uid: pod_uid.to_owned(), port, cause })
-            }
-        }
+        let shim_version = (!shared).then_some(link.version());
+        let dir = self.pod_dir(pod_uid)?;
+        let stream = pod_network::dial(&dir, pod_uid, port, shim_version, timeout).await?;
+        Ok(Box::new(stream))
     }
 
     async fn remove_pod(&self, pod_uid: &str) -> Result<(), RuntimeError> {
@@ -427,7 +422,7 @@ impl Runtime for ShimRuntime {
         }
         let remove = move || -> Result<(), String> {
             shim_process::clear_remains(&dir)?;
-            match std::fs::remove_dir_all(&dir) {
+            match crate::remove::remove_dir_all(&dir) {
                 Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                     Err(format!("remove {}: {source}", dir.display()))
                 }
@@ -490,5 +485,72 @@ impl Runtime for ShimRuntime {
 
     fn isolates(&self) -> bool {
         self.config.containers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::image::RegistriesFile;
+    use crate::runtime::shim_link::tests::answer;
+    use crate::shim::state::SOCKET;
+
+    fn runtime(dir: &Path) -> ShimRuntime {
+        let store = Arc::new(Store::open(dir.join("images")).unwrap());
+        let registries = Arc::new(Registries::new(RegistriesFile::default()).unwrap());
+        ShimRuntime::new(ShimConfig::new(dir), store, registries).unwrap()
+    }
+
+    /// Its shim listens, but is not heard yet.
+    fn pod(runtime: &ShimRuntime) -> UnixListener {
+        let dir = runtime.pod_dir("u-1").unwrap();
+        std::fs::create_dir(&dir).unwrap();
+        let sandbox = PodSandbox { uid: "u-1".to_owned(), ..PodSandbox::default() };
+        PodState::new(sandbox).write(&dir).unwrap();
+        UnixListener::bind(dir.join(SOCKET)).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shim_that_is_busy_when_it_is_found_is_spoken_to_once_it_hears() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = runtime(dir.path());
+        let shim = pod(&runtime);
+        let pods = runtime.adopt().await.unwrap();
+        assert_eq!((pods[0].alive, &pods[0].estranged), (true, &None));
+        // It hears from here on, in real time.
+        tokio::time::resume();
+        std::thread::spawn(move || {
+            shim.incoming().map_while(Result::ok).for_each(|stream| answer(stream, usize::MAX));
+        });
+        let sandbox = || PodSandbox { uid: "u-1".to_owned(), ..PodSandbox::default() };
+        while let Err(error) = runtime.start_pod(sandbox()).await {
+            assert!(matches!(error, RuntimeError::Shim { .. }), "{error}");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_of_which_the_shim_says_nothing_has_not_failed() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = runtime(dir.path());
+        let shim = pod(&runtime);
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            let stream = shim.accept().unwrap().0;
+            // It welcomes, and is silent until the test is over.
+            answer(stream.try_clone().unwrap(), 1);
+            ended.recv().ok();
+        });
+        let found = runtime.adopt().await.unwrap().remove(0);
+        tokio::time::pause();
+        let command = vec!["true".to_owned()];
+        let silent =
+            runtime.exec(&found.sandbox.uid, "web", command, Duration::from_secs(1)).await.unwrap_err();
+        assert!(matches!(silent, RuntimeError::Shim { .. }), "{silent}");
+        drop(end);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,6 +20,8 @@ use crate::shim::state::PodState;
 const CALLS_MAX: usize = 64;
 /// How long the shim may take for what it does at once.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// The cause when it took longer.
+pub(super) const SILENT: &str = "it does not answer";
 const RECONNECTS_MAX: u32 = 3;
 /// Between two such rounds, while the shim lives.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(2);
@@ -32,7 +34,7 @@ type Reply = oneshot::Sender<Result<Answer, RuntimeError>>;
 pub(super) struct Link {
     pub(super) sandbox: PodSandbox,
     /// The version that the shim speaks.
-    pub(super) version: u16,
+    version: Arc<AtomicU16>,
     calls: mpsc::Sender<(Call, Reply)>,
     silenced: Arc<AtomicBool>,
 }
@@ -95,15 +97,37 @@ impl Link {
         if adopting {
             teller.skip(&state);
         }
+        Ok((Self::begin(Some(wire), &state, teller), state))
+    }
+
+    /// The same for an agent that finds the pod. A shim that has taken the connection but does not answer yet is busy, or
+    /// waits for a disk: its pod is the one that it wrote down, and it is spoken to as soon as it hears.
+    pub(super) async fn find(mut teller: Teller) -> Result<(Arc<Self>, PodState), String> {
+        let (wire, state) = match Wire::greet(&teller.dir).await {
+            Ok((wire, state)) => (Some(wire), state),
+            Err(cause) if cause == SILENT => (None, PodState::read(&teller.dir).map_err(|_| cause)?),
+            Err(cause) => return Err(cause),
+        };
+        teller.skip(&state);
+        Ok((Self::begin(wire, &state, teller), state))
+    }
+
+    fn begin(wire: Option<Wire>, state: &PodState, teller: Teller) -> Arc<Self> {
         let (calls, queue) = mpsc::channel(CALLS_MAX);
+        let version = Arc::new(AtomicU16::new(wire.as_ref().map_or(VERSION, |wire| wire.version)));
         let link = Arc::new(Self {
             sandbox: state.sandbox.clone(),
-            version: wire.version,
+            version: Arc::clone(&version),
             calls,
             silenced: Arc::clone(&teller.silenced),
         });
-        tokio::spawn(serve(wire, queue, teller));
-        Ok((link, state))
+        tokio::spawn(serve(wire, version, queue, teller));
+        link
+    }
+
+    /// The version that the shim speaks; the newest until it is known.
+    pub(super) fn version(&self) -> u16 {
+        self.version.load(Ordering::Relaxed)
     }
 
     pub(super) async fn call(&self, call: Call) -> Result<Answer, RuntimeError> {
@@ -129,14 +153,22 @@ impl Link {
 }
 
 /// Serves the link until the shim is dead or nobody holds the link.
-async fn serve(mut wire: Wire, mut queue: mpsc::Receiver<(Call, Reply)>, mut teller: Teller) {
+async fn serve(
+    mut wire: Option<Wire>,
+    version: Arc<AtomicU16>,
+    mut queue: mpsc::Receiver<(Call, Reply)>,
+    mut teller: Teller,
+) {
     loop {
-        if let Ended::Dropped = carry(&mut wire, &mut queue, &mut teller).await {
-            return;
+        if let Some(wire) = &mut wire {
+            version.store(wire.version, Ordering::Relaxed);
+            if let Ended::Dropped = carry(wire, &mut queue, &mut teller).await {
+                return;
+            }
         }
         wire = loop {
             let cause = match reconnect(&teller.dir).await {
-                Ok(again) => break again,
+                Ok(again) => break Some(again),
                 Err(cause) => cause,
             };
             if matches!(LiveShim::find(&teller.dir), Ok(None)) {
@@ -249,6 +281,7 @@ impl Wire {
         let mut wire = Self::connect(dir, VERSION)?;
         let cause = match wire.hello().await {
             Ok(state) => return Ok((wire, state)),
+            Err(cause) if cause == SILENT => return Err(cause),
             Err(cause) => cause,
         };
         // A shim of the version before knows only that one, and hangs up at any other.
@@ -305,12 +338,12 @@ impl Wire {
                 }
             }
         };
-        tokio::time::timeout(HELLO_TIMEOUT, hello).await.map_err(|_| "it does not answer".to_owned())?
+        tokio::time::timeout(HELLO_TIMEOUT, hello).await.map_err(|_| SILENT.to_owned())?
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::io::{Read, Write};
@@ -339,7 +372,7 @@ mod tests {
     }
 
     /// A shim of this build, until it has answered so often or is left.
-    fn answer(mut stream: std::os::unix::net::UnixStream, count: usize) {
+    pub(crate) fn answer(mut stream: std::os::unix::net::UnixStream, count: usize) {
         let (mut decoder, mut buffer, mut answered) = (Decoder::default(), [0; 4096], 0);
         while answered < count {
             let Ok(read @ 1..) = stream.read(&mut buffer) else { return };
@@ -347,7 +380,10 @@ mod tests {
             while let Some(frame) = decoder.next().unwrap() {
                 let Request { id, call } = Request::decode(&frame).unwrap();
                 let answer = Ok(if matches!(call, Call::Hello) { welcome() } else { Answer::Done });
-                stream.write_all(&Message::Answer { id, answer }.encode(VERSION).unwrap()).unwrap();
+                let answer = Message::Answer { id, answer }.encode(VERSION).unwrap();
+                if stream.write_all(&answer).is_err() {
+                    return;
+                }
                 answered += 1;
             }
         }
@@ -387,6 +423,6 @@ mod tests {
         let (events, _receiver) = mpsc::channel(1);
         let teller = Teller::new("u-1".to_owned(), dir.path().to_owned(), events);
         let (link, state) = Link::open(teller, true).await.unwrap();
-        assert_eq!((link.version, state.sandbox.name.as_str(), state.containers.len()), (1, "web-0", 2));
+        assert_eq!((link.version(), state.sandbox.name.as_str(), state.containers.len()), (1, "web-0", 2));
     }
 }

@@ -101,7 +101,7 @@ impl Bundle {
         for mount in [self.rootfs(), self.dir.join("top")].into_iter().chain(bound) {
             while rustix::mount::unmount(&mount, UnmountFlags::DETACH).is_ok() {}
         }
-        match std::fs::remove_dir_all(&self.dir) {
+        match crate::remove::remove_dir_all(&self.dir) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 Err(format!("remove {}: {source}", self.dir.display()))
             }

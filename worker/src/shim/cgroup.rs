@@ -162,14 +162,16 @@ impl Cgroups {
         if let Some(pids) = spec.pids_limit {
             apply("pids", "process limit", true, vec![("pids.max", pids.to_string())])?;
         }
-        if let (Self::V1(_), false, Some(dir)) = (self, spec.privileged, self.directory("devices", path)) {
-            let denied = write(&dir.join("devices.deny"), "a");
-            let allowed = DEVICES.iter().try_for_each(|rule| write(&dir.join("devices.allow"), rule));
-            if let Err(cause) = denied.and(allowed) {
-                warnings.push(format!("devices are not restricted: {cause}"));
-            }
-        }
         Ok(warnings)
+    }
+
+    /// Lets a container's cgroup reach no devices but those that every container gets. Answers whether something bounds
+    /// it: version 2 has programs for the kernel in place of rules, and there are none here.
+    pub(crate) fn bound_devices(&self, path: &Path) -> Result<bool, String> {
+        let (Self::V1(_), Some(dir)) = (self, self.directory("devices", path)) else { return Ok(false) };
+        write(&dir.join("devices.deny"), "a")?;
+        DEVICES.iter().try_for_each(|rule| write(&dir.join("devices.allow"), rule))?;
+        Ok(true)
     }
 
     /// How many processes of this cgroup the kernel killed for want of memory.
@@ -330,5 +332,25 @@ mod tests {
         let requested = ContainerSpec { cpu_milli_request: Some(100), ..ContainerSpec::default() };
         let warnings = Cgroups::None.limit(Path::new("/a"), &requested).unwrap();
         assert_eq!(warnings, ["cpu request is not enforced: this machine has no cpu cgroup"]);
+    }
+
+    #[test]
+    fn devices_are_bounded_by_their_own_hierarchy_only() {
+        let root = tempfile::tempdir().unwrap();
+        let v1 = |name: &str| Cgroups::V1(BTreeMap::from([(name.to_owned(), root.path().to_owned())]));
+        let path = Path::new("/a");
+        let refused = v1("devices").bound_devices(path).unwrap_err();
+        assert!(refused.contains("devices.deny"), "{refused}");
+
+        std::fs::create_dir(root.path().join("a")).unwrap();
+        for file in ["devices.deny", "devices.allow"] {
+            std::fs::write(root.path().join("a").join(file), "").unwrap();
+        }
+        assert_eq!(v1("devices").bound_devices(path), Ok(true));
+        assert_eq!(std::fs::read_to_string(root.path().join("a/devices.deny")).unwrap(), "a");
+        let v2 = Cgroups::V2 { root: root.path().to_owned(), controllers: vec!["memory".to_owned()] };
+        for unbounded in [Cgroups::None, v1("memory"), v2] {
+            assert_eq!(unbounded.bound_devices(path), Ok(false), "{unbounded:?}");
+        }
     }
 }

@@ -10,6 +10,10 @@ use super::log::{Lines, Log, Source};
 
 /// How much of an output is read before others get their turn.
 const CHUNK: usize = 64 * 1024;
+/// How often an output is read when its container has ended. What was written before takes fewer: a pipe holds at most
+/// 1 MiB unless the machine says otherwise, of which a read takes a chunk, and a terminal some 64 KiB, of which it
+/// takes 4.
+const DRAIN_READS_MAX: usize = 64;
 
 /// A process that was started, and the near ends of what it has.
 pub(super) struct Process {
@@ -167,12 +171,13 @@ impl Running {
     }
 
     /// Moves everything that was written before the end to the log. What a process outside the container still
-    /// writes is not waited for.
+    /// writes is not waited for, however fast it writes.
     pub(super) fn drain(&mut self, buffer: &mut Vec<u8>) -> Vec<u64> {
         let mut slow = Vec::new();
         for source in [Source::Stdout, Source::Stderr] {
-            while let Some(output) = self.outputs.iter().find(|output| output.source == source) {
-                if !readable_now(output.fd.as_fd()) {
+            for _ in 0..DRAIN_READS_MAX {
+                let output = self.outputs.iter().find(|output| output.source == source);
+                if !output.is_some_and(|output| readable_now(output.fd.as_fd())) {
                     break;
                 }
                 slow.extend(self.read(source, buffer));
@@ -244,4 +249,61 @@ pub(super) fn readable_now(fd: BorrowedFd<'_>) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
     poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rustix::fs::{Mode, OFlags};
+
+    use super::*;
+    use crate::runtime::ContainerSpec;
+
+    /// A container with this output, whose log is in the directory.
+    fn running(stdout: OwnedFd, dir: &std::path::Path) -> Running {
+        let launch = Launch {
+            spec: ContainerSpec::default(),
+            rootfs: std::path::PathBuf::new(),
+            args: Vec::new(),
+            env: Vec::new(),
+            working_dir: "/".to_owned(),
+            uid: 0,
+            gid: 0,
+            groups: Vec::new(),
+        };
+        let (stderr, _) = output_pipe().unwrap();
+        let ends = Ends::Pipes { stdin: None, stdout, stderr };
+        let log = Log::open(&dir.join("0.log"), 1 << 30).unwrap();
+        Running::new(launch, Process { pid: 1, ends }, 0, log)
+    }
+
+    #[test]
+    fn what_was_written_before_the_end_is_in_the_log_though_somebody_holds_the_pipe() {
+        const LINE: &[u8] = b"abc\n";
+        let dir = tempfile::tempdir().unwrap();
+        let (near, far) = output_pipe().unwrap();
+        // As large as a container may make it.
+        rustix::pipe::fcntl_setpipe_size(&far, 1 << 20).ok();
+        rustix::io::ioctl_fionbio(&far, true).unwrap();
+        let mut written = 0;
+        while let Ok(count) = rustix::io::write(&far, &LINE.repeat(1024)) {
+            written += count;
+        }
+        running(near, dir.path()).drain(&mut Vec::new());
+        let log = std::fs::read_to_string(dir.path().join("0.log")).unwrap();
+        assert_eq!(log.lines().count(), written / LINE.len());
+        drop(far);
+    }
+
+    #[test]
+    fn who_never_stops_writing_does_not_hold_up_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        // There is always more to read.
+        let zero = rustix::fs::open("/dev/zero", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let mut running = running(zero, dir.path());
+        running.drain(&mut Vec::new());
+        assert_eq!(running.outputs().count(), 0);
+        assert!(std::fs::metadata(dir.path().join("0.log")).unwrap().len() > 1 << 20);
+    }
 }

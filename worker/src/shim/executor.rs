@@ -1,7 +1,8 @@
 //! The last step of a container's process: find the program, become it, and say why if that cannot be.
 
+use std::fs::{File, Metadata};
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,9 +10,11 @@ use std::sync::Arc;
 
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
-use rustix::fs::Access;
+use rustix::fs::{Access, CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use rustix::process::Signal;
 
+use super::descriptors::close_all_but;
 use super::seccomp::Confinement;
 use super::signals;
 
@@ -19,12 +22,14 @@ use super::signals;
 pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How every message about a program that cannot be run begins; libcontainer wraps its errors in text.
 pub(super) const MARK: &str = "exec: \"";
+/// How a process ends that became no program, as libcontainer ends it.
+const NO_PROGRAM: i32 = 255;
 
 /// Becomes the program that the description names.
 #[derive(Clone)]
 pub(super) struct Become {
-    /// Gets the reason of a failed execve; closed by one that succeeds.
-    pub(super) failure: Option<Arc<OwnedFd>>,
+    /// A pipe that gets the reason of a failed execve; closed by one that succeeds.
+    pub(super) failure: Arc<OwnedFd>,
     /// The process must not survive the shim.
     pub(super) dies_with_shim: bool,
     /// Its input is a terminal, which is to control its session.
@@ -47,11 +52,22 @@ impl Executor for Become {
                 .map_err(|source| ExecutorError::Other(format!("take the terminal: {source}")))?;
         }
         signals::restore_for_exec().map_err(|source| ExecutorError::Other(source.to_string()))?;
-        if let Err(source) = self.confinement.apply() {
-            return Err(self.fail(format!("confine the container's system calls: {}", plain(&source))));
+        // Before the confinement, which may forbid it. The pipe that is kept leads nowhere.
+        #[allow(
+            unsafe_code,
+            reason = "there is no safe way to close what this process did not open by itself"
+        )]
+        // SAFETY: libcontainer forked this process from the shim, which is single-threaded. Nothing here uses another descriptor
+        // from here on, and nothing above can: this ends in another program or in the end of the process, without unwinding.
+        unsafe {
+            close_all_but(Some(self.failure.as_raw_fd()));
         }
-        let cause = Command::new(program).args(rest).exec();
-        Err(self.fail(format!("{MARK}{program}\": {}", plain(&cause))))
+        let reason = match self.confinement.apply() {
+            Ok(()) => format!("{MARK}{program}\": {}", plain(&Command::new(program).args(rest).exec())),
+            Err(source) => format!("confine the container's system calls: {}", plain(&source)),
+        };
+        self.fail(&reason);
+        std::process::exit(NO_PROGRAM)
     }
 
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
@@ -66,12 +82,9 @@ impl Executor for Become {
 
 impl Become {
     /// Tells whoever waits for the program why there is none.
-    fn fail(&self, message: String) -> ExecutorError {
-        if let Some(failure) = &self.failure {
-            rustix::io::write(failure.as_fd(), message.as_bytes()).ok();
-        }
+    fn fail(&self, message: &str) {
+        rustix::io::write(self.failure.as_fd(), message.as_bytes()).ok();
         std::io::stderr().write_all(message.as_bytes()).ok();
-        ExecutorError::Other(message)
     }
 }
 
@@ -106,11 +119,27 @@ pub(super) fn find(program: &str, path: &str) -> Result<PathBuf, String> {
 }
 
 fn check(path: &Path) -> std::io::Result<()> {
-    let metadata = std::fs::metadata(path)?;
-    if metadata.is_dir() {
+    if metadata(path)?.is_dir() {
         return Err(std::io::Error::from(std::io::ErrorKind::IsADirectory));
     }
     Ok(rustix::fs::access(path, Access::EXEC_OK)?)
+}
+
+/// What is at a path that leads there by names alone. The links in `/proc` that lead to what this process has open, or to its own
+/// program, are no way to a program of a container, which has neither.
+fn metadata(path: &Path) -> std::io::Result<Metadata> {
+    match rustix::fs::openat2(
+        CWD,
+        path,
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::NO_MAGICLINKS,
+    ) {
+        Ok(file) => File::from(file).metadata(),
+        // A kernel before 5.6, or a filter of the machine that does not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => std::fs::metadata(path),
+        Err(source) => Err(source.into()),
+    }
 }
 
 /// The cause without the number that Rust adds.
@@ -123,6 +152,8 @@ pub(super) fn plain(source: &std::io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
@@ -133,5 +164,18 @@ mod tests {
         assert_eq!(missing, Err("exec: \"/no/such\": stat /no/such: no such file or directory".to_owned()));
         assert_eq!(find("/", ""), Err("exec: \"/\": is a directory".to_owned()));
         assert_eq!(find("sh", "/nowhere:/bin"), Ok(PathBuf::from("/bin/sh")));
+    }
+
+    #[test]
+    fn what_a_process_has_open_leads_to_no_program() {
+        let root = File::open("/").unwrap();
+        let program = format!("/proc/self/fd/{}/bin/sh", root.as_raw_fd());
+        assert!(std::fs::metadata(&program).is_ok(), "it is there");
+        for program in
+            [program.as_str(), "/proc/self/exe", "/proc/self/root/bin/sh", "/proc/self/cwd/../bin/sh"]
+        {
+            let cause = plain(&Errno::LOOP.into());
+            assert_eq!(find(program, ""), Err(format!("exec: \"{program}\": {cause}")));
+        }
     }
 }

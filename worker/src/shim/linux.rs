@@ -9,7 +9,7 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, Signal};
+use rustix::process::{DumpableBehavior, Pid, Signal};
 
 use super::Launch;
 use super::bundle::Bundle;
@@ -39,6 +39,11 @@ pub(super) fn start(
     let bundle = Bundle::of(pod_dir, &launch.spec.name);
     bundle.make().map_err(failed)?;
     let mut warnings = sandbox.cgroups.limit(cgroup, &launch.spec).map_err(failed)?;
+    let bounded = if launch.spec.privileged { Ok(false) } else { sandbox.cgroups.bound_devices(cgroup) };
+    let bounds_devices = bounded.unwrap_or_else(|cause| {
+        warnings.push(format!("devices are not restricted: {cause}"));
+        false
+    });
     warnings.extend(bundle.mount(&launch.rootfs).map_err(failed)?);
     let volumes = Volumes::find(&launch.spec.mounts, &bundle.sub_paths()).map_err(failed)?;
     let places = Places {
@@ -48,6 +53,7 @@ pub(super) fn start(
         cgroup,
         unified_cgroup: matches!(sandbox.cgroups, Cgroups::V2 { .. }),
         pid_namespace: sandbox.processes.describe(),
+        bounds_devices,
         host_ipc: sandbox.host_ipc,
         volumes: &volumes.mounts,
     };
@@ -62,8 +68,8 @@ pub(super) fn start(
     let (failure, far_failure) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|source| failed(source.to_string()))?;
     let confinement = Confinement::of(&launch.spec).map_err(RuntimeError::Invalid)?;
-    let failure_end = Some(Arc::new(far_failure));
-    let executor = Become { failure: failure_end, dies_with_shim: true, terminal: false, confinement };
+    let executor =
+        Become { failure: Arc::new(far_failure), dies_with_shim: true, terminal: false, confinement };
     let mut container = builder(&launch.spec.name, &bundle)
         .and_then(|builder| {
             let mut builder = builder
@@ -75,29 +81,33 @@ pub(super) fn start(
                     builder = builder.with_stdin(stdin);
                 }
             }
-            builder.as_init(&bundle.dir).with_systemd(false).with_detach(true).build()
+            let builder = builder.as_init(&bundle.dir).with_systemd(false).with_detach(true);
+            unseen(|| builder.build())
         })
         .map_err(|source| start_error(&chain(&source)))?;
     let pid = container.pid().ok_or_else(|| failed("it has no process".to_owned()))?.as_raw();
-    let ends = match (ends, console) {
-        (Some(ends), _) => ends,
+    let near_ends = match (ends, console) {
+        (Some(ends), _) => Ok(ends),
         (None, console) => console
             .ok_or_else(|| "it has neither pipes nor a terminal".to_owned())
             .and_then(Console::terminal)
             .and_then(Ends::terminal)
-            .map_err(|cause| {
-                // It waits to be started, and nobody will.
-                if let Some(pid) = Pid::from_raw(pid) {
-                    rustix::process::kill_process(pid, Signal::KILL).ok();
-                }
-                failed(cause)
-            })?,
+            .map_err(failed),
     };
-    container.start().map_err(|source| start_error(&chain(&source)))?;
-    match reason_of_failure(&failure) {
-        None => Ok((Process { pid, ends }, warnings)),
-        Some(reason) => Err(start_error(&reason)),
+    let started = near_ends.and_then(|ends| {
+        container.start().map_err(|source| start_error(&chain(&source)))?;
+        reason_of_failure(&failure).map_or(Ok(ends), |reason| Err(start_error(&reason)))
+    });
+    let ends = or_killed(pid, started)?;
+    Ok((Process { pid, ends }, warnings))
+}
+
+/// Kills a process whose start failed: it would wait for ever, or run beside its successor after all.
+fn or_killed<T>(pid: i32, started: Result<T, RuntimeError>) -> Result<T, RuntimeError> {
+    if let (Err(_), Some(pid)) = (&started, Pid::from_raw(pid)) {
+        rustix::process::kill_process(pid, Signal::KILL).ok();
     }
+    started
 }
 
 /// Starts a command in a running container, with the environment and the user of its first process.
@@ -109,9 +119,12 @@ pub(super) fn exec(
 ) -> Result<i32, RuntimeError> {
     let bundle = Bundle::of(pod_dir, &launch.spec.name);
     let confinement = Confinement::of(&launch.spec).map_err(RuntimeError::Invalid)?;
-    let executor = Become { failure: None, dies_with_shim: true, terminal: stdio.terminal, confinement };
+    let (failure, far_failure) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
+        .map_err(|source| RuntimeError::CreateFailed(format!("failed to exec in container: {source}")))?;
+    let terminal = stdio.terminal;
+    let executor = Become { failure: Arc::new(far_failure), dies_with_shim: true, terminal, confinement };
     let mut env = HashMap::new();
-    if stdio.terminal && launch.env_value("TERM").is_none() {
+    if terminal && launch.env_value("TERM").is_none() {
         env.insert("TERM".to_owned(), terminal::TERM.to_owned());
     }
     let pid = builder(&launch.spec.name, &bundle)
@@ -120,7 +133,7 @@ pub(super) fn exec(
                 Some(stdin) => builder.with_stdin(stdin),
                 None => builder,
             };
-            builder
+            let builder = builder
                 .with_executor(executor)
                 .with_stdout(stdio.stdout)
                 .with_stderr(stdio.stderr)
@@ -131,20 +144,34 @@ pub(super) fn exec(
                 .with_cwd(Some(launch.working_dir.as_str()))
                 .with_user(Some(launch.uid))
                 .with_group(Some(launch.gid))
-                .with_additional_gids(launch.groups.clone())
-                .build()
+                .with_additional_gids(launch.groups.clone());
+            unseen(|| builder.build())
         })
-        .map_err(|source| start_error(&chain(&source)))?;
-    Ok(pid.as_raw())
+        .map_err(|source| start_error(&chain(&source)))?
+        .as_raw();
+    // libcontainer's own pipe is closed before execve, so that it tells what failed until then and nothing of execve.
+    let started = reason_of_failure(&failure).map_or(Ok(pid), |reason| Err(start_error(&reason)));
+    or_killed(pid, started)
 }
 
-/// Removes a container's mounts, files and cgroup. Idempotent.
+/// Makes processes that nobody in a container may look into until they are its programs: until then they have open what is the
+/// shim's, and a neighbour with the same rights would reach it by their `/proc/<pid>/fd`.
+fn unseen<T>(make: impl FnOnce() -> T) -> T {
+    let before = rustix::process::dumpable_behavior().unwrap_or(DumpableBehavior::Dumpable);
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).ok();
+    let made = make();
+    rustix::process::set_dumpable_behavior(before).ok();
+    made
+}
+
+/// Ends what is left of a container, and removes its mounts, files and cgroup. Idempotent.
 pub(super) fn clean_up(
     container: &str,
     pod_dir: &Path,
     cgroups: &Cgroups,
     cgroup: &Path,
 ) -> Result<(), String> {
+    cgroups.end(cgroup);
     let removed = Bundle::of(pod_dir, container).remove();
     cgroups.remove(cgroup).and(removed)
 }
@@ -197,4 +224,48 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    /// A process that ends when its input does, and so when somebody waits for it.
+    fn process() -> (Child, i32) {
+        let child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        (child, pid)
+    }
+
+    #[test]
+    fn who_cannot_be_started_is_killed() {
+        let (mut child, pid) = process();
+        assert_eq!(or_killed(pid, Ok(1)), Ok(1));
+        assert_eq!(child.wait().unwrap().signal(), None);
+
+        let (mut child, pid) = process();
+        let error = start_error("the program could not be executed in time");
+        assert_eq!(or_killed::<()>(pid, Err(error.clone())), Err(error));
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+    }
+
+    #[test]
+    fn what_is_left_of_a_container_ends_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let cgroups = Cgroups::V2 { root: dir.path().join("cgroups"), controllers: Vec::new() };
+        let clean_up = |cgroup: &str| clean_up("c", dir.path(), &cgroups, Path::new(cgroup));
+        assert_eq!(clean_up("/none"), Ok(()));
+
+        let (mut child, pid) = process();
+        std::fs::create_dir_all(dir.path().join("cgroups/c")).unwrap();
+        std::fs::write(dir.path().join("cgroups/c/cgroup.procs"), format!("{pid}\n")).unwrap();
+        // The kernel would take away the file with its folder.
+        clean_up("/c").unwrap_err();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+    }
 }

@@ -16,6 +16,7 @@ mod bundle;
 pub(crate) mod cgroup;
 mod console;
 mod container;
+mod descriptors;
 mod exec;
 mod executor;
 mod host;

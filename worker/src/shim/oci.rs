@@ -26,6 +26,7 @@ const MASKED: &[&str] = &[
 const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 const ADMIN: &str = "CAP_SYS_ADMIN";
 const SETPCAP: &str = "CAP_SETPCAP";
+const MKNOD: &str = "CAP_MKNOD";
 const SHARED_MEMORY: &str = "/dev/shm";
 const DEFAULT_MESSAGE_PATH: &str = "/dev/termination-log";
 
@@ -39,32 +40,43 @@ pub(super) struct Places<'a> {
     pub(super) unified_cgroup: bool,
     /// Its process namespace, if it is not to be the shim's.
     pub(super) pid_namespace: Option<Value>,
+    /// Something keeps it from the machine's devices, also from those that it makes files for.
+    pub(super) bounds_devices: bool,
     /// It sees the machine's shared memory.
     pub(super) host_ipc: bool,
     /// What of the worker it sees, sub-paths found.
     pub(super) volumes: &'a [Mount],
 }
 
-/// Those of the capabilities that this machine gives: a worker may be confined itself. Who wants all of them gets all that there are, as
-/// with runc; what is wanted by name and is not there is told.
-fn at_hand(spec: &ContainerSpec, mut wanted: Vec<String>) -> Result<Vec<String>, String> {
+/// Those of the capabilities that this machine gives: a worker may be confined itself, and the file of any device may be made only where
+/// that opens none of the machine's. Who wants all of them gets all that there are, as with runc; what is wanted by name and is not there
+/// is told.
+fn at_hand(
+    spec: &ContainerSpec,
+    mut wanted: Vec<String>,
+    bounds_devices: bool,
+) -> Result<Vec<String>, String> {
     let plain = |name: &str| name.trim_start_matches("CAP_").to_uppercase();
     let is_there = |name: &str| {
         let known = CapabilitySet::from_name(&plain(name));
         known.is_none_or(|it| rustix::thread::capability_is_in_bounding_set(it).unwrap_or(true))
     };
     let named = if spec.privileged { &[][..] } else { &spec.add_capabilities };
+    let makes_devices = spec.privileged || bounds_devices;
+    if !makes_devices && named.iter().any(|name| format!("CAP_{}", plain(name)) == MKNOD) {
+        return Err("this node bounds no devices, and so cannot give the capability \"MKNOD\"".to_owned());
+    }
     if let Some(missing) = named.iter().find(|name| *name != "ALL" && !is_there(name)) {
         return Err(format!("this node has no capability \"{}\" to give", plain(missing)));
     }
-    wanted.retain(|name| is_there(name));
+    wanted.retain(|name| is_there(name) && (makes_devices || name != MKNOD));
     Ok(wanted)
 }
 
 /// Describes the container. The shim is already in the pod's network, ipc and uts namespaces: they are inherited.
 pub(super) fn describe(launch: &Launch, places: &Places<'_>) -> Result<Value, String> {
     let spec = &launch.spec;
-    let capabilities = at_hand(spec, capabilities(spec)?)?;
+    let capabilities = at_hand(spec, capabilities(spec)?, places.bounds_devices)?;
     let masked = if spec.privileged { &[][..] } else { MASKED };
     let read_only = if spec.privileged { &[][..] } else { READ_ONLY };
     // Without inheritable ones, a process that is not root has none unless its file grants them.
@@ -174,25 +186,57 @@ mod tests {
         Launch { spec, rootfs, args, env, working_dir, uid: 0, gid: 0, groups: Vec::new() }
     }
 
-    #[test]
-    fn a_mount_of_the_pod_replaces_the_file_that_every_container_gets() {
-        let mount =
-            Mount { source: "/x".into(), target: "/etc/hosts".into(), read_only: true, ..Default::default() };
-        let launch = launch(ContainerSpec::default());
+    fn places(volumes: &[Mount]) -> Places<'_> {
         let place = Path::new("/pod");
-        let places = Places {
+        Places {
             rootfs: place,
             pod_dir: place,
             termination_message: place,
             cgroup: place,
             unified_cgroup: false,
             pid_namespace: None,
+            bounds_devices: true,
             host_ipc: false,
-            volumes: &[mount],
-        };
-        let mounts = mounts(&launch, &places);
+            volumes,
+        }
+    }
+
+    #[test]
+    fn a_mount_of_the_pod_replaces_the_file_that_every_container_gets() {
+        let mount =
+            Mount { source: "/x".into(), target: "/etc/hosts".into(), read_only: true, ..Default::default() };
+        let mounts = mounts(&launch(ContainerSpec::default()), &places(&[mount]));
         let hosts: Vec<&Value> = mounts.iter().filter(|mount| mount["destination"] == "/etc/hosts").collect();
         assert_eq!(hosts.len(), 1);
         assert_eq!(hosts[0]["source"], "/x");
+    }
+
+    /// Whether a container may make files of devices, or why there is none.
+    fn makes_devices(add: &[&str], privileged: bool, bounds_devices: bool) -> Result<bool, String> {
+        let add_capabilities = add.iter().map(|name| (*name).to_owned()).collect();
+        let launch = launch(ContainerSpec { add_capabilities, privileged, ..ContainerSpec::default() });
+        let described = describe(&launch, &Places { bounds_devices, ..places(&[]) })?;
+        let has = |set: &str| {
+            let names = described["process"]["capabilities"][set].as_array();
+            names.unwrap().iter().any(|name| name == MKNOD)
+        };
+        assert_eq!([has("effective"), has("permitted")], [has("bounding"); 2]);
+        Ok(has("bounding"))
+    }
+
+    #[test]
+    fn who_is_kept_from_no_device_makes_none() {
+        assert_eq!(makes_devices(&[], false, false), Ok(false));
+        assert_eq!(makes_devices(&["ALL"], false, false), Ok(false));
+        let refused = "this node bounds no devices, and so cannot give the capability \"MKNOD\"".to_owned();
+        for name in ["MKNOD", "CAP_MKNOD", "mknod"] {
+            assert_eq!(makes_devices(&["ALL", name], false, false), Err(refused.clone()));
+        }
+        // Where this test has it to give.
+        if rustix::thread::capability_is_in_bounding_set(CapabilitySet::MKNOD).unwrap() {
+            assert_eq!(makes_devices(&[], false, true), Ok(true));
+            assert_eq!(makes_devices(&["MKNOD"], false, true), Ok(true));
+            assert_eq!(makes_devices(&[], true, false), Ok(true));
+        }
     }
 }

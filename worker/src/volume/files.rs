@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, fchown, symlink};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
+
+use crate::remove::remove_dir_all;
 
 /// A file's content and mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +46,7 @@ pub(super) fn folder(path: &Path, mode: u32) -> Result<(), String> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)
 }
 
-/// Makes `payload` the content of a volume. Nothing is written when it is so already.
+/// Makes `payload` the content of a volume. No file is written again when it is so already.
 /// With a group, all is the group's, which can read it.
 pub(super) fn replace(volume: &Path, payload: &Payload, group: Option<u32>) -> Result<(), String> {
     write(volume, payload, group).map_err(|error| format!("{}: {error}", volume.display()))
@@ -72,15 +74,28 @@ fn mode(file: &File, group: Option<u32>) -> u32 {
 
 fn write(volume: &Path, payload: &Payload, group: Option<u32>) -> std::io::Result<()> {
     let current = fs::read_link(volume.join(DATA)).ok();
-    if current.as_ref().is_some_and(|current| same(&volume.join(current), payload, group)) {
-        return Ok(());
-    }
+    let current = current.as_deref();
+    let generation = match current {
+        Some(current) if same(&volume.join(current), payload, group) => current.to_owned(),
+        _ => add(volume, current, payload, group)?,
+    };
+    // Of the same, too: whoever put it there may have come no further.
+    show(volume, &generation, payload)
+}
+
+/// Writes the files beside the current ones, and lets them take their place.
+fn add(
+    volume: &Path,
+    current: Option<&Path>,
+    payload: &Payload,
+    group: Option<u32>,
+) -> std::io::Result<PathBuf> {
     let number = |name: &Path| name.to_str()?.strip_prefix("..")?.parse::<u64>().ok();
-    let generation = current.as_deref().and_then(number).map_or(0, |n| n.wrapping_add(1));
-    let name = format!("..{generation}");
+    let generation = current.and_then(number).map_or(0, |n| n.wrapping_add(1));
+    let name = PathBuf::from(format!("..{generation}"));
     let fresh = volume.join(&name);
     if fresh.exists() {
-        fs::remove_dir_all(&fresh)?;
+        remove_dir_all(&fresh)?;
     }
     fs::create_dir(&fresh)?;
     fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755))?;
@@ -109,6 +124,11 @@ fn write(volume: &Path, payload: &Payload, group: Option<u32>) -> std::io::Resul
         .or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
     symlink(&name, &link)?;
     fs::rename(&link, volume.join(DATA))?;
+    Ok(name)
+}
+
+/// Makes the names by which containers find the current files, and removes all that is not of this generation.
+fn show(volume: &Path, generation: &Path, payload: &Payload) -> std::io::Result<()> {
     let wanted: BTreeSet<&str> = payload.keys().filter_map(|path| path.split('/').next()).collect();
     for top in &wanted {
         match symlink(Path::new(DATA).join(top), volume.join(top)) {
@@ -124,8 +144,8 @@ fn write(volume: &Path, payload: &Payload, group: Option<u32>) -> std::io::Resul
             if entry_name != DATA && !wanted.contains(entry_name.as_ref()) {
                 fs::remove_file(entry.path())?;
             }
-        } else if entry_name.starts_with("..") && *entry_name != *name {
-            fs::remove_dir_all(entry.path())?;
+        } else if entry_name.starts_with("..") && file_name != generation.as_os_str() {
+            remove_dir_all(&entry.path())?;
         }
     }
     Ok(())

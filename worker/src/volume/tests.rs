@@ -61,6 +61,30 @@ fn files_appear_with_their_modes_and_follow_the_objects() {
 }
 
 #[test]
+fn an_update_that_was_interrupted_is_completed() {
+    let dir = tempfile::tempdir().unwrap();
+    let pod = pod(r#"{"name":"c","configMap":{"name":"settings"}}"#, "");
+    put(&pod, &settings(r#"{"data":{"a":"1","b":"2"}}"#), dir.path()).unwrap();
+    let volume = dir.path().join("c");
+    // As it is if nothing came after the new files took their place: the first time, and later.
+    fs::remove_file(volume.join("a")).unwrap();
+    fs::remove_file(volume.join("b")).unwrap();
+    std::os::unix::fs::symlink("..data/old", volume.join("old")).unwrap();
+    fs::create_dir_all(volume.join("..7/deep")).unwrap();
+    fs::write(volume.join("..7/deep/old"), "0").unwrap();
+    let generation = fs::read_link(volume.join("..data")).unwrap();
+
+    put(&pod, &settings(r#"{"data":{"a":"1","b":"2"}}"#), dir.path()).unwrap();
+    assert_eq!(fs::read_to_string(volume.join("a")).unwrap(), "1");
+    assert_eq!(fs::read_to_string(volume.join("b")).unwrap(), "2");
+    let mut names: Vec<_> = fs::read_dir(&volume).unwrap().map(|it| it.unwrap().file_name()).collect();
+    names.sort();
+    let data = generation.to_str().unwrap();
+    assert_eq!(names, [data, "..data", "a", "b"], "nothing is left of other generations");
+    assert_eq!(fs::read_link(volume.join("..data")).unwrap(), generation, "the same is not written again");
+}
+
+#[test]
 fn what_may_be_secret_lies_in_memory_unless_it_is_on_disk_already() {
     let (disk, memory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let pod = pod(

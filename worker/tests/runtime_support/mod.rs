@@ -92,6 +92,16 @@ impl Tar {
         self.link(tar::EntryType::Link, path, target)
     }
 
+    /// Whatever a header may say that it is.
+    pub fn other(mut self, kind: tar::EntryType, path: &str, contents: &[u8]) -> Self {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o644);
+        header.set_size(contents.len() as u64);
+        self.put(header, path, contents);
+        self
+    }
+
     fn put(&mut self, mut header: tar::Header, path: &str, contents: &[u8]) {
         header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
         header.set_cksum();

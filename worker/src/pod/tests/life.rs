@@ -495,6 +495,33 @@ async fn readiness_gates_ready_and_liveness_restarts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_probe_that_cannot_be_asked_says_nothing_against_the_container() {
+    let actions = [
+        json!({ "exec": { "command": ["true"] } }),
+        json!({ "httpGet": { "port": 8080 } }),
+        json!({ "tcpSocket": { "port": 8080 } }),
+        json!({ "grpc": { "port": 8080 } }),
+    ];
+    for mut probe in actions {
+        let mut worker = Worker::new().await;
+        (probe["periodSeconds"], probe["failureThreshold"]) = (json!(1), json!(1));
+        worker.put(1, pod(json!({ "readinessProbe": probe, "livenessProbe": probe })), &[]).await;
+        worker.until("ready", ready).await;
+        worker.runtime.estrange("uid-1", "too much is asked at a time");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        while let Some(report) = worker.outbox.next() {
+            worker.outbox.acknowledge(report.serial);
+            assert!(report.pods.is_empty(), "nothing has changed: {probe}");
+            worker.events.extend(report.events);
+        }
+        let unhealthy = worker.events.iter().find(|event| event.reason == "Unhealthy").unwrap();
+        assert!(unhealthy.message.contains(" probe errored: "), "{}", unhealthy.message);
+        assert!(!worker.reasons().contains(&"Killing"), "{probe}");
+        assert_eq!(worker.runtime.running(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_grpc_probe_makes_a_container_ready_and_says_why_not() {
     let mut worker = Worker::new().await;
     let probe =

@@ -1,10 +1,10 @@
 //! The decision alone: no runtime, no task, no clock.
 
 use crate::pod::document::Pod;
-use crate::pod::observed::{Ending, Observed, Outcome, Run};
+use crate::pod::observed::{Ending, MountFailure, Observed, Outcome, Run};
 use crate::pod::status;
 use crate::pod::step::{Step, next};
-use crate::runtime::{Exit, ImageRef};
+use crate::runtime::{AdoptedPod, ContainerPhase, ContainerState, Exit, ImageRef, PodSandbox, Started};
 
 fn pod(spec: &str) -> Pod {
     let json = format!(r#"{{"metadata":{{"name":"p","namespace":"ns","uid":"u"}},"spec":{{{spec}}}}}"#);
@@ -194,6 +194,69 @@ fn sidecars_start_before_and_end_after_the_others() {
     assert_eq!(next(&pod, &seen, 5), Step::Stop("s".to_owned(), 30_005));
     end(&mut seen, "s", 143, 6);
     assert_eq!(next(&pod, &seen, 6), Step::RemoveSandbox);
+}
+
+#[test]
+fn a_container_whose_start_was_not_written_down_counts_as_started_when_it_is_found() {
+    let pod = pod(r#""initContainers":[{"name":"s","restartPolicy":"Always"}],"containers":[
+            {"name":"a","startupProbe":{"exec":{"command":["x"]}}},
+            {"name":"b","readinessProbe":{"exec":{"command":["x"]}}}]"#);
+    let running = |name: &str| ContainerState {
+        name: name.to_owned(),
+        attempt: 0,
+        image: ImageRef::default(),
+        started: Started { container_id: format!("kontiki://{name}"), pid: 1, started_at_ms: 1 },
+        phase: ContainerPhase::Running,
+    };
+    let adopted = |names: &[&str]| AdoptedPod {
+        sandbox: PodSandbox::default(),
+        alive: true,
+        estranged: None,
+        containers: names.iter().map(|name| running(name)).collect(),
+    };
+    let mut seen = Observed { volumes: true, ..Observed::default() };
+    seen.adopt(&pod, Some(&adopted(&["s"])), 2);
+    assert_eq!(next(&pod, &seen, 2), start("a"), "nothing waits for its sidecar");
+    seen.adopt(&pod, Some(&adopted(&["s", "a", "b"])), 3);
+    let probed = ["s", "a", "b"].map(|name| (seen.record(name).started, seen.record(name).ready));
+    assert_eq!(
+        probed,
+        [(true, true), (false, false), (true, false)],
+        "but probes still decide where there are some"
+    );
+}
+
+#[test]
+fn what_crashes_is_restarted_although_its_volumes_are_not_to_be_had_any_more() {
+    let pod = pod(r#""containers":[{"name":"a"}]"#);
+    let mut seen = ready();
+    begin(&mut seen, "a", 0);
+    seen.volumes = false;
+    seen.mount_failure =
+        Some(MountFailure { message: "not found".to_owned(), retry_ms: 9000, delay_ms: 9000 });
+    assert_eq!(next(&pod, &seen, 1), Step::Wait { until_ms: Some(9000) });
+    end(&mut seen, "a", 1, 2);
+    assert_eq!(next(&pod, &seen, 2), start("a"), "the files are there as they were");
+    assert_eq!(next(&pod, &seen, 9000), Step::MountVolumes);
+    seen.sandbox = false;
+    assert_eq!(next(&pod, &seen, 2), Step::Wait { until_ms: Some(9000) }, "nothing is there any more");
+}
+
+#[test]
+fn a_clock_that_is_set_back_holds_up_no_next_try() {
+    const MONTH_MS: i64 = 30 * 24 * 3_600_000;
+    let pod = pod(r#""containers":[{"name":"a"}]"#);
+    let mut seen = ready();
+    begin(&mut seen, "a", MONTH_MS);
+    seen.record_mut("a").crash_delay_ms = 300_000;
+    end(&mut seen, "a", 1, MONTH_MS);
+    assert_eq!(next(&pod, &seen, MONTH_MS), Step::Wait { until_ms: Some(MONTH_MS + 300_000) });
+    assert_eq!(next(&pod, &seen, 0), start("a"));
+    let mut seen = Observed { sandbox_retry_ms: MONTH_MS, ..Observed::default() };
+    seen.mount_failure = Some(MountFailure { message: String::new(), retry_ms: MONTH_MS, delay_ms: 1000 });
+    assert_eq!(next(&pod, &seen, 0), Step::MountVolumes);
+    seen.volumes = true;
+    assert_eq!(next(&pod, &seen, 0), Step::StartSandbox);
 }
 
 #[test]

@@ -31,7 +31,8 @@ impl Cgroups {
             self.directory(controller, &path).and_then(|dir| std::fs::read_to_string(dir.join(name)).ok())
         };
         let processes = file("pids", "pids.current").and_then(|text| number(&text));
-        if processes == Some(0) || self.is_empty(&path) {
+        // The count is of the cgroups below, too, into which a container may have moved all of its processes.
+        if processes.map_or_else(|| self.is_empty(&path), |count| count == 0) {
             return None;
         }
         let cpu_ns = match self {
@@ -48,6 +49,7 @@ impl Cgroups {
         Some(ContainerUsage { name, cpu_ns, memory_bytes, processes: processes.unwrap_or(0) })
     }
 
+    /// Whether nothing runs in this cgroup itself.
     fn is_empty(&self, path: &Path) -> bool {
         let empty = |dir: &PathBuf| std::fs::read(dir.join("cgroup.procs")).is_ok_and(|pids| pids.is_empty());
         self.directories(path).first().is_some_and(empty)
@@ -111,5 +113,27 @@ mod tests {
         assert_eq!(v2.usage(Path::new("/k/p")), [expected]);
         assert_eq!(v2.usage(Path::new("/k/gone")), []);
         assert_eq!(Cgroups::None.usage(Path::new("/k/p")), []);
+    }
+
+    #[test]
+    fn processes_in_cgroups_that_a_container_made_count() {
+        let root = tempfile::tempdir().unwrap();
+        let files = [
+            ("k/p/nested/cgroup.procs", ""),
+            ("k/p/nested/inner/cgroup.procs", "7\n8\n9\n"),
+            ("k/p/nested/cpu.stat", "usage_usec 5\n"),
+            ("k/p/nested/memory.current", "1000\n"),
+            ("k/p/nested/pids.current", "3\n"),
+            ("k/p/over/cgroup.procs", ""),
+            ("k/p/over/cpu.stat", "usage_usec 5\n"),
+            ("k/p/over/memory.current", "1000\n"),
+            ("k/p/over/pids.current", "0\n"),
+        ];
+        put(root.path(), &files);
+        let controllers = ["cpu", "memory", "pids"].map(str::to_owned).to_vec();
+        let cgroups = Cgroups::V2 { root: root.path().to_owned(), controllers };
+        let expected =
+            ContainerUsage { name: "nested".into(), cpu_ns: 5_000, memory_bytes: 1000, processes: 3 };
+        assert_eq!(cgroups.usage(Path::new("/k/p")), [expected]);
     }
 }
