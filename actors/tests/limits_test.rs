@@ -124,6 +124,26 @@ fn pods_that_actors_make_are_treated_the_same_and_count_in_quotas() {
 }
 
 #[test]
+fn pods_that_actors_make_ask_for_their_limits_before_limit_ranges_are_asked() {
+    let mut cluster = with_limits(json!([
+        {"type": "Container", "defaultRequest": {"cpu": "100m", "memory": "1Mi"}, "default": {"memory": "1Gi"}},
+    ]));
+    let mut web = replica_set("web", 1);
+    let limits = json!({"cpu": "1", "memory": "512Mi"});
+    web["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"limits": limits});
+    cluster.create(Kind::REPLICA_SET, web);
+    let pods = cluster.pods();
+    let resources = &pods[0].document.spec_value()["containers"][0]["resources"];
+    assert_eq!(*resources, json!({"limits": limits, "requests": limits}));
+    assert_eq!(pods[0].document.status_value()["qosClass"], "Guaranteed");
+    let template = &cluster.get(Kind::REPLICA_SET, "web").document.spec_value()["template"];
+    assert!(
+        template["spec"]["containers"][0]["resources"]["requests"].is_null(),
+        "it keeps what it was told"
+    );
+}
+
+#[test]
 fn amounts_are_compared_however_large_they_are() {
     let mut cluster = with_limits(json!([
         {"type": "Container", "max": {"memory": "1Gi"}},

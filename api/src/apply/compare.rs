@@ -8,7 +8,7 @@ use super::{
     element::{Element, equal},
     set::Set,
     shape::Owning,
-    zeros::{has_zeros, left_out, zero},
+    zeros::{has_zeros, zero},
 };
 /// The paths in which two versions of an object differ. None is in two of the sets.
 #[derive(Debug, Default)]
@@ -125,7 +125,7 @@ impl Walk {
         let Owning::Struct(of) = owning else { return value.map(Cow::Borrowed) };
         let Some(field) = of.field(name) else { return value.map(Cow::Borrowed) };
         match value {
-            Some(value) if !self.literal && left_out(field, value) => None,
+            Some(value) if !self.literal && field.leaves_out(value) => None,
             Some(value) => Some(Cow::Borrowed(value)),
             None => zero(field).map(Cow::Owned),
         }

@@ -154,8 +154,7 @@ impl<'a> Writer<'a> {
     /// Fails when others own what the document changes, unless `force`, and when the document has an element twice.
     pub fn applied(&self, live: &Value, config: &Value, force: bool) -> Result<(Value, Owners), ApplyError> {
         let stored = Owners::of(live).0;
-        let written = without_owners(live);
-        let live = zeros::without(self.of.0, &written);
+        let live = zeros::without(self.of.0, &without_owners(live));
         let rules = self.rules();
         let apply = |force: bool| {
             let mut managers = stored.clone();
@@ -176,7 +175,6 @@ impl<'a> Writer<'a> {
             result => result,
         };
         let (mut new, managers) = result?;
-        zeros::restore(self.of.0, &written, &mut new);
         if self.manager == last_applied::KUBECTL {
             last_applied::refresh(&mut new, config);
         }

@@ -239,16 +239,16 @@ pub fn prepare_update(served: &Served, object: &mut Value, old: &Value) -> Resul
     if strategy.status {
         restore(object, old, "status");
     }
-    (strategy.prepare_update)(object, old);
+    // Objects that were stored before a default existed, or with zeros, must not count as changed by that.
+    let mut before = plain(served, old);
+    (strategy.prepare_update)(object, &before);
     default(kind, object);
-    // Objects that were stored before a default existed must not count as changed by it.
-    let mut before = old.clone();
     default(kind, &mut before);
     let same = if strategy.exact { PartialEq::eq } else { fields::same };
     let same_spec = same(&object["spec"], &before["spec"]);
     if same_spec {
-        // Equal in meaning: kept byte for byte, so that nothing is written.
-        restore(object, old, "spec");
+        // Equal in meaning: no rule is to see a difference.
+        restore(object, &before, "spec");
     }
     if kind.info().generation {
         let annotations = |o: &Value| o["metadata"]["annotations"].clone();
@@ -262,7 +262,26 @@ pub fn prepare_update(served: &Served, object: &mut Value, old: &Value) -> Resul
     validate(kind, object, &mut errors);
     metadata::validate_update(object, old, &mut errors);
     (strategy.validate_update)(object, &before, &mut errors);
-    errors.into_result(kind, display_name(old))
+    errors.into_result(kind, display_name(old))?;
+    // Kept byte for byte, so that nothing is written, and no actor sees another template.
+    if same_spec {
+        restore(object, old, "spec");
+    } else if before["spec"]["template"].is_object()
+        && object["spec"]["template"] == before["spec"]["template"]
+    {
+        restore(&mut object["spec"], &old["spec"], "template");
+    }
+    Ok(())
+}
+
+/// A stored object as it would be stored today: without what Kubernetes' types leave out.
+fn plain(served: &Served, old: &Value) -> Value {
+    let mut plain = old.clone();
+    match served.typed().map(|typed| typed.check(&mut plain)) {
+        Ok(Ok(_)) => plain,
+        // Not of its type: compared as it is.
+        _ => old.clone(),
+    }
 }
 
 /// Whether two versions of an object ask for the same: all of it but metadata and status.

@@ -1,6 +1,6 @@
 //! Checks a JSON value against a type, as decoding into Kubernetes' Go types does: unknown fields are collected and
-//! dropped, a value of the wrong type is refused, nulls vanish, and scalars with several spellings (quantities, times)
-//! take their stored form.
+//! dropped, a value of the wrong type is refused, nulls and what Go leaves out vanish, and scalars with several spellings
+//! (quantities, times) take their stored form.
 
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -8,6 +8,9 @@ use thiserror::Error;
 use super::reader::{Document, Limits, MAX_DEPTH, MAX_REPORTS, Path, ReadError, read, too_deep};
 use super::{Registry, Shape, TypeRef, scalar};
 use crate::quantity::Quantity;
+
+/// A list that says something when it is empty: nobody is to own anything of the object.
+const OWNERS: &str = "managedFields";
 
 /// What was odd, but did not stop the value from being understood.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -73,7 +76,7 @@ pub fn check(kind: TypeRef, value: &mut Value) -> Result<Checked, TypeError> {
     check_object(kind, value, false)
 }
 
-/// The same for a document that is to be applied, in which nulls mean something: they stay.
+/// The same for a document that is to be applied, in which nulls and zeros mean something: they stay.
 pub fn check_applied(kind: TypeRef, value: &mut Value) -> Result<Checked, TypeError> {
     check_object(kind, value, true)
 }
@@ -103,7 +106,7 @@ struct Walk {
     inside: Option<TypeRef>,
     unknown: Vec<String>,
     depth: usize,
-    /// Whether nulls stay.
+    /// Whether nulls, and zeros that Go leaves out, stay.
     nulls: bool,
 }
 
@@ -144,6 +147,10 @@ impl Walk {
             self.value(field.shape, value)?;
             self.fields.pop();
             self.path.leave();
+            // A client with Kubernetes' types would write it back without, which must be no change.
+            if !self.nulls && field.leaves_out(value) && field.name != OWNERS {
+                gone.push(key.clone());
+            }
         }
         for key in gone {
             object.remove(&key);

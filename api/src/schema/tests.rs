@@ -2,7 +2,7 @@
 use serde_json::{Value, json};
 
 use super::reader::Limits;
-use super::strict::{check, decode};
+use super::strict::{check, check_applied, decode};
 use super::*;
 
 fn deployment() -> TypeRef {
@@ -186,6 +186,33 @@ fn nulls_vanish_and_scalars_take_their_stored_form() {
                     "spec": {"containers": [{"resources": {"limits": {"cpu": "500m", "memory": "1Gi", "pods": "2"}}}, {}]}}}
         })
     );
+}
+
+#[test]
+fn what_go_leaves_out_vanishes_but_for_documents_that_are_applied() {
+    let given = json!({
+        "metadata": {"name": "a", "generateName": "", "generation": 0, "labels": {}, "annotations": {"k": ""}, "managedFields": []},
+        "spec": {"replicas": 0, "minReadySeconds": 0, "paused": false, "selector": {"matchExpressions": []}, "strategy": {"type": ""},
+            "template": {"metadata": {}, "spec": {"hostNetwork": false, "automountServiceAccountToken": false, "tolerations": [],
+                "containers": [{"name": "", "args": [""], "env": [{"name": "A", "value": ""}], "resources": {"limits": {"cpu": "0"}},
+                    "ports": [{"containerPort": 0, "hostPort": 0}], "lifecycle": {"preStop": {"httpGet": {"port": 0, "path": ""}}}}],
+                "volumes": []}}}
+    });
+    let mut value = given.clone();
+    assert!(check(deployment(), &mut value).unwrap().is_clean());
+    assert_eq!(
+        value,
+        json!({
+            "metadata": {"name": "a", "annotations": {"k": ""}, "managedFields": []},
+            "spec": {"replicas": 0, "selector": {}, "strategy": {},
+                "template": {"metadata": {}, "spec": {"automountServiceAccountToken": false,
+                    "containers": [{"name": "", "args": [""], "env": [{"name": "A"}], "resources": {"limits": {"cpu": "0"}},
+                        "ports": [{"containerPort": 0}], "lifecycle": {"preStop": {"httpGet": {"port": 0}}}}]}}}
+        })
+    );
+    let mut applied = given.clone();
+    assert!(check_applied(deployment(), &mut applied).unwrap().is_clean());
+    assert_eq!(applied, given);
 }
 
 #[test]

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
+use serde_json::{Map, Value};
+
 use super::table;
 
 /// A type of the table; lives as long as the process.
@@ -149,6 +151,26 @@ pub struct Field {
     pub list: ListType,
     /// Server-side apply owns this object as a whole.
     pub atomic: bool,
+}
+
+impl Field {
+    /// Whether Go leaves this value out when it writes the field: a plain zero, or a list or map of nothing, and null for these. Objects,
+    /// amounts and times are never empty to it, and a pointer to zero is not.
+    pub fn leaves_out(&self, value: &Value) -> bool {
+        if self.pointer || !self.omitempty {
+            return false;
+        }
+        match self.shape {
+            Shape::String | Shape::Bytes => value.as_str() == Some(""),
+            Shape::Int32 | Shape::Int64 | Shape::Double => value.as_f64() == Some(0.0),
+            Shape::Bool => value.as_bool() == Some(false),
+            Shape::List(_) | Shape::WrappedList(_) => {
+                value.is_null() || value.as_array().is_some_and(Vec::is_empty)
+            }
+            Shape::Map(_) => value.is_null() || value.as_object().is_some_and(Map::is_empty),
+            _ => false,
+        }
+    }
 }
 
 /// A type whose fields stand in the outer object in JSON, but in a message of their own in protobuf.

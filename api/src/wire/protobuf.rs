@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::reading::{Content, fields, varint};
-use super::scalars::{double, int_or_string, is_zero, only, time};
+use super::scalars::{double, int_or_string, only, time};
 use crate::schema::reader::Limits;
 use crate::schema::{Registry, Shape, TypeRef, scalar, type_for_api_version};
 
@@ -179,11 +179,7 @@ impl Budget {
             let (number, content) = field?;
             if let Some(field) = of.numbered(number) {
                 self.field(field.name, field.shape, content, into)?;
-                let zero_means_absent = !field.pointer && field.omitempty;
-                let absent = into
-                    .get(field.name)
-                    .is_some_and(|v| v.is_null() || (zero_means_absent && is_zero(field.shape, v)));
-                if absent {
+                if into.get(field.name).is_some_and(|v| v.is_null() || field.leaves_out(v)) {
                     into.remove(field.name);
                 }
             } else if let Some(embed) = of.embeds.iter().find(|e| e.number == number) {

@@ -1,10 +1,9 @@
-//! Values whose message is a scalar in JSON: times, numbers with alternatives; and what counts as zero.
+//! Values whose message is a scalar in JSON: times, numbers with alternatives.
 
 use serde_json::Value;
 
 use super::protobuf::ProtobufError;
 use super::reading::{Content, fields};
-use crate::schema::Shape;
 
 /// The last occurrence of a field in a message.
 pub(super) fn only<'a>(message: Content<'a>, number: u32) -> Result<Option<Content<'a>>, ProtobufError> {
@@ -48,16 +47,5 @@ pub(super) fn int_or_string(content: Content<'_>) -> Result<Value, ProtobufError
         0 => Ok((only(content, 2)?.map_or(Ok(0), Content::number)? as i32).into()),
         1 => Ok(only(content, 3)?.map_or(Ok(""), Content::text)?.into()),
         _ => Err(ProtobufError::Malformed("an int-or-string that is neither")),
-    }
-}
-
-/// Zero as Go's `omitempty` sees it; objects, amounts and times are never empty to it.
-pub(super) fn is_zero(shape: Shape, value: &Value) -> bool {
-    match shape {
-        Shape::String | Shape::Bytes => value.as_str() == Some(""),
-        Shape::Int32 | Shape::Int64 | Shape::Double => value.as_f64() == Some(0.0),
-        Shape::Bool => value.as_bool() == Some(false),
-        Shape::WrappedList(_) => value.as_array().is_some_and(Vec::is_empty),
-        _ => false,
     }
 }

@@ -243,8 +243,6 @@ async fn a_new_deployment_is_owned_as_in_kubernetes() {
     });
     let spec = json!({
         "f:containers": {"k:{\"name\":\"c\"}": container}, "f:dnsPolicy": {}, "f:restartPolicy": {},
-        // There this default is of pods, not of templates.
-        "f:enableServiceLinks": {},
         "f:schedulerName": {}, "f:securityContext": {}, "f:terminationGracePeriodSeconds": {},
     });
     let wanted = json!({"f:spec": {

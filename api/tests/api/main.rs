@@ -20,3 +20,4 @@ mod tokens;
 mod updates;
 mod usage;
 mod watches;
+mod zeros;

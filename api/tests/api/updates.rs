@@ -266,3 +266,105 @@ async fn unknown_fields_warn_or_are_refused_as_asked() {
     let patch = client.patch(&url, MERGE, &json!({"spec": {"x": 1}})).await.with(422);
     assert_eq!(patch["details"]["causes"][0]["field"], "patch");
 }
+
+/// A pod's spec whose requests and host ports are left open.
+fn open_spec(memory: &str) -> Value {
+    let limits = json!({"cpu": "1", "memory": memory});
+    let container = |name: &str, port: i64| json!({"name": name, "image": "nginx:1", "resources": {"limits": limits}, "ports": [{"containerPort": port}]});
+    json!({"hostNetwork": true, "initContainers": [container("i", 80)], "containers": [container("c", 80), container("d", 81)]})
+}
+
+/// The requests and host ports of all containers.
+fn followed(spec: &Value) -> Vec<(Value, Value)> {
+    let containers =
+        ["initContainers", "containers"].into_iter().flat_map(|list| spec[list].as_array().unwrap());
+    let told = |c: &Value| (c["resources"]["requests"].clone(), c["ports"][0]["hostPort"].clone());
+    containers.map(told).collect()
+}
+
+#[tokio::test]
+async fn pods_are_given_what_their_templates_leave_open() {
+    let client = Client::new();
+    let pods = "/api/v1/namespaces/default/pods";
+    let assert_given = |pod: &Value, memory: &str| {
+        let requests = json!({"cpu": "1", "memory": memory});
+        let wanted = [80, 80, 81].map(|port| (requests.clone(), json!(port)));
+        assert_eq!(followed(&pod["spec"]), wanted);
+        assert_eq!(pod["spec"]["enableServiceLinks"], true);
+        assert_eq!(pod["status"]["qosClass"], "Guaranteed");
+    };
+    let mut alone = pod("alone");
+    alone["spec"] = open_spec("1Gi");
+    assert_given(&client.post(pods, &alone).await.with(201), "1Gi");
+    client.delete(&format!("{pods}/alone?gracePeriodSeconds=0")).await.with(200);
+
+    let mut web = deployment("web", 1);
+    web["spec"]["template"]["spec"] = open_spec("1Gi");
+    web["spec"]["strategy"] = json!({"type": "Recreate"});
+    let mut made = client.post(DEPLOYMENTS, &web).await.with(201);
+    // A limit may fall, and what follows from it follows, as long as nobody said otherwise.
+    for memory in ["1Gi", "512Mi", "2Gi"] {
+        let limits = json!({"name": "c", "resources": {"limits": {"memory": memory}}});
+        let mut others = [limits.clone(), limits.clone(), limits];
+        others[1]["name"] = "d".into();
+        others[2]["name"] = "i".into();
+        let [c, d, i] = others;
+        let patch = json!({"spec": {"template": {"spec": {"containers": [c, d], "initContainers": [i]}}}});
+        made = client.patch(&format!("{DEPLOYMENTS}/web"), STRATEGIC, &patch).await.with(200);
+        let template = &made["spec"]["template"]["spec"];
+        assert_eq!(followed(template), [const { (Value::Null, Value::Null) }; 3]);
+        assert!(template.get("enableServiceLinks").is_none());
+        while client.memory.step() {}
+        let listed = client.get(pods).await.with(200);
+        let all = listed["items"].as_array().unwrap();
+        assert_eq!(all.len(), 1);
+        assert_given(&all[0], memory);
+    }
+    // Host ports go with the host's network.
+    let patch = json!({"spec": {"template": {"spec": {"hostNetwork": null}}}});
+    client.patch(&format!("{DEPLOYMENTS}/web"), MERGE, &patch).await.with(200);
+    while client.memory.step() {}
+    let listed = client.get(pods).await.with(200);
+    assert!(followed(&listed["items"][0]["spec"]).iter().all(|(_, port)| port.is_null()));
+    assert_eq!(made["metadata"]["generation"], 3);
+}
+
+#[tokio::test]
+async fn templates_of_older_builds_are_the_same_without_what_pods_are_given() {
+    let client = Client::new();
+    // As they were stored.
+    let mut complete = open_spec("1Gi");
+    kontiki_actors::kinds::pod::complete(&mut complete);
+    let mut web = deployment("web", 1);
+    web["spec"]["template"]["spec"] = complete.clone();
+    client.post(DEPLOYMENTS, &web).await.with(201);
+    web["spec"]["template"]["spec"] = open_spec("1Gi");
+    let put = client.put(&format!("{DEPLOYMENTS}/web"), &web).await.with(200);
+    assert_eq!(followed(&put["spec"]["template"]["spec"])[0], (Value::Null, Value::Null));
+    let sets = async || {
+        let listed = client.get("/apis/apps/v1/namespaces/default/replicasets").await.with(200);
+        listed["items"].as_array().unwrap().len()
+    };
+    while client.memory.step() {}
+    assert_eq!(sets().await, 1, "nothing rolls out anew");
+    web["spec"]["template"]["spec"] = open_spec("512Mi");
+    client.put(&format!("{DEPLOYMENTS}/web"), &web).await.with(200);
+    while client.memory.step() {}
+    assert_eq!(sets().await, 2);
+
+    let jobs = "/apis/batch/v1/namespaces/default/jobs";
+    for suspend in [false, true] {
+        let name = format!("job-{suspend}");
+        complete["restartPolicy"] = "Never".into();
+        let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
+            "spec": {"suspend": suspend, "template": {"spec": complete}}});
+        let mut job = client.post(jobs, &job).await.with(201);
+        job["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+        for (memory, code) in [("1Gi", 200), ("512Mi", 422)] {
+            let mut spec = open_spec(memory);
+            spec["restartPolicy"] = "Never".into();
+            job["spec"]["template"]["spec"] = spec;
+            client.put(&format!("{jobs}/{name}"), &job).await.with(code);
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{bear_memory_pressure, qos_class};
+use super::{bear_memory_pressure, complete, qos_class};
 use crate::{
     kind::Kind,
     limits,
@@ -72,6 +72,7 @@ fn admit(turn: &Turn, pod: &mut Value) -> Result<(), String> {
 fn without_name(turn: &mut Turn, owner: &Object, template: &Value, prefix: &str) -> Result<Value, String> {
     let namespace = owner.key.namespace.as_str();
     let mut spec = template["spec"].clone();
+    complete(&mut spec);
     check_account(turn.state(), namespace, prefix, &spec)?;
     set_account(&mut spec);
     set_priority(turn.state(), &mut spec).map_err(|why| format!("pods {prefix:?} is forbidden: {why}"))?;

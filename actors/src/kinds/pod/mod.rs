@@ -1,6 +1,7 @@
 //! The pod. Its worker drives it; what is left for its actor are the cases in which no worker speaks for it.
 
 mod admission;
+mod completion;
 mod qos;
 mod tolerations;
 
@@ -8,6 +9,7 @@ use serde_json::Value;
 
 pub use self::{
     admission::{new_from_template, new_named, new_with_prefix},
+    completion::complete,
     qos::qos_class,
     tolerations::bear_memory_pressure,
 };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use compact_str::CompactString;
 use serde_json::{Map, Value};
 
-use crate::quantity;
+use crate::{kinds::pod, quantity};
 
 /// The label by which the replica sets of a deployment tell their pods apart.
 pub const HASH_LABEL: &str = "pod-template-hash";
@@ -14,7 +14,8 @@ const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 /// How many of them a hash has.
 const HASH_LENGTH: usize = 10;
 
-/// A digest over what a template means: without the hash label, empty fields, and ways to write a quantity.
+/// A digest over what a template means: with what its pods are given beside it, and without the hash label, empty fields, and ways to
+/// write a quantity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Fingerprint([u8; 16]);
 
@@ -24,6 +25,10 @@ impl Fingerprint {
         let mut plain = template.clone();
         if let Some(labels) = plain.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
             labels.remove(HASH_LABEL);
+        }
+        // Older builds stored it with templates. Where it is told anew without, the pods are the same, and need not be made anew.
+        if let Some(spec) = plain.get_mut("spec") {
+            pod::complete(spec);
         }
         let mut hasher = blake3::Hasher::new();
         feed(&mut hasher, &plain, false);
@@ -121,6 +126,19 @@ mod tests {
         assert_eq!(one.hash(0), one.hash(0));
         assert_ne!(one.hash(0), one.hash(1));
         assert_eq!(one.hash(0).len(), HASH_LENGTH);
+    }
+
+    #[test]
+    fn what_pods_are_given_anyway_is_no_difference() {
+        let template =
+            |resources: Value| json!({"spec": {"containers": [{"name": "c", "resources": resources}]}});
+        let told = |limit: &str| Fingerprint::of(&template(json!({"limits": {"cpu": limit}})));
+        let mut stored = template(json!({"limits": {"cpu": "1"}, "requests": {"cpu": "1"}}));
+        stored["spec"]["enableServiceLinks"] = true.into();
+        assert_eq!(told("1"), Fingerprint::of(&stored));
+        assert_ne!(told("2"), Fingerprint::of(&stored));
+        stored["spec"]["enableServiceLinks"] = false.into();
+        assert_ne!(told("1"), Fingerprint::of(&stored));
     }
 
     #[test]

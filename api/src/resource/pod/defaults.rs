@@ -1,24 +1,20 @@
-//! The defaults of a pod spec, as Kubernetes fills them in.
+//! The defaults of a pod spec, of pods and templates, as Kubernetes fills them in. What it gives to pods only is in
+//! [`kontiki_actors::kinds::pod::complete`].
 
 use serde_json::{Map, Value, json};
 
-use crate::resource::fields::{default, default_text, each, object};
+use crate::resource::fields::{default, default_text, each};
 
-/// Completes a pod spec.
+/// Completes the spec of a pod or of a template.
 pub fn default_spec(spec: &mut Map<String, Value>) {
     default_text(spec, "dnsPolicy", "ClusterFirst");
     default_text(spec, "restartPolicy", "Always");
     default_text(spec, "schedulerName", "default-scheduler");
     default(spec, "terminationGracePeriodSeconds", 30);
     default(spec, "securityContext", json!({}));
-    default(spec, "enableServiceLinks", true);
-    let host_network = spec.get("hostNetwork") == Some(&Value::Bool(true));
     for list in ["initContainers", "containers", "ephemeralContainers"] {
         for container in each(spec, list) {
-            default_container(container, host_network);
-            if list != "ephemeralContainers" {
-                default_requests(container);
-            }
+            default_container(container);
         }
     }
     for volume in each(spec, "volumes") {
@@ -33,7 +29,7 @@ pub fn default_spec(spec: &mut Map<String, Value>) {
     }
 }
 
-fn default_container(container: &mut Map<String, Value>, host_network: bool) {
+fn default_container(container: &mut Map<String, Value>) {
     let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
     let policy = if always_pull(image) { "Always" } else { "IfNotPresent" };
     default_text(container, "imagePullPolicy", policy);
@@ -42,9 +38,6 @@ fn default_container(container: &mut Map<String, Value>, host_network: bool) {
     default(container, "resources", json!({}));
     for port in each(container, "ports") {
         default_text(port, "protocol", "TCP");
-        if host_network && let Some(number) = port.get("containerPort").cloned() {
-            default(port, "hostPort", number);
-        }
     }
     for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
         if let Some(probe) = container.get_mut(probe).and_then(Value::as_object_mut) {
@@ -77,18 +70,6 @@ fn always_pull(image: &str) -> bool {
     }
     let last = image.rsplit('/').next().unwrap_or(image);
     last.split_once(':').is_none_or(|(_, tag)| tag == "latest")
-}
-
-fn default_requests(container: &mut Map<String, Value>) {
-    let resources = object(container, "resources");
-    let Some(limits) = resources.get("limits").and_then(Value::as_object).cloned() else { return };
-    if limits.is_empty() {
-        return;
-    }
-    let requests = object(resources, "requests");
-    for (name, limit) in limits {
-        default(requests, &name, limit);
-    }
 }
 
 fn default_probe(probe: &mut Map<String, Value>) {
@@ -166,7 +147,7 @@ mod tests {
             container["readinessProbe"]["httpGet"],
             json!({"port": 80, "path": "/", "scheme": "HTTP"})
         );
-        assert_eq!(container["resources"]["requests"]["cpu"], "1");
+        assert_eq!(container["resources"], json!({"limits": {"cpu": "1"}}));
         assert_eq!(spec["volumes"][0]["emptyDir"], json!({}));
         assert_eq!(spec["volumes"][1]["configMap"]["defaultMode"], 420);
         let once = spec.clone();

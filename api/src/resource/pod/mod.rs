@@ -64,6 +64,7 @@ pub static STRATEGY: Strategy = Strategy {
 
 fn default(pod: &mut Value) {
     default_spec(section(pod, "spec"));
+    kontiki_actors::kinds::pod::complete(&mut pod["spec"]);
 }
 
 fn prepare_create(pod: &mut Value) {
@@ -185,7 +186,7 @@ pub fn containers(spec: &Value) -> impl Iterator<Item = (&'static str, usize, &V
         .flat_map(move |list| items(spec, list).map(move |(at, container)| (list, at, container)))
 }
 
-/// Completes a template's pod spec.
+/// Completes a template's pod spec. What pods are given beside that is left to them: it follows from what may still change.
 pub fn default_template(template: &mut Value) {
     if !template.is_object() {
         *template = json!({});

@@ -208,7 +208,7 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     // Before it runs, whoever queues jobs may still say where its pods belong.
     if waits {
         let placed = |spec: &Value| {
-            let mut template = spec["template"].clone();
+            let mut template = of_pods(spec);
             for key in ["annotations", "labels"] {
                 section(&mut template, "metadata").remove(key);
             }
@@ -219,7 +219,7 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
         };
         errors.immutable("spec.template", &placed(new), &placed(old));
     } else {
-        errors.immutable("spec.template", &new["template"], &old["template"]);
+        errors.immutable("spec.template", &of_pods(new), &of_pods(old));
     }
     if new["completions"] != old["completions"] {
         let indexed = new["completionMode"] == "Indexed" && !new["completions"].is_null();
@@ -230,6 +230,15 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
             errors.invalid("spec.completions", &new["completions"], detail);
         }
     }
+}
+
+/// The template of a spec with what pods are given: older builds stored that with it, so to leave it out is no change.
+fn of_pods(spec: &Value) -> Value {
+    let mut template = spec["template"].clone();
+    if let Some(spec) = template.get_mut("spec") {
+        kontiki_actors::kinds::pod::complete(spec);
+    }
+    template
 }
 
 fn cells(job: &Value, now_ms: i64) -> Vec<Value> {

@@ -52,6 +52,8 @@ const MUTABLE: [&str; 7] = [
 fn default_object(set: &mut Value) {
     let spec = section(set, "spec");
     default(spec, "replicas", 1);
+    // Kubernetes' types cannot leave it out.
+    default(spec, "serviceName", "");
     default(spec, "revisionHistoryLimit", 10);
     default_text(spec, "podManagementPolicy", "OrderedReady");
     let strategy = object(spec, "updateStrategy");
