@@ -5,7 +5,7 @@ mod driver;
 
 use std::sync::Arc;
 
-use driver::{Cluster, deployment, pod, running};
+use driver::{Cluster, deployment, pod, replica_set, running};
 use kontiki_actors::{Input, Kind, Object, Outcome, Rejection, Request, input::DeleteOptions};
 use serde_json::{Value, json};
 
@@ -171,4 +171,66 @@ fn the_deployment_says_how_many_there_should_be_and_not_its_replica_sets() {
     cluster.advance(2);
     assert!(cluster.active().len() > 4, "in the middle of it");
     assert_eq!(counts(&cluster)[..2], [4, 3]);
+}
+
+/// A scale of a custom kind.
+fn scale() -> Value {
+    json!({"scale": {"specReplicasPath": ".spec.size.wanted", "statusReplicasPath": ".status.replicas"}})
+}
+
+/// A custom object of a kind with these subresources, and the references of what it owns.
+fn with_custom(subresources: Value, size: Value) -> (Cluster, Value) {
+    let kind = Kind::custom("example.com", "clonesets", "CloneSet", true);
+    let definition = json!({"metadata": {"name": "clonesets.example.com"}, "spec": {
+        "group": "example.com", "scope": "Namespaced",
+        "names": {"plural": "clonesets", "singular": "cloneset", "kind": "CloneSet", "listKind": "CloneSetList"},
+        "versions": [{"name": "v1", "served": true, "storage": true, "subresources": subresources}],
+    }});
+    let mut cluster = Cluster::new(1);
+    cluster.create(Kind::CUSTOM_RESOURCE_DEFINITION, definition);
+    cluster.create(kind, json!({"metadata": {"name": "web"}, "spec": {"size": size}}));
+    let uid = cluster.get(kind, "web").meta.uid.to_string();
+    let owner = json!([{"apiVersion": "example.com/v1", "kind": "CloneSet", "name": "web", "uid": uid, "controller": true}]);
+    (cluster, owner)
+}
+
+/// A custom kind that makes its pods itself says by its scale how many there should be.
+#[test]
+fn a_custom_kind_with_a_scale_says_how_many_there_should_be() {
+    for (subresources, size, expected) in [
+        (scale(), json!({"wanted": 3}), 1),
+        // One more is asked for than there is: that one is missing already.
+        (scale(), json!({"wanted": 4}), 0),
+        (scale(), json!({}), 0),
+        (json!({}), json!({"wanted": 3}), 0),
+    ] {
+        let case = format!("{subresources} {size}");
+        let (mut cluster, owner) = with_custom(subresources, size);
+        for name in ["a", "b", "c"] {
+            let mut owned = pod(name, "web");
+            owned["metadata"]["ownerReferences"] = owner.clone();
+            cluster.create(Kind::POD, owned);
+        }
+        let pods = cluster.active();
+        cluster.report(&pods, |_| (running(true, "2026-01-01T00:00:00Z"), false));
+        let spec = json!({"maxUnavailable": 1, "selector": {"matchLabels": {"app": "web"}}});
+        cluster.create(Kind::POD_DISRUPTION_BUDGET, budget("web", spec));
+        let pods = cluster.active();
+        assert_eq!(pods.len(), 3);
+        assert_eq!(evicted(&mut cluster, &pods), expected, "{case}");
+        cluster.assert_replicas_agree();
+    }
+}
+
+/// Whose ReplicaSets they are does not matter, unless a Deployment's.
+#[test]
+fn a_replica_set_of_a_custom_kind_speaks_for_itself() {
+    let (mut cluster, owner) = with_custom(scale(), json!({"wanted": 9}));
+    let mut set = replica_set("web", 3);
+    set["metadata"]["ownerReferences"] = owner;
+    cluster.create(Kind::REPLICA_SET, set);
+    cluster.work_out();
+    let spec = json!({"maxUnavailable": 1, "selector": {"matchLabels": {"app": "web"}}});
+    cluster.create(Kind::POD_DISRUPTION_BUDGET, budget("web", spec));
+    assert_eq!(counts(&cluster), [3, 2, 3, 1]);
 }

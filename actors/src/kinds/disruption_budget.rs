@@ -159,19 +159,37 @@ fn scale(state: &State, namespace: &str, pods: &[&Arc<Object>]) -> Result<i64, S
     Ok(scales.into_values().fold(0, i64::saturating_add))
 }
 
-/// Who asks for an owner's pods, and for how many: a ReplicaSet's Deployment for all of its sets.
+/// Who asks for an owner's pods, and for how many: a ReplicaSet's Deployment for all of its sets, a custom object by its scale.
 fn scale_of(state: &State, namespace: &str, owner: &OwnerRef) -> Option<(Uid, i64)> {
-    let kind = Kind::by_name(&owner.api_version, &owner.kind)?;
+    let kind = state.kind_named(&owner.api_version, &owner.kind)?;
+    let namespace = if kind.info().namespaced { namespace } else { "" };
     let object =
         state.get(&ObjectKey::new(kind, namespace, &owner.name)).filter(|o| o.meta.uid == owner.uid)?;
+    if kind.is_custom() {
+        return Some((object.meta.uid.clone(), custom_scale(state, object, &owner.api_version)?));
+    }
     if let Some(deployment) = object.deployment() {
         return Some((object.meta.uid.clone(), deployment.replicas));
     }
     if let Some(set) = object.replica_set() {
-        let above = object.meta.controller().and_then(|owner| scale_of(state, namespace, owner));
+        // Other kinds than Deployments speak for none of their sets' pods, as in Kubernetes.
+        let deployment =
+            |owner: &&OwnerRef| Kind::by_name(&owner.api_version, &owner.kind) == Some(Kind::DEPLOYMENT);
+        let above = object.meta.controller().filter(deployment);
+        let above = above.and_then(|owner| scale_of(state, namespace, owner));
         return above.or_else(|| Some((object.meta.uid.clone(), set.replicas)));
     }
     let scalable = [Kind::STATEFUL_SET, Kind::REPLICATION_CONTROLLER].contains(&kind);
     let replicas = || object.document.spec_value()["replicas"].as_i64().unwrap_or(1);
     scalable.then(|| (object.meta.uid.clone(), replicas()))
+}
+
+/// What a custom object says by the scale of its definition's version; none without a scale, or where the field is absent.
+fn custom_scale(state: &State, object: &Object, api_version: &str) -> Option<i64> {
+    let (_, version) = api_version.rsplit_once('/')?;
+    let spec = state.definition_of(object.key.kind)?.document.spec_value();
+    let told = spec["versions"].as_array()?.iter().find(|told| told["name"] == version)?;
+    // Definitions are refused whose path is none of plain names.
+    let path = told["subresources"]["scale"]["specReplicasPath"].as_str()?;
+    object.document.to_value().pointer(&path.replace('.', "/"))?.as_i64()
 }
