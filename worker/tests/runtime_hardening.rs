@@ -4,7 +4,11 @@
 mod runtime_support;
 
 use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
 
 use kontiki_worker::runtime::{
     ContainerSpec, MemoryVolume, Mount, PodSandbox, Runtime, RuntimeClass, RuntimeError, SubPath,
@@ -12,6 +16,7 @@ use kontiki_worker::runtime::{
 };
 use kontiki_worker::seccomp;
 use runtime_support::{Agent, PATIENCE, Worker, cannot_run_containers, sandbox};
+use rustix::fs::SealFlags;
 
 /// The fields of a process's `/proc/<pid>/status`.
 fn fields(status: &str) -> BTreeMap<String, String> {
@@ -220,6 +225,64 @@ async fn nothing_leads_out_by_what_the_shim_has_open() {
         }
     }
     agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+/// A script whose first line names `/proc/self/exe` is run by the shim's program, in the container: the way of CVE-2019-5736 to the
+/// machine's own file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_program_that_starts_containers_is_nowhere_to_be_written() {
+    if cannot_run_containers() {
+        return;
+    }
+    let shim = env!("CARGO_BIN_EXE_kontiki-shim");
+    let before = std::fs::read(shim).unwrap();
+    let worker = Worker::default();
+    let agent = worker.runtime_with(vec![shim.to_owned()]);
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    let scripts = worker.dir.path().join("scripts");
+    std::fs::create_dir_all(&scripts).unwrap();
+    // The word makes it wait for the end of its input.
+    std::fs::write(scripts.join("shim"), "#!/proc/self/exe hold\n").unwrap();
+    std::fs::set_permissions(scripts.join("shim"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut spec = agent.spec("main", "");
+    (spec.command, spec.stdin) = (vec!["/scripts/shim".to_owned()], true);
+    let mount = |source: &Path, target: &str| Mount {
+        source: source.to_owned(),
+        target: target.into(),
+        read_only: true,
+        ..Mount::default()
+    };
+    spec.mounts = vec![mount(&scripts, "/scripts")];
+    // What the program is linked to, as an image that means harm would bring it along.
+    let libraries =
+        ["/lib", "/lib64"].into_iter().filter_map(|dir| Some((dir, std::fs::canonicalize(dir).ok()?)));
+    spec.mounts.extend(libraries.map(|(target, source)| mount(&source, target)));
+    let started = agent.runtime.start_container("pod", spec).await.unwrap();
+
+    let command = ["sh", "-c", "echo harm >> /proc/1/exe"].map(str::to_owned).to_vec();
+    let refused = agent.runtime.exec("pod", "main", command, PATIENCE).await.unwrap();
+    assert_ne!(refused.code, 0);
+    let state = std::fs::read(worker.dir.path().join("pods/pod/state.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
+    let open = |pid: String| File::open(format!("/proc/{pid}/exe")).unwrap();
+    let [inside, outside] = [started.pid.to_string(), state["shim_pid"].to_string()].map(open);
+    assert_eq!(
+        inside.metadata().unwrap().ino(),
+        outside.metadata().unwrap().ino(),
+        "it is the shim's program"
+    );
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", state["shim_pid"])).unwrap();
+    assert_eq!(name, "kontiki-shim\n");
+
+    // While it runs, the kernel refuses anyway. Who keeps it open until nobody runs it must not get further.
+    agent.runtime.remove_pod("pod").await.unwrap();
+    // Asked first, so that without the fix this test does not harm the build's own file.
+    let seals = rustix::fs::fcntl_get_seals(&inside).unwrap();
+    assert!(seals.contains(SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL));
+    let kept = format!("/proc/self/fd/{}", inside.as_raw_fd());
+    let written = OpenOptions::new().write(true).open(kept).and_then(|mut file| file.write(b"harm"));
+    assert_eq!(written.unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
+    assert!(std::fs::read(shim).unwrap() == before, "the file is as it was");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

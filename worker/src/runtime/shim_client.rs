@@ -1,6 +1,7 @@
 //! The real runtime: a shim process per pod, found again after a restart of the agent.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::estranged::{Estranged, LiveShim};
 use super::pull::Pulls;
+use super::sealed::Sealed;
 use super::shim_link::{self, Link, Teller};
 use super::{
     AdoptedPod, ContainerSpec, ExecOutput, ImageDefaults, ImageRef, PodSandbox, PodStream, PodUsage,
@@ -67,6 +69,8 @@ pub struct ShimRuntime {
     config: ShimConfig,
     pods_dir: PathBuf,
     store: Arc<Store>,
+    /// What the shims of containers run.
+    program: Arc<Sealed>,
     pulls: Pulls,
     pods: Mutex<HashMap<String, Arc<Link>>>,
     /// Pods that are left alone, because their shims cannot be spoken to.
@@ -89,6 +93,7 @@ impl ShimRuntime {
             config,
             pods_dir,
             store,
+            program: Arc::default(),
             pulls,
             pods: Mutex::default(),
             estranged: Mutex::default(),
@@ -280,18 +285,24 @@ impl Runtime for ShimRuntime {
         let (parent, log_bytes_max) = (config.cgroup_parent.clone(), config.log_bytes_max);
         let setup = Setup::new(pod, parent, log_bytes_max, config.pod_pids_limit);
         let prepared = dir.clone();
-        let prepare = move || -> Result<(), String> {
+        let (program, pods_dir) = (Arc::clone(&self.program), self.pods_dir.clone());
+        // Plain processes have the machine's files anyway.
+        let shared = (setup.sandbox.class == RuntimeClass::Container)
+            .then(|| self.config.shim_command.first().cloned())
+            .flatten();
+        let prepare = move || -> Result<Option<Arc<File>>, String> {
             let mut builder = std::fs::DirBuilder::new();
             builder.recursive(true).mode(0o711);
             builder.create(&prepared).map_err(|source| format!("make {}: {source}", prepared.display()))?;
             shim_process::clear_remains(&prepared)?;
-            setup.write(&prepared)
+            setup.write(&prepared)?;
+            Ok(shared.and_then(|name| program.of(&name, &pods_dir)))
         };
-        tokio::task::spawn_blocking(prepare)
+        let sealed = tokio::task::spawn_blocking(prepare)
             .await
             .map_err(|source| shim_error(source.to_string()))?
             .map_err(shim_error)?;
-        shim_process::spawn(&self.config.shim_command, &dir).await.map_err(shim_error)?;
+        shim_process::spawn(&self.config.shim_command, sealed.as_deref(), &dir).await.map_err(shim_error)?;
         let (link, _) = Link::open(self.teller(&uid, &dir), false).await.map_err(shim_error)?;
         self.keep(link);
         Ok(())

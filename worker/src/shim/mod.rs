@@ -6,7 +6,8 @@
 //!                                     `-> state (what a later agent finds)
 //! ```
 //!
-//! It is the worker's own binary, executed again as `shim --dir <pod directory>`, and must stay single-threaded:
+//! It is the worker's own binary, executed again as `shim --dir <pod directory>` (for containers from a sealed copy in memory,
+//! which all shims of an agent share), and must stay single-threaded:
 //! libcontainer clones it with the raw system call, and a child of a threaded process may find a lock held by a
 //! thread that it does not have. So no async runtime here, and one loop over file descriptors.
 //! Not for decisions: restarts, back-off and probes are the agent's.
@@ -36,6 +37,7 @@ pub(crate) mod state;
 mod sub_path;
 mod terminal;
 
+use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -48,6 +50,9 @@ pub(crate) use launch::Launch;
 /// What the first line on standard output says when the pod is ready; anything else is the reason why it is not.
 pub(crate) const READY: &str = "ready";
 
+/// How `ps` names it: it may have been started by a path that is the number of a descriptor.
+const NAME: &CStr = c"kontiki-shim";
+
 /// Runs a shim until its pod is removed. `args` are those behind the word `shim`. Call it before any thread exists.
 pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
     main_of_version(args, protocol::VERSION)
@@ -56,6 +61,8 @@ pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
 /// The same, of a build with another version of the protocol: for tests of how agents meet it.
 #[doc(hidden)]
 pub fn main_of_version(args: impl IntoIterator<Item = String>, version: u16) -> ExitCode {
+    // Of use to people only.
+    rustix::thread::set_name(NAME).ok();
     let mut args = args.into_iter().peekable();
     if args.peek().is_some_and(|word| word == processes::HOLD) {
         return processes::hold_until_input_ends();
