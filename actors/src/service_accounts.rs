@@ -61,8 +61,8 @@ pub(crate) fn admit(turn: &mut Turn, namespace: &str, spec: &mut Value) -> Resul
 /// Mounts the token in all containers that have nothing at its place.
 fn mount(turn: &mut Turn, spec: &mut Map<String, Value>) {
     let volumes = spec.get("volumes").and_then(Value::as_array).into_iter().flatten();
-    let names = volumes.filter_map(|volume| volume["name"].as_str());
-    let own = names.into_iter().find(|name| name.starts_with(VOLUME_PREFIX)).map(str::to_owned);
+    let mut names = volumes.filter_map(|volume| volume["name"].as_str());
+    let own = names.find(|name| name.starts_with(VOLUME_PREFIX)).map(str::to_owned);
     let lacking = |container: &Value| {
         let mounts = container["volumeMounts"].as_array();
         !mounts.into_iter().flatten().any(|mount| mount["mountPath"] == MOUNT_PATH)
