@@ -24,6 +24,7 @@ pub mod quantity;
 pub(crate) mod quota;
 pub mod rbac;
 pub mod scheduling;
+pub(crate) mod service_accounts;
 pub mod state;
 pub mod turn;
 

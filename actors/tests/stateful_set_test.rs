@@ -342,8 +342,8 @@ fn pods_with_claims_wait_for_them_and_say_so() {
     assert_eq!(claim.document.spec_value()["resources"]["requests"]["storage"], "1Gi");
     let pod = cluster.get(Kind::POD, "db-0");
     assert_eq!(
-        pod.document.spec_value()["volumes"],
-        json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data-db-0"}}])
+        pod.document.spec_value()["volumes"][0],
+        json!({"name": "data", "persistentVolumeClaim": {"claimName": "data-db-0"}})
     );
     let told = pod.pod().unwrap().unscheduled_message.clone().unwrap();
     assert_eq!(told, "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.");

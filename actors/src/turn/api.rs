@@ -10,11 +10,12 @@ use crate::{
     addresses, flow,
     input::{Outcome, Part, Rejection, Request},
     kind::Kind,
-    kinds::definition,
+    kinds::{definition, namespace},
     limits,
     object::{Document, Object, ObjectKey},
     pod_security, quota,
     rbac::upkeep,
+    service_accounts,
 };
 
 /// How often a generated name is tried.
@@ -113,6 +114,12 @@ impl Turn {
             limits::admit(&self.state, &key, &mut value)
                 .map_err(|why| Rejection::Forbidden(key.clone(), why))?;
             document = Document::from_value(value);
+        }
+        if key.kind == Kind::POD {
+            let mut spec = document.spec_value();
+            service_accounts::admit(self, &key.namespace, &mut spec)
+                .map_err(|why| Rejection::Forbidden(key.clone(), why))?;
+            document = document.with_spec(spec);
         }
         document = addresses::assign(self, &key, None, document)?;
         self.check_pod_security(user, &key, None, &document)?;
@@ -240,6 +247,7 @@ impl Turn {
             }
         };
         if part == Part::Main {
+            namespace::keep_root_ca(&old, &mut new);
             new = addresses::assign(self, key, Some(&old.document), new)?;
             self.check_pod_security(user, key, Some(&old.document), &new)?;
             let admitted = quota::admit(self, key, Some(&old.document), &new);

@@ -28,7 +28,7 @@ use crate::{
     flow,
     input::{Input, Outcome},
     kind::Kind,
-    kinds::{cluster_role, daemon_set, definition, disruption_budget, flow_schema, job},
+    kinds::{cluster_role, daemon_set, definition, disruption_budget, flow_schema, job, namespace},
     level::LEVEL,
     object::{Document, Object, ObjectKey, OwnerRef},
     quota::{self, Counted, Usage},
@@ -352,6 +352,11 @@ impl Turn {
         }
         if key.kind == Kind::CUSTOM_RESOURCE_DEFINITION {
             definition::changed(self, old, new);
+        }
+        if let Some(old) = old
+            && namespace::furnishes(key)
+        {
+            namespace::furniture_changed(self, old, new);
         }
         if key.kind == Kind::NODE {
             self.capacity_changed = true;

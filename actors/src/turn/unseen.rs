@@ -3,6 +3,7 @@
 use super::Turn;
 use crate::{
     kind::Kind,
+    kinds::namespace,
     object::{Digest, Object, ObjectKey},
     state::State,
 };
@@ -17,6 +18,16 @@ impl Turn {
         let unseen: Vec<ObjectKey> =
             objects.filter(|object| is_unseen(state, object)).map(|object| object.key.clone()).collect();
         unseen.iter().for_each(|key| self.notify(key));
+        self.notify_unfurnished();
+    }
+
+    /// Namespaces in which something is missing that pods rely on, and that builds before did not make anew.
+    fn notify_unfurnished(&mut self) {
+        let state = self.state();
+        let namespaces = state.list(Kind::NAMESPACE, None).filter(|namespace| !namespace.meta.deleting());
+        let lacking = namespaces.filter(|namespace| !namespace::is_furnished(state, &namespace.key.name));
+        let lacking: Vec<ObjectKey> = lacking.map(|namespace| namespace.key.clone()).collect();
+        lacking.iter().for_each(|key| self.notify(key));
     }
 }
 

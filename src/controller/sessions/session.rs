@@ -15,10 +15,13 @@ use kontiki_actors::{
     Input, Kind, Object, ObjectKey, State,
     input::{NodeHello, Note, PodReport},
 };
-use kontiki_api::feed::FeedEvent;
+use kontiki_api::{
+    feed::FeedEvent,
+    token::{Issuer, PodToken, for_pod},
+};
 use kontiki_proto::worker::{
     AskUsage, Assignments, FromWorker, HeartbeatAck, Hello, NodeInfo, NodeUsage, PodAssignment, Redirect,
-    ReportAck, StatusReport, ToWorker, Welcome, from_worker, to_worker,
+    ReportAck, StatusReport, ToWorker, TokenAnswer, TokenAsk, Welcome, from_worker, to_worker,
 };
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -49,6 +52,8 @@ const TEXT_MAX: usize = 512;
 /// Reports that a worker may send before the first of them is acknowledged. A worker keeps to fewer.
 const REPORTS_MAX: usize = 64;
 
+/// Letters of the words in which a token is refused: they may quote what the worker asked for.
+const REFUSAL_MAX: usize = 1024;
 /// Questions to a worker that are waited for at a time: the leader asks one after the other, but gives up on slow ones.
 const ASKED_MAX: usize = 4;
 
@@ -66,6 +71,8 @@ pub(super) struct Parts {
     pub stage: Addr<Stage>,
     pub sessions: Addr<Sessions>,
     pub redirect: Arc<dyn Fn() -> Redirect + Send + Sync>,
+    /// Makes tokens for the worker's pods; none where there is no key.
+    pub issuer: Option<Arc<Issuer>>,
 }
 
 /// The actor.
@@ -370,6 +377,33 @@ impl Session {
         }
     }
 
+    /// A token for one of the worker's pods, or why there is none. Nobody needs to confirm it: it holds for as long as its pod is there, and
+    /// whoever believes it looks for that.
+    fn give_token(&mut self, ask: &TokenAsk, ctx: &mut Context<Self>) {
+        let TokenAsk { serial, pod_uid, audience, lifetime_s } = ask;
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        let made = match &self.parts.issuer {
+            None => Err("this cluster has no key for tokens".to_owned()),
+            Some(issuer) => {
+                let id = uuid::Uuid::new_v4().to_string();
+                let token =
+                    PodToken { node: &self.node, pod: pod_uid, audience, lifetime_s: *lifetime_s, id: &id };
+                for_pod(issuer, &self.parts.replica.view(), token, now_ms)
+                    .map_err(|why| why.chars().take(REFUSAL_MAX).collect())
+            }
+        };
+        let answer = match made {
+            Ok(token) => {
+                TokenAnswer { serial: *serial, token, lifetime_s: *lifetime_s, refusal: String::new() }
+            }
+            Err(refusal) => {
+                tracing::info!(node = %self.node, pod = pod_uid, refusal, "a token was refused to a worker");
+                TokenAnswer { serial: *serial, refusal, ..TokenAnswer::default() }
+            }
+        };
+        self.send(to_worker::What::Token(answer), ctx);
+    }
+
     fn over(&mut self, ctx: &mut Context<Self>) {
         let redirect = (self.parts.redirect)();
         self.send(to_worker::What::Redirect(redirect), ctx);
@@ -472,6 +506,7 @@ impl StreamHandler<Result<FromWorker, Status>> for Session {
             Some(from_worker::What::Report(report)) => self.report(report, ctx),
             Some(from_worker::What::Node(info)) => self.renew(info, ctx),
             Some(from_worker::What::Usage(usage)) => self.usage(usage),
+            Some(from_worker::What::TokenAsk(ask)) => self.give_token(&ask, ctx),
             Some(from_worker::What::Hello(_)) | None => {
                 tracing::warn!(node = %self.node, "the worker broke the protocol: a second hello, or nothing");
                 ctx.stop();

@@ -96,7 +96,13 @@ impl Crew {
             layout,
             names: config.names.clone(),
             seccomp_default: config.seccomp_default,
+            tokens: Arc::default(),
+            api: Arc::default(),
         });
+        // Until a session tells which one leads.
+        if let Some(address) = config.controllers.first() {
+            host.api.found(address);
+        }
         let (members, tasks, names) = (BTreeMap::new(), JoinSet::new(), HashMap::new());
         let mut crew = Crew { host, members, tasks, names, sender, commands, events };
         let mut kept =

@@ -384,8 +384,16 @@ document! {
         secret: Option<FilesFrom>,
         #[serde(rename = "downwardAPI")]
         downward_api: Option<DownwardApi>,
-        service_account_token: Option<Value>,
+        service_account_token: Option<TokenSource>,
     }
+}
+document! {
+    /// ServiceAccountTokenProjection.
+    TokenSource { audience: String, expiration_seconds: Option<i64>, path: String, }
+}
+impl TokenSource {
+    /// How long a token lives that does not say it.
+    pub const EXPIRATION_S: i64 = 3600;
 }
 document! {
     /// HostPathVolumeSource.

@@ -109,8 +109,13 @@ impl Driver {
         attempt: u32,
         log_path: PathBuf,
     ) -> Result<ContainerSpec, String> {
-        let sources =
-            Sources { pod: &self.pod, dependencies: &self.dependencies, machine: &self.host.machine };
+        let access = self.access();
+        let sources = Sources {
+            pod: &self.pod,
+            dependencies: &self.dependencies,
+            machine: &self.host.machine,
+            access: &access,
+        };
         let mut env = vec![("HOSTNAME".to_owned(), names::host_name(&self.pod, &self.host.names)?)];
         env.extend(sources.environment(container)?);
         if let Some(refusal) = security::refusal(&self.pod, container) {

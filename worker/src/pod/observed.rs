@@ -22,6 +22,9 @@ pub struct Observed {
     pub sandbox_retry_ms: i64,
     /// The files of its volumes are in place.
     pub volumes: bool,
+    /// They are to have tokens that are not there yet.
+    #[serde(skip)]
+    pub awaits_tokens: bool,
     /// Why they are not, and when to try again.
     pub mount_failure: Option<MountFailure>,
     /// The containers, init containers among them, by name.

@@ -82,6 +82,8 @@ pub fn next(pod: &Pod, seen: &Observed, now_ms: i64) -> Step {
     }
     if !seen.volumes {
         match &seen.mount_failure {
+            // Whoever fetches them says so when they are there.
+            _ if seen.awaits_tokens => {}
             Some(failure) if !due(failure.retry_ms, now_ms) => wake.at(failure.retry_ms),
             _ => return Step::MountVolumes,
         }

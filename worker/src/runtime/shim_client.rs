@@ -497,6 +497,10 @@ impl Runtime for ShimRuntime {
     fn isolates(&self) -> bool {
         self.config.containers
     }
+
+    fn shows_volumes(&self) -> bool {
+        self.config.containers
+    }
 }
 
 #[cfg(test)]

@@ -50,6 +50,8 @@ pub struct Simulation {
     pub start_failures: u32,
     /// The wall clock at the runtime's birth, in milliseconds since 1970; it goes on by tokio's clock.
     pub epoch_ms: i64,
+    /// It claims that somebody reads the files of volumes.
+    pub shows_volumes: bool,
 }
 
 impl Default for Simulation {
@@ -63,6 +65,7 @@ impl Default for Simulation {
             start_delay: Duration::ZERO,
             start_failures: 0,
             epoch_ms: 0,
+            shows_volumes: false,
         }
     }
 }
@@ -313,6 +316,10 @@ impl World {
 
 #[async_trait]
 impl Runtime for SimulatedRuntime {
+    fn shows_volumes(&self) -> bool {
+        self.simulation.shows_volumes
+    }
+
     fn images(&self) -> Vec<ImageRef> {
         self.lock().images.iter().cloned().collect()
     }

@@ -27,6 +27,9 @@ pub use empty_dir::{disk_limits, exceeded, in_memory};
 pub use mounts::mounts;
 pub(crate) use usage::size;
 
+/// Names the volumes by which pods reach the API, which the server adds to every pod.
+const API_ACCESS: &str = "kube-api-access-";
+
 /// Why a volume is not in place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("MountVolume.SetUp failed for volume \"{volume}\" : {cause}")]
@@ -63,7 +66,9 @@ pub fn mount(sources: Sources<'_>, places: &Places) -> Result<(), MountError> {
     for dir in [&places.disk].into_iter().chain(&places.memory) {
         files::folder(dir, 0o700).map_err(|cause| MountError { volume: "*".to_owned(), cause })?;
     }
-    for volume in &sources.pod.spec.volumes {
+    // What every pod gets need not lie where nobody can see it.
+    let unseen = |volume: &&Volume| sources.access.tokens.is_none() && volume.name.starts_with(API_ACCESS);
+    for volume in sources.pod.spec.volumes.iter().filter(|volume| !unseen(volume)) {
         mount_one(sources, volume, places)
             .map_err(|cause| MountError { volume: volume.name.clone(), cause })?;
     }

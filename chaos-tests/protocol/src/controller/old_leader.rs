@@ -86,6 +86,7 @@ impl Talk {
             // The worker keeps the list that it has.
             controllers: Vec::new(),
             takes_node: false,
+            gives_tokens: false,
         };
         let nothing = Assignments { complete: true, ..Assignments::default() };
         self.say(To::Welcome(welcome)).await;

@@ -11,24 +11,26 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::clock::Clock;
 use crate::agent::crew::{Command, Crew};
 use crate::agent::outbox::Outbox;
+use crate::agent::tokens::Tokens;
 use crate::agent::{AgentConfig, Capacity};
 use crate::runtime::{ImageDefaults, Processes, Runtime, SimulatedRuntime, Simulation};
 
-const EPOCH_MS: i64 = 1_700_000_000_000;
+pub(super) const EPOCH_MS: i64 = 1_700_000_000_000;
 
-struct Worker {
+pub(super) struct Worker {
     runtime: SimulatedRuntime,
-    config: AgentConfig,
+    pub(super) config: AgentConfig,
     crew: mpsc::Sender<Command>,
     outbox: Arc<Outbox>,
+    pub(super) tokens: Arc<Tokens>,
     shutdown: CancellationToken,
     task: tokio::task::JoinHandle<()>,
-    events: Vec<EventNote>,
+    pub(super) events: Vec<EventNote>,
     _dir: tempfile::TempDir,
 }
 
 impl Worker {
-    async fn new() -> Worker {
+    pub(super) async fn new() -> Worker {
         Worker::with(Simulation::default()).await
     }
 
@@ -37,7 +39,7 @@ impl Worker {
     }
 
     /// One that holds `web:1`.
-    async fn with(simulation: Simulation) -> Worker {
+    pub(super) async fn with(simulation: Simulation) -> Worker {
         let dir = tempfile::tempdir().unwrap();
         let config = AgentConfig {
             node: "n1".into(),
@@ -60,17 +62,19 @@ impl Worker {
         let crew = Crew::gather(&config, Arc::new(runtime.clone())).await.unwrap();
         let (handle, outbox, shutdown) =
             (crew.handle(), crew.host().outbox.clone(), CancellationToken::new());
+        let (tokens, events) = (crew.host().tokens.clone(), Vec::new());
         let task = tokio::spawn(crew.run(shutdown.clone()));
-        Worker { runtime, config, crew: handle, outbox, shutdown, task, events: Vec::new(), _dir: dir }
+        Worker { runtime, config, crew: handle, outbox, tokens, shutdown, task, events, _dir: dir }
     }
 
     /// The agent is killed and started again; the pods' shims never notice.
-    async fn restart(&mut self) {
+    pub(super) async fn restart(&mut self) {
         self.shutdown.cancel();
         (&mut self.task).await.unwrap();
         let crew = Crew::gather(&self.config, Arc::new(self.runtime.clone())).await.unwrap();
         (self.crew, self.outbox, self.shutdown) =
             (crew.handle(), crew.host().outbox.clone(), CancellationToken::new());
+        self.tokens = crew.host().tokens.clone();
         self.task = tokio::spawn(crew.run(self.shutdown.clone()));
     }
 
@@ -78,7 +82,7 @@ impl Worker {
         assert!(self.crew.send(Command::Assign(assignments)).await.is_ok());
     }
 
-    async fn put(&self, revision: u64, pod: Value, dependencies: &[(&str, &str, Value)]) {
+    pub(super) async fn put(&self, revision: u64, pod: Value, dependencies: &[(&str, &str, Value)]) {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let metadata = &pod["metadata"];
         let dependency = |(kind, name, object): &(&str, &str, Value)| Dependency {
@@ -101,7 +105,7 @@ impl Worker {
     }
 
     /// The next status that looks as asked; what came before it is forgotten, its events are kept.
-    async fn until(&mut self, what: &str, asked: impl Fn(&Value, bool) -> bool) -> Value {
+    pub(super) async fn until(&mut self, what: &str, asked: impl Fn(&Value, bool) -> bool) -> Value {
         let found = tokio::time::timeout(Duration::from_secs(3600), async {
             loop {
                 while let Some(report) = self.outbox.next() {
@@ -124,7 +128,7 @@ impl Worker {
         self.until(reason, |status, _| state(status)["waiting"]["reason"] == reason).await
     }
 
-    fn reasons(&self) -> Vec<&str> {
+    pub(super) fn reasons(&self) -> Vec<&str> {
         self.events.iter().map(|event| event.reason.as_str()).collect()
     }
 }
@@ -133,7 +137,7 @@ fn state(status: &Value) -> &Value {
     &status["containerStatuses"][0]["state"]
 }
 
-fn pod(container: Value) -> Value {
+pub(super) fn pod(container: Value) -> Value {
     let mut web = json!({ "name": "web", "image": "web:1", "imagePullPolicy": "IfNotPresent" });
     for (key, value) in container.as_object().unwrap() {
         web[key] = value.clone();
@@ -149,7 +153,7 @@ fn pod(container: Value) -> Value {
     })
 }
 
-fn ready(status: &Value, _gone: bool) -> bool {
+pub(super) fn ready(status: &Value, _gone: bool) -> bool {
     let is_ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
     status["conditions"].as_array().unwrap().iter().any(is_ready)
 }
