@@ -34,7 +34,7 @@ pub(super) enum Held {
 
 fn compile(expression: &str) -> Result<Program, String> {
     Program::compile_with(expression, &VARIABLES).map_err(|error| match error {
-        CompileError::Wrong(why) if why.contains("'authorizer'") => {
+        CompileError::Wrong(why) if expression.contains("authorizer") => {
             format!("ERROR: <input>: {why}: the variable authorizer is not supported here yet")
         }
         CompileError::Wrong(why) | CompileError::Unsupported(why) => format!("ERROR: <input>: {why}"),
