@@ -8,6 +8,7 @@
 //!
 //! Not for deciding anything about the cluster: that is the turn's business, behind [`backend::Backend`].
 
+mod admission;
 pub mod apply;
 pub mod audit;
 pub mod backend;

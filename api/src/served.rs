@@ -150,7 +150,7 @@ impl Served {
         }
         let strategy = Strategy::of(self.kind);
         let mut warnings = (strategy.warnings)(object);
-        if let Behaviour::Data(missing) = strategy.behaviour {
+        if let Behaviour::Partly(missing) | Behaviour::Data(missing) = strategy.behaviour {
             warnings.push(missing.to_owned());
         }
         warnings

@@ -71,6 +71,8 @@ impl Column {
 pub enum Behaviour {
     /// All of it; or there is nothing to be done but to keep them.
     Full,
+    /// Most of it, and this is missing: words for people, given as a warning with each write.
+    Partly(&'static str),
     /// They are kept, and this is missing: words for people, given as a warning with each write.
     Data(&'static str),
 }

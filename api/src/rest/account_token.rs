@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Api,
+    Api, admitted,
     call::{Call, now_ms},
     identity::User,
     patch,
@@ -76,6 +76,8 @@ pub(super) async fn create(mut call: Call, target: Target) -> Answered {
             return Err(Status::bad_request(message));
         }
     }
+    value = admitted::below(&call, &target, "authentication.k8s.io/v1", "TokenRequest", write.dry_run, value)
+        .await?;
     let spec = &mut value["spec"];
     if spec["expirationSeconds"].is_null() {
         spec["expirationSeconds"] = LIFETIME_S.into();

@@ -6,6 +6,7 @@ use kontiki_actors::{Document, Object, ObjectKey, Request, State, input::Part};
 use serde_json::{Value, json};
 
 use super::{
+    admitted::{self, Stage},
     body::{FieldValidation, type_of, yaml},
     call::Call,
     patch::part_of,
@@ -21,8 +22,9 @@ use super::{
     },
 };
 use crate::{
+    admission::Admission,
     apply::{ApplyError, message},
-    resource::{self, fields::text},
+    resource::fields::text,
     schema::reader::{self, Limits, ReadError},
     served::Typed,
     status::{Cause, Status},
@@ -146,35 +148,55 @@ async fn submit(
 ) -> Result<(u16, Arc<Object>, Vec<String>), Status> {
     let mut attempt = 0;
     loop {
-        let state = call.view().await?;
+        let mut state = call.view().await?;
         let old = state.get(key).cloned();
         let mut review = Review::default();
+        let (target, dry_run) = (applied.target, applied.write.dry_run);
+        let admission = match &old {
+            Some(_) => admitted::of_update(call, target, dry_run, &state).await?,
+            None => admitted::of_creation(call, target, &key.name, dry_run, &state).await?,
+        };
+        let stage = Stage::of(admission.as_ref());
         let (code, request, mut warnings) = match &old {
             Some(old) => {
-                let Proposal { value, warnings, .. } = propose(old, applied)?;
-                restriction::check(&call.user, key, &value, Some(&**old))?;
+                let mut proposal = propose(old, applied, stage)?;
+                if let Some(admission) = admission.as_ref().filter(|_| stage == Stage::Draft) {
+                    drop(state);
+                    admitted::update(admission, target, applied.part, old, &mut proposal).await?;
+                    state = call.view().await?;
+                }
+                let value = &proposal.value;
+                restriction::check(&call.user, key, value, Some(&**old))?;
                 if applied.part == Part::Main {
                     let authorizer = &*call.api.options.authorizer;
-                    escalation::check(authorizer, &call.user, key, &value, Some(&**old), &state)?;
-                    review = Review::of(call, key, Some(old), &value, &state);
+                    escalation::check(authorizer, &call.user, key, value, Some(&**old), &state)?;
+                    review = Review::of(call, key, Some(old), value, &state);
                 }
+                drop(state);
+                if let Some(admission) = &admission {
+                    admitted::judge_update(admission, &target.served, old, &proposal).await?;
+                }
+                let Proposal { value, warnings, .. } = proposal;
                 let request = Request::Update {
                     key: key.clone(),
                     document: Document::from_value(value),
-                    part: applied.target.served.part(applied.part),
+                    part: target.served.part(applied.part),
                     revision: Some(old.revision),
                     uid: Some(old.meta.uid.clone()),
-                    dry_run: applied.write.dry_run,
+                    dry_run,
                 };
                 (200, request, warnings)
             }
             None => {
-                let (value, warnings) = make(call, key, applied, &state).await?;
+                let (value, warnings) = make(call, key, applied, &state, admission.as_ref()).await?;
                 review = Review::of(call, key, None, &value, &state);
-                (201, creation(applied.target, applied.write, value), warnings)
+                drop(state);
+                if let Some(admission) = &admission {
+                    admission.validate(&value, &Value::Null).await?;
+                }
+                (201, creation(target, applied.write, value), warnings)
             }
         };
-        drop(state);
         warnings.append(&mut review.warnings);
         match call.submit(review.request(request), attempt).await {
             Ok(written) => return Ok((code, written.object().ok_or_else(no_answer)?, warnings)),
@@ -196,7 +218,7 @@ fn overtaken(status: &Status, existed: bool, locked: bool) -> bool {
     }
 }
 
-fn propose(old: &Arc<Object>, applied: &Applied<'_>) -> Result<Proposal, Status> {
+fn propose(old: &Arc<Object>, applied: &Applied<'_>, stage: Stage) -> Result<Proposal, Status> {
     let Applied { target, write, config, force, part, locked } = applied;
     check_preconditions(old, config, true)?;
     let served = &target.served;
@@ -211,7 +233,7 @@ fn propose(old: &Arc<Object>, applied: &Applied<'_>) -> Result<Proposal, Status>
         plain(target, *part, &mut scale)?;
         let mut value = scale::applied(served, old, &scale)?;
         tracking::settle(&before, &mut value, &owners);
-        return Ok(Proposal { value, locked: *locked, warnings });
+        return Ok(Proposal { value, locked: *locked, warnings, scale: Some(scale) });
     }
     let subresource = target.subresource.as_deref().unwrap_or_default();
     let (mut value, owners) = tracking::writer(write, served, &api_version, subresource)?
@@ -219,13 +241,13 @@ fn propose(old: &Arc<Object>, applied: &Applied<'_>) -> Result<Proposal, Status>
         .map_err(|error| refuse(error, &old.key, &api_version, served.name()))?;
     plain(target, *part, &mut value)?;
     if *part == Part::Status {
-        resource::prepare_status(served, &mut value, &before, subresource == "approval")?;
+        stage.status(served, &mut value, &before, subresource == "approval")?;
     } else {
-        resource::prepare_update(served, &mut value, &before)?;
+        stage.update(served, &mut value, &before)?;
         warnings.extend(served.warnings(&value));
     }
     tracking::settle(&before, &mut value, &owners);
-    Ok(Proposal { value, locked: *locked, warnings })
+    Ok(Proposal { value, locked: *locked, warnings, scale: None })
 }
 
 /// The object that is not there yet.
@@ -234,6 +256,7 @@ async fn make(
     key: &ObjectKey,
     applied: &Applied<'_>,
     state: &State,
+    admission: Option<&Admission<'_>>,
 ) -> Result<(Value, Vec<String>), Status> {
     let Applied { target, write, config, force, part, locked } = applied;
     let (kind, metadata) = (target.served.kind, &config["metadata"]);
@@ -257,8 +280,20 @@ async fn make(
         .applied(&json!({}), config, *force)
         .map_err(|error| refuse(error, key, &api_version, served.name()))?;
     plain(target, *part, &mut value)?;
-    prepare_new(call, target, &mut value, Some(state))?;
-    owners.store(&mut value);
+    match admission.filter(|admission| admission.mutates()) {
+        None => {
+            prepare_new(call, target, &mut value, Some(state))?;
+            owners.store(&mut value);
+        }
+        Some(admission) => {
+            admitted::begin(target, &mut value);
+            owners.store(&mut value);
+            value = admitted::create(admission, target, value).await?;
+            let owners = tracking::take_given(&mut value);
+            prepare_new(call, target, &mut value, Some(&call.view().await?))?;
+            admitted::own(&mut value, owners);
+        }
+    }
     let warnings = served.warnings(&value);
     Ok((value, warnings))
 }

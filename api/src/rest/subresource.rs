@@ -2,10 +2,9 @@
 
 use http::Method;
 use kontiki_actors::{Kind, ObjectKey, Request, input::Part};
-use serde_json::Value;
 
 use super::{
-    account_token, body,
+    account_token, admitted, body,
     call::{Call, method_not_allowed},
     delete::Deletion,
     logs, patch,
@@ -70,19 +69,16 @@ async fn put(mut call: Call, target: Target, part: Part) -> Answered {
     let limit = call.api.options.body_limit;
     let decoded = body::decode_served(&call.headers, &bytes, limit, served, write.validation)?;
     same_name(&decoded.value, &key)?;
-    let (object, warnings) = update(&call, served, &key, part, write.dry_run, |old| {
+    let (object, warnings) = update(&call, &target, &key, part, write.dry_run, |old, stage| {
         let locked = check_preconditions(old, &decoded.value, true)?;
         let (mut value, before) = (decoded.value.clone(), served.value(old));
         if part == Part::Status {
-            resource::prepare_status(served, &mut value, &before, subresource == "approval")?;
+            stage.status(served, &mut value, &before, subresource == "approval")?;
         } else {
-            let finalizers =
-                value["spec"].get("finalizers").cloned().unwrap_or_else(|| Value::Array(Vec::new()));
-            value = before.clone();
-            value["spec"]["finalizers"] = finalizers;
+            value = admitted::finalized(&before, &value);
         }
         tracking::updated(&write, served, subresource, &before, &mut value, None)?;
-        Ok(Proposal { value, locked, warnings: decoded.warnings.clone() })
+        Ok(Proposal { value, locked, warnings: decoded.warnings.clone(), scale: None })
     })
     .await?;
     Ok(read::show(&call, served, 200, write.form, &object)?.warned(warnings))
@@ -97,9 +93,10 @@ async fn evict(mut call: Call, target: Target) -> Answered {
     if !told.is_empty() {
         same_name(&decoded.value, &key)?;
     }
-    let mut deletion = Deletion::of(&decoded.value["deleteOptions"], &call.query)?;
+    let dry_run = Deletion::of(&decoded.value["deleteOptions"], &call.query)?.dry_run || write.dry_run;
+    let eviction = admitted::below(&call, &target, "policy/v1", "Eviction", dry_run, decoded.value).await?;
+    let mut deletion = Deletion::of(&eviction["deleteOptions"], &call.query)?;
     deletion.options.eviction = true;
-    let dry_run = deletion.dry_run || write.dry_run;
     let request = Request::Delete { key: key.clone(), options: deletion.options, dry_run };
     call.submit(request, 0).await?;
     Ok(done(201, key.kind, &key.name, "").warned(decoded.warnings))
@@ -131,7 +128,10 @@ async fn bind(mut call: Call, target: Target) -> Answered {
     if !told.is_empty() {
         same_name(&decoded.value, &key)?;
     }
-    let request = Request::Bind { key: key.clone(), node: text(node, "name").into(), dry_run: write.dry_run };
+    let binding =
+        admitted::below(&call, &target, "v1", "Binding", write.dry_run, decoded.value.clone()).await?;
+    let node = text(&binding["target"], "name").into();
+    let request = Request::Bind { key: key.clone(), node, dry_run: write.dry_run };
     call.submit(request, 0).await?;
     Ok(done(201, Kind::POD, name, "").warned(decoded.warnings))
 }

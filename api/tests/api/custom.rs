@@ -7,8 +7,8 @@ use crate::client::{Client, MERGE, TABLE, cells, peer, revision};
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const DEFINITION: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/backups.example.com";
-const BACKUPS: &str = "/apis/example.com/v1/namespaces/default/backups";
-const OLDER: &str = "/apis/example.com/v1beta1/namespaces/default/backups";
+pub(crate) const BACKUPS: &str = "/apis/example.com/v1/namespaces/default/backups";
+pub(crate) const OLDER: &str = "/apis/example.com/v1beta1/namespaces/default/backups";
 const APPLY: &str = "application/apply-patch+yaml";
 const JSON_PATCH: &str = "application/json-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
@@ -64,12 +64,12 @@ fn definition() -> Value {
         ]}})
 }
 
-fn backup(name: &str) -> Value {
+pub(crate) fn backup(name: &str) -> Value {
     json!({"apiVersion": "example.com/v1", "kind": "Backup", "metadata": {"name": name},
         "spec": {"schedule": "0 3 * * *"}})
 }
 
-async fn defined() -> Client {
+pub(crate) async fn defined() -> Client {
     let client = Client::new();
     client.post(DEFINITIONS, &definition()).await.with(201);
     client

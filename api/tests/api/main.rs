@@ -20,4 +20,6 @@ mod tokens;
 mod updates;
 mod usage;
 mod watches;
+mod webhook;
+mod webhooks;
 mod zeros;

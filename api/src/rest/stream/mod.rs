@@ -26,6 +26,7 @@ use kontiki_actors::Object;
 
 use super::{
     access::{Access, On},
+    admitted,
     call::Call,
     path::{Route, Target},
     places::Place,
@@ -64,6 +65,8 @@ pub(crate) async fn answer(mut call: Call, target: Target, subresource: &str) ->
     let upgrade = call.upgrade.take();
     let object = read::find(&call, &key).await?;
     let place = call.place(&call.api.streams)?;
+    let (kind, told) = options::told(&call.query, subresource);
+    admitted::connect(&call, &target, kind, told).await?;
     if subresource == "portforward" {
         hosted(&object)?;
         return forward_ports(call, object, upgrade.ok_or_else(upgrade::required)?, place);
