@@ -10,7 +10,7 @@ use crate::{
     addresses, flow,
     input::{Outcome, Part, Rejection, Request},
     kind::Kind,
-    kinds::definition,
+    kinds::{definition, storage},
     limits,
     object::{Document, Object, ObjectKey},
     pod_security, quota,
@@ -240,6 +240,7 @@ impl Turn {
             }
         };
         if part == Part::Main {
+            storage::admit_update(self, &old, &new)?;
             new = addresses::assign(self, key, Some(&old.document), new)?;
             self.check_pod_security(user, key, Some(&old.document), &new)?;
             let admitted = quota::admit(self, key, Some(&old.document), &new);
