@@ -10,7 +10,7 @@ use crate::{
     addresses, flow,
     input::{Outcome, Part, Rejection, Request},
     kind::Kind,
-    kinds::{definition, namespace},
+    kinds::{definition, namespace, storage},
     limits,
     object::{Document, Object, ObjectKey},
     pod_security, quota,
@@ -248,6 +248,7 @@ impl Turn {
         };
         if part == Part::Main {
             namespace::keep_root_ca(&old, &mut new);
+            storage::admit_update(self, &old, &new)?;
             new = addresses::assign(self, key, Some(&old.document), new)?;
             self.check_pod_security(user, key, Some(&old.document), &new)?;
             let admitted = quota::admit(self, key, Some(&old.document), &new);

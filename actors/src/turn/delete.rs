@@ -136,6 +136,12 @@ impl Turn {
         }
     }
 
+    /// Takes a finalizer away; with the last one goes an object whose deletion was asked for.
+    pub(crate) fn release(&mut self, key: &ObjectKey, finalizer: &str) {
+        self.drop_finalizer(key, finalizer);
+        self.finish_deletion(key);
+    }
+
     fn drop_finalizer(&mut self, key: &ObjectKey, name: &str) {
         self.edit_metadata(key, |meta| {
             if let Some(list) = meta.get_mut("finalizers").and_then(Value::as_array_mut) {

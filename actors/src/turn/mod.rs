@@ -28,9 +28,9 @@ use crate::{
     flow,
     input::{Input, Outcome},
     kind::Kind,
-    kinds::{cluster_role, daemon_set, definition, disruption_budget, flow_schema, job, namespace},
+    kinds::{cluster_role, daemon_set, definition, disruption_budget, flow_schema, job, namespace, storage},
     level::LEVEL,
-    object::{Document, Object, ObjectKey, OwnerRef},
+    object::{Document, Object, ObjectKey, OwnerRef, PodDigest},
     quota::{self, Counted, Usage},
     scheduling::{PLAN_LIMIT, ToPlace},
     state::State,
@@ -362,10 +362,7 @@ impl Turn {
             self.capacity_changed = true;
             daemon_set::node_changed(self, old, new);
         }
-        // Pods wait for their claims.
-        if key.kind == Kind::PERSISTENT_VOLUME_CLAIM {
-            self.capacity_changed = true;
-        }
+        storage::changed(self, old, new);
         // Terms of pod affinity may select namespaces by their labels.
         if key.kind == Kind::NAMESPACE && old.map(|o| &o.meta.labels) != new.map(|o| &o.meta.labels) {
             self.capacity_changed = true;
@@ -395,6 +392,16 @@ impl Turn {
                 }
             }
         }
+    }
+
+    /// Has pods without a place tried again of which this holds.
+    pub(crate) fn try_again(&mut self, concerns: impl Fn(&ObjectKey, &PodDigest) -> bool) {
+        let state = &self.state;
+        let concerned = |key: &&ObjectKey| {
+            state.get(key).is_some_and(|pod| pod.pod().is_some_and(|digest| concerns(key, digest)))
+        };
+        let again: Vec<ObjectKey> = state.unplaced().filter(concerned).cloned().collect();
+        self.unplaced.extend(again);
     }
 
     /// A pod without a managing owner may be adopted by whoever manages pods that its selector matches.

@@ -3,12 +3,19 @@
 use super::Turn;
 use crate::{
     kind::Kind,
-    kinds::namespace,
+    kinds::{namespace, storage},
     object::{Digest, Object, ObjectKey},
     state::State,
 };
 
-const KINDS: [Kind; 4] = [Kind::STATEFUL_SET, Kind::DAEMON_SET, Kind::JOB, Kind::CRON_JOB];
+const KINDS: [Kind; 6] = [
+    Kind::STATEFUL_SET,
+    Kind::DAEMON_SET,
+    Kind::JOB,
+    Kind::CRON_JOB,
+    Kind::PERSISTENT_VOLUME,
+    Kind::PERSISTENT_VOLUME_CLAIM,
+];
 
 impl Turn {
     /// Lets their actors react; done at the beginning of every term.
@@ -37,6 +44,7 @@ fn is_unseen(state: &State, object: &Object) -> bool {
         Digest::DaemonSet(set) => set.status.observed_generation == 0,
         Digest::Job(job) => job.status.start_time.is_none() && !job.suspend,
         Digest::CronJob(cron) => state.wake_of(&object.key).is_none() && !cron.suspend,
+        Digest::Volume(_) | Digest::Claim(_) => !storage::is_protected(object),
         _ => false,
     }
 }

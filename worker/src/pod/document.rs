@@ -349,9 +349,14 @@ document! {
         downward_api: Option<DownwardApi>,
         projected: Option<Projected>,
         host_path: Option<HostPath>,
+        persistent_volume_claim: Option<ClaimSource>,
         #[serde(flatten)]
         other: BTreeMap<String, Value>,
     }
+}
+document! {
+    /// PersistentVolumeClaimVolumeSource.
+    ClaimSource { claim_name: String, read_only: bool, }
 }
 document! {
     /// EmptyDirVolumeSource.

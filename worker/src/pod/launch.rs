@@ -128,11 +128,12 @@ impl Driver {
         let (command, args) = (words(&container.command), words(&container.args));
         let (user, group) = user(&self.pod, container, &self.host.runtime.image_defaults(&image))?;
         let (pod, owned, known) = (self.pod.clone(), container.clone(), env.clone());
+        let dependencies = self.dependencies.clone();
         let volumes = self.host.layout.places(&self.pod.metadata.uid);
         let path = log_path.clone();
         let prepared = aside(&self.host.clock, move || {
             prepare_log(&path, attempt)?;
-            volume::mounts(&pod, &owned, &known, &volumes)
+            volume::mounts(&pod, &owned, &known, &dependencies, &volumes)
         });
         let mounts =
             prepared.await.map_err(|error| format!("the mounts could not be prepared: {error}"))??;

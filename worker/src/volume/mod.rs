@@ -1,4 +1,4 @@
-//! The volumes of a pod on this worker: emptyDir, configMap, secret, downwardAPI, projected and hostPath.
+//! The volumes of a pod on this worker: emptyDir, configMap, secret, downwardAPI, projected, hostPath, and what its claims are bound to.
 //!
 //! ```text
 //!   <pod>/volumes/<volume>/           what containers see
@@ -9,8 +9,9 @@
 //! An emptyDir in memory is mounted over its folder by the pod's shim, for itself alone. Secrets, projected and downwardAPI
 //! volumes lie in memory, as with the kubelet, where the worker has a place for that; else, and those that an earlier build
 //! put there, below the worker's data directory in folders of mode 0700: whoever reads that as root reads them.
-//! Not for: volumes that outlive the pod, or that are not of this machine.
+//! Not for: volumes that are not of this machine.
 
+pub(crate) mod claim;
 mod empty_dir;
 mod files;
 mod mounts;
@@ -47,6 +48,8 @@ pub struct Places {
     pub disk: PathBuf,
     /// In memory, if there is such a place, those that may hold secrets.
     pub memory: Option<PathBuf>,
+    /// Those of the cluster's own driver, which outlive the pod.
+    pub lasting: PathBuf,
 }
 
 impl Places {
@@ -82,6 +85,10 @@ fn mount_one(sources: Sources<'_>, volume: &Volume, places: &Places) -> Result<(
     if let Some(host) = &volume.host_path {
         return check_host_path(host);
     }
+    if let Some(source) = &volume.persistent_volume_claim {
+        let place = claim::find(sources.dependencies, source, &places.lasting)?;
+        return claim::set_up(&place, group);
+    }
     if let Some(payload) = payload::of(sources, volume)? {
         files::folder(&place, 0o755)?;
         return files::replace(&place, &payload, group);
@@ -96,7 +103,7 @@ fn mount_one(sources: Sources<'_>, volume: &Volume, places: &Places) -> Result<(
     }
     let kind = volume.other.keys().next().map_or("unknown", String::as_str);
     Err(format!(
-        "volumes of type {kind} are not supported on this worker: use emptyDir, configMap, secret, downwardAPI, projected or hostPath"
+        "volumes of type {kind} are not supported on this worker: use emptyDir, configMap, secret, downwardAPI, projected, hostPath or persistentVolumeClaim"
     ))
 }
 

@@ -33,7 +33,7 @@ fn put_with(pod: &Pod, dependencies: &Dependencies, access: &Access, dir: &Path)
 }
 
 fn on_disk(dir: &Path) -> Places {
-    Places { disk: dir.to_owned(), memory: None }
+    Places { disk: dir.to_owned(), memory: None, lasting: dir.join("local-path") }
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn what_may_be_secret_lies_in_memory_unless_it_is_on_disk_already() {
     );
     // As an earlier build left it.
     fs::create_dir(disk.path().join("old")).unwrap();
-    let places = Places { disk: disk.path().to_owned(), memory: Some(memory.path().join("volumes/uid")) };
+    let places = Places { memory: Some(memory.path().join("volumes/uid")), ..on_disk(disk.path()) };
     let machine = Machine::default();
     let dependencies = settings(r#"{"data":{"a":"1"}}"#);
     let access = Access::default();
@@ -117,7 +117,7 @@ fn what_may_be_secret_lies_in_memory_unless_it_is_on_disk_already() {
     assert_eq!(names(disk.path()), ["c", "e", "old"]);
     assert_eq!(fs::read_to_string(root.join("s/word")).unwrap(), "sesame");
     assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
-    let mounted = mounts(&pod, &pod.spec.containers[0], &[], &places).unwrap();
+    let mounted = mounts(&pod, &pod.spec.containers[0], &[], &Dependencies::default(), &places).unwrap();
     let sources: Vec<_> = mounted.into_iter().map(|mount| mount.source).collect();
     assert_eq!(sources, [root.join("s"), disk.path().join("old"), disk.path().join("c")]);
 }
@@ -171,9 +171,10 @@ fn what_cannot_be_mounted_is_said() {
     assert!(
         cause(r#"{"name":"v","configMap":{"name":"settings","items":[{"key":"a","path":"../a"}]}}"#).is_err()
     );
+    assert!(cause(r#"{"name":"v","nfs":{"server":"s","path":"/"}}"#).is_err_and(|e| e.contains("type nfs")));
     assert!(
         cause(r#"{"name":"v","persistentVolumeClaim":{"claimName":"c"}}"#)
-            .is_err_and(|e| e.contains("persistentVolumeClaim"))
+            .is_err_and(|e| e.contains("persistentvolumeclaim \"c\" not found"))
     );
 }
 
@@ -182,7 +183,7 @@ fn a_sub_path_is_left_to_whoever_mounts_it() {
     let dir = tempfile::tempdir().unwrap();
     let with = |volume: &str, sub_path: &str| {
         let pod = pod(volume, &format!(r#"{{"name":"v","mountPath":"/data","subPath":"{sub_path}"}}"#));
-        mounts(&pod, &pod.spec.containers[0], &[], &on_disk(dir.path()))
+        mounts(&pod, &pod.spec.containers[0], &[], &Dependencies::default(), &on_disk(dir.path()))
     };
     const EMPTY: &str = r#"{"name":"v","emptyDir":{}}"#;
     let made = with(EMPTY, "a/b/").unwrap();
@@ -269,4 +270,55 @@ fn a_token_is_for_the_one_user_or_the_group_of_its_pod() {
         assert_eq!(of("token"), expected, "{pods:?} {own:?} {other:?} {group:?}");
         assert_eq!(of("ca.crt").0, 0, "what is no secret stays as it is");
     }
+}
+
+fn bound(volume: &str) -> Dependencies {
+    let mut dependencies = Dependencies::default();
+    let claim = br#"{"metadata":{"uid":"u1"},"spec":{"volumeName":"pvc-u1"},"status":{"phase":"Bound"}}"#;
+    dependencies.add("PersistentVolumeClaim", "data", claim);
+    let volume = format!(r#"{{"spec":{{"claimRef":{{"uid":"u1"}},{volume}}}}}"#);
+    dependencies.add("PersistentVolume", "pvc-u1", volume.as_bytes());
+    dependencies
+}
+
+#[test]
+fn what_a_claim_is_bound_to_outlives_the_pod() {
+    let dir = tempfile::tempdir().unwrap();
+    let of_claim = r#"{"name":"v","persistentVolumeClaim":{"claimName":"data","readOnly":true}}"#;
+    let pod = pod(of_claim, r#"{"name":"v","mountPath":"/data","subPath":"a"}"#);
+    // Whatever an object says of a path: the folder is that of the volume's name.
+    let ours = bound(r#""csi":{"driver":"kontiki.io/local-path","volumeHandle":"../../etc"}"#);
+    put(&pod, &ours, dir.path()).unwrap();
+    let folder = dir.path().join("local-path/pvc-u1");
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o7777, 0o777);
+    fs::write(folder.join("word"), "kept").unwrap();
+    put(&pod, &ours, dir.path()).unwrap();
+    assert_eq!(fs::read_to_string(folder.join("word")).unwrap(), "kept");
+    let mounted = mounts(&pod, &pod.spec.containers[0], &[], &ours, &on_disk(dir.path())).unwrap();
+    assert_eq!(mounted[0].source, folder);
+    assert!(mounted[0].read_only && mounted[0].sub_path.is_some());
+
+    let lasting = dir.path().join("local-path");
+    for wrong in ["..", "../local-path", "", "."] {
+        assert!(claim::remove(&lasting, wrong).is_err(), "{wrong}");
+    }
+    assert!(folder.exists());
+    claim::remove(&lasting, "pvc-u1").unwrap();
+    assert!(!folder.exists());
+    claim::remove(&lasting, "pvc-u1").unwrap();
+}
+
+#[test]
+fn volumes_that_somebody_made_are_mounted_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let pod = pod(r#"{"name":"v","persistentVolumeClaim":{"claimName":"data"}}"#, "");
+    let disk = dir.path().join("disk");
+    let local = bound(&format!(r#""local":{{"path":"{}"}}"#, disk.display()));
+    assert!(put(&pod, &local, dir.path()).unwrap_err().to_string().contains("does not exist"));
+    fs::create_dir(&disk).unwrap();
+    put(&pod, &local, dir.path()).unwrap();
+    let other = bound(r#""nfs":{"server":"s","path":"/"}"#);
+    assert!(put(&pod, &other, dir.path()).unwrap_err().to_string().contains("not supported"));
+    let stranger = bound(r#""claimRef":{"uid":"u2"},"hostPath":{"path":"/srv"}"#);
+    assert!(put(&pod, &stranger, dir.path()).unwrap_err().to_string().contains("is not bound to"));
 }

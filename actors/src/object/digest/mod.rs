@@ -12,6 +12,7 @@ pub mod pod;
 mod rbac;
 mod selector;
 mod stateful_set;
+pub mod storage;
 pub mod template;
 mod workload;
 
@@ -27,6 +28,7 @@ pub use rbac::{BindingDigest, RoleDigest, Subject, service_account};
 pub use selector::{Requirement, Selector, SelectorTerm};
 use serde::Deserialize;
 pub use stateful_set::StatefulSetDigest;
+pub use storage::{ClaimDigest, ClaimRef, VolumeDigest};
 pub use workload::{DeploymentDigest, DeploymentStatus, ReplicaSetDigest, ReplicaSetStatus};
 
 use super::{Document, Object, ObjectKey};
@@ -61,6 +63,10 @@ pub enum Digest {
     CronJob(Box<CronJobDigest>),
     /// That of a definition of a custom kind.
     Definition(Box<DefinitionDigest>),
+    /// A claim's.
+    Claim(Box<ClaimDigest>),
+    /// A persistent volume's.
+    Volume(Box<VolumeDigest>),
 }
 
 impl Digest {
@@ -81,6 +87,8 @@ impl Digest {
             Kind::CRON_JOB => Digest::CronJob(Box::new(CronJobDigest::of(document))),
             Kind::STATEFUL_SET => Digest::StatefulSet(Box::new(StatefulSetDigest::of(document))),
             Kind::CUSTOM_RESOURCE_DEFINITION => Digest::Definition(Box::new(DefinitionDigest::of(document))),
+            Kind::PERSISTENT_VOLUME_CLAIM => Digest::Claim(Box::new(ClaimDigest::of(document))),
+            Kind::PERSISTENT_VOLUME => Digest::Volume(Box::new(VolumeDigest::of(document))),
             _ => Digest::Passive,
         }
     }
@@ -108,6 +116,8 @@ impl Digest {
                 Digest::StatefulSet(set) => set.status = read(&document.status),
                 Digest::CronJob(cron) => cron.status = read(&document.status),
                 Digest::Definition(definition) => definition.status = read(&document.status),
+                Digest::Claim(claim) => claim.set_status(&document.status),
+                Digest::Volume(volume) => volume.set_status(&document.status),
             }
         }
         digest

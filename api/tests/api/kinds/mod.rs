@@ -47,13 +47,16 @@ fn content(object: &Value) -> String {
     if object["status"]["startTime"].is_string() {
         object["status"]["startTime"] = Value::Null;
     }
+    if object["status"]["lastPhaseTransitionTime"].is_string() {
+        object["status"]["lastPhaseTransitionTime"] = Value::Null;
+    }
     let uid = object["metadata"]["uid"].as_str().unwrap().to_owned();
     object.as_object_mut().unwrap().remove("metadata");
     object.to_string().replace(&uid, "UID")
 }
 
 /// Of these kinds nothing is missing.
-const ACTORS: [&str; 13] = [
+const ACTORS: [&str; 16] = [
     "ClusterRole",
     "ClusterRoleBinding",
     "CronJob",
@@ -61,11 +64,14 @@ const ACTORS: [&str; 13] = [
     "FlowSchema",
     "Job",
     "LimitRange",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
     "PodDisruptionBudget",
     "PriorityLevelConfiguration",
     "ResourceQuota",
     "Role",
     "RoleBinding",
+    "StorageClass",
     "StatefulSet",
 ];
 
