@@ -14,7 +14,9 @@ use super::{
     rbac::escalation,
     read,
     reply::Answered,
-    restriction, scale, tracking,
+    restriction, scale,
+    subresource::EPHEMERAL,
+    tracking,
     write::{
         Proposal, TRIES, Write, check_preconditions, creation, no_answer, prepare_new, same_name,
         same_namespace,
@@ -220,6 +222,8 @@ fn propose(old: &Arc<Object>, applied: &Applied<'_>) -> Result<Proposal, Status>
     plain(target, *part, &mut value)?;
     if *part == Part::Status {
         resource::prepare_status(served, &mut value, &before, subresource == "approval")?;
+    } else if subresource == EPHEMERAL {
+        resource::prepare_ephemeral(&mut value, &before)?;
     } else {
         resource::prepare_update(served, &mut value, &before)?;
         warnings.extend(served.warnings(&value));
@@ -237,7 +241,7 @@ async fn make(
 ) -> Result<(Value, Vec<String>), Status> {
     let Applied { target, write, config, force, part, locked } = applied;
     let (kind, metadata) = (target.served.kind, &config["metadata"]);
-    if *part != Part::Main {
+    if *part != Part::Main || target.subresource.is_some() {
         return Err(Status::not_found(kind, &key.name));
     }
     call.may_create(target).await?;

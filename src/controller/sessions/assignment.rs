@@ -82,7 +82,7 @@ pub(super) fn dependencies(pod: &Object) -> BTreeSet<ObjectKey> {
     for secret in list(&spec["imagePullSecrets"]) {
         add(Kind::SECRET, &secret["name"]);
     }
-    for field in ["initContainers", "containers"] {
+    for field in ["initContainers", "containers", "ephemeralContainers"] {
         for container in list(&spec[field]) {
             for source in list(&container["envFrom"]) {
                 add(Kind::CONFIG_MAP, &source["configMapRef"]["name"]);
