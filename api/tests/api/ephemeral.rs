@@ -39,7 +39,7 @@ async fn they_are_added_by_every_form_of_a_write() {
         (&added["imagePullPolicy"], &added["terminationMessagePath"], &added["resources"]),
         (&json!("Always"), &json!("/dev/termination-log"), &json!({}))
     );
-    assert_eq!((&one["metadata"]["generation"], &one["status"]), (&json!(2), &before["status"]));
+    assert_eq!(one["metadata"]["generation"], 2);
     // A merge patch has the whole list; a JSON patch adds to it.
     let mut all = one["spec"]["ephemeralContainers"].as_array().unwrap().clone();
     all.push(debugger("b"));

@@ -133,10 +133,11 @@ mod tests {
                 {"name": "c", "projected": {"sources": [{"secret": {"name": "s2"}}]}}],
             "imagePullSecrets": [{"name": "s4"}, {}],
             "containers": [{"name": "x", "envFrom": [{"configMapRef": {"name": "c2"}}],
-                "env": [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "s3", "key": "k"}}}]}]}}));
+                "env": [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "s3", "key": "k"}}}]}],
+            "ephemeralContainers": [{"name": "y", "envFrom": [{"secretRef": {"name": "s5"}}]}]}}));
         let pod = Object::new(ObjectKey::new(Kind::POD, "n", "p"), 1, document);
         let names: Vec<String> = dependencies(&pod).iter().map(|k| k.name.to_string()).collect();
-        assert_eq!(names, ["c1", "c2", "s1", "s2", "s3", "s4"]);
+        assert_eq!(names, ["c1", "c2", "s1", "s2", "s3", "s4", "s5"]);
     }
 
     #[test]
