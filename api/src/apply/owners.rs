@@ -23,16 +23,25 @@ pub enum Reach {
     NoStatus,
     /// The status.
     Status,
+    /// The containers that were added to a pod.
+    EphemeralContainers,
 }
 
 impl Reach {
     /// What of a set is within reach.
     fn filter(self, mut set: Set) -> Set {
-        let is_status = |step: &Element| matches!(step, Element::Field(name) if &**name == "status");
+        let is = |step: &Element, field: &str| matches!(step, Element::Field(name) if &**name == field);
+        let is_status = |step: &Element| is(step, "status");
         match self {
             Reach::All => {}
             Reach::NoStatus => set.retain(|step| !is_status(step)),
             Reach::Status => set.retain(is_status),
+            Reach::EphemeralContainers => {
+                set.retain(|step| is(step, "spec"));
+                set.only_below(&Element::field("spec"), |spec| {
+                    spec.retain(|step| is(step, "ephemeralContainers"));
+                });
+            }
         }
         set
     }

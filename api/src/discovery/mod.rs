@@ -150,6 +150,7 @@ fn of_kind(kind: Kind) -> Resource {
     if kind == Kind::POD {
         subresources.push(below("attach", "", "v1", "PodAttachOptions", STREAM));
         subresources.push(below("binding", "", "v1", "Binding", CREATE));
+        subresources.push(below("ephemeralcontainers", "", "v1", "Pod", CHANGE));
         subresources.push(below("eviction", "policy", "v1", "Eviction", CREATE));
         subresources.push(below("exec", "", "v1", "PodExecOptions", STREAM));
         subresources.push(below("log", "", "v1", "Pod", &["get"]));

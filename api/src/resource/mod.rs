@@ -95,6 +95,8 @@ pub struct Strategy {
     pub prepare_update: fn(&mut Value, &Value),
     /// Checks an object.
     pub validate: fn(&Value, &mut Errors),
+    /// Checks what only holds of a new object.
+    pub validate_create: fn(&Value, &mut Errors),
     /// Checks an update: (new, old).
     pub validate_update: fn(&Value, &Value, &mut Errors),
     /// What a person should know about this object, though it is accepted.
@@ -132,6 +134,7 @@ impl Strategy {
         admit: None,
         prepare_update: |_, _| {},
         validate: |_, _| {},
+        validate_create: |_, _| {},
         validate_update: |_, _, _| {},
         warnings: |_| Vec::new(),
         schema_required: false,
@@ -227,6 +230,7 @@ pub fn prepare_create(
     }
     let mut errors = Errors::default();
     validate(kind, object, &mut errors);
+    (strategy.validate_create)(object, &mut errors);
     errors.into_result(kind, display_name(object))
 }
 
@@ -291,6 +295,18 @@ fn asks_same(a: &Value, b: &Value, same: fn(&Value, &Value) -> bool) -> bool {
     let keys = |value: &Value| value.as_object().into_iter().flat_map(Map::keys).cloned().collect::<Vec<_>>();
     let asked = |key: &String| key != "metadata" && key != "status";
     keys(a).iter().chain(&keys(b)).filter(|key| asked(key)).all(|key| same(&a[key], &b[key]))
+}
+
+/// Makes a client's document an update of a pod's ephemeral containers: everything else is put back, what is new is completed and checked.
+pub fn prepare_ephemeral(object: &mut Value, old: &Value) -> Result<(), Status> {
+    let kind = Kind::POD;
+    let mut errors = Errors::default();
+    if pod::only_added(object, old, &mut errors) && kind.info().generation {
+        let next = fields::number(&old["metadata"], "generation") + 1;
+        metadata::metadata_of(object).insert("generation".into(), next.into());
+    }
+    validate(kind, object, &mut errors);
+    errors.into_result(kind, display_name(old))
 }
 
 /// Makes a client's document an update of an object's status, or of the verdict on a request: everything else is put

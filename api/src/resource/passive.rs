@@ -93,7 +93,8 @@ static POD_TEMPLATE: Strategy = Strategy {
         object["template"] = template;
     },
     validate: |object, errors| {
-        super::pod::validate_spec(&object["template"]["spec"], "template.spec", errors)
+        super::pod::validate_spec(&object["template"]["spec"], "template.spec", errors);
+        super::pod::not_in_templates(&object["template"]["spec"], "template.spec", errors);
     },
     returns_deleted: true,
     ..Strategy::PASSIVE

@@ -15,7 +15,9 @@ use super::{
     rbac::escalation,
     read,
     reply::Answered,
-    restriction, scale, tracking,
+    restriction, scale,
+    subresource::EPHEMERAL,
+    tracking,
     write::{
         Proposal, TRIES, Write, check_preconditions, creation, no_answer, prepare_new, same_name,
         same_namespace,
@@ -242,6 +244,9 @@ fn propose(old: &Arc<Object>, applied: &Applied<'_>, stage: Stage) -> Result<Pro
     plain(target, *part, &mut value)?;
     if *part == Part::Status {
         stage.status(served, &mut value, &before, subresource == "approval")?;
+        resource::prepare_status(served, &mut value, &before, subresource == "approval")?;
+    } else if subresource == EPHEMERAL {
+        resource::prepare_ephemeral(&mut value, &before)?;
     } else {
         stage.update(served, &mut value, &before)?;
         warnings.extend(served.warnings(&value));
@@ -260,7 +265,7 @@ async fn make(
 ) -> Result<(Value, Vec<String>), Status> {
     let Applied { target, write, config, force, part, locked } = applied;
     let (kind, metadata) = (target.served.kind, &config["metadata"]);
-    if *part != Part::Main {
+    if *part != Part::Main || target.subresource.is_some() {
         return Err(Status::not_found(kind, &key.name));
     }
     call.may_create(target).await?;

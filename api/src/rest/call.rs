@@ -214,7 +214,7 @@ async fn serve(
     };
     let (route, query) = (defined(&api, parts.uri.path(), route).await?, query?);
     let streams = is_stream(&parts.method, &route, &query);
-    let upgrade = if stream::is_one(&route) { Upgrade::take(&mut parts).await } else { None };
+    let upgrade = if stream::may_upgrade(&route) { Upgrade::take(&mut parts).await } else { None };
     let (asker, reads) = (user.name.clone(), parts.method == Method::GET);
     let call = Call {
         api: api.clone(),

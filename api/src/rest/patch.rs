@@ -14,7 +14,9 @@ use super::{
     path::Target,
     read,
     reply::Answered,
-    scale, tracking,
+    scale,
+    subresource::EPHEMERAL,
+    tracking,
     write::{Proposal, Write, check_preconditions, same_name, update},
 };
 use crate::{
@@ -71,7 +73,7 @@ pub(crate) async fn patch(mut call: Call, target: Target) -> Answered {
 /// What a patch of an object, or of something below it, may change.
 pub(crate) fn part_of(subresource: &str) -> Part {
     match subresource {
-        "" => Part::Main,
+        "" | EPHEMERAL => Part::Main,
         "status" | "approval" => Part::Status,
         _ => Part::Scale,
     }
@@ -126,6 +128,10 @@ fn propose(
         }
         Part::Status => {
             stage.status(served, &mut value, &before, subresource == "approval")?;
+            tracking::updated(write, served, subresource, &before, &mut value, None)?;
+        }
+        _ if subresource == EPHEMERAL => {
+            resource::prepare_ephemeral(&mut value, &before)?;
             tracking::updated(write, served, subresource, &before, &mut value, None)?;
         }
         _ => {

@@ -1,4 +1,4 @@
-//! What stands below an object: status, scale, log, exec, eviction, binding, token, finalize.
+//! What stands below an object: status, scale, log, exec, ephemeralcontainers, eviction, binding, token, finalize.
 
 use http::Method;
 use kontiki_actors::{Kind, ObjectKey, Request, input::Part};
@@ -19,11 +19,17 @@ use crate::{
     status::Status,
 };
 
+/// The containers that are added to a pod that runs.
+pub(crate) const EPHEMERAL: &str = "ephemeralcontainers";
+
 /// Answers a request for a subresource.
 pub(crate) async fn answer(call: Call, target: Target, subresource: &str) -> Answered {
     let writes = matches!(call.method, Method::PUT | Method::PATCH);
     if writes && target.served.kind == Kind::CERTIFICATE_SIGNING_REQUEST {
         may_speak_for_signer(&call, &target, subresource).await?;
+    }
+    if writes && subresource == EPHEMERAL {
+        is_no_node(&call, &target)?;
     }
     match (subresource, call.method.clone()) {
         ("scale", _) => scale::answer(call, target).await,
@@ -31,10 +37,11 @@ pub(crate) async fn answer(call: Call, target: Target, subresource: &str) -> Ans
             stream::answer(call, target, subresource).await
         }
         ("log", Method::GET) => logs::logs(call, target).await,
-        ("status" | "approval", Method::GET) => read::get(call, target).await,
+        ("status" | "approval" | EPHEMERAL, Method::GET) => read::get(call, target).await,
         ("status", Method::PUT) => put(call, target, Part::Status).await,
         ("approval", Method::PUT) => put(call, target, Part::Status).await,
-        ("status" | "approval", Method::PATCH) => patch::patch(call, target).await,
+        (EPHEMERAL, Method::PUT) => put(call, target, Part::Main).await,
+        ("status" | "approval" | EPHEMERAL, Method::PATCH) => patch::patch(call, target).await,
         ("finalize", Method::PUT) => put(call, target, Part::Finalize).await,
         ("eviction", Method::POST) => evict(call, target).await,
         ("binding", Method::POST) => bind(call, target).await,
@@ -59,6 +66,15 @@ async fn may_speak_for_signer(call: &Call, target: &Target, subresource: &str) -
     Err(Status::forbidden(key.kind, &key.name, why))
 }
 
+/// What runs on a node is not for the node to choose: <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction>.
+fn is_no_node(call: &Call, target: &Target) -> Result<(), Status> {
+    let why = format!("unexpected pod subresource {EPHEMERAL:?}, only 'status' and 'eviction' are allowed");
+    match call.user.node() {
+        Some(_) => Err(Status::forbidden(target.served.kind, &read::key(target)?.name, why)),
+        None => Ok(()),
+    }
+}
+
 /// PUT of an object of which only a part may change.
 async fn put(mut call: Call, target: Target, part: Part) -> Answered {
     let write = Write::of(&call)?;
@@ -76,6 +92,17 @@ async fn put(mut call: Call, target: Target, part: Part) -> Answered {
             stage.status(served, &mut value, &before, subresource == "approval")?;
         } else {
             value = admitted::finalized(&before, &value);
+        match part {
+            Part::Status => {
+                resource::prepare_status(served, &mut value, &before, subresource == "approval")?;
+            }
+            Part::Main => resource::prepare_ephemeral(&mut value, &before)?,
+            _ => {
+                let finalizers =
+                    value["spec"].get("finalizers").cloned().unwrap_or_else(|| Value::Array(Vec::new()));
+                value = before.clone();
+                value["spec"]["finalizers"] = finalizers;
+            }
         }
         tracking::updated(&write, served, subresource, &before, &mut value, None)?;
         Ok(Proposal { value, locked, warnings: decoded.warnings.clone(), scale: None })

@@ -4,7 +4,7 @@ use http::{HeaderMap, header::USER_AGENT};
 use kontiki_actors::Object;
 use serde_json::{Map, Value};
 
-use super::{body::type_of, write::Write};
+use super::{body::type_of, subresource::EPHEMERAL, write::Write};
 use crate::{
     apply::{Owners, Reach, ScaleWriter, Writer},
     resource::metadata::metadata_of,
@@ -44,6 +44,7 @@ pub(crate) fn writer<'a>(
 ) -> Result<Writer<'a>, Status> {
     let reach = match subresource {
         "status" | "approval" => Reach::Status,
+        EPHEMERAL => Reach::EphemeralContainers,
         _ if served.has_status() => Reach::NoStatus,
         _ => Reach::All,
     };

@@ -7,6 +7,7 @@ mod apply;
 mod audit;
 mod client;
 mod custom;
+mod ephemeral;
 mod flow;
 mod kinds;
 mod memory;

@@ -83,7 +83,7 @@ pub(super) fn dependencies(state: &State, pod: &Object) -> BTreeSet<ObjectKey> {
     for secret in list(&spec["imagePullSecrets"]) {
         add(Kind::SECRET, &secret["name"]);
     }
-    for field in ["initContainers", "containers"] {
+    for field in ["initContainers", "containers", "ephemeralContainers"] {
         for container in list(&spec[field]) {
             for source in list(&container["envFrom"]) {
                 add(Kind::CONFIG_MAP, &source["configMapRef"]["name"]);
@@ -148,11 +148,14 @@ mod tests {
                 {"name": "c", "projected": {"sources": [{"secret": {"name": "s2"}}]}}],
             "imagePullSecrets": [{"name": "s4"}, {}],
             "containers": [{"name": "x", "envFrom": [{"configMapRef": {"name": "c2"}}],
-                "env": [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "s3", "key": "k"}}}]}]}}));
+                "env": [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "s3", "key": "k"}}}]}],
+            "ephemeralContainers": [{"name": "y", "envFrom": [{"secretRef": {"name": "s5"}}]}]}}));
         let pod = Object::new(ObjectKey::new(Kind::POD, "n", "p"), 1, document);
         let names: Vec<String> =
             dependencies(&State::default(), &pod).iter().map(|k| k.name.to_string()).collect();
         assert_eq!(names, ["c1", "c2", "s1", "s2", "s3", "s4"]);
+        let names: Vec<String> = dependencies(&pod).iter().map(|k| k.name.to_string()).collect();
+        assert_eq!(names, ["c1", "c2", "s1", "s2", "s3", "s4", "s5"]);
     }
 
     #[test]

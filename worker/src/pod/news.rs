@@ -170,8 +170,8 @@ impl Driver {
     fn tell_backoff(&self, container: &str) {
         let record = self.seen().record(container);
         let (Some(ended), Some(spec)) = (record.ended(), self.pod.container(container)) else { return };
-        let init = self.pod.spec.init_containers.iter().any(|init| init.name == container);
-        let again = restarts(self.pod.spec.restart_policy, spec, init, ended.exit.code);
+        let role = self.pod.role(container);
+        let again = restarts(self.pod.spec.restart_policy, spec, role, ended.exit.code);
         if again && record.crash_delay_ms > 0 && self.seen().stop_by_ms().is_none() {
             let metadata = &self.pod.metadata;
             let message = format!(

@@ -405,6 +405,13 @@ impl Runtime for SimulatedRuntime {
                 }
                 return Err(RuntimeError::Invalid(format!("container \"{}\" already runs", spec.name)));
             }
+            if let Some(target) = &spec.process_target
+                && !pod.containers.values().any(|played| {
+                    played.state.name == *target && played.state.phase == ContainerPhase::Running
+                })
+            {
+                return Err(RuntimeError::CreateFailed(format!("unable to find target container {target}")));
+            }
             if let Act::Missing(command) = &act {
                 return Err(RuntimeError::StartFailed(format!(
                     "exec: \"{command}\": executable file not found in $PATH"

@@ -4,6 +4,7 @@ mod containers;
 
 mod defaults;
 mod dns;
+mod ephemeral;
 mod print;
 mod security;
 mod spec;
@@ -13,6 +14,7 @@ use std::collections::HashSet;
 
 pub(super) use containers::port_number;
 pub use defaults::default_spec;
+pub(super) use ephemeral::{not_in_templates, only_added};
 use kontiki_actors::{Kind, ObjectKey, State};
 use serde_json::{Value, json};
 pub use spec::{validate_spec, validate_spec_with};
@@ -33,6 +35,7 @@ pub static STRATEGY: Strategy = Strategy {
     prepare_create,
     admit: Some(admit),
     validate,
+    validate_create: ephemeral::not_on_create,
     validate_update: update::validate_update,
     warnings,
     columns: &[

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::containers::{self, Pod};
-use super::{dns, security};
+use super::containers::{self, Pod, Role};
+use super::{dns, ephemeral, security};
 use crate::resource::{
     field::Errors,
     fields::{items, number, text},
@@ -35,17 +35,18 @@ pub fn validate_spec_with<'a>(
     if items(spec, "containers").next().is_none() {
         errors.required(&format!("{path}.containers"), "");
     }
-    for (list, init) in [("initContainers", true), ("containers", false)] {
+    for (list, role) in [("initContainers", Role::Init), ("containers", Role::Main)] {
         for (at, container) in items(spec, list) {
             let path = format!("{path}.{list}[{at}]");
-            containers::validate(&mut pod, container, &path, init, errors);
+            containers::validate(&mut pod, container, &path, role, errors);
             security::of_container(spec, container, &path, errors);
-            if init {
+            if role == Role::Init {
                 // They run one by one, so that whoever is next may have the same ports.
                 pod.host_ports.clear();
             }
         }
     }
+    ephemeral::validate(&mut pod, spec, path, errors);
     security::of_pod(spec, path, errors);
     dns::validate(spec, path, errors);
     for (key, values) in [

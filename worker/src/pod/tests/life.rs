@@ -637,3 +637,64 @@ async fn a_lost_shim_brings_a_new_sandbox() {
     assert_eq!(status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 137);
     assert!(worker.reasons().contains(&"SandboxChanged"));
 }
+
+fn debugged(mut pod: Value, ephemeral: Value) -> Value {
+    pod["spec"]["ephemeralContainers"] = ephemeral;
+    pod
+}
+
+fn debugger<'a>(status: &'a Value, name: &str) -> &'a Value {
+    let list = status["ephemeralContainerStatuses"].as_array().map(Vec::as_slice).unwrap_or_default();
+    list.iter().find(|it| it["name"] == name).map_or(&Value::Null, |it| &it["state"])
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ephemeral_container_is_added_to_a_pod_that_runs_and_outlives_the_agent() {
+    let mut worker = Worker::new().await;
+    worker.put(1, pod(json!({})), &[]).await;
+    let first = worker.until("ready", ready).await;
+    let one = json!({ "name": "d", "image": "web:1", "imagePullPolicy": "IfNotPresent", "targetContainerName": "web" });
+    let pod = debugged(pod(json!({})), json!([one]));
+    worker.put(2, pod.clone(), &[]).await;
+    let status = worker.until("it runs", |status, _| debugger(status, "d").get("running").is_some()).await;
+    assert_eq!(status["phase"], "Running");
+    assert!(ready(&status, false));
+    assert_eq!(status["containerStatuses"], first["containerStatuses"], "nothing else was touched");
+    let started = worker.events.iter().rfind(|event| event.reason == "Started").unwrap();
+    assert_eq!(started.field_path, "spec.ephemeralContainers{d}");
+
+    worker.restart().await;
+    let again = worker.until("it is known", |status, _| debugger(status, "d").get("running").is_some()).await;
+    assert_eq!(again["ephemeralContainerStatuses"], status["ephemeralContainerStatuses"]);
+    worker.runtime.finish("uid-1", "d", 3);
+    let status =
+        worker.until("it ended", |status, _| debugger(status, "d").get("terminated").is_some()).await;
+    assert_eq!(debugger(&status, "d")["terminated"]["exitCode"], 3);
+    assert!(ready(&status, false), "the pod does not mind");
+    worker.restart().await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(worker.runtime.running(), 1, "it is not started again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ephemeral_container_waits_for_its_target_and_its_image() {
+    let mut worker = Worker::new().await;
+    let one = json!({ "name": "d", "image": "web:1", "imagePullPolicy": "IfNotPresent", "targetContainerName": "web" });
+    let two = json!({ "name": "e", "image": "none:1", "imagePullPolicy": "Never" });
+    let init = json!([{ "name": "init", "image": "web:1", "imagePullPolicy": "IfNotPresent", "command": ["sleep", "7"] }]);
+    let mut pod = debugged(pod(json!({})), json!([one, two]));
+    pod["spec"]["initContainers"] = init;
+    worker.put(1, pod, &[]).await;
+    let reason = |status: &Value, name: &str| debugger(status, name)["waiting"]["reason"].clone();
+    let status = worker
+        .until("both wait", |status, _| {
+            reason(status, "d") == "CreateContainerConfigError" && reason(status, "e") == "ErrImageNeverPull"
+        })
+        .await;
+    assert_eq!(debugger(&status, "d")["waiting"]["message"], "unable to find target container web");
+    let before_ms = worker.config.clock.now_ms();
+    let status =
+        worker.until("the target runs", |status, _| debugger(status, "d").get("running").is_some()).await;
+    assert!(worker.config.clock.now_ms() - before_ms < 10_000, "as soon as it runs");
+    assert_eq!((&status["phase"], reason(&status, "e")), (&json!("Running"), json!("ErrImageNeverPull")));
+}
