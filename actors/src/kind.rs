@@ -108,7 +108,7 @@ kinds! {
     PERSISTENT_VOLUME = 12, "", "v1", "PersistentVolume", "persistentvolumes", "persistentvolume", &["pv"], Cluster, NONE, Uncounted, None;
     PERSISTENT_VOLUME_CLAIM = 13, "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", "persistentvolumeclaim", &["pvc"], Namespaced, NONE, Uncounted, None;
     POD_TEMPLATE    = 14, "", "v1", "PodTemplate", "podtemplates", "podtemplate", NONE, Namespaced, NONE, Uncounted, None;
-    REPLICATION_CONTROLLER = 15, "", "v1", "ReplicationController", "replicationcontrollers", "replicationcontroller", &["rc"], Namespaced, ALL, Counted, None;
+    REPLICATION_CONTROLLER = 15, "", "v1", "ReplicationController", "replicationcontrollers", "replicationcontroller", &["rc"], Namespaced, ALL, Counted, Some(kinds::replica_set::reconcile);
     DEPLOYMENT      = 20, "apps", "v1", "Deployment", "deployments", "deployment", &["deploy"], Namespaced, ALL, Counted, Some(kinds::deployment::reconcile);
     REPLICA_SET     = 21, "apps", "v1", "ReplicaSet", "replicasets", "replicaset", &["rs"], Namespaced, ALL, Counted, Some(kinds::replica_set::reconcile);
     CONTROLLER_REVISION = 22, "apps", "v1", "ControllerRevision", "controllerrevisions", "controllerrevision", NONE, Namespaced, NONE, Uncounted, None;

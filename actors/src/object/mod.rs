@@ -96,7 +96,7 @@ impl Object {
         if let Digest::Node(digest) = &self.digest { Some(digest) } else { None }
     }
 
-    /// The replica set digest, if it is one.
+    /// The digest of a replica set or replication controller, if it is one.
     pub fn replica_set(&self) -> Option<&ReplicaSetDigest> {
         if let Digest::ReplicaSet(digest) = &self.digest { Some(digest) } else { None }
     }

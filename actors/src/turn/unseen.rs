@@ -7,7 +7,8 @@ use crate::{
     state::State,
 };
 
-const KINDS: [Kind; 4] = [Kind::STATEFUL_SET, Kind::DAEMON_SET, Kind::JOB, Kind::CRON_JOB];
+const KINDS: [Kind; 5] =
+    [Kind::REPLICATION_CONTROLLER, Kind::STATEFUL_SET, Kind::DAEMON_SET, Kind::JOB, Kind::CRON_JOB];
 
 impl Turn {
     /// Lets their actors react; done at the beginning of every term.
@@ -22,6 +23,7 @@ impl Turn {
 
 fn is_unseen(state: &State, object: &Object) -> bool {
     match &object.digest {
+        Digest::ReplicaSet(set) => set.status.observed_generation == 0,
         Digest::StatefulSet(set) => set.status.observed_generation == 0,
         Digest::DaemonSet(set) => set.status.observed_generation == 0,
         Digest::Job(job) => job.status.start_time.is_none() && !job.suspend,

@@ -53,7 +53,7 @@ fn content(object: &Value) -> String {
 }
 
 /// Of these kinds nothing is missing.
-const ACTORS: [&str; 13] = [
+const ACTORS: [&str; 14] = [
     "ClusterRole",
     "ClusterRoleBinding",
     "CronJob",
@@ -63,6 +63,7 @@ const ACTORS: [&str; 13] = [
     "LimitRange",
     "PodDisruptionBudget",
     "PriorityLevelConfiguration",
+    "ReplicationController",
     "ResourceQuota",
     "Role",
     "RoleBinding",
