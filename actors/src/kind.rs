@@ -146,6 +146,10 @@ kinds! {
     PRIORITY_LEVEL_CONFIGURATION = 61, "flowcontrol.apiserver.k8s.io", "v1", "PriorityLevelConfiguration", "prioritylevelconfigurations", "prioritylevelconfiguration", NONE, Cluster, NONE, Counted, None;
 }
 
+/// Groups and versions in which built-in kinds are served besides those of their lines, by conversions at the API's edge. Objects are stored
+/// in one form whatever their clients use; references from object to object may name them in any.
+pub const ALSO: &[(Kind, &str, &str)] = &[(Kind::EVENT, "events.k8s.io", "v1")];
+
 /// Every kind, in the order of the table.
 pub static KINDS: &[KindInfo] = TABLE;
 
@@ -209,13 +213,16 @@ impl Kind {
             .map(|info| Kind(Id::BuiltIn(info.code)))
     }
 
-    /// Finds a built-in kind by the `apiVersion` and `kind` of a document.
+    /// Finds a built-in kind by the `apiVersion` and `kind` of a document, in any form that it is served in.
     pub fn by_name(api_version: &str, kind: &str) -> Option<Kind> {
         let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
-        KINDS
-            .iter()
-            .find(|info| info.group == group && info.version == version && info.kind == kind)
-            .map(|info| Kind(Id::BuiltIn(info.code)))
+        let line =
+            KINDS.iter().find(|info| info.group == group && info.version == version && info.kind == kind);
+        line.map(|info| Kind(Id::BuiltIn(info.code))).or_else(|| {
+            let also =
+                |(of, g, v): &&(Kind, &str, &str)| *g == group && *v == version && of.info().kind == kind;
+            ALSO.iter().find(also).map(|(kind, ..)| *kind)
+        })
     }
 
     /// Its code; all custom kinds have one in common.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kontiki_actors::{Document, Object, ObjectKey, Request, State, input::Part};
+use kontiki_actors::{Object, ObjectKey, Request, State, input::Part};
 use serde_json::{Value, json};
 
 use super::{
@@ -160,7 +160,7 @@ async fn submit(
                 }
                 let request = Request::Update {
                     key: key.clone(),
-                    document: Document::from_value(value),
+                    document: applied.target.served.document(value),
                     part: applied.target.served.part(applied.part),
                     revision: Some(old.revision),
                     uid: Some(old.meta.uid.clone()),

@@ -4,6 +4,7 @@
 mod admission;
 mod cluster;
 pub(crate) mod encode;
+mod events;
 mod flow;
 mod rbac;
 mod storage;
