@@ -116,6 +116,7 @@ kinds! {
     DAEMON_SET      = 24, "apps", "v1", "DaemonSet", "daemonsets", "daemonset", &["ds"], Namespaced, ALL, Counted, Some(kinds::daemon_set::reconcile);
     JOB             = 25, "batch", "v1", "Job", "jobs", "job", NONE, Namespaced, ALL, Counted, Some(kinds::job::reconcile);
     CRON_JOB        = 26, "batch", "v1", "CronJob", "cronjobs", "cronjob", &["cj"], Namespaced, ALL, Counted, Some(kinds::cron_job::reconcile);
+    HORIZONTAL_POD_AUTOSCALER = 27, "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", "horizontalpodautoscaler", &["hpa"], Namespaced, ALL, Uncounted, None;
     LEASE           = 30, "coordination.k8s.io", "v1", "Lease", "leases", "lease", NONE, Namespaced, NONE, Uncounted, None;
     ENDPOINT_SLICE  = 31, "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", "endpointslice", NONE, Namespaced, NONE, Counted, None;
     PRIORITY_CLASS  = 32, "scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", "priorityclass", &["pc"], Cluster, NONE, Uncounted, None;
@@ -148,7 +149,8 @@ kinds! {
 
 /// Groups and versions in which built-in kinds are served besides those of their lines, by conversions at the API's edge. Objects are stored
 /// in one form whatever their clients use; references from object to object may name them in any.
-pub const ALSO: &[(Kind, &str, &str)] = &[(Kind::EVENT, "events.k8s.io", "v1")];
+pub const ALSO: &[(Kind, &str, &str)] =
+    &[(Kind::EVENT, "events.k8s.io", "v1"), (Kind::HORIZONTAL_POD_AUTOSCALER, "autoscaling", "v1")];
 
 /// Every kind, in the order of the table.
 pub static KINDS: &[KindInfo] = TABLE;

@@ -6,6 +6,7 @@
 //! Owners of fields are kept by the paths of the form in which they wrote, and compared with those of others by path only: where two
 //! forms call a field by different names, writers in both own it.
 
+pub(crate) mod autoscaler;
 mod event;
 
 use kontiki_actors::Kind;
@@ -33,7 +34,7 @@ pub(crate) struct Edition {
 }
 
 /// All of them. Their names stand in `kontiki_actors::kind::ALSO`, too, since references between objects may use them.
-static ALL: [Edition; 1] = [event::EDITION];
+static ALL: [Edition; 2] = [event::EDITION, autoscaler::EDITION];
 
 /// All further forms.
 pub(crate) fn all() -> impl Iterator<Item = &'static Edition> {

@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod api_service;
+pub mod autoscaler;
 pub mod budget;
 pub mod certificate;
 pub mod config;
@@ -162,6 +163,7 @@ impl Strategy {
             Kind::REPLICATION_CONTROLLER => &workload::replication_controller::STRATEGY,
             Kind::JOB => &workload::job::STRATEGY,
             Kind::CRON_JOB => &workload::cron_job::STRATEGY,
+            Kind::HORIZONTAL_POD_AUTOSCALER => &autoscaler::STRATEGY,
             Kind::ROLE => &rbac::ROLE_STRATEGY,
             Kind::CLUSTER_ROLE => &rbac::CLUSTER_ROLE,
             Kind::ROLE_BINDING => &rbac::ROLE_BINDING,

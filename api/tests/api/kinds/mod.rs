@@ -2,6 +2,7 @@
 //! defaults, printed, applied again without a change, and refused in Kubernetes' words when it is wrong.
 
 mod admission;
+mod autoscalers;
 mod cluster;
 pub(crate) mod encode;
 mod events;
