@@ -53,6 +53,7 @@ pub struct State {
     priorities: OrdMap<i32, i64>,
     grants: grants::Grants,
     addresses: OrdMap<IpAddr, ObjectKey>,
+    node_ports: OrdMap<u16, ObjectKey>,
     wakes: OrdMap<ObjectKey, i64>,
     due: OrdSet<(i64, ObjectKey)>,
     answered: OrdMap<Id, Arc<Outcome>>,

@@ -11,7 +11,7 @@ use crate::{
     input::{Outcome, Part, Rejection, Request},
     kind::Kind,
     kinds::definition,
-    limits,
+    limits, node_ports,
     object::{Document, Object, ObjectKey},
     pod_security, quota,
     rbac::upkeep,
@@ -115,6 +115,7 @@ impl Turn {
             document = Document::from_value(value);
         }
         document = addresses::assign(self, &key, None, document)?;
+        document = node_ports::assign(self, &key, None, document)?;
         self.check_pod_security(user, &key, None, &document)?;
         quota::admit(self, &key, None, &document).map_err(|why| Rejection::Forbidden(key.clone(), why))?;
         let object = self.put(&key, document);
@@ -241,6 +242,7 @@ impl Turn {
         };
         if part == Part::Main {
             new = addresses::assign(self, key, Some(&old.document), new)?;
+            new = node_ports::assign(self, key, Some(&old.document), new)?;
             self.check_pod_security(user, key, Some(&old.document), &new)?;
             let admitted = quota::admit(self, key, Some(&old.document), &new);
             admitted.map_err(|why| Rejection::Forbidden(key.clone(), why))?;
