@@ -18,6 +18,7 @@ pub mod kind;
 pub mod kinds;
 pub mod level;
 pub(crate) mod limits;
+pub(crate) mod node_ports;
 pub mod object;
 pub mod pod_security;
 pub mod quantity;

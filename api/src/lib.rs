@@ -15,6 +15,7 @@ pub mod backend;
 mod cel;
 mod custom;
 pub mod discovery;
+mod editions;
 pub mod feed;
 mod flow;
 pub mod patch;

@@ -4,7 +4,7 @@
 
 use std::{fmt::Write, fs, path::Path};
 
-use kontiki_actors::Kind;
+use kontiki_actors::{Kind, kind};
 use kontiki_api::{
     discovery::{self, Resource},
     resource::{Behaviour, Strategy},
@@ -29,6 +29,16 @@ fn documented() -> String {
     let (mut full, mut partly, mut data) = (0, 0, 0);
     let mut asked = String::new();
     for resource in discovery::resources() {
+        let other_form = |(kind, group, version): &&(Kind, &str, &str)| {
+            (*group, *version, kind.info().plural) == (resource.group, &*resource.version, resource.plural)
+        };
+        if let Some((kind, ..)) = kind::ALSO.iter().find(other_form) {
+            let below: Vec<&str> = resource.subresources.iter().map(|s| s.name).collect();
+            let same = format!("the same objects as of {}", kind.api_version());
+            let row = [resource.kind.to_owned(), version(resource), "all".into(), below.join(", "), same];
+            writeln!(out, "| {} |", row.join(" | ")).unwrap();
+            continue;
+        }
         let Some(kind) = Kind::by_resource(resource.group, &resource.version, resource.plural) else {
             let row = [resource.kind.to_owned(), version(resource), resource.verbs.join(", ")];
             writeln!(asked, "| {} |", row.join(" | ")).unwrap();

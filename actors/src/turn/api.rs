@@ -12,6 +12,8 @@ use crate::{
     kind::Kind,
     kinds::{definition, namespace, storage},
     limits,
+    kinds::definition,
+    limits, node_ports,
     object::{Document, Object, ObjectKey},
     pod_security, quota,
     rbac::upkeep,
@@ -122,6 +124,7 @@ impl Turn {
             document = document.with_spec(spec);
         }
         document = addresses::assign(self, &key, None, document)?;
+        document = node_ports::assign(self, &key, None, document)?;
         self.check_pod_security(user, &key, None, &document)?;
         quota::admit(self, &key, None, &document).map_err(|why| Rejection::Forbidden(key.clone(), why))?;
         let object = self.put(&key, document);
@@ -250,6 +253,7 @@ impl Turn {
             namespace::keep_root_ca(&old, &mut new);
             storage::admit_update(self, &old, &new)?;
             new = addresses::assign(self, key, Some(&old.document), new)?;
+            new = node_ports::assign(self, key, Some(&old.document), new)?;
             self.check_pod_security(user, key, Some(&old.document), &new)?;
             let admitted = quota::admit(self, key, Some(&old.document), &new);
             admitted.map_err(|why| Rejection::Forbidden(key.clone(), why))?;

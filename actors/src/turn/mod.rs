@@ -26,7 +26,7 @@ use serde_json::Value;
 use crate::{
     change::Change,
     flow,
-    input::{Input, Outcome},
+    input::{Input, Outcome, Part, Request},
     kind::Kind,
     kinds::{cluster_role, daemon_set, definition, disruption_budget, flow_schema, job, namespace, storage},
     level::LEVEL,
@@ -71,7 +71,7 @@ pub fn decide(state: &State, input: &Input, context: Context) -> Decision {
     }
     turn.run();
     turn.write_quotas();
-    let outcome = turn.refresh(outcome);
+    let outcome = if writes_status(input) { outcome } else { turn.refresh(outcome) };
     if let Input::Api(request) = input
         && request.dry_run()
         && !planted(Defect::DryRunDone)
@@ -83,6 +83,17 @@ pub fn decide(state: &State, input: &Input, context: Context) -> Decision {
     assert!(needs <= Some(at), "the turn needs level {needs:?}, and the cluster is at level {at}");
     let to_place = turn.left_to_place();
     Decision { changes: turn.changes, outcome, state: turn.state, to_place }
+}
+
+/// Whether a client writes a status: it is answered with what it wrote, at the revision of that, although the object's own actor may have
+/// said otherwise since, in the same turn. In Kubernetes the actor comes later, and clients rely on finding in the answer what they wrote.
+fn writes_status(input: &Input) -> bool {
+    let Input::Api(request) = input else { return false };
+    let mut request = request;
+    while let Request::By { request: inner, .. } = request {
+        request = inner;
+    }
+    matches!(request, Request::Update { part: Part::Status, .. })
 }
 
 /// A turn in progress: what actors act on.
@@ -409,7 +420,13 @@ impl Turn {
         if pod.meta.controller().is_some() || pod.meta.labels.is_empty() {
             return;
         }
-        const MANAGERS: [Kind; 4] = [Kind::REPLICA_SET, Kind::DAEMON_SET, Kind::JOB, Kind::STATEFUL_SET];
+        const MANAGERS: [Kind; 5] = [
+            Kind::REPLICATION_CONTROLLER,
+            Kind::REPLICA_SET,
+            Kind::DAEMON_SET,
+            Kind::JOB,
+            Kind::STATEFUL_SET,
+        ];
         let matching: Vec<ObjectKey> = MANAGERS
             .iter()
             .flat_map(|kind| self.state.list(*kind, Some(&pod.key.namespace)))

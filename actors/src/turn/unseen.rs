@@ -16,6 +16,8 @@ const KINDS: [Kind; 6] = [
     Kind::PERSISTENT_VOLUME,
     Kind::PERSISTENT_VOLUME_CLAIM,
 ];
+const KINDS: [Kind; 5] =
+    [Kind::REPLICATION_CONTROLLER, Kind::STATEFUL_SET, Kind::DAEMON_SET, Kind::JOB, Kind::CRON_JOB];
 
 impl Turn {
     /// Lets their actors react; done at the beginning of every term.
@@ -40,6 +42,7 @@ impl Turn {
 
 fn is_unseen(state: &State, object: &Object) -> bool {
     match &object.digest {
+        Digest::ReplicaSet(set) => set.status.observed_generation == 0,
         Digest::StatefulSet(set) => set.status.observed_generation == 0,
         Digest::DaemonSet(set) => set.status.observed_generation == 0,
         Digest::Job(job) => job.status.start_time.is_none() && !job.suspend,

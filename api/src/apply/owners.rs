@@ -1,5 +1,6 @@
 //! The heart of it: how owners change when an object is updated, and what becomes of an object when a document is applied.
 
+use kontiki_actors::Kind;
 use serde_json::Value;
 
 use super::{
@@ -94,12 +95,18 @@ impl Rules<'_> {
         others.flat_map(of).collect()
     }
 
-    /// Paths in another version than the one that is served lead nowhere.
+    /// Paths in a version in which the kind is not served lead nowhere. Those of its other forms stay with whom they belong to, although a
+    /// write in this form takes of them only what it calls by the same names.
     fn forget_other_versions(&self, managers: &mut Managers) {
         let group = |version: &str| version.rsplit_once('/').map(|(group, _)| group.to_owned());
         let same = |version: &str| match self.of {
             // All versions of a custom kind have the same fields: their objects are converted by name alone.
             Owning::Resource(_) => group(version) == group(self.api_version),
+            Owning::Struct(of) if version != self.api_version => {
+                let kind = of.gvk.as_ref().map_or("", |gvk| gvk.kind);
+                let own = Kind::by_name(self.api_version, kind);
+                own.is_some() && own == Kind::by_name(version, kind)
+            }
             _ => version == self.api_version,
         };
         managers.0.retain(|_, owned| same(&owned.api_version));

@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod api_service;
+pub mod autoscaler;
 pub mod budget;
 pub mod certificate;
 pub mod config;
@@ -167,6 +168,7 @@ impl Strategy {
             Kind::REPLICATION_CONTROLLER => &workload::replication_controller::STRATEGY,
             Kind::JOB => &workload::job::STRATEGY,
             Kind::CRON_JOB => &workload::cron_job::STRATEGY,
+            Kind::HORIZONTAL_POD_AUTOSCALER => &autoscaler::STRATEGY,
             Kind::ROLE => &rbac::ROLE_STRATEGY,
             Kind::CLUSTER_ROLE => &rbac::CLUSTER_ROLE,
             Kind::ROLE_BINDING => &rbac::ROLE_BINDING,
@@ -216,6 +218,9 @@ pub fn prepare_create(
     }
     let kind = served.kind;
     let strategy = Strategy::of(kind);
+    if let Some(edition) = served.edition() {
+        edition.take(object);
+    }
     metadata::prepare_create(object, kind, namespace);
     if strategy.status {
         object["status"] = json!({});
@@ -232,6 +237,14 @@ pub fn prepare_create(
     validate(kind, object, &mut errors);
     (strategy.validate_create)(object, &mut errors);
     errors.into_result(kind, display_name(object))
+    if let Some(edition) = served.edition() {
+        (edition.validate)(object, None, &mut errors);
+    }
+    refused(served, errors, display_name(object))?;
+    if let Some(edition) = served.edition() {
+        edition.show(object);
+    }
+    Ok(())
 }
 
 /// Makes a client's document an update of an object: what may not change is put back, defaults, generation, checked.
@@ -239,6 +252,34 @@ pub fn prepare_update(served: &Served, object: &mut Value, old: &Value) -> Resul
     if let Some(version) = served.defined() {
         return custom::update(version, object, old);
     }
+    in_stored_form(served, object, old, |object, old| update(served, object, old))
+}
+
+/// The refusal, if there is an error, in the words of the form that was asked for.
+fn refused(served: &Served, errors: Errors, name: &str) -> Result<(), Status> {
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Status::invalid(served.group(), served.name(), name, errors.into_causes()))
+}
+
+/// Does something with an object and what it was before as they are stored, whatever form they have here.
+fn in_stored_form(
+    served: &Served,
+    object: &mut Value,
+    old: &Value,
+    change: impl FnOnce(&mut Value, &Value) -> Result<(), Status>,
+) -> Result<(), Status> {
+    let Some(edition) = served.edition() else { return change(object, old) };
+    let mut old = old.clone();
+    edition.take(&mut old);
+    edition.take(object);
+    change(object, &old)?;
+    edition.show(object);
+    Ok(())
+}
+
+fn update(served: &Served, object: &mut Value, old: &Value) -> Result<(), Status> {
     let kind = served.kind;
     let strategy = Strategy::of(kind);
     metadata::prepare_update(object, old);
@@ -246,7 +287,7 @@ pub fn prepare_update(served: &Served, object: &mut Value, old: &Value) -> Resul
         restore(object, old, "status");
     }
     // Objects that were stored before a default existed, or with zeros, must not count as changed by that.
-    let mut before = plain(served, old);
+    let mut before = plain(kind, old);
     (strategy.prepare_update)(object, &before);
     default(kind, object);
     default(kind, &mut before);
@@ -268,7 +309,10 @@ pub fn prepare_update(served: &Served, object: &mut Value, old: &Value) -> Resul
     validate(kind, object, &mut errors);
     metadata::validate_update(object, old, &mut errors);
     (strategy.validate_update)(object, &before, &mut errors);
-    errors.into_result(kind, display_name(old))?;
+    if let Some(edition) = served.edition() {
+        (edition.validate)(object, Some(&before), &mut errors);
+    }
+    refused(served, errors, display_name(old))?;
     // Kept byte for byte, so that nothing is written, and no actor sees another template.
     if same_spec {
         restore(object, old, "spec");
@@ -281,9 +325,9 @@ pub fn prepare_update(served: &Served, object: &mut Value, old: &Value) -> Resul
 }
 
 /// A stored object as it would be stored today: without what Kubernetes' types leave out.
-fn plain(served: &Served, old: &Value) -> Value {
+fn plain(kind: Kind, old: &Value) -> Value {
     let mut plain = old.clone();
-    match served.typed().map(|typed| typed.check(&mut plain)) {
+    match Served::from(kind).typed().map(|typed| typed.check(&mut plain)) {
         Ok(Ok(_)) => plain,
         // Not of its type: compared as it is.
         _ => old.clone(),
@@ -320,7 +364,10 @@ pub fn prepare_status(
     if let Some(version) = served.defined() {
         return custom::status(version, object, old);
     }
-    let kind = served.kind;
+    in_stored_form(served, object, old, |object, old| update_status(served.kind, object, old, approval))
+}
+
+fn update_status(kind: Kind, object: &mut Value, old: &Value, approval: bool) -> Result<(), Status> {
     let status = object.get("status").cloned().unwrap_or_else(|| json!({}));
     *object = old.clone();
     let mut errors = Errors::default();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kontiki_actors::{Document, Object, ObjectKey, Request, State, input::Part};
+use kontiki_actors::{Object, ObjectKey, Request, State, input::Part};
 use serde_json::{Value, json};
 
 use super::{
@@ -183,6 +183,8 @@ async fn submit(
                     key: key.clone(),
                     document: Document::from_value(value),
                     part: target.served.part(applied.part),
+                    document: applied.target.served.document(value),
+                    part: applied.target.served.part(applied.part),
                     revision: Some(old.revision),
                     uid: Some(old.meta.uid.clone()),
                     dry_run,

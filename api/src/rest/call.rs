@@ -469,10 +469,9 @@ impl Call {
 
     /// Refuses whoever may write what is there, and not create what is not.
     pub(crate) async fn may_create(&self, target: &Target) -> Result<(), Status> {
-        let info = target.served.kind.info();
         let attributes = Attributes {
-            group: info.group,
-            resource: info.plural,
+            group: target.served.group(),
+            resource: target.served.kind.info().plural,
             namespace: target.namespace.as_deref().unwrap_or_default(),
             name: target.name.as_deref().unwrap_or_default(),
             ..Attributes::default()

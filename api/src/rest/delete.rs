@@ -99,13 +99,15 @@ impl Deletion {
         Ok(Deletion { options, dry_run, cascades: orphan == Some(false), told })
     }
 
-    /// What becomes of dependents when the client does not say: jobs leave their pods behind, and who deletes one is told.
+    /// What becomes of dependents when the client does not say: the oldest workloads leave their pods behind, and who deletes a job is
+    /// told.
     fn complete(&mut self, kind: Kind) -> Vec<String> {
-        if kind != Kind::JOB || self.options.propagation.is_some() {
+        let orphans = matches!(kind, Kind::JOB | Kind::REPLICATION_CONTROLLER);
+        if !orphans || self.options.propagation.is_some() {
             return Vec::new();
         }
         self.options.propagation = Some(Propagation::Orphan);
-        vec![ORPHANED.into()]
+        if kind == Kind::JOB { vec![ORPHANED.into()] } else { Vec::new() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kontiki_actors::{Document, Kind, Object, ObjectKey, Request, State, input::Part};
+use kontiki_actors::{Kind, Object, ObjectKey, Request, State, input::Part};
 use serde_json::Value;
 
 use super::{
@@ -195,7 +195,7 @@ pub(crate) fn creation(target: &Target, write: &Write, value: Value) -> Request 
     Request::Create {
         key: ObjectKey::new(target.served.kind, target.namespace.as_deref().unwrap_or_default(), name),
         generate_name: name.is_empty().then(|| prefix.into()),
-        document: Document::from_value(value),
+        document: target.served.document(value),
         dry_run: write.dry_run,
     }
 }
@@ -316,7 +316,7 @@ pub(crate) async fn update(
         }
         let request = review.request(Request::Update {
             key: key.clone(),
-            document: Document::from_value(proposal.value),
+            document: served.document(proposal.value),
             part: served.part(part),
             revision: Some(old.revision),
             uid: Some(old.meta.uid.clone()),

@@ -24,10 +24,18 @@ use crate::{
 /// How long a pod may name a node that does not exist: the node may be about to join.
 pub const NODE_MISSING_MS: i64 = 40_000;
 
+/// So many pods that ended are kept, as in Kubernetes (`--terminated-pod-gc-threshold`).
+pub const ENDED_LIMIT: usize = 12_500;
+/// So many beyond that go by one reaction, if there are more: of what earlier builds left.
+const SWEEP: usize = 100;
+
 /// Ends a pod whose node does not exist, and has it looked at when its node asks pods to leave.
 pub fn reconcile(turn: &mut Turn, me: &Object) {
     let Some(pod) = me.pod() else { return };
     job::let_go_of_orphan(turn, me);
+    if pod.terminal() {
+        sweep(turn);
+    }
     let Some(node) = &pod.node else { return };
     let key = ObjectKey::new(Kind::NODE, "", node);
     match turn.state().get(&key) {
@@ -46,6 +54,22 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
                 turn.wake_by(&me.key, due);
             }
         }
+    }
+}
+
+/// Keeps the pods that ended from becoming ever more: the oldest go first, whoever made them. A Job is told of its own by their finalizers
+/// before they are gone.
+fn sweep(turn: &mut Turn) {
+    let surplus = turn.state().ended_count().saturating_sub(ENDED_LIMIT).min(SWEEP);
+    let oldest: Vec<ObjectKey> = turn.state().ended().take(surplus).cloned().collect();
+    for key in oldest {
+        if turn.full() {
+            // The next pod that ends comes by here again.
+            return;
+        }
+        let options = DeleteOptions { grace_s: Some(0), ..DeleteOptions::default() };
+        // It exists and there are no preconditions, so this is not refused.
+        let _ = turn.delete(&key, &options);
     }
 }
 

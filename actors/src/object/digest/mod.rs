@@ -43,7 +43,7 @@ pub enum Digest {
     Pod(Box<PodDigest>),
     /// A node's.
     Node(Box<NodeDigest>),
-    /// A replica set's.
+    /// A replica set's, or a replication controller's.
     ReplicaSet(Box<ReplicaSetDigest>),
     /// A deployment's.
     Deployment(Box<DeploymentDigest>),
@@ -76,6 +76,9 @@ impl Digest {
             Kind::POD => Digest::Pod(Box::new(PodDigest::of(document))),
             Kind::NODE => Digest::Node(Box::new(NodeDigest::of(document))),
             Kind::REPLICA_SET => Digest::ReplicaSet(Box::new(ReplicaSetDigest::of(document))),
+            Kind::REPLICATION_CONTROLLER => {
+                Digest::ReplicaSet(Box::new(ReplicaSetDigest::of_controller(document)))
+            }
             Kind::DEPLOYMENT => Digest::Deployment(Box::new(DeploymentDigest::of(document))),
             Kind::POD_DISRUPTION_BUDGET => Digest::Budget(Box::new(BudgetDigest::of(document))),
             Kind::ROLE | Kind::CLUSTER_ROLE => Digest::Role(Box::new(RoleDigest::of(document))),
@@ -181,6 +184,7 @@ mod tests {
         let (role, binding) = (Kind::CLUSTER_ROLE, Kind::ROLE_BINDING);
         let workloads = [
             Kind::REPLICA_SET,
+            Kind::REPLICATION_CONTROLLER,
             Kind::DEPLOYMENT,
             Kind::DAEMON_SET,
             Kind::JOB,

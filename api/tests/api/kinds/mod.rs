@@ -2,8 +2,10 @@
 //! defaults, printed, applied again without a change, and refused in Kubernetes' words when it is wrong.
 
 mod admission;
+mod autoscalers;
 mod cluster;
 pub(crate) mod encode;
+mod events;
 mod flow;
 mod rbac;
 mod storage;
@@ -57,6 +59,7 @@ fn content(object: &Value) -> String {
 
 /// Of these kinds nothing is missing.
 const ACTORS: [&str; 16] = [
+const ACTORS: [&str; 14] = [
     "ClusterRole",
     "ClusterRoleBinding",
     "CronJob",
@@ -68,6 +71,7 @@ const ACTORS: [&str; 16] = [
     "PersistentVolumeClaim",
     "PodDisruptionBudget",
     "PriorityLevelConfiguration",
+    "ReplicationController",
     "ResourceQuota",
     "Role",
     "RoleBinding",
