@@ -192,8 +192,6 @@ impl Served {
             return Vec::new();
         }
         let strategy = Strategy::of(self.kind);
-        let mut warnings = (strategy.warnings)(object);
-        if let Behaviour::Partly(missing) | Behaviour::Data(missing) = strategy.behaviour {
         let mut warnings = match self.edition {
             Some(edition) => {
                 let mut stored = object.clone();
@@ -202,7 +200,7 @@ impl Served {
             }
             None => (strategy.warnings)(object),
         };
-        if let Behaviour::Data(missing) = strategy.behaviour {
+        if let Behaviour::Partly(missing) | Behaviour::Data(missing) = strategy.behaviour {
             warnings.push(missing.to_owned());
         }
         warnings

@@ -107,7 +107,6 @@ impl Object {
         if let Digest::Volume(digest) = &self.digest { Some(digest) } else { None }
     }
 
-    /// The replica set digest, if it is one.
     /// The digest of a replica set or replication controller, if it is one.
     pub fn replica_set(&self) -> Option<&ReplicaSetDigest> {
         if let Digest::ReplicaSet(digest) = &self.digest { Some(digest) } else { None }

@@ -11,8 +11,6 @@ use crate::{
     input::{Outcome, Part, Rejection, Request},
     kind::Kind,
     kinds::{definition, namespace, storage},
-    limits,
-    kinds::definition,
     limits, node_ports,
     object::{Document, Object, ObjectKey},
     pod_security, quota,

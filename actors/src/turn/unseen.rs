@@ -8,7 +8,8 @@ use crate::{
     state::State,
 };
 
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 7] = [
+    Kind::REPLICATION_CONTROLLER,
     Kind::STATEFUL_SET,
     Kind::DAEMON_SET,
     Kind::JOB,
@@ -16,8 +17,6 @@ const KINDS: [Kind; 6] = [
     Kind::PERSISTENT_VOLUME,
     Kind::PERSISTENT_VOLUME_CLAIM,
 ];
-const KINDS: [Kind; 5] =
-    [Kind::REPLICATION_CONTROLLER, Kind::STATEFUL_SET, Kind::DAEMON_SET, Kind::JOB, Kind::CRON_JOB];
 
 impl Turn {
     /// Lets their actors react; done at the beginning of every term.

@@ -137,14 +137,11 @@ fn metric(metric: &Value, path: &str, errors: &mut Errors) {
 }
 
 fn source(source: &Value, field: &str, path: &str, errors: &mut Errors) {
-    match field {
-        "object" => reference(&source["describedObject"], &format!("{path}.describedObject"), errors),
-        "resource" | "containerResource" => {
-            if text(source, "name").is_empty() {
-                errors.required(&format!("{path}.name"), "must specify a resource name");
-            }
-        }
-        _ => {}
+    if field == "object" {
+        reference(&source["describedObject"], &format!("{path}.describedObject"), errors);
+    }
+    if matches!(field, "resource" | "containerResource") && text(source, "name").is_empty() {
+        errors.required(&format!("{path}.name"), "must specify a resource name");
     }
     if field == "containerResource" {
         let (container, path) = (text(source, "container"), format!("{path}.container"));

@@ -236,7 +236,6 @@ pub fn prepare_create(
     let mut errors = Errors::default();
     validate(kind, object, &mut errors);
     (strategy.validate_create)(object, &mut errors);
-    errors.into_result(kind, display_name(object))
     if let Some(edition) = served.edition() {
         (edition.validate)(object, None, &mut errors);
     }

@@ -2,13 +2,15 @@
 //! it is to be; those that judge are shown it as it will be stored. An update is submitted for the very revision that they were shown, and
 //! shown again if others were faster.
 
-use kontiki_actors::{Object, State, input::Part};
+use kontiki_actors::{Kind, Object, State, input::Part};
 use serde_json::{Value, json};
 
 use super::{
     call::Call,
     path::Target,
-    read, scale, tracking,
+    read, scale,
+    subresource::EPHEMERAL,
+    tracking,
     write::{Proposal, same_name, same_namespace},
 };
 use crate::{
@@ -61,13 +63,30 @@ impl Stage {
             }
         }
     }
+
+    /// Prepares what adds ephemeral containers to a pod.
+    pub(crate) fn ephemeral(self, value: &mut Value, before: &Value) -> Result<(), Status> {
+        match self {
+            Stage::Whole => resource::prepare_ephemeral(value, before),
+            Stage::Draft => {
+                resource::default(Kind::POD, value);
+                Ok(())
+            }
+        }
+    }
 }
 
 fn complete(served: &Served, value: &mut Value) {
-    match served.defined() {
-        Some(version) => version.complete(value),
-        None => resource::default(served.kind, value),
+    if let Some(version) = served.defined() {
+        return version.complete(value);
     }
+    if let Some(edition) = served.edition() {
+        edition.take(value);
+        resource::default(served.kind, value);
+        edition.show(value);
+        return;
+    }
+    resource::default(served.kind, value);
 }
 
 /// Brings a new object to the form in which webhooks are shown it.
@@ -133,6 +152,9 @@ pub(crate) async fn update(
             resource::prepare_status(served, &mut value, &before, approval)?;
         }
         Part::Finalize => value = finalized(&before, &value),
+        _ if target.subresource.as_deref() == Some(EPHEMERAL) => {
+            resource::prepare_ephemeral(&mut value, &before)?;
+        }
         _ => resource::prepare_update(served, &mut value, &before)?,
     }
     tracking::settle(&before, &mut value, &owners);

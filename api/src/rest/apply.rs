@@ -181,10 +181,8 @@ async fn submit(
                 let Proposal { value, warnings, .. } = proposal;
                 let request = Request::Update {
                     key: key.clone(),
-                    document: Document::from_value(value),
+                    document: target.served.document(value),
                     part: target.served.part(applied.part),
-                    document: applied.target.served.document(value),
-                    part: applied.target.served.part(applied.part),
                     revision: Some(old.revision),
                     uid: Some(old.meta.uid.clone()),
                     dry_run,
@@ -246,9 +244,8 @@ fn propose(old: &Arc<Object>, applied: &Applied<'_>, stage: Stage) -> Result<Pro
     plain(target, *part, &mut value)?;
     if *part == Part::Status {
         stage.status(served, &mut value, &before, subresource == "approval")?;
-        resource::prepare_status(served, &mut value, &before, subresource == "approval")?;
     } else if subresource == EPHEMERAL {
-        resource::prepare_ephemeral(&mut value, &before)?;
+        stage.ephemeral(&mut value, &before)?;
     } else {
         stage.update(served, &mut value, &before)?;
         warnings.extend(served.warnings(&value));

@@ -131,7 +131,7 @@ fn propose(
             tracking::updated(write, served, subresource, &before, &mut value, None)?;
         }
         _ if subresource == EPHEMERAL => {
-            resource::prepare_ephemeral(&mut value, &before)?;
+            stage.ephemeral(&mut value, &before)?;
             tracking::updated(write, served, subresource, &before, &mut value, None)?;
         }
         _ => {

@@ -88,21 +88,10 @@ async fn put(mut call: Call, target: Target, part: Part) -> Answered {
     let (object, warnings) = update(&call, &target, &key, part, write.dry_run, |old, stage| {
         let locked = check_preconditions(old, &decoded.value, true)?;
         let (mut value, before) = (decoded.value.clone(), served.value(old));
-        if part == Part::Status {
-            stage.status(served, &mut value, &before, subresource == "approval")?;
-        } else {
-            value = admitted::finalized(&before, &value);
         match part {
-            Part::Status => {
-                resource::prepare_status(served, &mut value, &before, subresource == "approval")?;
-            }
-            Part::Main => resource::prepare_ephemeral(&mut value, &before)?,
-            _ => {
-                let finalizers =
-                    value["spec"].get("finalizers").cloned().unwrap_or_else(|| Value::Array(Vec::new()));
-                value = before.clone();
-                value["spec"]["finalizers"] = finalizers;
-            }
+            Part::Status => stage.status(served, &mut value, &before, subresource == "approval")?,
+            Part::Main => stage.ephemeral(&mut value, &before)?,
+            _ => value = admitted::finalized(&before, &value),
         }
         tracking::updated(&write, served, subresource, &before, &mut value, None)?;
         Ok(Proposal { value, locked, warnings: decoded.warnings.clone(), scale: None })

@@ -58,8 +58,7 @@ fn content(object: &Value) -> String {
 }
 
 /// Of these kinds nothing is missing.
-const ACTORS: [&str; 16] = [
-const ACTORS: [&str; 14] = [
+const ACTORS: [&str; 17] = [
     "ClusterRole",
     "ClusterRoleBinding",
     "CronJob",

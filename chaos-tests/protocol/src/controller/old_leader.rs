@@ -101,7 +101,7 @@ impl Talk {
                     self.say(To::HeartbeatAck(HeartbeatAck { serial: beat.serial, heartbeat_ms: 0 })).await
                 }
                 From::Report(report) => self.say(To::ReportAck(ReportAck { serial: report.serial })).await,
-                From::Hello(_) | From::Node(_) | From::Usage(_) => return,
+                From::Hello(_) | From::Node(_) | From::Usage(_) | From::TokenAsk(_) => return,
             }
         }
     }
