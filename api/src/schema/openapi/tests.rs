@@ -178,10 +178,10 @@ fn v2_names_no_fields_of_what_may_have_others() {
         "properties": {"spec": {"type": "object"}},
     });
     assert_eq!(widget(open.clone()), json!({"type": "object", "x-kubernetes-group-version-kind": kinds}));
-    let null = json!({"type": "array", "nullable": true, "items": {"type": "string"}});
+    let maybe = json!({"type": "array", "nullable": true, "items": {"type": "string"}});
     let told = widget(json!({
         "type": "object", "description": "A widget", "required": ["spec", "maybe"],
-        "properties": {"spec": open, "maybe": null, "size": {"type": "integer", "anyOf": [{"minimum": 1}]}},
+        "properties": {"spec": open, "maybe": maybe, "size": {"type": "integer", "anyOf": [{"minimum": 1}]}},
     }));
     assert_eq!((&told["description"], &told["required"]), (&json!("A widget"), &json!(["spec"])));
     let properties = &told["properties"];
