@@ -3,6 +3,7 @@
 mod admission;
 mod completion;
 mod qos;
+mod runtime_class;
 mod tolerations;
 
 use serde_json::Value;
@@ -11,6 +12,7 @@ pub use self::{
     admission::{new_from_template, new_named, new_with_prefix},
     completion::complete,
     qos::qos_class,
+    runtime_class::apply_runtime_class,
     tolerations::bear_memory_pressure,
 };
 use super::{condition, job};
