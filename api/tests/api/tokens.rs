@@ -215,9 +215,10 @@ async fn a_pod_needs_its_account_and_gets_what_reaches_the_api() {
         json!({"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}})
     );
     assert_eq!(made["spec"]["containers"][0]["volumeMounts"][0]["name"], volume["name"]);
-    // As it was read, and with another label.
+    // As it was read, and with another label; it may have got a condition meanwhile.
     let mut again = made.clone();
     again["metadata"]["labels"] = json!({"a": "b"});
+    again["metadata"]["resourceVersion"] = json!(null);
     let put = client.put(&format!("{pods}/p"), &again).await.with(200);
     assert_eq!(put["spec"], made["spec"]);
 }
