@@ -72,6 +72,8 @@ pub(crate) enum Call {
     Open(Box<Opening>),
     /// The same as `StartContainer`, of a container with bounds that nobody may pass over.
     StartConfined(Box<Launch>),
+    /// The same as `StartConfined`, of an image in layers.
+    StartLayered(Box<Launch>),
 }
 
 /// Whose streams are to be opened, and which.
