@@ -329,6 +329,14 @@ impl Runtime for ShimRuntime {
             }
             // One that does not know layers says so.
             (_, _) if in_layers => Call::StartLayered(Box::new(launch)),
+            (_, PREVIOUS) if launch.spec.process_target.is_some() => {
+                return Err(RuntimeError::Invalid(
+                    "the pod's shim is of an earlier build and cannot start containers beside another one's processes: restart \
+                     the pod to update its shim"
+                        .to_owned(),
+                ));
+            }
+            _ if launch.spec.process_target.is_some() => Call::StartBeside(Box::new(launch)),
             (false, _) => Call::StartContainer(Box::new(launch)),
             (true, PREVIOUS) => {
                 return Err(RuntimeError::Invalid(
@@ -504,6 +512,10 @@ impl Runtime for ShimRuntime {
     }
 
     fn isolates(&self) -> bool {
+        self.config.containers
+    }
+
+    fn shows_volumes(&self) -> bool {
         self.config.containers
     }
 }

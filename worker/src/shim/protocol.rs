@@ -72,7 +72,9 @@ pub(crate) enum Call {
     Open(Box<Opening>),
     /// The same as `StartContainer`, of a container with bounds that nobody may pass over.
     StartConfined(Box<Launch>),
-    /// The same as `StartConfined`, of an image in layers.
+    /// The same, of a container that is to see the processes of another one, `spec.process_target`.
+    StartBeside(Box<Launch>),
+    /// The same as all of these, of an image in layers: who knows it knows them, too.
     StartLayered(Box<Launch>),
 }
 
