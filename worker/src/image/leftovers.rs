@@ -4,6 +4,7 @@
 //! directories of images and of loads. Nobody counts.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -98,11 +99,17 @@ impl Store {
 
 /// Adds the layers that the directories in this one list. What is removed meanwhile needs nothing.
 fn listed_below(dir: &Path, needed: &mut BTreeSet<String>) -> Result<(), ImageError> {
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path().join(LIST);
+    let failed = || ImageError::io(format!("list {}", dir.display()));
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(source) if is_gone(&source) => return Ok(()),
+        Err(source) => return Err(failed()(source)),
+    };
+    for entry in entries {
+        let path = entry.map_err(failed())?.path().join(LIST);
         let list = match std::fs::read(&path) {
             Ok(list) => list,
-            Err(source) if matches!(source.raw_os_error(), Some(code) if gone(code)) => continue,
+            Err(source) if is_gone(&source) => continue,
             Err(source) => return Err(ImageError::io(format!("read {}", path.display()))(source)),
         };
         let names: Vec<String> = serde_json::from_slice(&list)
@@ -112,6 +119,6 @@ fn listed_below(dir: &Path, needed: &mut BTreeSet<String>) -> Result<(), ImageEr
     Ok(())
 }
 
-fn gone(code: i32) -> bool {
-    [rustix::io::Errno::NOENT, rustix::io::Errno::NOTDIR].iter().any(|it| it.raw_os_error() == code)
+fn is_gone(error: &std::io::Error) -> bool {
+    [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind())
 }

@@ -21,6 +21,8 @@ mod index;
 #[cfg(test)]
 mod layered_as_flat;
 mod layers;
+#[cfg(test)]
+mod layers_in_use;
 mod leftovers;
 mod manifest;
 mod name;

@@ -14,6 +14,7 @@
 //! Any number of processes may use one store: the index is replaced whole, under a lock.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -37,7 +38,7 @@ use super::name::{is_digest, normalise};
 use super::overlay;
 use super::root::{Root, Stack};
 use super::unpacking::UNPACKING;
-use super::usage::{Claim, Turn};
+use super::usage::{Claim, Turn, lock};
 use super::user::{self, Identity};
 
 const LOCK: &str = "lock";
@@ -46,6 +47,8 @@ const LAYERS: &str = "l";
 const BLOBS: &str = "blobs";
 pub(super) const LOADING: &str = "loading-";
 const PULLING: &str = "pulling-";
+/// Names that are tried for a load: more are not taken at a time.
+const LOADING_TRIES: u32 = 1000;
 
 /// An image that the worker holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -235,22 +238,26 @@ impl Store {
     }
 
     /// Whether images are unpacked in layers here: who may not mount, or whose disk carries no layers, has one directory for
-    /// each image.
-    pub(super) fn has_layers(&self) -> bool {
-        *self.has_layers.get_or_init(|| {
-            if !rustix::process::geteuid().is_root() {
-                return false;
-            }
-            let works = self.begin().and_then(|tried| overlay::works_in(tried.dir()));
-            let made = works.and_then(|()| {
-                let dir = self.layers().dir().to_owned();
-                std::fs::create_dir_all(dir).map_err(ImageError::io("make the directory of layers"))
-            });
-            if let Err(error) = &made {
-                tracing::info!(%error, "images share no layers here: each is unpacked to a directory of its own");
-            }
-            made.is_ok()
-        })
+    /// each image. An error if the disk is too full to tell.
+    pub(super) fn has_layers(&self) -> Result<bool, ImageError> {
+        if let Some(known) = self.has_layers.get() {
+            return Ok(*known);
+        }
+        let has = rustix::process::geteuid().is_root()
+            && match self.try_layers() {
+                Ok(()) => true,
+                Err(full @ ImageError::DiskFull { .. }) => return Err(full),
+                Err(error) => {
+                    tracing::info!(%error, "images share no layers here: each is unpacked to a directory of its own");
+                    false
+                }
+            };
+        Ok(*self.has_layers.get_or_init(|| has))
+    }
+
+    fn try_layers(&self) -> Result<(), ImageError> {
+        overlay::works_in(self.begin()?.dir())?;
+        std::fs::create_dir_all(self.layers().dir()).map_err(ImageError::io("make the directory of layers"))
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -332,7 +339,7 @@ impl Store {
         let home = self.home(image);
         match Claim::on(&home) {
             Ok(claim) => Ok(claim.map(Some)),
-            Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(Some(None)),
+            Err(source) if source.kind() == ErrorKind::NotFound => Ok(Some(None)),
             Err(source) => Err(ImageError::io(format!("lock {}", home.display()))(source)),
         }
     }
@@ -411,16 +418,14 @@ impl Store {
         let mut homes = Vec::new();
         for dir in [self.dir.clone(), self.dir.join(LAYERED)] {
             let entries = match std::fs::read_dir(&dir) {
-                Err(source) if source.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(source) if source.kind() == ErrorKind::NotFound => continue,
                 entries => entries.map_err(ImageError::io("list the image store"))?,
             };
             for entry in entries.flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 if name.starts_with(LOADING) {
-                    let dead = File::open(entry.path()).is_ok_and(|dir| {
-                        rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok()
-                    });
-                    if dead {
+                    // Locked to the end, so that nobody begins in it.
+                    if let Ok(Some(_dead)) = lock(&entry.path(), FlockOperation::NonBlockingLockExclusive) {
                         crate::remove::remove_dir_all(&entry.path()).ok();
                     }
                 } else if name.starts_with(PULLING) || name.starts_with(UNPACKING) {
@@ -472,13 +477,25 @@ pub(super) struct Loading {
 
 impl Loading {
     fn start(store: &Store) -> Result<Self, ImageError> {
-        let number = store.next.fetch_add(1, Ordering::Relaxed);
-        let dir = store.dir.join(format!("{LOADING}{}-{number}", std::process::id()));
-        std::fs::create_dir(&dir).map_err(ImageError::io(format!("make {}", dir.display())))?;
-        let lock = File::open(&dir).map_err(ImageError::io("open the load"))?;
-        rustix::fs::flock(&lock, FlockOperation::LockExclusive)
-            .map_err(|source| ImageError::io("lock the load")(source.into()))?;
-        Ok(Self { dir, _lock: lock })
+        for _ in 0..LOADING_TRIES {
+            let number = store.next.fetch_add(1, Ordering::Relaxed);
+            let dir = store.dir.join(format!("{LOADING}{}-{number}", std::process::id()));
+            let what = || ImageError::io(format!("make {}", dir.display()));
+            match std::fs::create_dir(&dir) {
+                Ok(()) => {}
+                // Processes of two containers may have one number.
+                Err(source) if source.kind() == ErrorKind::AlreadyExists => continue,
+                Err(source) => return Err(what()(source)),
+            }
+            match lock(&dir, FlockOperation::NonBlockingLockExclusive) {
+                Ok(Some(lock)) => return Ok(Self { dir, _lock: lock }),
+                // Who opens the store just now took it for one that died.
+                Ok(None) => {}
+                Err(source) if source.kind() == ErrorKind::NotFound => {}
+                Err(source) => return Err(what()(source)),
+            }
+        }
+        Err(ImageError::Malformed(format!("{} is full of loads that did not end", store.dir.display())))
     }
 
     pub(super) fn dir(&self) -> &Path {

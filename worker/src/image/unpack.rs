@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
@@ -36,8 +37,9 @@ pub(super) struct Unpacker {
     made: HashSet<[u8; 32]>,
     /// What lies below is not written to: a file that gets one more name is copied.
     copies: bool,
-    /// The digests of the paths of those that were.
-    copied: HashSet<[u8; 32]>,
+    /// The inodes of files that lie in this layer, its own and copies. Not their paths: one path can lead to many files, for a
+    /// link in it is soon another one. A copy has the number of what was copied only if that had no other name.
+    own: HashSet<u64>,
 }
 
 impl Unpacker {
@@ -51,7 +53,7 @@ impl Unpacker {
             parent: None,
             made: HashSet::new(),
             copies: false,
-            copied: HashSet::new(),
+            own: HashSet::new(),
         })
     }
 
@@ -209,19 +211,26 @@ impl Unpacker {
         if written != entry.size() {
             return Err(ImageError::Malformed(format!("{} is cut off", raw.display())));
         }
+        if self.copies {
+            self.own.insert(file.metadata().map_err(ImageError::io("unpack a file"))?.ino());
+        }
         Ok(())
     }
 
     /// A few bytes of an archive must not make copies without end of what lies below.
     fn pay_for_copy(&mut self, target: &Path) -> Result<(), ImageError> {
-        let path = digest_of(target);
-        if !self.copies || self.made.contains(&path) || !self.copied.insert(path) {
+        if !self.copies {
             return Ok(());
         }
         let parent = self.root.existing_dir(target.parent().unwrap_or(Path::new("")));
         let (Ok(parent), Some(name)) = (parent, target.file_name()) else { return Ok(()) };
-        let size = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_size);
-        self.budget.take_bytes(size.ok().and_then(|size| u64::try_from(size).ok()).unwrap_or(0))
+        match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if !self.own.contains(&stat.st_ino) => {
+                self.budget.take_bytes(u64::try_from(stat.st_size).unwrap_or(0))
+            }
+            // It lies here, or there is none.
+            _ => Ok(()),
+        }
     }
 
     fn hard_link(&mut self, target: &Path, parent: &OwnedFd, name: &OsStr, path: &Path) -> Result<(), Errno> {
@@ -231,7 +240,11 @@ impl Unpacker {
         let target_name = target.file_name().ok_or(Errno::INVAL)?;
         let target_parent = self.root.existing_dir(target.parent().unwrap_or(Path::new("")))?;
         self.clear(parent, name, path)?;
-        rustix::fs::linkat(&target_parent, target_name, parent, name, AtFlags::empty())
+        rustix::fs::linkat(&target_parent, target_name, parent, name, AtFlags::empty())?;
+        if self.copies {
+            self.own.insert(rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?.st_ino);
+        }
+        Ok(())
     }
 
     fn set_metadata<R: Read>(

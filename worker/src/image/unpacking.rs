@@ -48,7 +48,7 @@ impl Store {
         std::fs::create_dir_all(&home).map_err(ImageError::io("make the image's directory"))?;
         let known = self.read_index()?.images.remove(digest);
         let stays_flat = known.is_some_and(|image| image.chain.is_empty());
-        if diff_ids.is_empty() || stays_flat || !self.has_layers() {
+        if diff_ids.is_empty() || stays_flat || !self.has_layers()? {
             return Ok(Reserved { ids: Vec::new(), layers: self.layers() });
         }
         let ids = chain_ids(diff_ids);
