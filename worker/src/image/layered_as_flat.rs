@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::mount::{MountFlags, UnmountFlags};
 use sha2::{Digest, Sha256};
 
 use super::archive::{Spooled, digest_text};
@@ -16,7 +17,7 @@ use super::store::{Image, Store};
 use super::{ImageError, overlay};
 
 /// Random images; each has some layers of some entries, on few paths, so that they meet.
-const IMAGES: u64 = 60;
+const IMAGES: u64 = 100;
 /// So often another layer is tried in the place of one that is refused.
 const ROLLS: usize = 1000;
 const CAPABILITY: &[u8] = &[0, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -128,6 +129,24 @@ pub(super) fn manifest(dir: &Path, layers: &[Vec<u8>]) -> Manifest {
     Manifest { digest, names: Vec::new(), config, layers: packed }
 }
 
+/// A disk for stores that write much, and wait each time until it is there.
+struct InMemory(tempfile::TempDir);
+
+impl InMemory {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        // Without root there is nothing to be tried on it.
+        rustix::mount::mount("tmpfs", dir.path(), "tmpfs", MountFlags::empty(), c"mode=700").ok();
+        Self(dir)
+    }
+}
+
+impl Drop for InMemory {
+    fn drop(&mut self) {
+        rustix::mount::unmount(self.0.path(), UnmountFlags::DETACH).ok();
+    }
+}
+
 fn stores(dir: &Path, limits: Limits) -> Option<(Store, Store)> {
     let layered = Store::open_with(dir.join("layered"), limits).unwrap();
     if !layered.has_layers().unwrap() {
@@ -180,8 +199,9 @@ fn differences(layered: &Store, one: &Image, flat: &Store, other: &Image) -> Vec
 
 #[test]
 fn layers_upon_each_other_are_what_one_directory_is() {
-    let dir = tempfile::tempdir().unwrap();
-    let Some((layered, flat)) = stores(dir.path(), Limits::default()) else { return };
+    let disk = InMemory::new();
+    let dir = disk.0.path();
+    let Some((layered, flat)) = stores(dir, Limits::default()) else { return };
     let (mut refused, mut entries, mut wrong) = (0, 0, Vec::new());
     for seed in 0..IMAGES {
         let mut dice = Dice(seed);
@@ -192,8 +212,8 @@ fn layers_upon_each_other_are_what_one_directory_is() {
                 break;
             }
             layers.push(dice.layer());
-            let one = keep(&layered, manifest(dir.path(), &layers));
-            let other = keep(&flat, manifest(dir.path(), &layers));
+            let one = keep(&layered, manifest(dir, &layers));
+            let other = keep(&flat, manifest(dir, &layers));
             match (one, other) {
                 (Ok(one), Ok(other)) => images = Some((one, other)),
                 // Many a layer is refused, as one that links to what is not there: another one takes its place.
