@@ -4,6 +4,7 @@ use std::{cmp::Ordering, ops::Deref, rc::Rc};
 
 use serde_json::{Map, Value};
 
+use super::rights::Rights;
 use crate::{
     custom::schema::{Schema, Type},
     quantity::Quantity,
@@ -52,6 +53,7 @@ pub(crate) enum Val<'a> {
     Type(&'static str),
     Quantity(Quantity),
     Optional(Option<Rc<Val<'a>>>),
+    Rights(Rights<'a>),
 }
 
 impl<'a> Val<'a> {
@@ -101,7 +103,7 @@ impl<'a> Val<'a> {
     }
 
     /// Its type, as expressions name it.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Val::Null => "null_type",
             Val::Bool(_) => "bool",
@@ -117,6 +119,7 @@ impl<'a> Val<'a> {
             Val::Type(_) => "type",
             Val::Quantity(_) => "kubernetes.Quantity",
             Val::Optional(_) => "optional_type",
+            Val::Rights(_) => "kubernetes.authorization.Authorizer",
         }
     }
 

@@ -61,7 +61,12 @@ pub use system::GIT_VERSION;
 use tokio::sync::Semaphore;
 
 use crate::{
-    admission::Webhooks, audit::Audit, backend::Backend, custom::Definitions, flow::Flow, token::Issuer,
+    admission::{Policies, Webhooks},
+    audit::Audit,
+    backend::Backend,
+    custom::Definitions,
+    flow::Flow,
+    token::Issuer,
 };
 use places::Places;
 
@@ -152,6 +157,7 @@ pub(crate) struct Api {
     pub(crate) presenters: Arc<Semaphore>,
     pub(crate) definitions: Definitions,
     pub(crate) webhooks: Webhooks,
+    pub(crate) policies: Policies,
 }
 
 /// The service of the whole REST API. It reads a [`kontiki_pki::Peer`] from the request's extensions; a request
@@ -173,6 +179,7 @@ pub fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
         presenters: Arc::new(presentation::workers()),
         definitions: Definitions::default(),
         webhooks: Webhooks::default(),
+        policies: Policies::default(),
     });
     Router::new().fallback(move |request: axum::extract::Request| call::answer(api.clone(), request))
 }

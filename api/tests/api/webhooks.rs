@@ -412,7 +412,8 @@ async fn selectors_and_conditions_say_what_is_asked_about() {
     let failing = hook("when", "matchConditions", failing);
     client.patch(&config, MERGE, &json!({"webhooks": [failing]})).await.with(200);
     let status = client.post(MAPS, &map("z")).await.with(403);
-    assert_eq!(message(&status), "configmaps \"z\" is forbidden: no such key: spec");
+    let told = "configmaps \"z\" is forbidden: expression 'object.spec.replicas > 1' resulted in error: no such key: spec";
+    assert_eq!(message(&status), told);
     let failing = with(failing, "failurePolicy", json!("Ignore"));
     client.patch(&config, MERGE, &json!({"webhooks": [failing]})).await.with(200);
     client.post(MAPS, &map("z")).await.with(201);
