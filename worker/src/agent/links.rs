@@ -31,7 +31,7 @@ impl Links {
         let mut known = BTreeMap::new();
         for entry in std::fs::read_dir(&folder)? {
             let path = entry?.path();
-            let links = disk::read(&path)?.unwrap_or_default();
+            let links = disk::read(&path).ok().flatten().unwrap_or_default();
             match ServiceLinks::decode(links.as_slice()) {
                 // One that was being replaced has another name.
                 Ok(links) if path.file_name().is_some_and(|name| name == links.namespace.as_str()) => {
@@ -39,7 +39,7 @@ impl Links {
                 }
                 _ => {
                     warn!(path = %path.display(), "a file of Services cannot be read, and is removed");
-                    std::fs::remove_file(&path)?;
+                    std::fs::remove_file(&path).ok();
                 }
             }
         }
