@@ -18,7 +18,7 @@ mod conditions;
 mod dispatch;
 mod hook;
 mod matching;
-mod place;
+pub(crate) mod place;
 mod review;
 
 pub(crate) use asked::{Asked, Operation};

@@ -138,7 +138,7 @@ fn of_pods(state: &State, namespace: &str, selector: &Value, port: &Value) -> Ve
 }
 
 /// The port of a pod that a port of a Service sends to: a number, or the name of one of its containers'.
-fn port_of(port: &Value, pod: &Value) -> Option<u16> {
+pub(crate) fn port_of(port: &Value, pod: &Value) -> Option<u16> {
     let number = |value: &Value| value.as_u64().and_then(|port| u16::try_from(port).ok());
     match &port["targetPort"] {
         Value::String(name) => {

@@ -79,6 +79,8 @@ pub(crate) struct Call {
     pub(crate) trace: Option<String>,
     /// The wish to become a stream, of requests that may.
     pub(crate) upgrade: Option<Upgrade>,
+    /// As it was asked.
+    pub(crate) uri: http::Uri,
     body: SharedBody,
     /// Holds what a long body takes of the memory for them.
     body_place: Option<Place>,
@@ -213,6 +215,10 @@ async fn serve(
         user
     };
     let (route, query) = (defined(&api, parts.uri.path(), route).await?, query?);
+    if is_proxy(&route) {
+        // It runs for as long as its client wants; its place among the streams bounds it.
+        drop(seat.take());
+    }
     let streams = is_stream(&parts.method, &route, &query);
     let upgrade = if stream::may_upgrade(&route) { Upgrade::take(&mut parts).await } else { None };
     let (asker, reads) = (user.name.clone(), parts.method == Method::GET);
@@ -225,6 +231,7 @@ async fn serve(
         query,
         trace,
         upgrade,
+        uri: parts.uri,
         body,
         body_place: None,
         record: notes.record.get().cloned(),
@@ -317,9 +324,14 @@ fn timeout(text: &str) -> Option<Duration> {
     number.checked_mul(millis).filter(|n| *n > 0).map(Duration::from_millis)
 }
 
+fn is_proxy(route: &Route) -> bool {
+    matches!(route, Route::Objects(target) if target.subresource.as_deref() == Some("proxy"))
+}
+
 fn is_stream(method: &Method, route: &Route, query: &Query) -> bool {
     let Route::Objects(target) = route else { return false };
     stream::is_one(route)
+        || is_proxy(route)
         || *method == Method::GET
             && match target.subresource.as_deref() {
                 None => query.switch("watch"),
@@ -426,6 +438,11 @@ impl Call {
     /// A place among others for this request's user, with which the request goes on.
     pub(crate) fn place(&self, among: &Places) -> Result<Place, Status> {
         Ok(among.take(&self.user.name, 1)?.recorded(self.record.clone()))
+    }
+
+    /// The body as it comes, for whoever hands it on.
+    pub(crate) fn take_body(&self) -> Body {
+        self.body.lock().take().unwrap_or_default()
     }
 
     /// The whole body.

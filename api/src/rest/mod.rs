@@ -32,6 +32,7 @@ pub mod path;
 pub(crate) mod places;
 mod pod_security;
 mod presentation;
+mod proxy;
 pub(crate) mod query;
 mod rbac;
 mod read;

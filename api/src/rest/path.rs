@@ -246,6 +246,11 @@ fn health(health: Health, below: &[&str]) -> Result<Route, Status> {
 }
 
 fn objects(group: &str, version: &str, rest: &[&str]) -> Result<Route, Status> {
+    // What is below a proxy is the business of what is behind it.
+    let rest = match rest {
+        ["namespaces", _, "pods" | "services", _, "proxy", ..] if group.is_empty() => &rest[..5],
+        rest => rest,
+    };
     if rest.contains(&"") {
         return Err(Status::no_resource());
     }

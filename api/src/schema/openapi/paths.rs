@@ -78,6 +78,7 @@ pub(super) fn paths(resources: &[&ResourceDoc]) -> Map<String, Value> {
                 "attach" => connect(kind, &OF_PROCESS[1..]),
                 "exec" => connect(kind, &OF_PROCESS),
                 "portforward" => connect(kind, &[("ports", "integer")]),
+                "proxy" => connect(kind, &[("path", "string")]),
                 _ => on_object(&verbs, kind),
             };
             add(path, operations, name);
