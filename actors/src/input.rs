@@ -98,7 +98,7 @@ pub enum Request {
 pub enum Part {
     /// Everything but the status.
     Main,
-    /// The status only.
+    /// The status, and the metadata.
     Status,
     /// Only spec.replicas.
     Scale,

@@ -273,7 +273,7 @@ impl Typed<'_> {
             Typed::Table(of) => strict::check(of, value),
             Typed::Custom(version) => {
                 let unknown = version.shape(value).map_err(TypeError)?;
-                Ok(Checked { unknown, duplicates: Vec::new() })
+                Ok(Checked { unknown, ..Checked::default() })
             }
         }
     }
@@ -284,7 +284,7 @@ impl Typed<'_> {
             Typed::Table(of) => strict::check_applied(of, value),
             Typed::Custom(version) => {
                 let unknown = version.shape_applied(value).map_err(TypeError)?;
-                Ok(Checked { unknown, duplicates: Vec::new() })
+                Ok(Checked { unknown, ..Checked::default() })
             }
         }
     }

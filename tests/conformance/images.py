@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Makes stand-ins for the images that Kubernetes' conformance suite names, as one archive per image.
 
-    images.py BIN OUT
+    images.py BIN PORTER OUT
 
-BIN holds `agnhost`, built from Kubernetes' own sources; what is not written in Go there (busybox, nginx, httpd, pause)
+BIN holds `agnhost` and `nnp`, and PORTER the certificate of agnhost's, built from Kubernetes' own sources; what is not written in Go there (busybox, nginx, httpd, pause)
 is stood in for by the machine's static busybox. A test that needs more of an image than its name and a program that
 runs is in skips.txt, with the reason.
 """
@@ -79,29 +79,33 @@ def archive(path, name, files, config):
 
 
 def main():
-    bin_dir, out = sys.argv[1:]
+    bin_dir, porter, out = sys.argv[1:]
     os.makedirs(out, exist_ok=True)
     path = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
     env = [f"{k}={v}" for k, v in path.items()]
     agnhost = shell({
         "agnhost": (0o755, open(os.path.join(bin_dir, "agnhost"), "rb").read()),
         "agnhost-2": "agnhost",
+        "localhost.crt": (0o644, open(os.path.join(porter, "localhost.crt"), "rb").read()),
+        "localhost.key": (0o644, open(os.path.join(porter, "localhost.key"), "rb").read()),
         "uploads/": (0o755, b""),
         "etc/passwd": (0o644, PASSWD + b"user-defined-in-image:x:1000:1000::/home/user-defined-in-image:/bin/sh\n"),
         "etc/group": (0o644, GROUP + b"user-defined-in-image:x:1000:\n"
                       b"group-defined-in-image:x:50000:user-defined-in-image\n"),
     })
-    serve = ["/bin/sh", "-c", "mkdir -p /www && echo '<h1>It works!</h1>' > /www/index.html && exec httpd -f -p 80 -h /www"]
+    root = "usr/local/apache2/htdocs"
+    page = {f"{root}/index.html": (0o644, b"<html><body><h1>It works!</h1></body></html>\n")}
+    serve = ["httpd", "-f", "-p", "80", "-h", f"/{root}"]
     loop = ["/bin/sh", "-c", "trap exit TERM; while :; do sleep 3600 & wait; done"]
-    plain = shell({})
+    plain, web = shell({}), shell(page)
     nnp = shell({"usr/local/bin/nnp": (0o6755, open(os.path.join(bin_dir, "nnp"), "rb").read())})
     images = {
         f"{E2E}/agnhost:2.53": (agnhost, {"Entrypoint": ["/agnhost"], "Cmd": ["pause"]}),
         f"{E2E}/busybox:1.36.1-1": (plain, {"Cmd": ["sh"]}),
-        f"{E2E}/nginx:1.14-4": (plain, {"Cmd": serve}),
-        f"{E2E}/nginx:1.15-4": (plain, {"Cmd": serve}),
-        f"{E2E}/httpd:2.4.38-4": (plain, {"Cmd": serve}),
-        f"{E2E}/httpd:2.4.39-4": (plain, {"Cmd": serve}),
+        f"{E2E}/nginx:1.14-4": (web, {"Cmd": serve}),
+        f"{E2E}/nginx:1.15-4": (web, {"Cmd": serve}),
+        f"{E2E}/httpd:2.4.38-4": (web, {"Cmd": serve}),
+        f"{E2E}/httpd:2.4.39-4": (web, {"Cmd": serve}),
         f"{E2E}/nonewprivs:1.3": (nnp, {"Cmd": ["nnp"]}),
         f"{E2E}/nonroot:1.4": (plain, {"User": "1234", "Cmd": ["id", "-u"]}),
         "registry.k8s.io/pause:3.10": (plain, {"Entrypoint": loop}),

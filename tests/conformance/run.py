@@ -97,7 +97,10 @@ def main():
     out, kontiki = options.out.resolve(), options.kontiki.resolve()
     bin_dir = (options.bin or out / "bin").resolve()
     build(bin_dir)
-    images = subprocess.run([sys.executable, HERE / "images.py", bin_dir, out / "images"], check=True, capture_output=True,
+    module = subprocess.run(["go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"], cwd=HERE, check=True,
+                            capture_output=True, text=True).stdout.strip()
+    porter = pathlib.Path(module, "test/images/agnhost/porter")
+    images = subprocess.run([sys.executable, HERE / "images.py", bin_dir, porter, out / "images"], check=True, capture_output=True,
                             text=True).stdout.split()
     data = out / "cluster"
     up = [kontiki, "up", "--data-dir", data, "--detach", "--port", "0", "--controllers", "3", "--workers", "3"]

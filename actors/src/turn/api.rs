@@ -228,8 +228,8 @@ impl Turn {
             }
             Part::Whole => document.with_metadata(merge_metadata(&old, document)?),
             Part::Status => {
-                let kept = Document { status: document.status.clone(), ..old.document.clone() };
-                with_owners(kept, document)
+                let metadata = merge_metadata(&old, document)?;
+                Document { status: document.status.clone(), ..old.document.with_metadata(metadata) }
             }
             Part::Scale => {
                 let mut spec = old.document.spec_value();

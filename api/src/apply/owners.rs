@@ -24,6 +24,8 @@ pub enum Reach {
     NoStatus,
     /// The status.
     Status,
+    /// The status, and the metadata but for these fields.
+    StatusAndMetadata(&'static [&'static str]),
     /// The containers that were added to a pod.
     EphemeralContainers,
 }
@@ -37,6 +39,12 @@ impl Reach {
             Reach::All => {}
             Reach::NoStatus => set.retain(|step| !is_status(step)),
             Reach::Status => set.retain(is_status),
+            Reach::StatusAndMetadata(kept) => {
+                set.retain(|step| is_status(step) || is(step, "metadata"));
+                set.only_below(&Element::field("metadata"), |metadata| {
+                    metadata.retain(|step| !kept.iter().any(|field| is(step, field)));
+                });
+            }
             Reach::EphemeralContainers => {
                 set.retain(|step| is(step, "spec"));
                 set.only_below(&Element::field("spec"), |spec| {

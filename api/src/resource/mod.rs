@@ -352,8 +352,24 @@ pub fn prepare_ephemeral(object: &mut Value, old: &Value) -> Result<(), Status> 
     errors.into_result(kind, display_name(old))
 }
 
-/// Makes a client's document an update of an object's status, or of the verdict on a request: everything else is put
-/// back.
+/// What a write of the status of a built-in kind may change of the metadata: all that a client may change at all, but for these. They are
+/// what the `PrepareForUpdate` of Kubernetes' status strategies puts back.
+pub fn kept_by_status(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::POD => &["ownerReferences"],
+        Kind::DEPLOYMENT => &["labels"],
+        Kind::API_SERVICE
+        | Kind::FLOW_SCHEMA
+        | Kind::PRIORITY_LEVEL_CONFIGURATION
+        | Kind::SERVICE_CIDR
+        | Kind::VALIDATING_ADMISSION_POLICY
+        | Kind::VOLUME_ATTACHMENT => &["annotations", "finalizers", "labels", "ownerReferences"],
+        _ => &[],
+    }
+}
+
+/// Makes a client's document an update of an object's status, or of the verdict on a request: what is neither that nor metadata is put
+/// back, of custom kinds the metadata too.
 pub fn prepare_status(
     served: &Served,
     object: &mut Value,
@@ -368,9 +384,22 @@ pub fn prepare_status(
 
 fn update_status(kind: Kind, object: &mut Value, old: &Value, approval: bool) -> Result<(), Status> {
     let status = object.get("status").cloned().unwrap_or_else(|| json!({}));
+    let told = object["metadata"].take();
     *object = old.clone();
+    if told.is_object() {
+        object["metadata"] = told;
+        for key in kept_by_status(kind) {
+            restore(&mut object["metadata"], &old["metadata"], key);
+        }
+        metadata::prepare_update(object, old);
+    }
     let mut errors = Errors::default();
     match kind {
+        // Its label with its own name is a default.
+        Kind::NAMESPACE => {
+            default(kind, object);
+            object["status"] = status;
+        }
         Kind::CERTIFICATE_SIGNING_REQUEST => {
             object["status"] = certificate::status(&status, &old["status"], approval);
             certificate::conditions(&object["status"], &mut errors);
@@ -384,6 +413,11 @@ fn update_status(kind: Kind, object: &mut Value, old: &Value, approval: bool) ->
     }
     if !object["status"].is_object() {
         errors.invalid("status", &object["status"], "must be an object");
+    }
+    if !metadata::same(object, old) {
+        let strategy = Strategy::of(kind);
+        metadata::validate(object, kind.info().namespaced, strategy.name, &mut errors);
+        metadata::validate_update(object, old, &mut errors);
     }
     errors.into_result(kind, display_name(old))
 }

@@ -192,7 +192,6 @@ static RUNTIME_CLASS: Strategy = Strategy {
     validate_update: |new, old, errors| errors.immutable("handler", &new["handler"], &old["handler"]),
     columns: &[Column::text("Handler"), Column::text("Age")],
     cells: |class, now| vec![text(class, "handler").into(), age(class, now)],
-    behaviour: Behaviour::Data("RuntimeClasses are stored, but not looked up when pods are created yet"),
     ..Strategy::PASSIVE
 };
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     admitted::{self, Stage},
-    body::{FieldValidation, type_of, yaml},
+    body::{FieldValidation, type_of, yaml_telling},
     call::Call,
     patch::part_of,
     path::Target,
@@ -27,7 +27,10 @@ use crate::{
     admission::Admission,
     apply::{ApplyError, message},
     resource::fields::text,
-    schema::reader::{self, Limits, ReadError},
+    schema::{
+        reader::{self, Limits, ReadError},
+        strict::yaml_error,
+    },
     served::Typed,
     status::{Cause, Status},
 };
@@ -80,7 +83,17 @@ fn what(target: &Target, part: Part) -> (String, &'static str) {
 fn decode(bytes: &[u8], limit: usize, validation: FieldValidation) -> Result<(Value, Vec<String>), Status> {
     let json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     if !json {
-        return Ok((yaml(bytes)?, Vec::new()));
+        let (value, repeated) = yaml_telling(bytes)?;
+        return match validation {
+            FieldValidation::Strict if !repeated.is_empty() => {
+                let why = yaml_error(&repeated);
+                Err(Status::bad_request(format!(
+                    "error strict decoding YAML: error converting YAML to JSON: {why}"
+                )))
+            }
+            FieldValidation::Ignore => Ok((value, Vec::new())),
+            _ => Ok((value, repeated)),
+        };
     }
     let document = reader::read(bytes, Limits { bytes: limit, ..Limits::default() });
     let document = document.map_err(|error| match error {

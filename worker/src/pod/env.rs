@@ -235,7 +235,7 @@ mod tests {
     fn environment(env: &str) -> Result<Vec<(String, String)>, String> {
         let pod = pod(env);
         let mut dependencies = Dependencies::default();
-        dependencies.add("ConfigMap", "settings", br#"{"data":{"COLOR":"blue","a=b":"no"}}"#);
+        dependencies.add("ConfigMap", "settings", br#"{"data":{"COLOR":"blue","a=b":"no","data-1":"one"}}"#);
         dependencies.add("Secret", "login", br#"{"data":{"word":"c2VzYW1l"}}"#);
         let machine =
             Machine { name: "n1".into(), address: "10.0.0.1".into(), cpu_milli: 4000, memory_bytes: 1 << 30 };
@@ -261,6 +261,7 @@ mod tests {
         let expected = [
             ("API", "here"),
             ("S_COLOR", "blue"),
+            ("S_data-1", "one"),
             ("A", "2"),
             ("B", "1-blue-$(C)-$(A)"),
             ("WORD", "sesame"),

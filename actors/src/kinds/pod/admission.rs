@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{bear_memory_pressure, complete, qos_class};
+use super::{apply_runtime_class, bear_memory_pressure, complete, qos_class};
 use crate::{
     kind::Kind,
     limits,
@@ -78,6 +78,7 @@ fn without_name(turn: &mut Turn, owner: &Object, template: &Value, prefix: &str)
     let forbidden = |why| format!("pods {prefix:?} is forbidden: {why}");
     service_accounts::find(turn.state(), namespace, &spec).map_err(forbidden)?;
     set_priority(turn.state(), &mut spec).map_err(forbidden)?;
+    apply_runtime_class(turn.state(), &mut spec).map_err(forbidden)?;
     let mut metadata = json!({
         "generateName": prefix,
         "namespace": namespace,

@@ -3,6 +3,7 @@
 mod admission;
 mod completion;
 mod qos;
+mod runtime_class;
 mod tolerations;
 
 use serde_json::Value;
@@ -11,6 +12,7 @@ pub use self::{
     admission::{new_from_template, new_named, new_with_prefix},
     completion::complete,
     qos::qos_class,
+    runtime_class::apply_runtime_class,
     tolerations::bear_memory_pressure,
 };
 use super::{condition, job};
@@ -49,7 +51,7 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
             let since = me.meta.deletion_ms.unwrap_or(me.meta.created_ms).max(me.meta.created_ms);
             let due = since + NODE_MISSING_MS;
             if due <= turn.now_ms() {
-                remove(turn, me);
+                remove_without_node(turn, me);
             } else {
                 turn.wake_by(&me.key, due);
             }
@@ -78,6 +80,16 @@ pub(super) fn remove(turn: &mut Turn, pod: &Object) {
     let options = DeleteOptions { grace_s: Some(0), ..DeleteOptions::default() };
     // It exists and there are no preconditions, so this is not refused.
     let _ = turn.delete(&pod.key, &options);
+}
+
+/// Removes a pod whose node is gone, with the reason in its status for whoever judges its end.
+pub(super) fn remove_without_node(turn: &mut Turn, pod: &Object) {
+    if pod.pod().is_some_and(|digest| !digest.terminal()) {
+        let mut status = pod.document.status_value();
+        disrupted(&mut status, "DeletionByPodGC", "PodGC: node no longer exists", &turn.now());
+        turn.put_status(pod, status);
+    }
+    remove(turn, pod);
 }
 
 /// A status that says that the pod is not ready, since nobody can say otherwise. False when it said so already.

@@ -144,12 +144,8 @@ fn environment(container: &Value, path: &str, errors: &mut Errors) {
         let name = text(variable, "name");
         if name.is_empty() {
             errors.required(&format!("{path}.name"), "");
-        } else if !name.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'=') {
-            errors.invalid_text(
-                &format!("{path}.name"),
-                name,
-                "a valid environment variable name must consist only of printable ASCII characters other than '='",
-            );
+        } else {
+            variable_name(&format!("{path}.name"), name, errors);
         }
         let Some(source) = variable.get("valueFrom") else { continue };
         let path = format!("{path}.valueFrom");
@@ -177,11 +173,23 @@ fn environment(container: &Value, path: &str, errors: &mut Errors) {
     for (index, source) in items(container, "envFrom") {
         let count = ["configMapRef", "secretRef"].iter().filter(|kind| source.get(**kind).is_some()).count();
         let path = format!("{path}.envFrom[{index}]");
+        variable_name(&format!("{path}.prefix"), text(source, "prefix"), errors);
         match count {
             0 => errors.invalid_text(&path, "", "must specify one of: `configMapRef` or `secretRef`"),
             1 => {}
             _ => errors.invalid_text(&path, "", "may not have more than one field specified at a time"),
         }
+    }
+}
+
+/// What may name a variable or begin its name.
+fn variable_name(path: &str, name: &str, errors: &mut Errors) {
+    if !name.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'=') {
+        errors.invalid_text(
+            path,
+            name,
+            "a valid environment variable name must consist only of printable ASCII characters other than '='",
+        );
     }
 }
 

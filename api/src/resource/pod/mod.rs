@@ -74,7 +74,7 @@ fn prepare_create(pod: &mut Value) {
     pod["status"] = json!({"phase": "Pending", "qosClass": qos_class(&pod["spec"])});
 }
 
-/// What admission adds in Kubernetes: the service account, the priority, and that pods which have reserved something bear a
+/// What admission adds in Kubernetes: the service account, the priority, what the RuntimeClass says, and that pods which have reserved something bear a
 /// node's being short of memory. Not the tolerations of 300 s for nodes that are not ready: Kontiki replaces the pods of a
 /// dead node as soon as it is known dead, so such a default would only promise a delay that does not exist.
 fn admit(pod: &mut Value, state: &State) -> Result<(), Status> {
@@ -113,6 +113,8 @@ fn admit(pod: &mut Value, state: &State) -> Result<(), Status> {
     }
     spec.insert("priority".into(), priority.into());
     super::fields::default_text(spec, "preemptionPolicy", &policy);
+    kontiki_actors::kinds::pod::apply_runtime_class(state, &mut pod["spec"])
+        .map_err(|why| Status::forbidden(Kind::POD, &name, why))?;
     let class = qos_class(&pod["spec"]);
     kontiki_actors::kinds::pod::bear_memory_pressure(&mut pod["spec"], class);
     Ok(())
