@@ -18,10 +18,11 @@ mod conditions;
 mod dispatch;
 mod hook;
 mod matching;
-pub(crate) mod place;
+mod place;
 mod review;
 
 pub(crate) use asked::{Asked, Operation};
+pub(crate) use client::chain;
 pub(crate) use conditions::check as check_conditions;
 pub(crate) use dispatch::Admission;
 

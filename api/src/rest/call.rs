@@ -15,6 +15,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use hyper::upgrade::OnUpgrade;
 use kontiki_actors::{Document, Object, ObjectKey, Outcome, State};
 use kontiki_pki::{Peer, PeerAddr};
 use tokio::time::Instant;
@@ -79,6 +80,10 @@ pub(crate) struct Call {
     pub(crate) trace: Option<String>,
     /// The wish to become a stream, of requests that may.
     pub(crate) upgrade: Option<Upgrade>,
+    /// The connection of a request that is handed on, when its protocol changes.
+    pub(crate) connection: Option<OnUpgrade>,
+    /// Where it comes from.
+    pub(crate) address: Option<PeerAddr>,
     /// As it was asked.
     pub(crate) uri: http::Uri,
     body: SharedBody,
@@ -214,13 +219,17 @@ async fn serve(
         }
         user
     };
-    let (route, query) = (defined(&api, parts.uri.path(), route).await?, query?);
-    if is_proxy(&route) {
+    let route = defined(&api, parts.uri.path(), route).await?;
+    let proxy = is_proxy(&route);
+    // What is behind a proxy may read its own as it likes.
+    let query = if proxy { query.unwrap_or_default() } else { query? };
+    if proxy {
         // It runs for as long as its client wants; its place among the streams bounds it.
         drop(seat.take());
     }
     let streams = is_stream(&parts.method, &route, &query);
     let upgrade = if stream::may_upgrade(&route) { Upgrade::take(&mut parts).await } else { None };
+    let connection = if proxy { parts.extensions.remove::<OnUpgrade>() } else { None };
     let (asker, reads) = (user.name.clone(), parts.method == Method::GET);
     let call = Call {
         api: api.clone(),
@@ -231,6 +240,8 @@ async fn serve(
         query,
         trace,
         upgrade,
+        connection,
+        address: parts.extensions.get::<PeerAddr>().copied(),
         uri: parts.uri,
         body,
         body_place: None,

@@ -1,4 +1,4 @@
-//! What stands below an object: status, scale, log, exec, ephemeralcontainers, eviction, binding, token, finalize.
+//! What stands below an object: status, scale, log, exec, proxy, ephemeralcontainers, eviction, binding, token, finalize.
 
 use http::Method;
 use kontiki_actors::{Kind, ObjectKey, Request, input::Part};

@@ -14,6 +14,7 @@ mod memory;
 mod objects;
 mod pages;
 mod pod_security;
+mod proxy;
 mod rbac;
 mod refusals;
 mod streams;
