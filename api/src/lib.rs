@@ -12,6 +12,7 @@ mod admission;
 pub mod apply;
 pub mod audit;
 pub mod backend;
+mod backing;
 mod cel;
 mod custom;
 pub mod discovery;

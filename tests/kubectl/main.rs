@@ -15,6 +15,7 @@ mod identity;
 mod jobs;
 mod logs;
 mod nodes;
+mod proxy;
 mod refuse;
 mod roles;
 mod rollout;
@@ -58,6 +59,7 @@ fn kubectl_drives_the_cluster() {
         ("terminal", streams::exec_in_a_terminal),
         ("cp", streams::copies_both_ways),
         ("port-forward", streams::forwards_ports),
+        ("proxy", proxy::hands_requests_on),
         ("attach", streams::attaches),
         ("debug", debug::looks_into_a_pod_that_runs),
         ("debug-profiles", debug::profiles_say_what_it_may),

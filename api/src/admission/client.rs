@@ -238,7 +238,7 @@ async fn dial(to: &To) -> Result<(TcpStream, SocketAddr), String> {
 }
 
 /// An error and its causes.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

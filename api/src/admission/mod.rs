@@ -25,6 +25,7 @@ mod review;
 mod shown;
 
 pub(crate) use asked::{Asked, Operation};
+pub(crate) use client::chain;
 pub(crate) use conditions::check as check_conditions;
 pub(crate) use dispatch::Admission;
 pub(crate) use policies::{Policies, check as check_policy};

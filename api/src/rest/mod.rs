@@ -5,6 +5,7 @@
 //!                                                  -> body.rs, negotiate.rs (forms)
 //!     read.rs, list.rs, table.rs, watch.rs        reads: from a view and the feed
 //!     stream/                                     requests that become streams: exec, attach, port-forward
+//!     proxy/                                      requests that are handed on to pods and Services
 //!     write.rs, patch.rs, delete.rs, subresource/ writes: a request of a turn, answered after commit
 //!     apply.rs, tracking.rs                       server-side apply; who owns what, with every write
 //!     pod_security.rs                             what they are warned of
@@ -32,6 +33,7 @@ pub mod path;
 pub(crate) mod places;
 mod pod_security;
 mod presentation;
+mod proxy;
 pub(crate) mod query;
 mod rbac;
 mod read;

@@ -15,6 +15,7 @@ mod objects;
 mod pages;
 mod pod_security;
 mod policies;
+mod proxy;
 mod rbac;
 mod refusals;
 mod streams;
