@@ -331,15 +331,17 @@ async fn pods_are_told_who_asks_and_clients_what_is_theirs() {
         http(TokioIo::new(io), |request| {
             let mut answer = echo(&pod, port, &request);
             let path = request.uri().path();
-            let headers = answer.headers_mut();
-            headers.insert("access-control-allow-origin", "*".parse().unwrap());
-            headers.insert("audit-id", "mine".parse().unwrap());
+            let mut header = |name: &'static str, value: &str| {
+                answer.headers_mut().insert(name, value.parse().unwrap());
+            };
+            header("access-control-allow-origin", "*");
+            header("audit-id", "mine");
             if path == "/moves" {
-                headers.insert("location", "/there?x".parse().unwrap());
+                header("location", "/there?x");
                 *answer.status_mut() = StatusCode::FOUND;
             }
             if path == "/page" {
-                headers.insert("content-type", "text/html; charset=utf-8".parse().unwrap());
+                answer.headers_mut().insert("content-type", "text/html; charset=utf-8".parse().unwrap());
                 *answer.body_mut() = Full::from("<a href=\"/x\">y</a><a href=\"z\"></a>");
             }
             answer
