@@ -21,7 +21,7 @@ use crate::{
         fields::{items, text},
     },
     status::Status,
-    token::{Believed, Bound, Claims, ISSUER, Reference, Refusal, believe},
+    token::{Age, Believed, Bound, Claims, ISSUER, Reference, Refusal, believe},
 };
 
 /// Seconds that a token lives unless more or less is asked for, and how few and how many that may be.
@@ -29,10 +29,22 @@ const LIFETIME_S: i64 = 3600;
 const LIFETIME_MIN_S: i64 = 600;
 const LIFETIME_MAX_S: i64 = 1 << 32;
 
-/// The user of a token that was shown with a request; whatever is wrong with it is 401 and no word on why.
-pub(super) async fn user(api: &Api, token: &str) -> Result<User, Status> {
+/// The user of a token that was shown with a request, and if it should have been replaced before, this in words for the audit. Whatever is
+/// wrong with it is 401 and no word on why.
+pub(super) async fn user(api: &Api, token: &str) -> Result<(User, Option<String>), Status> {
     match believed(api, token, &[ISSUER.to_owned()]).await? {
-        Ok(believed) => Ok(believed.user),
+        Ok(Believed { user, age, .. }) => {
+            if let (Some(issuer), Some(age)) = (&api.options.issuer, age) {
+                issuer.count(age);
+            }
+            let stale = match age {
+                Some(Age::Stale(late_s)) => {
+                    Some(format!("subject: {}, seconds after warning threshold: {late_s}", user.name))
+                }
+                _ => None,
+            };
+            Ok((user, stale))
+        }
         Err(refusal) => {
             tracing::debug!(%refusal, "a bearer token is not believed");
             Err(Status::unauthorized())
