@@ -22,8 +22,10 @@ mod place;
 mod review;
 
 pub(crate) use asked::{Asked, Operation};
+pub(crate) use client::{chain, open};
 pub(crate) use conditions::check as check_conditions;
 pub(crate) use dispatch::Admission;
+pub(crate) use place::To;
 
 use std::sync::Arc;
 

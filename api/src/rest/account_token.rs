@@ -1,4 +1,5 @@
-//! Tokens of service accounts as requests: who shows one, and POST of `serviceaccounts/NAME/token`, by which they are made.
+//! Tokens as requests: who shows one, of a service account or of a user who is known elsewhere, and POST of
+//! `serviceaccounts/NAME/token`, by which those of service accounts are made.
 
 use kontiki_actors::{Kind, Object, ObjectKey, State};
 use serde_json::{Value, json};
@@ -58,9 +59,11 @@ pub(super) async fn believed(
     token: &str,
     audiences: &[String],
 ) -> Result<Result<Believed, Refusal>, Status> {
-    let Some(issuer) = &api.options.issuer else { return Ok(Err(Refusal::Foreign)) };
-    let claims = match issuer.prove(token) {
+    let proven = api.options.issuer.as_ref().map(|issuer| issuer.prove(token));
+    let claims = match proven.unwrap_or(Err(Refusal::Foreign)) {
         Ok(claims) => claims,
+        // Asked after the cluster's own: whoever made it may first have to be asked for his keys.
+        Err(Refusal::Foreign) => return Ok(elsewhere(api, token, audiences).await),
         Err(refusal) => return Ok(Err(refusal)),
     };
     let state = api.backend.view(Freshness::Any).await?;
@@ -71,6 +74,19 @@ pub(super) async fn believed(
             Ok(believe(&claims, audiences, now_ms(), &state))
         }
         answer => Ok(answer),
+    }
+}
+
+/// The same of a token that this cluster did not make. Those of issuers elsewhere are for the API, and for nobody else who asks about them.
+async fn elsewhere(api: &Api, token: &str, audiences: &[String]) -> Result<Believed, Refusal> {
+    let for_api = audiences.iter().any(|audience| audience == ISSUER);
+    let Some(authenticators) = api.options.authenticators.as_ref().filter(|_| for_api) else {
+        return Err(Refusal::Foreign);
+    };
+    match authenticators.believe(token, now_ms()).await {
+        None => Err(Refusal::Foreign),
+        Some(Ok(user)) => Ok(Believed { user, audiences: vec![ISSUER.to_owned()], age: None }),
+        Some(Err(why)) => Err(Refusal::Elsewhere(why)),
     }
 }
 

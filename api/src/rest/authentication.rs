@@ -38,12 +38,20 @@ impl From<User> for Known {
 pub(super) async fn authenticate(
     api: &Api,
     peer: Option<&Peer>,
+    path: &str,
     headers: &mut HeaderMap,
 ) -> Result<Known, Status> {
     let shown = take(headers);
     match (peer, shown) {
         (Some(peer), _) => Ok(User::of(peer).into()),
-        (None, Shown::Nothing) => Ok(User::anonymous().into()),
+        (None, Shown::Nothing) => {
+            let authenticators = api.options.authenticators.as_ref();
+            if authenticators.is_none_or(|known| known.admits_anonymous(path)) {
+                Ok(User::anonymous().into())
+            } else {
+                Err(Status::unauthorized())
+            }
+        }
         (None, Shown::Token(token)) => {
             let (user, stale) = account_token::user(api, &token).await?;
             Ok(Known { user, stale })

@@ -175,7 +175,7 @@ async fn serve(
         let fields = access::fields(&parts.method, route, query);
         let access = Access::of(&parts.method, parts.uri.path(), route, query, fields.as_ref());
         let peer = parts.extensions.get::<Peer>();
-        let known = authenticate(&api, peer, &mut parts.headers).await;
+        let known = authenticate(&api, peer, parts.uri.path(), &mut parts.headers).await;
         let asked = || Asked {
             id,
             uri: &parts.uri,

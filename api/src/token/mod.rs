@@ -70,6 +70,9 @@ pub enum Refusal {
     /// Its account, or what it is bound to, is not there any more.
     #[error("service account token has been invalidated")]
     Gone,
+    /// An issuer elsewhere made it, and it does not hold: why.
+    #[error("{0}")]
+    Elsewhere(String),
 }
 
 /// Whom a believed token stands for.
