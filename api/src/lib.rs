@@ -19,6 +19,7 @@ pub mod discovery;
 mod editions;
 pub mod feed;
 mod flow;
+pub mod oidc;
 pub mod patch;
 pub mod quantity;
 pub mod resource;

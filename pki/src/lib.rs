@@ -6,6 +6,7 @@
 //!                                               └───────> client_config ──> Dialer ──> tonic channels
 //!   JoinToken ──> pinned Dialer ──> Cluster.Join ──> Identity
 //!   Ca ──derive──> AccountKeys ──> tokens of service accounts
+//!   keys of others ──> VerifyingKey ──> whether they signed it
 //! ```
 //!
 //! There is one way to connect to the cluster and one way to accept: TLS 1.3, verified anew on each connection against the cluster's
@@ -29,6 +30,7 @@ mod subject;
 mod tls;
 mod token;
 pub mod trust;
+mod verifying;
 
 pub use accept::{ALPN, PeerAddr, serve};
 pub use account_keys::{AccountKeys, AccountPublicKey};
@@ -42,3 +44,4 @@ pub use request::SigningRequest;
 pub use subject::Subject;
 pub use tls::{install_crypto, pinned_client_config, unverified_client_config};
 pub use token::JoinToken;
+pub use verifying::{SigningAlgorithm, VerifyingKey};

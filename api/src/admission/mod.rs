@@ -25,9 +25,10 @@ mod review;
 mod shown;
 
 pub(crate) use asked::{Asked, Operation};
-pub(crate) use client::chain;
+pub(crate) use client::{chain, open};
 pub(crate) use conditions::check as check_conditions;
 pub(crate) use dispatch::Admission;
+pub(crate) use place::To;
 pub(crate) use policies::{Policies, check as check_policy};
 
 use std::sync::Arc;

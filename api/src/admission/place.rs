@@ -39,7 +39,7 @@ pub(super) struct Target {
 
 /// What is dialed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum To {
+pub(crate) enum To {
     Host(String, u16),
     Addresses(Vec<SocketAddr>),
 }

@@ -120,6 +120,11 @@ impl Program {
         Ok(Program { expr, old: scope.old, asks, depth, made, kind: Kind::Any })
     }
 
+    /// Whether it looks at a field of a variable by its name.
+    pub(crate) fn selects(&self, variable: &str, field: &str) -> bool {
+        parse::selects(&self.expr, variable, field)
+    }
+
     /// Evaluates it. The cost is taken from the budget.
     ///
     /// # Errors

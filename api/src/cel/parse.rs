@@ -101,6 +101,21 @@ pub(super) fn made(expr: &Expr) -> usize {
     count
 }
 
+/// Whether an expression, or one in it, looks at the field of a name: `of.field`, `of.?field` or `has(of.field)`.
+pub(super) fn selects(expr: &Expr, of: &str, field: &str) -> bool {
+    let mut open = vec![expr];
+    while let Some(expr) = open.pop() {
+        if let Expr::Select(on, name, _) | Expr::Has(on, name) = expr
+            && name == field
+            && matches!(&**on, Expr::Name(on) if on == of)
+        {
+            return true;
+        }
+        open.extend(below(expr));
+    }
+    false
+}
+
 fn below(expr: &Expr) -> Vec<&Expr> {
     match expr {
         Expr::Select(of, ..) | Expr::Has(of, _) | Expr::Not(of) | Expr::Minus(of) => vec![of],

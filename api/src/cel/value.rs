@@ -102,6 +102,19 @@ impl<'a> Val<'a> {
         Val::Text(Str::Made(text.into().into()))
     }
 
+    /// The texts of a text or of a list of texts, none for null; nothing if it is something else.
+    pub(crate) fn texts(&self) -> Option<Vec<String>> {
+        let text = |value: &Val<'a>| match value {
+            Val::Text(text) => Some(text.to_string()),
+            _ => None,
+        };
+        match self {
+            Val::Null => Some(Vec::new()),
+            Val::Text(_) => Some(vec![text(self)?]),
+            other => other.items()?.iter().map(text).collect(),
+        }
+    }
+
     /// Its type, as expressions name it.
     pub(crate) fn kind(&self) -> &'static str {
         match self {

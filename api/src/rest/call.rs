@@ -25,7 +25,7 @@ use uuid::Uuid;
 use super::{
     Api, SHORT,
     access::{self, Access, Attributes, On},
-    authentication::authenticate,
+    authentication::{Known, authenticate},
     body, delete,
     identity::{self, User},
     impersonation::Impersonation,
@@ -182,7 +182,7 @@ async fn serve(
         let fields = access::fields(&parts.method, route, query);
         let access = Access::of(&parts.method, parts.uri.path(), route, query, fields.as_ref());
         let peer = parts.extensions.get::<Peer>();
-        let user = authenticate(&api, peer, &mut parts.headers).await;
+        let known = authenticate(&api, peer, parts.uri.path(), &mut parts.headers).await;
         let asked = || Asked {
             id,
             uri: &parts.uri,
@@ -191,8 +191,11 @@ async fn serve(
             access: &access,
             version: route.map_or_else(|_| access::unknown_version(parts.uri.path()), Route::version),
         };
-        let record = record(&api, user.as_ref(), asked, notes);
-        let user = user?;
+        let record = record(&api, known.as_ref().map(|known| &known.user), asked, notes);
+        let Known { user, stale } = known?;
+        if let (Some(record), Some(stale)) = (record, stale) {
+            record.annotate("authentication.k8s.io/stale-token", stale);
+        }
         let user = match Impersonation::take(&mut parts.headers)? {
             Some(wanted) => {
                 let user = impersonate(&api, user, wanted).await?;

@@ -68,6 +68,7 @@ use crate::{
     backend::Backend,
     custom::Definitions,
     flow::Flow,
+    oidc::Authenticators,
     token::Issuer,
 };
 use places::Places;
@@ -106,6 +107,8 @@ pub struct Options {
     pub audit: Option<Audit>,
     /// Makes and believes tokens of service accounts; without one, no token is believed.
     pub issuer: Option<Arc<Issuer>>,
+    /// Believes tokens of users who are known elsewhere; without it, none of those is believed.
+    pub authenticators: Option<Arc<Authenticators>>,
     /// `host:port` under which clients reach this API, told in discovery.
     pub advertised: String,
     /// Names a request: no two get the same, or the second write would be answered like the first and not done. A simulation has
@@ -135,6 +138,7 @@ impl Default for Options {
             authorizer: Arc::new(Rbac),
             audit: None,
             issuer: None,
+            authenticators: None,
             advertised: "127.0.0.1:6443".into(),
             // Not the audit id: clients choose that.
             request_id: Arc::new(|_| uuid::Uuid::new_v4().to_string()),
