@@ -13,7 +13,7 @@ use futures_util::{
 };
 use serde_json::Value;
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Instant, interval_at, timeout},
 };
 
@@ -32,6 +32,12 @@ pub(super) const PING: Duration = Duration::from_secs(20);
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// A stream on which nothing was sent for so many pings is closed: four hours, as the kubelet does.
 const IDLE_PINGS: u32 = 720;
+/// How long a client may take to show that it listens, by an answer to a ping or by saying something. One that does neither is sent to all
+/// the same.
+const LISTENS: Duration = Duration::from_secs(1);
+/// How often it is asked before anything is sent. client-go (as of 1.33) begins to read before it has made its streams, throws away what
+/// comes for one that is not there yet, and calls that a success without output; each round gives it time.
+const GREETINGS: usize = 3;
 /// How long a client may take to say good-bye. What it still sends is read, or its system would throw away what it has not read yet.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -84,9 +90,16 @@ async fn carry(
     let PodStream { input, mut output } = stream;
     let active = AtomicBool::new(true);
     let form = out.form;
+    let heard = Notify::new();
+    let talk = async {
+        if out.greet(&heard).await.is_err() {
+            return Said::Over(None);
+        }
+        out.send_all(&mut output, &active).await
+    };
     let said = tokio::select! {
-        said = out.send_all(&mut output, &active) => said,
-        heard = listen(&mut client, form, stdin, &input, &active) => Said::Over(heard),
+        said = talk => said,
+        malformed = listen(&mut client, form, stdin, &input, &active, &heard) => Said::Over(malformed),
     };
     match said {
         Said::Ended(status) => out.end(client, &status).await,
@@ -110,10 +123,12 @@ async fn listen(
     stdin: bool,
     input: &mpsc::Sender<FromClient>,
     active: &AtomicBool,
+    heard: &Notify,
 ) -> Option<Malformed> {
     loop {
         // A client that answers pings is not silent.
         let Ok(Some(Ok(message))) = timeout(SILENCE, client.next()).await else { return None };
+        heard.notify_one();
         let message = match message {
             Message::Binary(bytes) => bytes,
             // Some clients send everything as text.
@@ -141,6 +156,18 @@ struct Out {
 }
 
 impl Out {
+    /// Waits until the client listens.
+    async fn greet(&mut self, heard: &Notify) -> Result<(), axum::Error> {
+        let greetings = async {
+            for _ in 0..GREETINGS {
+                self.sink.send(Message::Ping(Bytes::new())).await?;
+                heard.notified().await;
+            }
+            Ok(())
+        };
+        timeout(LISTENS, greetings).await.unwrap_or(Ok(()))
+    }
+
     async fn send_all(
         &mut self,
         output: &mut (impl StreamExt<Item = FromPod> + Unpin),
