@@ -42,7 +42,7 @@ fn names_are_those_of_claims_with_their_prefix() {
         (json!({"name": "", "id": "7"}), "an empty username is not allowed"),
         (json!({"name": "jane"}), "parse uid claim \"id\": claim not present"),
     ] {
-        assert_eq!(mapped(mappings, &claims).unwrap_err().contains(why), true, "{claims}");
+        assert!(mapped(mappings, &claims).unwrap_err().contains(why), "{claims}");
     }
 }
 
