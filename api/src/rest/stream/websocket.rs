@@ -5,12 +5,9 @@ use std::{
     time::Duration,
 };
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::ws::{CloseFrame, Message, WebSocketUpgrade, close_code};
 use bytes::Bytes;
-use futures_util::{
-    Sink, SinkExt, Stream, StreamExt,
-    stream::{SplitSink, SplitStream},
-};
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use serde_json::Value;
 use tokio::{
     sync::{Notify, mpsc},
@@ -80,9 +77,9 @@ pub(super) fn serve(
     }))
 }
 
-async fn carry(
-    mut out: Out,
-    mut client: SplitStream<WebSocket>,
+async fn carry<E>(
+    mut out: Out<impl Sink<Message> + Unpin>,
+    mut client: impl Stream<Item = Result<Message, E>> + Unpin,
     stream: PodStream,
     StdStreams { stdin, .. }: StdStreams,
 ) {
@@ -117,8 +114,8 @@ enum Said {
 }
 
 /// Hands on what the client says, until it is gone.
-async fn listen(
-    client: &mut SplitStream<WebSocket>,
+async fn listen<E>(
+    client: &mut (impl Stream<Item = Result<Message, E>> + Unpin),
     form: Form,
     stdin: bool,
     input: &mpsc::Sender<FromClient>,
@@ -150,14 +147,14 @@ async fn listen(
 }
 
 /// The way to the client.
-struct Out {
-    sink: SplitSink<WebSocket, Message>,
+struct Out<S> {
+    sink: S,
     form: Form,
 }
 
-impl Out {
+impl<S: Sink<Message> + Unpin> Out<S> {
     /// Waits until the client listens.
-    async fn greet(&mut self, heard: &Notify) -> Result<(), axum::Error> {
+    async fn greet(&mut self, heard: &Notify) -> Result<(), S::Error> {
         let greetings = async {
             for _ in 0..GREETINGS {
                 self.sink.send(Message::Ping(Bytes::new())).await?;
@@ -201,12 +198,12 @@ impl Out {
         }
     }
 
-    async fn send(&mut self, channel: u8, bytes: &[u8]) -> Result<(), axum::Error> {
+    async fn send(&mut self, channel: u8, bytes: &[u8]) -> Result<(), S::Error> {
         self.sink.send(self.form.message(channel, bytes)).await
     }
 
     /// Tells the end, and waits until the client has heard it.
-    async fn end(mut self, client: SplitStream<WebSocket>, status: &Value) {
+    async fn end<E>(mut self, client: impl Stream<Item = Result<Message, E>> + Unpin, status: &Value) {
         let words = match self.form.status {
             true => Some(status.to_string()),
             false => outcome::in_words(status),
@@ -216,15 +213,11 @@ impl Out {
         {
             return;
         }
-        self.close(client, close_code::NORMAL, "").await;
+        close(self.sink, client, close_code::NORMAL, "").await;
     }
 
-    async fn break_off(self, client: SplitStream<WebSocket>, why: Malformed) {
-        self.close(client, close_code::PROTOCOL, &why.to_string()).await;
-    }
-
-    async fn close(self, client: SplitStream<WebSocket>, code: u16, reason: &str) {
-        close(self.sink, client, code, reason).await;
+    async fn break_off<E>(self, client: impl Stream<Item = Result<Message, E>> + Unpin, why: Malformed) {
+        close(self.sink, client, close_code::PROTOCOL, &why.to_string()).await;
     }
 }
 
@@ -246,6 +239,7 @@ pub(super) async fn close<E>(
 
 #[cfg(test)]
 pub(super) mod tests {
+    #![allow(clippy::unwrap_used)]
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
@@ -297,5 +291,37 @@ pub(super) mod tests {
         fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
             Poll::Ready(Ok(()))
         }
+    }
+
+    /// What a client hears of a process that has said something and is over already.
+    async fn of_a_quick_process() -> (mpsc::Sender<Message>, BoxStream<'static, Message>) {
+        let (socket, say, heard) = socket();
+        let (sink, client) = socket.split();
+        let (input, _) = mpsc::channel(1);
+        let output = stream::iter([FromPod::Stdout(Bytes::from_static(b"out")), FromPod::Exited(0)]).boxed();
+        let streams = StdStreams { stdin: false, stdout: true, ..StdStreams::default() };
+        let out = Out { sink, form: FORMS[0] };
+        tokio::spawn(carry(out, client, PodStream { input, output }, streams));
+        (say, heard)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_sent_before_the_client_has_answered_as_often_as_it_is_asked() {
+        let (say, mut heard) = of_a_quick_process().await;
+        for _ in 0..GREETINGS {
+            assert!(matches!(heard.next().await, Some(Message::Ping(_))));
+            assert!(timeout(LISTENS / 10, heard.next()).await.is_err(), "it waits for the answer");
+            say.send(Message::Pong(Bytes::new())).await.unwrap();
+        }
+        let began = Instant::now();
+        assert_eq!(heard.next().await, Some(Message::Binary(Bytes::from_static(b"\x01out"))));
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_answers_no_ping_is_sent_to_all_the_same() {
+        let (_say, mut heard) = of_a_quick_process().await;
+        assert!(matches!(heard.next().await, Some(Message::Ping(_))));
+        assert_eq!(heard.next().await, Some(Message::Binary(Bytes::from_static(b"\x01out"))));
     }
 }
