@@ -5,7 +5,7 @@
 //! lasts: there is no other node to replace anything on. When the first is heard again, the others get their time to call, too.
 //! A new leader condemns no node before it had time to reconnect, and while thousands call in one after another, those at the end of the
 //! queue are not silent, nor those whose signs of life come late for the crowd. While the leader itself stood still (stopped, or its machine
-//! paused) or was late with its work, nobody was silent: it was not listening.
+//! paused) or was late with its work, nobody was silent: it was not listening. Where most are late, all are given longer ([`Stretch`]).
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use kontiki_actors::{
 };
 use kontiki_hooks::{Defect, Mark, planted, reached};
 
-use super::pace;
+use super::{pace, stretch::Stretch};
 
 /// When silence means what.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +37,8 @@ impl LivenessTimings {
     }
 }
 
-/// A verdict that was submitted is not submitted again within this time: it is on its way.
-const SUBMITTED: Duration = Duration::from_secs(2);
+/// A verdict that was submitted is not submitted again within this time: it is on its way, and where much is, it takes long.
+const SUBMITTED: Duration = Duration::from_secs(10);
 /// What is longer between two looks is the leader's own delay.
 const LOOK: Duration = Duration::from_millis(300);
 /// A longer time means that it stood still, all of it.
@@ -57,7 +57,8 @@ pub struct Liveness {
     looked: Instant,
     /// Since then, so much was counted as time in which nobody could be heard.
     missed: Duration,
-    heard: BTreeMap<CompactString, Instant>,
+    heard: BTreeMap<CompactString, Sign>,
+    stretch: Stretch,
     /// When the last of those called in that had not been heard before in this term.
     arrived: Option<Instant>,
     /// Nobody at all was heard when one looked last.
@@ -65,6 +66,16 @@ pub struct Liveness {
     /// When that was over, or goes on: until then silence was nobody's own.
     doubted: Option<Instant>,
     submitted: BTreeMap<CompactString, (Life, Instant)>,
+}
+
+/// What is known of one worker's signs of life.
+struct Sign {
+    /// The last, or later by what was not its silence.
+    at: Instant,
+    /// How long it was silent before that.
+    gap: Option<Duration>,
+    /// It came since one looked last.
+    fresh: bool,
 }
 
 impl Liveness {
@@ -77,6 +88,7 @@ impl Liveness {
             looked: now,
             missed: Duration::ZERO,
             heard: BTreeMap::new(),
+            stretch: Stretch::of(timings.down, now),
             arrived: None,
             doubts: false,
             doubted: None,
@@ -87,9 +99,14 @@ impl Liveness {
     /// A node was heard. An older sign of life than is known takes nothing back, neither another one nor what was not its silence.
     pub fn heard(&mut self, node: &str, now: Instant) {
         match self.heard.get_mut(node) {
-            Some(at) => *at = (*at).max(now),
+            Some(sign) if now > sign.at => {
+                let gap = now.duration_since(sign.at);
+                let longest = sign.gap.filter(|_| sign.fresh).map_or(gap, |other| gap.max(other));
+                *sign = Sign { at: now, gap: Some(longest), fresh: true };
+            }
+            Some(_) => {}
             None => {
-                self.heard.insert(node.into(), now);
+                self.heard.insert(node.into(), Sign { at: now, gap: None, fresh: true });
                 if now < self.since + self.timings.down * WELCOME {
                     self.arrived = self.arrived.max(Some(now));
                 }
@@ -99,7 +116,7 @@ impl Liveness {
 
     /// How many nodes were heard just now: within the time of one sign of life and a half.
     pub fn in_contact(&self, now: Instant) -> usize {
-        let heard = |at: &&Instant| now.saturating_duration_since(**at) < self.period * 3 / 2;
+        let heard = |sign: &&Sign| now.saturating_duration_since(sign.at) < self.period * 3 / 2;
         self.heard.values().filter(heard).count()
     }
 
@@ -110,7 +127,12 @@ impl Liveness {
 
     /// Two signs of life are missing at least.
     fn suspect(&self) -> Duration {
-        self.timings.suspect.max(self.period * 2)
+        self.stretch.apply(self.timings.suspect.max(self.period * 2))
+    }
+
+    /// Silence after which a node is given up at present.
+    fn down(&self) -> Duration {
+        self.stretch.apply(self.timings.down)
     }
 
     /// Time in which the leader did not look is nobody's silence.
@@ -120,6 +142,20 @@ impl Liveness {
         // It was the same delay, seen twice: who counted it twice would call the dead alive.
         self.missed(late.saturating_sub(self.missed), now);
         self.missed = Duration::ZERO;
+        let mut gaps = Vec::with_capacity(self.heard.len());
+        for sign in self.heard.values_mut() {
+            sign.fresh = false;
+            let recent = now.saturating_duration_since(sign.at) < self.timings.down;
+            let Some(gap) = sign.gap.filter(|_| recent) else { continue };
+            // While nobody at all was heard, nobody was late.
+            let began = sign.at.checked_sub(gap);
+            if self.doubted.is_none_or(|doubted| began.is_some_and(|began| began >= doubted)) {
+                gaps.push(gap);
+            }
+        }
+        if !planted(Defect::MassCondemnation) {
+            self.stretch.look(gaps, now);
+        }
     }
 
     /// For so long since the last look this leader could not hear anybody, whoever spoke: that is nobody's silence.
@@ -134,8 +170,11 @@ impl Liveness {
         let later = |at: Instant| (at + time).min(now);
         self.since = later(self.since);
         self.arrived = self.arrived.map(later);
-        for at in self.heard.values_mut() {
-            *at = later(*at);
+        for sign in self.heard.values_mut() {
+            sign.at = later(sign.at);
+            if sign.fresh {
+                sign.gap = sign.gap.map(|gap| gap.saturating_sub(time));
+            }
         }
     }
 
@@ -158,7 +197,7 @@ impl Liveness {
                 false => self.since,
             };
             let called_in = self.arrived.filter(|_| !planted(Defect::NewLeaderCondemns));
-            let last = self.heard.get(name).copied().or(called_in).unwrap_or(since).max(since);
+            let last = self.heard.get(name).map(|sign| sign.at).or(called_in).unwrap_or(since).max(since);
             let quiet = now.saturating_duration_since(last) >= suspect;
             // Only a real sign of life counts, not the benefit of the doubt of a new leader.
             let called = !quiet && self.heard.contains_key(name);
@@ -167,9 +206,9 @@ impl Liveness {
         }
         self.period = pace::period(self.timings.down, nodes.len());
         // A node that was heard a moment ago and is not there yet will be, and must not count as silent then.
-        let down = self.timings.down;
+        let down = self.down();
         let there = |name: &str| state.get(&ObjectKey::new(Kind::NODE, "", name)).is_some();
-        self.heard.retain(|name, at| there(name) || now.saturating_duration_since(*at) < down);
+        self.heard.retain(|name, sign| there(name) || now.saturating_duration_since(sign.at) < down);
         self.submitted.retain(|_, (_, at)| now.saturating_duration_since(*at) < SUBMITTED);
         if heard == 0 && nodes.len() > 1 && !planted(Defect::MassCondemnation) {
             reached(Mark::MassSilenceDoubted);
@@ -515,6 +554,39 @@ mod tests {
             let verdicts = liveness.verdicts(&state, now);
             assert!(verdicts.iter().all(|v| v.life != Life::Down), "{step}: {verdicts:?}");
         }
+    }
+
+    #[test]
+    fn where_most_are_late_nobody_is_given_up_for_being_late_too() {
+        let names: Vec<String> = (0..100).map(|n| format!("n{n}")).collect();
+        let nodes: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (state, start) = (cluster(&nodes), Instant::now());
+        let at = |s: f64| start + Duration::from_secs_f64(s);
+        let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
+        // Everybody is heard every 2 s only, and one of ten not half as often.
+        let beat = |liveness: &mut Liveness, n: u32| {
+            for (k, node) in nodes.iter().enumerate() {
+                if k % 10 != 0 || n % 2 == 0 {
+                    liveness.heard(node, at(f64::from(n) * 2.0));
+                }
+            }
+        };
+        let mut down = Vec::new();
+        for n in 0..10 {
+            beat(&mut liveness, n);
+            let verdicts =
+                watch(&mut liveness, &state, start, f64::from(n) * 2.0 + 0.1..f64::from(n) * 2.0 + 2.0);
+            down.extend(verdicts.into_iter().filter(|v| v.life == Life::Down && n > 1));
+        }
+        assert!(down.is_empty(), "{down:?}");
+        // All but one are heard in time again: that one is given up soon.
+        for n in 0..60 {
+            let now = 20.0 + f64::from(n) * 0.5;
+            nodes[1..].iter().for_each(|node| liveness.heard(node, at(now)));
+            let verdicts = watch(&mut liveness, &state, start, now + 0.1..now + 0.5);
+            down.extend(verdicts.into_iter().filter(|v| v.life == Life::Down));
+        }
+        assert_eq!(lives(&down), [("n0", Life::Down)]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod router;
 mod service;
 mod session;
 mod sign;
+mod stretch;
 
 pub(super) use lag::Lag;
 pub(super) use liveness::{Liveness, LivenessTimings};
