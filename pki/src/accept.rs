@@ -33,9 +33,9 @@ const HANDSHAKES: usize = 1024;
 const CONNECTIONS: usize = 32 * 1024;
 /// After a shutdown was asked for, requests that still run get this long.
 const DRAIN: Duration = Duration::from_secs(3);
-/// A peer that vanished without a word is noticed after these two.
+/// A peer that vanished without a word is noticed after these two; one that has too much to do is not taken for that.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 const HEADER_READ: Duration = Duration::from_secs(10);
 const MAX_STREAMS: u32 = 1000;
 const MAX_HEADERS: u32 = 64 * 1024;

@@ -13,16 +13,11 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Less than a controller gives to a handshake, so that it is not busy with those who went away.
 const PATIENCE_MOST: Duration = Duration::from_secs(8);
 
-/// A leader that is thought silent so soon is probably busy with all those who call at once, and to call again makes it busier.
-const SOON: Duration = Duration::from_secs(10);
-const LENIENCY_MOST: u32 = 8;
-
 /// The pauses while no leader is found.
 #[derive(Debug)]
 pub(super) struct Backoff {
     rounds: u32,
     elections: u32,
-    leniency: u32,
     /// Each worker has a sequence of its own, so that a thousand of them do not come at once.
     jitter: StdRng,
 }
@@ -31,7 +26,7 @@ impl Backoff {
     /// Of this node.
     pub(super) fn of(node: &str) -> Backoff {
         let seed = node.bytes().fold(0_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
-        Backoff { rounds: 0, elections: 0, leniency: 1, jitter: StdRng::seed_from_u64(seed) }
+        Backoff { rounds: 0, elections: 0, jitter: StdRng::seed_from_u64(seed) }
     }
 
     /// A leader was found.
@@ -52,7 +47,7 @@ impl Backoff {
         self.jittered(doubled(self.elections).min(ELECTION_MOST))
     }
 
-    /// Before the next leader is looked for: all workers lose one at the same moment, and their handshakes must not take the processor
+    /// Before the next leader is looked for, or asked for: all workers lose one at the same moment, and their handshakes must not take the processor
     /// from the election.
     pub(super) fn dispersal(&mut self) -> Duration {
         DISPERSAL.mul_f64(self.jitter.random_range(0.0..=1.0))
@@ -62,20 +57,6 @@ impl Backoff {
     /// it was their turn, for ever, and cost the controllers a handshake each time.
     pub(super) fn patience(&self) -> Duration {
         PATIENCE.saturating_mul(1 << self.rounds.min(10)).min(PATIENCE_MOST)
-    }
-
-    /// So many times as long as usual a leader may be silent in the next session.
-    pub(super) fn leniency(&self) -> u32 {
-        self.leniency
-    }
-
-    /// A session has ended after so long, for the leader's silence or for another reason.
-    pub(super) fn lasted(&mut self, time: Duration, silence: bool) {
-        if time >= SOON * self.leniency {
-            self.leniency = 1;
-        } else if silence {
-            self.leniency = (self.leniency * 2).min(LENIENCY_MOST);
-        }
     }
 
     /// Half of it to all of it.
@@ -104,20 +85,6 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.round() <= FIRST);
-    }
-
-    #[test]
-    fn a_leader_that_was_silent_soon_may_be_silent_for_longer() {
-        let mut backoff = Backoff::of("w1");
-        let second = Duration::from_secs(1);
-        for expected in [1, 2, 4, 8, 8] {
-            assert_eq!(backoff.leniency(), expected);
-            backoff.lasted(second, true);
-        }
-        backoff.lasted(second, false);
-        assert_eq!(backoff.leniency(), 8, "it went for another reason");
-        backoff.lasted(second * 80, true);
-        assert_eq!(backoff.leniency(), 1, "it was there for long");
     }
 
     #[test]

@@ -12,6 +12,11 @@ pub trait Dial: Send + Sync + 'static {
     fn channel(&self, address: &str, patience: Duration) -> Channel;
 }
 
+/// Between two questions of HTTP/2 whether the other end is there, and how long it may take to answer. A leader that is silent is noticed by its
+/// session, long before; one that has too much to do answers late, and it must not have to welcome everybody anew for that.
+const ASK_EVERY: Duration = Duration::from_secs(10);
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
 /// By TLS, with the worker's certificate, trusting the cluster's controllers only.
 pub struct ControllerDial {
     dialer: Dialer,
@@ -27,7 +32,12 @@ impl ControllerDial {
 
 impl Dial for ControllerDial {
     fn channel(&self, address: &str, patience: Duration) -> Channel {
-        let options = DialOptions { connect_timeout: patience, ..DialOptions::default() };
+        let options = DialOptions {
+            connect_timeout: patience,
+            keepalive_interval: ASK_EVERY,
+            keepalive_timeout: ANSWER_WITHIN,
+            ..DialOptions::default()
+        };
         self.dialer.channel(address, self.name.clone(), options)
     }
 }

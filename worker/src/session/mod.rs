@@ -13,8 +13,10 @@ mod backoff;
 mod dial;
 mod fence;
 mod lease;
+mod leniency;
 mod roster;
 mod stream;
+mod succession;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -40,6 +42,7 @@ use backoff::Backoff;
 pub use dial::{ControllerDial, Dial};
 use fence::Fence;
 use lease::Lease;
+use leniency::Leniency;
 use roster::Roster;
 pub use thread::session_thread;
 
@@ -56,6 +59,7 @@ pub struct Session {
     fence: Fence,
     roster: Roster,
     lease: Lease,
+    leniency: Leniency,
     /// Where the leader is whose session broke, until another welcomes this worker: whoever still believes in it is to look again.
     lost: Option<String>,
 }
@@ -87,6 +91,8 @@ enum Ending {
     Lost(String),
     /// The leader was there, and is not heard any more.
     Silent(String),
+    /// It was not heard any more, and another one leads, at this address.
+    Succeeded(String),
     /// Nobody answered, or nobody to be heeded.
     Failed(String),
 }
@@ -106,7 +112,7 @@ impl Session {
         let roster = Roster::open(folder.join("controllers.json"), controllers)
             .map_err(AgentError::disk(folder.join("controllers.json")))?;
         let lease = Lease::new(roster.lease());
-        Ok(Session { hello, dial, agent, fence, roster, lease, lost: None })
+        Ok(Session { hello, dial, agent, fence, roster, lease, leniency: Leniency::new(), lost: None })
     }
 
     /// Stays in touch with whoever leads, until `shutdown`.
@@ -130,10 +136,13 @@ impl Session {
                 None => self.roster.next(),
             };
             let begun = Instant::now();
-            let ending = self.once(&address, backoff.patience(), backoff.leniency()).await;
+            let ending = self.once(&address, &mut backoff).await;
             debug!(%address, ?ending, "a session ended");
-            if let Ending::Lost(_) | Ending::Silent(_) = &ending {
-                backoff.lasted(begun.elapsed(), matches!(ending, Ending::Silent(_)));
+            if let Ending::Lost(_) | Ending::Silent(_) | Ending::Succeeded(_) = &ending {
+                self.leniency.lasted(begun.elapsed());
+            }
+            if let Ending::Silent(_) = &ending {
+                self.leniency.silent(self.fence.term());
             }
             match ending {
                 Ending::Redirected(Some(leader)) => {
@@ -159,6 +168,14 @@ impl Session {
                         backoff.reset();
                         tokio::time::sleep(backoff.dispersal()).await;
                     }
+                }
+                Ending::Succeeded(leader) => {
+                    info!(%address, %leader, "the leader was silent, and another one leads");
+                    (hops, tried) = (0, 0);
+                    self.lost = Some(address);
+                    backoff.reset();
+                    hint = Some(leader);
+                    tokio::time::sleep(backoff.dispersal()).await;
                 }
                 Ending::Failed(why) => {
                     tried += 1;

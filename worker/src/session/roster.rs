@@ -62,6 +62,17 @@ impl Roster {
         address.unwrap_or_default()
     }
 
+    /// All but this one, beginning with another one each time.
+    pub(super) fn others(&mut self, address: &str) -> Vec<String> {
+        let first = self.next();
+        let mut all: Vec<String> = self.all().map(str::to_owned).collect();
+        if let Some(at) = all.iter().position(|other| *other == first) {
+            all.rotate_left(at);
+        }
+        all.retain(|other| other != address);
+        all
+    }
+
     /// A leader or one who knows it has named all controllers.
     pub(super) fn learn(&mut self, controllers: &[Controller], lease_ms: Option<u32>) {
         let mut learned = Learned {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use kontiki_proto::worker::from_worker::What as Out;
 use kontiki_proto::worker::sessions_client::SessionsClient;
 use kontiki_proto::worker::to_worker::What as In;
@@ -14,7 +15,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tracing::{info, warn};
 
+use super::backoff::Backoff;
 use super::fence::Verdict;
+use super::succession::{Leads, Question};
 use super::{Ending, Session};
 use crate::agent::crew::Command;
 
@@ -40,19 +43,27 @@ struct Live {
     node_due: bool,
     /// What the leader asks for; an older question that was not answered yet is given up.
     asked: Option<AskUsage>,
+    /// The leader is not silent before so long.
     silence: Duration,
-    /// So many times as long as usual it may be silent.
-    leniency: u32,
     heard: Instant,
+    /// It is silent, and others are asked whether it leads still, or say so.
+    doubt: Option<Doubt>,
     serial: u64,
     /// Heartbeats that were not answered, for the lease.
     sent: VecDeque<(u64, Instant)>,
 }
 
+/// What is asked of others about a silent leader.
+enum Doubt {
+    Asked(BoxFuture<'static, Option<Leads>>),
+    /// It leads still.
+    Answered,
+}
+
 impl Session {
-    /// One session with one controller; if there is no connection after so much patience, it failed. A leader may be silent for so
-    /// many times as long as usual as its leniency is.
-    pub(super) async fn once(&mut self, address: &str, patience: Duration, leniency: u32) -> Ending {
+    /// One session with one controller; if there is no connection after so much patience as there is by now, it failed.
+    pub(super) async fn once(&mut self, address: &str, backoff: &mut Backoff) -> Ending {
+        let patience = backoff.patience();
         let failed = |why: String| Ending::Failed(why);
         let (out, rest) = mpsc::channel(OUTGOING_MAX);
         let Some(hello) = self.greeting().await else { return failed("the agent is ending".to_owned()) };
@@ -76,13 +87,14 @@ impl Session {
             node_due: false,
             asked: None,
             silence: patience * FIRST_ANSWER,
-            leniency,
             heard: begun,
+            doubt: None,
             serial: 0,
             sent: VecDeque::from([(0, begun)]),
         };
         loop {
             let welcomed = live.beats.is_some();
+            let patient_until = live.patient_until(self.leniency.factor(), patience);
             let lost = |why: String| if welcomed { Ending::Lost(why) } else { Ending::Failed(why) };
             tokio::select! {
                 message = incoming.message() => match message {
@@ -99,10 +111,20 @@ impl Session {
                 () = self.agent.tokens.changed(), if welcomed => {}
                 // Nobody watches the node any more: the worker ends, or never did.
                 Ok(()) = self.agent.node.changed(), if live.takes_node => live.node_due = true,
-                () = sleep_until(live.heard + live.silence) => {
-                    let why = format!("silent for {:?}", live.silence);
-                    return if welcomed { Ending::Silent(why) } else { Ending::Failed(why) };
+                () = sleep_until(patient_until) => {
+                    if !welcomed {
+                        return Ending::Failed("no welcome".to_owned());
+                    }
+                    if live.doubt.is_some() {
+                        return Ending::Silent(format!("silent for {:?}", live.heard.elapsed()));
+                    }
+                    live.doubt = Some(Doubt::Asked(self.who_leads(address, patience, backoff.dispersal()).ask()));
                 }
+                leads = answer(&mut live.doubt) => match leads {
+                    Some(Leads::Still) => live.doubt = Some(Doubt::Answered),
+                    Some(Leads::Other(leader)) => return Ending::Succeeded(leader),
+                    None => return Ending::Silent(format!("silent for {:?}, and nobody knows who leads", live.heard.elapsed())),
+                },
             }
             if live.beats.is_some() {
                 self.send_node(&mut live);
@@ -122,6 +144,24 @@ impl Session {
         hello.accepted_term = self.fence.term();
         hello.lost_leader = self.lost.clone().unwrap_or_default();
         Some(hello)
+    }
+
+    /// Whether the leader at this address leads still.
+    fn who_leads(&mut self, address: &str, patience: Duration, pause: Duration) -> Question {
+        let mut hello = self.hello.clone();
+        hello.info = Some(self.agent.node.borrow().clone());
+        hello.accepted_term = self.fence.term();
+        address.clone_into(&mut hello.lost_leader);
+        Question {
+            pause,
+            dial: self.dial.clone(),
+            others: self.roster.others(address),
+            hello,
+            leader: address.to_owned(),
+            term: self.fence.term(),
+            connection: patience,
+            answer: patience * FIRST_ANSWER,
+        }
     }
 
     async fn take(&mut self, message: ToWorker, live: &mut Live, address: &str) -> Option<Ending> {
@@ -151,6 +191,9 @@ impl Session {
             return Some(Ending::Lost(why));
         }
         live.heard = Instant::now();
+        if live.doubt.take().is_some() {
+            self.leniency.mistaken();
+        }
         match what {
             Some(In::Welcome(welcome)) => self.welcome(welcome, live, address),
             _ if live.beats.is_none() => {
@@ -185,6 +228,7 @@ impl Session {
     fn welcome(&mut self, welcome: Welcome, live: &mut Live, address: &str) {
         info!(leader = %welcome.leader, %address, term = self.fence.term(), "the session is up");
         self.lost = None;
+        self.leniency.welcomed(self.fence.term());
         live.beat_every(welcome.heartbeat_ms);
         live.takes_node = welcome.takes_node;
         self.lease.grant(Duration::from_millis(welcome.lease_ms.into()));
@@ -237,6 +281,13 @@ impl Session {
 }
 
 impl Live {
+    /// Until then the leader may be silent: until others are asked about it, and then for as long as they take to answer.
+    fn patient_until(&self, leniency: u32, patience: Duration) -> Instant {
+        let silence = if self.beats.is_some() { self.silence * leniency } else { self.silence };
+        let answer = if self.doubt.is_some() { silence.max(patience * FIRST_ANSWER) } else { Duration::ZERO };
+        self.heard + silence + answer
+    }
+
     /// The leader says how often, and it may change its mind. The first beat is due at once, later ones a period after the last.
     fn beat_every(&mut self, milliseconds: u32) {
         let period = Duration::from_millis(u64::from(milliseconds.clamp(10, 60_000)));
@@ -248,7 +299,7 @@ impl Live {
         let mut beats = interval_at(first, period);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.beats = Some(beats);
-        self.silence = (period * SILENT_BEATS).max(SILENCE_MIN) * self.leniency;
+        self.silence = (period * SILENT_BEATS).max(SILENCE_MIN);
     }
 
     fn beat(&mut self) {
@@ -282,6 +333,14 @@ async fn beat(beats: &mut Option<Interval>) {
     }
 }
 
+/// What others say of a leader that is silent, if they are asked.
+async fn answer(doubt: &mut Option<Doubt>) -> Option<Leads> {
+    match doubt {
+        Some(Doubt::Asked(leads)) => leads.await,
+        Some(Doubt::Answered) | None => std::future::pending().await,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,8 +354,8 @@ mod tests {
             sequence: 0,
             beats: None,
             silence: SILENCE_MIN,
-            leniency: 1,
             heard: begun,
+            doubt: None,
             serial: 0,
             sent: VecDeque::new(),
             takes_node: false,

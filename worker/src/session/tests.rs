@@ -437,6 +437,41 @@ async fn a_gap_and_a_silence_begin_a_new_session() {
 }
 
 #[tokio::test]
+async fn a_leader_that_is_silent_and_leads_still_keeps_its_session() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut leader, mut other) = (Fake::new().await, Fake::new().await);
+    let worker = worker(dir.path(), None, &[&leader]).await;
+    let mut session = leader.greeted().await;
+    session.welcome(1, &[&leader, &other]).await;
+    let mut asked = other.greeted().await;
+    assert_eq!(asked.hello.lost_leader, leader.address);
+    assert!(asked.hello.info.is_some(), "whoever leads would take it for a greeting");
+    asked.redirect(&leader.address).await;
+    assert!(asked.heartbeat().await.is_none(), "it only asks");
+    session.put(1, "uid-1", 1).await;
+    session.until_ready().await;
+    assert!(leader.opened.try_recv().is_err(), "the session goes on");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_leader_that_is_silent_is_left_for_the_one_that_leads() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut silent, mut next) = (Fake::new().await, Fake::new().await);
+    let worker = worker(dir.path(), None, &[&silent]).await;
+    let mut session = silent.greeted().await;
+    session.welcome(1, &[&silent, &next]).await;
+    let mut asked = next.greeted().await;
+    asked.welcome(2, &[&silent, &next]).await;
+    let mut begun = next.greeted().await;
+    assert_eq!(begun.hello.lost_leader, silent.address);
+    begun.welcome(2, &[&silent, &next]).await;
+    assert!(begun.heartbeat().await.is_some());
+    while session.heartbeat().await.is_some() {}
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn it_is_heard_while_a_disk_holds_up_its_pods() {
     let dir = tempfile::tempdir().unwrap();
     let mut fake = Fake::new().await;
