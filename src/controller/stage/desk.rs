@@ -21,8 +21,6 @@ use super::{
 };
 use crate::controller::telemetry;
 
-/// Entries that may be on their way at once.
-const IN_FLIGHT_MAX: usize = 8;
 /// Turns in one entry.
 const TURNS_MAX: usize = 256;
 /// Bytes of turns after which an entry is closed. A turn that is larger gets an entry of its own.
@@ -200,7 +198,7 @@ impl Desk {
                 tasks.push(Task::CatchesUp(term, self.consensus.catch_up(term)));
             }
         }
-        while self.flights.len() < IN_FLIGHT_MAX
+        while self.flights.have_room(Instant::now())
             && self.has_work()
             && let Some(batch) = self.decide()
         {

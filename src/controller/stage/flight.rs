@@ -1,13 +1,21 @@
 //! What is on its way: entries, and confirmations of answers that changed nothing. Answers are given in order: none before
 //! everything that it was decided on is committed and folded.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use kontiki_actors::{Outcome, RequestId};
 use kontiki_raft::ProposeError;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{Answer, StageError};
+
+/// What may be on its way at once.
+const MOST: usize = 8;
+/// Where the oldest takes longer than this, something has more to do than it can, or a network is slow. More at once would arrive no sooner, and
+/// who asks next would wait for all of them.
+const SLOW: Duration = Duration::from_millis(150);
+/// What may be on its way then: one that is decided, one that is agreed on, one that is folded.
+const MOST_SLOW: usize = 3;
 
 /// Who waits, and what for.
 pub(super) struct Reply {
@@ -39,6 +47,7 @@ pub(super) enum Kind {
 
 struct Flight {
     id: u64,
+    since: Instant,
     term: u64,
     kind: Kind,
     replies: Replies,
@@ -55,8 +64,11 @@ pub(super) struct Flights {
 }
 
 impl Flights {
-    pub(super) fn len(&self) -> usize {
-        self.queue.len()
+    /// Whether more may set out now.
+    pub(super) fn have_room(&self, now: Instant) -> bool {
+        let slow =
+            self.queue.front().is_some_and(|oldest| now.saturating_duration_since(oldest.since) >= SLOW);
+        self.queue.len() < if slow { MOST_SLOW } else { MOST }
     }
 
     /// Whether something of this term is on its way.
@@ -73,7 +85,7 @@ impl Flights {
     pub(super) fn add(&mut self, term: u64, kind: Kind, replies: Replies) -> u64 {
         let id = self.next;
         self.next += 1;
-        self.queue.push_back(Flight { id, term, kind, replies, result: None });
+        self.queue.push_back(Flight { id, since: Instant::now(), term, kind, replies, result: None });
         id
     }
 

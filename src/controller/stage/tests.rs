@@ -543,3 +543,23 @@ fn wake_ups_do_not_pile_up_while_nothing_gets_through() {
         revision(answer);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_entries_take_long_fewer_are_on_their_way() {
+    let mut play = Play::start();
+    for n in 0..5 {
+        let _ = play.submit(create(&format!("early-{n}")), None);
+    }
+    assert_eq!(play.entries(), 5);
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    let answer = play.submit(create("late"), None);
+    assert_eq!(play.entries(), 5, "it waits for its turn");
+    for n in 0..3 {
+        play.commit(n);
+    }
+    assert_eq!(play.entries(), 6, "there is room again");
+    for n in 3..6 {
+        play.commit(n);
+    }
+    assert!(answer.await.unwrap().is_ok());
+}
