@@ -35,5 +35,5 @@ pub use input::{Input, Outcome, Rejection, Request, RequestId};
 pub use kind::{KINDS, Kind, KindInfo, UnknownKind};
 pub use level::LEVEL;
 pub use object::{DefinitionDigest, Document, Object, ObjectKey, Uid};
-pub use state::State;
+pub use state::{Foreseen, State};
 pub use turn::{Context, Decision, decide};

@@ -3,11 +3,12 @@
 //!
 //! What is of a higher level than this build knows (see `kontiki_actors::level`) is neither loaded nor folded.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use arc_swap::ArcSwap;
 use kontiki_actors::{
-    Entry, Event, LEVEL, Object, ObjectKey, Outcome, RequestId, State, codec, level::FIRST, object::Document,
+    Entry, Event, Foreseen, LEVEL, Object, ObjectKey, Outcome, RequestId, State, codec, level::FIRST,
+    object::Document,
 };
 use kontiki_api::feed::Feed;
 use kontiki_raft::{CommittedEntry, Fold, FoldError, LogPosition, Record, StoreError, Table, Writes};
@@ -25,6 +26,9 @@ const POSITION_KEY: &[u8] = b"position";
 /// were, since an older build takes no snapshot with a table that it does not know.
 const LEVEL_KEY: &[u8] = b"level";
 
+/// Entries of which it is known what will come of them: more than a leader has on their way.
+const FORESEEN_MAX: usize = 16;
+
 /// The replicated state on this controller.
 pub struct Replica {
     /// The newest level that it knows.
@@ -32,6 +36,8 @@ pub struct Replica {
     working: Mutex<Working>,
     view: ArcSwap<State>,
     feed: Arc<Feed>,
+    /// While it leads: what it knows will come of what it decided, the oldest first.
+    foreseen: Mutex<VecDeque<Foreseen>>,
 }
 
 #[derive(Default)]
@@ -68,7 +74,13 @@ impl Replica {
 
     /// The same, of a build that knows no more than this level.
     pub fn of_level(level: u32, feed: Arc<Feed>) -> Arc<Replica> {
-        Arc::new(Replica { level, working: Mutex::default(), view: ArcSwap::default(), feed })
+        Arc::new(Replica {
+            level,
+            working: Mutex::default(),
+            view: ArcSwap::default(),
+            feed,
+            foreseen: Mutex::default(),
+        })
     }
 
     /// The state as it is folded now.
@@ -79,6 +91,27 @@ impl Replica {
     /// The feed of what is folded.
     pub fn feed(&self) -> &Arc<Feed> {
         &self.feed
+    }
+
+    /// This will come of the next entry that this controller decided, if that is committed on the history that it was decided on.
+    pub fn foresee(&self, foreseen: Foreseen) {
+        let mut all = self.foreseen.lock();
+        if all.len() >= FORESEEN_MAX {
+            all.pop_front();
+        }
+        all.push_back(foreseen);
+    }
+
+    /// What was foreseen will not come, or is not known to: it is folded like that of others.
+    pub fn forget(&self) {
+        self.foreseen.lock().clear();
+    }
+
+    /// What was foreseen of the entry with this hash in the chain. What was foreseen before it did not come.
+    fn foreseen(&self, chain: &[u8; 32]) -> Option<Foreseen> {
+        let mut all = self.foreseen.lock();
+        let at = all.iter().position(|foreseen| foreseen.state.chain() == *chain)?;
+        all.drain(..=at).next_back()
     }
 
     fn store(working: &Working, folded: &kontiki_actors::state::Folded, writes: &mut Writes) {
@@ -241,7 +274,11 @@ impl Fold for Replica {
         }
         let _span = super::telemetry::fold_span(&entry, committed.index).entered();
         let mut working = self.working.lock();
-        let folded = working.state.fold(&entry, &committed.payload);
+        let chain = working.state.next_chain(&committed.payload);
+        let folded = match self.foreseen(&chain) {
+            Some(foreseen) => working.state.adopt(&entry, chain, foreseen),
+            None => working.state.fold_to(&entry, chain),
+        };
         for (request, outcome) in &folded.answered {
             working.answers += 1;
             let stored = StoredAnswer { sequence: working.answers, outcome: outcome.clone() };
@@ -336,5 +373,91 @@ mod tests {
         replica.folded(LogPosition { term: 4, index: 9 });
         assert_eq!(replica.view().level(), LEVEL);
         assert!(format!("{writes:?}").contains(&format!("{LEVEL_KEY:?}")), "{writes:?}");
+    }
+
+    fn put(name: &str) -> Change {
+        Change::Put {
+            key: ObjectKey::new(Kind::CONFIG_MAP, "default", name),
+            metadata: Some("{}".into()),
+            spec: None,
+            status: None,
+            rest: None,
+        }
+    }
+
+    /// An entry of term 4 that puts an object, at this place of the log, and what is foreseen of it.
+    fn decided(state: &State, index: u64, name: &str) -> (CommittedEntry, Foreseen) {
+        let turned = Turned {
+            request: None,
+            now_ms: 0,
+            seed: index,
+            input: Input::Wake(Vec::new()),
+            changes: vec![put(name)],
+            outcome: Outcome::Done,
+            trace: None,
+        };
+        let mut state = state.clone();
+        let events = turned.changes.iter().filter_map(|change| state.apply(change)).collect();
+        let payload: bytes::Bytes = Entry { term: 4, turns: vec![turned] }.encode().unwrap().into();
+        state.advance(&payload);
+        (CommittedEntry { term: 4, index, payload }, Foreseen { state, events })
+    }
+
+    fn commit(replica: &Replica, entry: &CommittedEntry) -> Arc<State> {
+        replica.fold(entry, &mut Writes::default());
+        replica.folded(LogPosition { term: 4, index: entry.index });
+        replica.view()
+    }
+
+    fn object(state: &State, name: &str) -> Arc<Object> {
+        state.get(&ObjectKey::new(Kind::CONFIG_MAP, "default", name)).unwrap().clone()
+    }
+
+    #[test]
+    fn what_comes_as_it_was_foreseen_is_held_once() {
+        let replica = replica(LEVEL);
+        let (first, foreseen_first) = decided(&replica.view(), 1, "a");
+        let (second, foreseen_second) = decided(&foreseen_first.state, 2, "b");
+        let staged = foreseen_second.state.clone();
+        replica.foresee(foreseen_first);
+        replica.foresee(foreseen_second);
+        commit(&replica, &first);
+        let view = commit(&replica, &second);
+        for name in ["a", "b"] {
+            assert!(Arc::ptr_eq(&object(&view, name), &object(&staged, name)), "{name}");
+        }
+        assert_eq!(view.chain(), staged.chain());
+    }
+
+    #[test]
+    fn what_was_foreseen_on_another_history_does_not_come() {
+        let replica = replica(LEVEL);
+        let (first, foreseen) = decided(&replica.view(), 1, "a");
+        let (second, foreseen_second) = decided(&foreseen.state, 2, "b");
+        let staged = foreseen_second.state.clone();
+        replica.foresee(foreseen);
+        replica.foresee(foreseen_second);
+        // Another leader's entry comes first.
+        let (other, _) = decided(&replica.view(), 1, "other");
+        let view = commit(&replica, &other);
+        assert_eq!(object(&view, "other").revision, 1);
+        for entry in [first, second] {
+            commit(&replica, &entry);
+        }
+        let view = replica.view();
+        assert_eq!(["a", "b"].map(|name| object(&view, name).revision), [2, 3]);
+        assert!(!Arc::ptr_eq(&object(&view, "b"), &object(&staged, "b")));
+    }
+
+    #[test]
+    fn what_is_forgotten_is_folded() {
+        let replica = replica(LEVEL);
+        let (first, foreseen) = decided(&replica.view(), 1, "a");
+        let staged = foreseen.state.clone();
+        replica.foresee(foreseen);
+        replica.forget();
+        let view = commit(&replica, &first);
+        assert!(!Arc::ptr_eq(&object(&view, "a"), &object(&staged, "a")));
+        assert_eq!(view.chain(), staged.chain());
     }
 }

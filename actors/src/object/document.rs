@@ -24,7 +24,10 @@ pub struct Document {
 fn segment(value: Option<Value>) -> Bytes {
     match value {
         None | Some(Value::Null) => Bytes::new(),
-        Some(value) => serde_json::to_vec(&value).expect("a JSON value always serializes").into(),
+        // It may be held for long: without the room that it was written into.
+        Some(value) => {
+            serde_json::to_vec(&value).expect("a JSON value always serializes").into_boxed_slice().into()
+        }
     }
 }
 

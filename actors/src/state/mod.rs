@@ -3,6 +3,7 @@
 //! controller's fold call the same function, which is total: no clock, no failure.
 
 mod definitions;
+mod foreseen;
 mod grants;
 mod index;
 mod list;
@@ -11,6 +12,7 @@ mod terms;
 
 use std::{net::IpAddr, sync::Arc};
 
+pub use foreseen::Foreseen;
 pub use grants::Grant;
 use imbl::{OrdMap, OrdSet, Vector};
 pub use index::{NodeUsage, Share};
@@ -237,12 +239,27 @@ impl State {
         }
     }
 
-    /// Folds a committed entry: its changes, its answers, the hash chain over its bytes.
-    pub fn fold(&mut self, entry: &Entry, bytes: &[u8]) -> Folded {
+    /// The hash chain after an entry of these bytes.
+    pub fn next_chain(&self, bytes: &[u8]) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.chain);
         hasher.update(bytes);
-        self.chain = *hasher.finalize().as_bytes();
+        *hasher.finalize().as_bytes()
+    }
+
+    /// Puts an entry, whose changes are made already, into the hash chain.
+    pub fn advance(&mut self, bytes: &[u8]) {
+        self.chain = self.next_chain(bytes);
+    }
+
+    /// Folds a committed entry: its changes, its answers, the hash chain over its bytes.
+    pub fn fold(&mut self, entry: &Entry, bytes: &[u8]) -> Folded {
+        self.fold_to(entry, self.next_chain(bytes))
+    }
+
+    /// The same, where the hash chain after it is known.
+    pub fn fold_to(&mut self, entry: &Entry, chain: [u8; 32]) -> Folded {
+        self.chain = chain;
         let mut folded = Folded::default();
         for turned in &entry.turns {
             let trace: Option<Arc<str>> = turned.trace.as_deref().map(Arc::from);

@@ -24,7 +24,7 @@ use kontiki_hooks::{Defect, planted};
 use serde_json::Value;
 
 use crate::{
-    change::Change,
+    change::{Change, Event},
     flow,
     input::{Input, Outcome, Part, Request},
     kind::Kind,
@@ -48,6 +48,8 @@ const REACTIONS_LIMIT: usize = 20_000;
 pub struct Decision {
     /// Its changes, in order.
     pub changes: Vec<Change>,
+    /// What watchers see of them.
+    pub events: Vec<Event>,
     /// Its answer, with the document.
     pub outcome: Outcome,
     /// The state with the changes made: what the next turn starts from.
@@ -62,6 +64,7 @@ pub fn decide(state: &State, input: &Input, context: Context) -> Decision {
     let outcome = turn.take(input);
     let nothing = |outcome| Decision {
         changes: Vec::new(),
+        events: Vec::new(),
         outcome,
         state: state.clone(),
         to_place: ToPlace::default(),
@@ -82,7 +85,7 @@ pub fn decide(state: &State, input: &Input, context: Context) -> Decision {
     // The last lock: what other controllers cannot read would stop them.
     assert!(needs <= Some(at), "the turn needs level {needs:?}, and the cluster is at level {at}");
     let to_place = turn.left_to_place();
-    Decision { changes: turn.changes, outcome, state: turn.state, to_place }
+    Decision { changes: turn.changes, events: turn.events, outcome, state: turn.state, to_place }
 }
 
 /// Whether a client writes a status: it is answered with what it wrote, at the revision of that, although the object's own actor may have
@@ -101,6 +104,7 @@ pub struct Turn {
     state: State,
     context: Context,
     changes: Vec<Change>,
+    events: Vec<Event>,
     bytes: usize,
     queue: BTreeSet<ObjectKey>,
     /// What garbage collection has to look at: an owner is gone, or a dependent that was waited for.
@@ -123,6 +127,7 @@ impl Turn {
             state,
             context,
             changes: Vec::new(),
+            events: Vec::new(),
             bytes: 0,
             queue: BTreeSet::new(),
             to_collect: BTreeSet::new(),
@@ -286,7 +291,7 @@ impl Turn {
 
     fn change(&mut self, change: Change) {
         self.bytes += change.weight();
-        self.state.apply(&change);
+        self.events.extend(self.state.apply(&change));
         self.changes.push(change);
     }
 

@@ -12,11 +12,12 @@
 use std::sync::Arc;
 
 use kontiki_actors::{
-    Change, Context, Document, Entry, Input, Kind, LEVEL, Object, ObjectKey, Outcome, Request, State, Turned,
-    decide,
+    Change, Context, Document, Entry, Event, Foreseen, Input, Kind, LEVEL, Object, ObjectKey, Outcome,
+    Request, State, Turned, decide,
     input::{DeleteOptions, Life, NodeHello, Part, PodReport, Propagation, Verdict},
     object::{parse_time_ms, rfc3339},
     scheduling::SchedulingQueue,
+    state::Folded,
 };
 use serde_json::{Value, json};
 
@@ -104,8 +105,14 @@ impl Cluster {
             self.observer = Some(observer);
         }
         let bytes = entry.encode().unwrap();
-        self.follower.fold(&Entry::decode(&bytes).unwrap(), &bytes);
-        self.state = decision.state;
+        let read = Entry::decode(&bytes).unwrap();
+        let (before, mut state) = (self.state.clone(), decision.state);
+        state.advance(&bytes);
+        let foreseen = Foreseen { state: state.clone(), events: decision.events };
+        let folded = self.follower.fold(&read, &bytes);
+        let adopted = before.clone().adopt(&read, self.follower.chain(), foreseen);
+        assert_eq!(told(&adopted), told(&folded), "it comes as it was foreseen");
+        self.state = state;
         self.queue.add(&self.state, &decision.to_place);
         assert_eq!(self.state.revision(), self.follower.revision());
         (decision.changes, decision.outcome)
@@ -411,4 +418,11 @@ pub fn words(changes: &[Change]) -> Vec<String> {
 
 pub fn time(text: &Value) -> i64 {
     parse_time_ms(text.as_str().unwrap()).unwrap()
+}
+
+/// What an entry did, as far as it can be compared.
+fn told(folded: &Folded) -> impl PartialEq + std::fmt::Debug + use<> {
+    let object = |object: &Option<Arc<Object>>| object.as_ref().map(|o| (o.revision, o.document.clone()));
+    let event = |e: &Event| (e.revision, e.key().clone(), object(&e.old), object(&e.new));
+    (folded.events.iter().map(event).collect::<Vec<_>>(), folded.wakes.clone(), folded.level)
 }

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use kontiki_actors::State;
+use kontiki_actors::{Foreseen, State};
 use kontiki_raft::{Node, ProposeError};
 
 use crate::controller::replica::Replica;
@@ -22,9 +22,12 @@ pub(crate) trait Consensus: Send + Sync + 'static {
     /// The committed state as it is folded here.
     fn view(&self) -> State;
 
-    /// Proposes an entry as the leader of a term. An error: it was not taken and never will be. Entries that are taken enter the
+    /// Proposes an entry as the leader of a term, of which this is foreseen. An error: it was not taken and never will be. Entries that are taken enter the
     /// log in the order of the calls, and after one that was not taken none is until `catch_up` has come true.
-    fn propose(&self, entry: Vec<u8>, term: u64) -> Result<Settled, ProposeError>;
+    fn propose(&self, entry: Vec<u8>, foreseen: Foreseen, term: u64) -> Result<Settled, ProposeError>;
+
+    /// What was foreseen will not come, or nobody knows.
+    fn forget(&self);
 
     /// Whether this controller leads that very term, which a majority says after this call.
     fn confirm(&self, term: u64) -> Settled;
@@ -51,7 +54,9 @@ impl Consensus for Live {
         State::clone(&self.replica.view())
     }
 
-    fn propose(&self, entry: Vec<u8>, term: u64) -> Result<Settled, ProposeError> {
+    fn propose(&self, entry: Vec<u8>, foreseen: Foreseen, term: u64) -> Result<Settled, ProposeError> {
+        // Before it can be committed.
+        self.replica.foresee(foreseen);
         let mut proposal = self.node.propose_next(entry.into(), term);
         // What is refused is refused at once.
         match (&mut proposal).now_or_never() {
@@ -59,6 +64,10 @@ impl Consensus for Live {
             Some(Ok(_)) => Ok(std::future::ready(Ok(())).boxed()),
             None => Ok(proposal.map(|result| result.map(|_| ())).boxed()),
         }
+    }
+
+    fn forget(&self) {
+        self.replica.forget();
     }
 
     fn confirm(&self, term: u64) -> Settled {

@@ -1,9 +1,9 @@
 //! Deciding one input on the stage's state. A defect in an actor costs that input, not the stage: the state is untouched.
 
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use kontiki_actors::{
-    Change, Context, Decision, Input, Outcome, RequestId, State, Turned, scheduling::ToPlace,
+    Change, Context, Decision, Event, Input, Outcome, RequestId, State, Turned, scheduling::ToPlace,
 };
 use kontiki_hooks::{Mark, reached};
 
@@ -19,6 +19,8 @@ pub(super) type Actors = fn(&State, &Input, Context) -> Decision;
 pub(super) struct Decided {
     /// Empty: nothing changed.
     pub(super) turns: Vec<Turned>,
+    /// What watchers see of them.
+    pub(super) events: Vec<Event>,
     pub(super) outcome: Outcome,
     /// What is to be placed after it.
     pub(super) to_place: ToPlace,
@@ -53,6 +55,7 @@ pub(super) fn settle(state: &mut State, case: &Case<'_>) -> Result<Decided, Stag
         match one(state, &Case { input: &input, ..*case }) {
             Ok(decided) => {
                 all.turns.extend(decided.turns);
+                all.events.extend(decided.events);
                 all.to_place.pods.extend(decided.to_place.pods);
                 all.to_place.all |= decided.to_place.all;
             }
@@ -64,7 +67,7 @@ pub(super) fn settle(state: &mut State, case: &Case<'_>) -> Result<Decided, Stag
 
 impl Decided {
     fn nothing(outcome: Outcome) -> Decided {
-        Decided { turns: Vec::new(), outcome, to_place: ToPlace::default() }
+        Decided { turns: Vec::new(), events: Vec::new(), outcome, to_place: ToPlace::default() }
     }
 }
 
@@ -94,7 +97,9 @@ fn one(state: &mut State, case: &Case<'_>) -> Result<Decided, StageError> {
         outcome: decision.outcome.abridged(),
         trace: case.trace.map(str::to_owned),
     };
-    Ok(Decided { turns: vec![turned], outcome: decision.outcome, to_place: decision.to_place })
+    let trace: Option<Arc<str>> = case.trace.map(Arc::from);
+    let events = decision.events.into_iter().map(|event| Event { trace: trace.clone(), ..event }).collect();
+    Ok(Decided { turns: vec![turned], events, outcome: decision.outcome, to_place: decision.to_place })
 }
 
 /// The parts of a list, if the input is one.

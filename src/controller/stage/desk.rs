@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use kontiki_actors::{Change, Entry, Input, State, Turned};
+use kontiki_actors::{Change, Entry, Event, Foreseen, Input, State, Turned};
 use kontiki_hooks::{Defect, Mark, planted, reached};
 use kontiki_raft::ProposeError;
 use tokio::{sync::oneshot, time::Instant};
@@ -61,6 +61,8 @@ struct Batch {
     /// The state before it, for the case that it is refused.
     before: State,
     entry: Entry,
+    /// What watchers will see of it.
+    events: Vec<Event>,
     replies: Replies,
 }
 
@@ -137,10 +139,12 @@ impl Desk {
             tracing::info!("this controller leads no more");
         }
         self.post = Post::Idle;
+        self.consensus.forget();
         self.refuse_waiting();
     }
 
     fn begin(&mut self, term: u64) {
+        self.consensus.forget();
         let state = self.consensus.view();
         tracing::info!(term, revision = state.revision(), "this controller leads");
         self.flights.begin();
@@ -224,6 +228,7 @@ impl Desk {
         let mut batch = Batch {
             before: state.clone(),
             entry: Entry { term: *term, turns: Vec::new() },
+            events: Vec::new(),
             replies: Vec::new(),
         };
         let started = Instant::now();
@@ -261,6 +266,7 @@ impl Desk {
                         effective && decided.turns.is_empty() && self.unlogged.note(request, &outcome)
                     });
                     batch.entry.turns.extend(decided.turns);
+                    batch.events.extend(decided.events);
                     batch.replies.extend(next.replies.into_iter().map(|sender| Reply {
                         sender,
                         outcome: outcome.clone(),
@@ -307,11 +313,12 @@ impl Desk {
         self.placing.add(state, &decided.to_place);
         let weight = decided.turns.iter().map(weight).sum();
         batch.entry.turns.extend(decided.turns);
+        batch.events.extend(decided.events);
         weight
     }
 
     fn launch(&mut self, batch: Batch) -> Option<Task> {
-        let Batch { before, entry, replies } = batch;
+        let Batch { before, entry, events, replies } = batch;
         let term = entry.term;
         if entry.turns.is_empty() {
             // Nothing changed. That holds if everything it was decided on comes true, and this controller leads still.
@@ -328,7 +335,13 @@ impl Desk {
                 tracing::error!(%error, "an entry cannot be encoded");
                 ProposeError::TooLarge { bytes: usize::MAX, limit }
             })
-            .and_then(|bytes| self.consensus.propose(bytes, term));
+            .and_then(|bytes| {
+                let Post::Leading { state, .. } = &mut self.post else {
+                    return Err(ProposeError::NotLeader { leader: None });
+                };
+                state.advance(&bytes);
+                self.consensus.propose(bytes, Foreseen { state: state.clone(), events }, term)
+            });
         match proposed {
             Ok(settled) if planted(Defect::AnswerBeforeCommit) => {
                 replies.into_iter().for_each(|reply| drop(reply.sender.send(Ok(reply.outcome))));
@@ -345,6 +358,7 @@ impl Desk {
                 if let Post::Leading { state, .. } = &mut self.post {
                     *state = before;
                 }
+                self.consensus.forget();
                 self.placing.begin();
                 self.rest_until = Some(Instant::now() + REST);
                 replies.iter().filter_map(|r| r.unlogged.as_ref()).for_each(|r| self.unlogged.take_back(r));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use futures_util::{FutureExt, future::BoxFuture};
 use kontiki_actors::{
-    Change, Context, Decision, Document, Entry, Input, Kind, Object, ObjectKey, Outcome, Rejection, Request,
-    State, decide, input::PodReport, scheduling::ToPlace,
+    Change, Context, Decision, Document, Entry, Event, Foreseen, Input, Kind, Object, ObjectKey, Outcome,
+    Rejection, Request, State, decide, input::PodReport, scheduling::ToPlace,
 };
 use kontiki_raft::ProposeError;
 use parking_lot::Mutex;
@@ -28,6 +28,7 @@ type Ended = oneshot::Sender<Result<(), ProposeError>>;
 struct Played {
     folded: Mutex<State>,
     proposed: Mutex<Vec<(Entry, Option<Ended>)>>,
+    foreseen: Mutex<Vec<Foreseen>>,
     asked: Mutex<Vec<Ended>>,
     refuses: Mutex<Option<ProposeError>>,
 }
@@ -37,10 +38,15 @@ impl Consensus for Arc<Played> {
         self.folded.lock().clone()
     }
 
-    fn propose(&self, entry: Vec<u8>, _term: u64) -> Result<Settled, ProposeError> {
+    fn forget(&self) {
+        self.foreseen.lock().clear();
+    }
+
+    fn propose(&self, entry: Vec<u8>, foreseen: Foreseen, _term: u64) -> Result<Settled, ProposeError> {
         if let Some(error) = self.refuses.lock().clone() {
             return Err(error);
         }
+        self.foreseen.lock().push(foreseen);
         let (ended, settled) = oneshot::channel();
         self.proposed.lock().push((Entry::decode(&entry).unwrap(), Some(ended)));
         Ok(settled.map(Result::unwrap).boxed())
@@ -83,10 +89,8 @@ fn actors(state: &State, input: &Input, context: Context) -> Decision {
         }
         _ => Vec::new(),
     };
-    for change in &changes {
-        state.apply(change);
-    }
-    Decision { changes, outcome: Outcome::Done, state, to_place: ToPlace::default() }
+    let events = changes.iter().filter_map(|change| state.apply(change)).collect();
+    Decision { changes, events, outcome: Outcome::Done, state, to_place: ToPlace::default() }
 }
 
 struct Play {
@@ -167,7 +171,19 @@ impl Play {
             (proposed[at].0.clone(), proposed[at].1.take().unwrap())
         };
         let bytes = entry.encode().unwrap();
-        self.consensus.folded.lock().fold(&entry, &bytes);
+        let mut folded = self.consensus.folded.lock();
+        let before = folded.clone();
+        let events = folded.fold(&entry, &bytes).events;
+        // What was foreseen of it is what came, as long as it was not forgotten.
+        let foreseen =
+            self.consensus.foreseen.lock().iter().find(|f| f.state.chain() == folded.chain()).cloned();
+        if let Some(foreseen) = foreseen {
+            let adopted = before.clone().adopt(&entry, folded.chain(), foreseen.clone());
+            let revisions = |events: &[Event]| events.iter().map(|e| e.revision).collect::<Vec<_>>();
+            assert_eq!(revisions(&adopted.events), revisions(&events));
+            assert_eq!(foreseen.state.revision(), folded.revision());
+        }
+        drop(folded);
         ended.send(Ok(())).unwrap();
         self.run();
     }

@@ -68,7 +68,7 @@ impl Build {
     fn one_turn(&mut self, request: Option<&str>, input: &Input) -> Outcome {
         self.seed += 1;
         let (now_ms, seed) = (self.now_ms(), self.seed);
-        let Decision { changes, outcome, state, to_place } =
+        let Decision { changes, events: _, outcome, state, to_place } =
             decide(&self.state, input, Context::new(now_ms, seed));
         self.queue.add(&state, &to_place);
         if changes.is_empty() {
