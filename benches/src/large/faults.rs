@@ -17,13 +17,11 @@ use tokio::task::JoinHandle;
 
 use super::{
     rows::Row,
-    stage::{PATIENCE, Stage, ZONES, post, ready_replicas},
+    stage::{AGAIN, PATIENCE, Stage, ZONES, post, ready_replicas},
 };
 
 /// The taint of a node whose pods are replaced.
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
-/// Between two attempts.
-const AGAIN: Duration = Duration::from_millis(20);
 
 /// The leader is killed: the next write, all sessions, and the killed one started again.
 pub(super) async fn leader(stage: &Stage, nodes: usize) -> anyhow::Result<Vec<(Row, f64)>> {
@@ -128,13 +126,7 @@ async fn written(rest: &Rest, since: Instant) -> anyhow::Result<f64> {
 
 /// By the new leader's own count of those that it hears.
 async fn sessions_back(stage: &Stage, nodes: usize, since: Instant) -> anyhow::Result<f64> {
-    let rest = loop {
-        match stage.leader().await {
-            Ok(rest) => break rest,
-            Err(error) if since.elapsed() > PATIENCE => return Err(error),
-            Err(_) => tokio::time::sleep(AGAIN).await,
-        }
-    };
+    let rest = stage.leader().await?;
     loop {
         let metrics = rest.send(Method::GET, "/metrics", Bytes::new()).await?;
         let text = String::from_utf8_lossy(&metrics);

@@ -24,6 +24,8 @@ const REPLICAS: usize = 500;
 const PER_NAMESPACE: usize = 20;
 /// What is waited for happens by then, or the measurement fails.
 pub(super) const PATIENCE: Duration = Duration::from_secs(900);
+/// Between two attempts.
+pub(super) const AGAIN: Duration = Duration::from_millis(20);
 /// Between two looks at what takes long.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -72,11 +74,25 @@ impl Stage {
         Rest::connect(&identity(&self.cluster.kubeconfig())?, address).await
     }
 
-    /// A connection of its own to the leader.
+    /// A connection of its own to the leader. Waits while there is none: an election is a measurement's right, not its end.
     pub(super) async fn leader(&self) -> anyhow::Result<Rest> {
-        let all = self.controllers()?;
-        let leader = all.first().filter(|first| first.leads).context("no leader")?;
-        self.rest(&leader.address).await
+        let began = Instant::now();
+        loop {
+            let leader = match self.controllers() {
+                Ok(all) => all.into_iter().next().filter(|first| first.leads).context("no leader"),
+                Err(error) => Err(error),
+            };
+            let connected = match leader {
+                Ok(leader) => self.rest(&leader.address).await,
+                Err(error) => Err(error),
+            };
+            match connected {
+                Ok(rest) => return Ok(rest),
+                Err(error) if began.elapsed() > PATIENCE => return Err(error),
+                Err(error) => eprintln!("  waits for a leader: {error:#}"),
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 
     /// Starts the workers, zone by zone, and waits until all are ready. Gives the seconds.
