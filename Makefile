@@ -36,13 +36,14 @@ NOTE      :=
 # Campaigns that were: one line for each layer.
 LEDGER    := chaos-tests/ledger.jsonl
 
-.PHONY: up down status build rocksdb image test chaos bench lint fmt deny ci prerequisites help
+.PHONY: up down status build rocksdb image test chaos fuzz bench lint fmt deny ci prerequisites help
 
 help:
 	@echo 'make up       build, and start three controllers and three workers on this machine'
 	@echo 'make down     stop them; their data stays in .kontiki'
 	@echo 'make test     run all tests, and a share of the chaos tests'
 	@echo 'make chaos    a campaign of chaos tests: make chaos MINUTES=80'
+	@echo 'make fuzz     give decoders arbitrary input for long: make fuzz MINUTES=80'
 	@echo 'make bench    measure and write docs/benchmarks.md: all beside etcd, or make bench NAME=create-one, NAME=inside'
 	@echo 'make lint     check format and lints'
 	@echo 'make fmt      put the format right'
@@ -94,6 +95,10 @@ chaos: build image
 	try $(REAL) seeds --from $$(date +%s) --count 1000 --minutes $$((($(MINUTES) * 2 + 4) / 5)) --coverage --ledger $(LEDGER); \
 	$(CHAOS) ledger; \
 	[ -z "$$failed" ] || { printf "failed:$$failed\n" >&2; exit 1; }
+
+# What is found is kept in target/fuzz and printed with the command that replays it. `make test` gives each target a fixed number of inputs.
+fuzz: prerequisites
+	$(CARGO) run --release --locked -p kontiki-fuzz -- run $(MINUTES) $(abspath $(TARGET))/fuzz
 
 ifeq ($(NAME),inside)
 bench: prerequisites

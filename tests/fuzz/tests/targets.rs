@@ -1,0 +1,67 @@
+//! Every target holds on what was found before, and on so many new inputs. `KONTIKI_FUZZ_SEED` repeats a run.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use kontiki_fuzz::{MAX_ALLOCATIONS, TARGETS, Target, fuzz, try_input};
+
+/// Per target. A number and no time, so that what is tried depends on the seed only.
+const INPUTS: usize = 4_000;
+
+#[test]
+fn what_was_found_before_stays_mended() {
+    for target in TARGETS {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions").join(target.name);
+        let Ok(files) = fs::read_dir(&folder) else { continue };
+        for file in files {
+            let path = file.unwrap().path();
+            if let Err(why) = try_input(target, &fs::read(&path).unwrap()) {
+                panic!("{} of {}: {why}", path.display(), target.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn arbitrary_inputs_break_nothing() {
+    let given = std::env::var("KONTIKI_FUZZ_SEED").ok().map(|seed| seed.parse().unwrap());
+    let seed: u64 =
+        given.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64);
+    println!("KONTIKI_FUZZ_SEED={seed}");
+    let mut failed = Vec::new();
+    for target in TARGETS {
+        let mut left = INPUTS;
+        let more = || {
+            left = left.saturating_sub(1);
+            left > 0
+        };
+        if let Err(failure) = fuzz(target, seed, more) {
+            let input = failure.input.escape_ascii();
+            failed.push(format!("{}: {}\n  by b\"{input}\"", target.name, failure.why));
+        }
+    }
+    assert!(failed.is_empty(), "KONTIKI_FUZZ_SEED={seed}\n{}", failed.join("\n"));
+}
+
+fn target(run: fn(&[u8]) -> Result<bool, String>) -> Target {
+    Target { name: "planted", seeds: &[b"seed"], run }
+}
+
+#[test]
+fn panics_broken_properties_and_waste_are_failures() {
+    assert!(try_input(&target(|_| panic!("planted")), b"").unwrap_err().contains("panic: planted"));
+    assert_eq!(try_input(&target(|_| Err("broken".into())), b"").unwrap_err(), "broken");
+    let wasteful = target(|_| {
+        (0..=MAX_ALLOCATIONS).for_each(|n| drop(std::hint::black_box(Box::new(n))));
+        Ok(true)
+    });
+    assert!(try_input(&wasteful, b"").unwrap_err().contains("allocated"));
+    let large = target(|_| Ok(std::hint::black_box(vec![1_u8; 200 << 20]).len() > 1));
+    assert!(try_input(&large, b"").unwrap_err().contains("held"));
+    let rare = target(|input| if input.contains(&0) { Err("found".into()) } else { Ok(true) });
+    assert_eq!(fuzz(&rare, 1, || true).unwrap_err().why, "found");
+}
