@@ -36,12 +36,16 @@ NOTE      :=
 # Campaigns that were: one line for each layer.
 LEDGER    := chaos-tests/ledger.jsonl
 
-.PHONY: up down status build rocksdb image test chaos fuzz bench lint fmt deny ci prerequisites help
+# Kubernetes' own conformance suite: make conformance FOCUS=sig-apps
+FOCUS     :=
+
+.PHONY: up down status build rocksdb image test conformance chaos fuzz bench lint fmt deny ci prerequisites help
 
 help:
 	@echo 'make up       build, and start three controllers and three workers on this machine'
 	@echo 'make down     stop them; their data stays in .kontiki'
 	@echo 'make test     run all tests, and a share of the chaos tests'
+	@echo 'make conformance  Kubernetes'"'"' own suite, as root and with Go: all that applies, or make conformance FOCUS=sig-apps'
 	@echo 'make chaos    a campaign of chaos tests: make chaos MINUTES=80'
 	@echo 'make fuzz     give decoders arbitrary input for long: make fuzz MINUTES=80'
 	@echo 'make bench    measure and write docs/benchmarks.md: all beside etcd, or make bench NAME=create-one, NAME=inside'
@@ -75,6 +79,10 @@ test: rocksdb image
 	$(LINKED) KONTIKI_BINARY=$(abspath $(KONTIKI)) KONTIKI_TEST_IMAGE=$(abspath $(IMAGE)) \
 		$(CARGO) test --release --locked --workspace $(SIMULATED:%=--exclude %)
 	$(LINKED) $(CARGO) test --release --locked $(SIMULATED:%=-p %)
+
+# It builds the suite from the Go module k8s.io/kubernetes (some ten minutes of two cores, once) and starts a cluster of its own.
+conformance: build
+	tests/conformance/run.py --kontiki $(abspath $(KONTIKI)) --out $(abspath $(TARGET))/conformance --focus '$(FOCUS)'
 
 # A campaign with other seeds each time: what was found before, the planted defects, both simulations, then real processes, which
 # needs root. What fails is printed with the command that replays it, and kept in target/chaos. A failure does not keep the rest from

@@ -98,7 +98,7 @@ pub enum Request {
 pub enum Part {
     /// Everything but the status.
     Main,
-    /// The status only.
+    /// The status, and the metadata.
     Status,
     /// Only spec.replicas.
     Scale,
@@ -167,7 +167,7 @@ pub enum Life {
     Down,
 }
 
-/// A worker's report on one pod.
+/// A worker's report on one pod; or, without a namespace, that the folder of a persistent volume is gone: nothing else is said of those.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodReport {
     /// The worker's node: a worker speaks only of its own pods.

@@ -105,10 +105,10 @@ kinds! {
     ENDPOINTS       = 9,  "", "v1", "Endpoints", "endpoints", "endpoints", &["ep"], Namespaced, NONE, Uncounted, None;
     LIMIT_RANGE     = 10, "", "v1", "LimitRange", "limitranges", "limitrange", &["limits"], Namespaced, NONE, Uncounted, None;
     RESOURCE_QUOTA  = 11, "", "v1", "ResourceQuota", "resourcequotas", "resourcequota", &["quota"], Namespaced, NONE, Uncounted, Some(kinds::resource_quota::reconcile);
-    PERSISTENT_VOLUME = 12, "", "v1", "PersistentVolume", "persistentvolumes", "persistentvolume", &["pv"], Cluster, NONE, Uncounted, None;
-    PERSISTENT_VOLUME_CLAIM = 13, "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", "persistentvolumeclaim", &["pvc"], Namespaced, NONE, Uncounted, None;
+    PERSISTENT_VOLUME = 12, "", "v1", "PersistentVolume", "persistentvolumes", "persistentvolume", &["pv"], Cluster, NONE, Uncounted, Some(kinds::storage::volume::reconcile);
+    PERSISTENT_VOLUME_CLAIM = 13, "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", "persistentvolumeclaim", &["pvc"], Namespaced, NONE, Uncounted, Some(kinds::storage::claim::reconcile);
     POD_TEMPLATE    = 14, "", "v1", "PodTemplate", "podtemplates", "podtemplate", NONE, Namespaced, NONE, Uncounted, None;
-    REPLICATION_CONTROLLER = 15, "", "v1", "ReplicationController", "replicationcontrollers", "replicationcontroller", &["rc"], Namespaced, ALL, Counted, None;
+    REPLICATION_CONTROLLER = 15, "", "v1", "ReplicationController", "replicationcontrollers", "replicationcontroller", &["rc"], Namespaced, ALL, Counted, Some(kinds::replica_set::reconcile);
     DEPLOYMENT      = 20, "apps", "v1", "Deployment", "deployments", "deployment", &["deploy"], Namespaced, ALL, Counted, Some(kinds::deployment::reconcile);
     REPLICA_SET     = 21, "apps", "v1", "ReplicaSet", "replicasets", "replicaset", &["rs"], Namespaced, ALL, Counted, Some(kinds::replica_set::reconcile);
     CONTROLLER_REVISION = 22, "apps", "v1", "ControllerRevision", "controllerrevisions", "controllerrevision", NONE, Namespaced, NONE, Uncounted, None;
@@ -116,6 +116,7 @@ kinds! {
     DAEMON_SET      = 24, "apps", "v1", "DaemonSet", "daemonsets", "daemonset", &["ds"], Namespaced, ALL, Counted, Some(kinds::daemon_set::reconcile);
     JOB             = 25, "batch", "v1", "Job", "jobs", "job", NONE, Namespaced, ALL, Counted, Some(kinds::job::reconcile);
     CRON_JOB        = 26, "batch", "v1", "CronJob", "cronjobs", "cronjob", &["cj"], Namespaced, ALL, Counted, Some(kinds::cron_job::reconcile);
+    HORIZONTAL_POD_AUTOSCALER = 27, "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", "horizontalpodautoscaler", &["hpa"], Namespaced, ALL, Uncounted, None;
     LEASE           = 30, "coordination.k8s.io", "v1", "Lease", "leases", "lease", NONE, Namespaced, NONE, Uncounted, None;
     ENDPOINT_SLICE  = 31, "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", "endpointslice", NONE, Namespaced, NONE, Counted, None;
     PRIORITY_CLASS  = 32, "scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", "priorityclass", &["pc"], Cluster, NONE, Uncounted, None;
@@ -145,6 +146,11 @@ kinds! {
     FLOW_SCHEMA     = 60, "flowcontrol.apiserver.k8s.io", "v1", "FlowSchema", "flowschemas", "flowschema", NONE, Cluster, NONE, Counted, Some(kinds::flow_schema::reconcile);
     PRIORITY_LEVEL_CONFIGURATION = 61, "flowcontrol.apiserver.k8s.io", "v1", "PriorityLevelConfiguration", "prioritylevelconfigurations", "prioritylevelconfiguration", NONE, Cluster, NONE, Counted, None;
 }
+
+/// Groups and versions in which built-in kinds are served besides those of their lines, by conversions at the API's edge. Objects are stored
+/// in one form whatever their clients use; references from object to object may name them in any.
+pub const ALSO: &[(Kind, &str, &str)] =
+    &[(Kind::EVENT, "events.k8s.io", "v1"), (Kind::HORIZONTAL_POD_AUTOSCALER, "autoscaling", "v1")];
 
 /// Every kind, in the order of the table.
 pub static KINDS: &[KindInfo] = TABLE;
@@ -209,13 +215,16 @@ impl Kind {
             .map(|info| Kind(Id::BuiltIn(info.code)))
     }
 
-    /// Finds a built-in kind by the `apiVersion` and `kind` of a document.
+    /// Finds a built-in kind by the `apiVersion` and `kind` of a document, in any form that it is served in.
     pub fn by_name(api_version: &str, kind: &str) -> Option<Kind> {
         let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
-        KINDS
-            .iter()
-            .find(|info| info.group == group && info.version == version && info.kind == kind)
-            .map(|info| Kind(Id::BuiltIn(info.code)))
+        let line =
+            KINDS.iter().find(|info| info.group == group && info.version == version && info.kind == kind);
+        line.map(|info| Kind(Id::BuiltIn(info.code))).or_else(|| {
+            let also =
+                |(of, g, v): &&(Kind, &str, &str)| *g == group && *v == version && of.info().kind == kind;
+            ALSO.iter().find(also).map(|(kind, ..)| *kind)
+        })
     }
 
     /// Its code; all custom kinds have one in common.

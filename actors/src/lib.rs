@@ -18,12 +18,14 @@ pub mod kind;
 pub mod kinds;
 pub mod level;
 pub(crate) mod limits;
+pub(crate) mod node_ports;
 pub mod object;
 pub mod pod_security;
 pub mod quantity;
 pub(crate) mod quota;
 pub mod rbac;
 pub mod scheduling;
+pub(crate) mod service_accounts;
 pub mod state;
 pub mod turn;
 

@@ -234,3 +234,21 @@ fn a_replica_set_of_a_custom_kind_speaks_for_itself() {
     cluster.create(Kind::POD_DISRUPTION_BUDGET, budget("web", spec));
     assert_eq!(counts(&cluster), [3, 2, 3, 1]);
 }
+
+#[test]
+fn an_evicted_pod_says_so_in_the_turn_that_asks_it_to_go() {
+    let mut cluster = Cluster::new(1);
+    cluster.create(Kind::POD, pod("web", "web"));
+    cluster.work_out();
+    let web = cluster.get(Kind::POD, "web");
+    evict(&mut cluster, &web).unwrap();
+    let pod = cluster.get(Kind::POD, "web");
+    assert!(pod.meta.deleting());
+    let status = pod.document.status_value();
+    let conditions = status["conditions"].as_array().unwrap();
+    let target = conditions.iter().find(|condition| condition["type"] == "DisruptionTarget").unwrap();
+    assert_eq!(
+        (&target["status"], &target["reason"], &target["message"]),
+        (&json!("True"), &json!("EvictionByEvictionAPI"), &json!("Eviction API: evicting"))
+    );
+}

@@ -4,10 +4,12 @@
 
 mod driver;
 
-use driver::{Cluster, deployment, key, replica_set};
+use driver::{Cluster, START_MS, deployment, key, pod, replica_set};
 use kontiki_actors::{
-    Document, Input, Kind, ObjectKey, Outcome, Rejection, Request,
+    Change, Document, Input, Kind, ObjectKey, Outcome, Rejection, Request,
     input::{Part, Propagation},
+    kinds::pod::ENDED_LIMIT,
+    object::rfc3339,
 };
 use serde_json::{Value, json};
 
@@ -265,4 +267,63 @@ fn very_many_finalizers_hold_an_object_that_takes_no_more() {
         dry_run: false,
     }));
     assert!(matches!(outcome, Outcome::Rejected(Rejection::Invalid(..))), "{outcome:?}");
+}
+
+/// Pods that ended, made one second after the other, as earlier turns left them.
+fn with_ended(cluster: &mut Cluster, count: usize) {
+    for n in 0..count {
+        let name = format!("old-{n:06}");
+        let mut old = pod(&name, "old");
+        old["metadata"]["uid"] = name.as_str().into();
+        old["metadata"]["creationTimestamp"] = rfc3339(START_MS + n as i64 * 1000).into();
+        old["status"]["phase"] = if n % 2 == 0 { "Succeeded" } else { "Failed" }.into();
+        let document = Document::from_value(old);
+        let change = Change::between(key(Kind::POD, &name), None, &document).unwrap();
+        cluster.state.apply(&change);
+        cluster.follower.apply(&change);
+    }
+    cluster.now_ms += count as i64 * 1000;
+}
+
+#[test]
+fn of_the_pods_that_ended_the_oldest_go_when_there_are_too_many() {
+    let mut cluster = Cluster::new(1);
+    with_ended(&mut cluster, ENDED_LIMIT - 1);
+    let end = |cluster: &mut Cluster, name: &str| {
+        cluster.create(Kind::POD, pod(name, "new"));
+        let made = cluster.get(Kind::POD, name);
+        cluster.report(&[made], |_| (json!({"phase": "Failed"}), false));
+    };
+    end(&mut cluster, "one");
+    assert_eq!(cluster.pods().len(), ENDED_LIMIT, "as many as are kept");
+    end(&mut cluster, "two");
+    assert!(cluster.find(Kind::POD, "old-000000").is_none(), "the oldest");
+    assert!(cluster.find(Kind::POD, "old-000001").is_some() && cluster.find(Kind::POD, "two").is_some());
+    assert_eq!((cluster.pods().len(), cluster.state.ended_count()), (ENDED_LIMIT, ENDED_LIMIT));
+    // One that is held by a finalizer is told to go, and does not count any more.
+    cluster.edit(Kind::POD, "old-000001", |p| p["metadata"]["finalizers"] = json!(["example.com/held"]));
+    end(&mut cluster, "three");
+    assert!(cluster.get(Kind::POD, "old-000001").meta.deleting());
+    assert_eq!((cluster.pods().len(), cluster.state.ended_count()), (ENDED_LIMIT + 1, ENDED_LIMIT));
+    cluster.assert_replicas_agree();
+    assert!(cluster.follower.ended().eq(cluster.state.ended()));
+}
+
+#[test]
+fn an_owner_of_another_namespace_is_told_of() {
+    let mut cluster = Cluster::new(0);
+    cluster.create(Kind::NAMESPACE, json!({"metadata": {"name": "other"}}));
+    cluster.create(Kind::CONFIG_MAP, json!({"metadata": {"name": "owner", "namespace": "other"}}));
+    let owner =
+        cluster.state.get(&ObjectKey::new(Kind::CONFIG_MAP, "other", "owner")).unwrap().meta.uid.clone();
+    let owned = json!({"metadata": {"name": "owned", "namespace": "default", "ownerReferences": [
+        {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner}]}});
+    cluster.create(Kind::CONFIG_MAP, owned);
+    cluster.advance(5);
+    assert!(cluster.find(Kind::CONFIG_MAP, "owned").is_none(), "as in Kubernetes: nothing owns it");
+    let told = cluster.events("OwnerRefInvalidNamespace");
+    let words = format!(
+        "ownerRef [v1/ConfigMap, namespace: default, name: owner, uid: {owner}] does not exist in namespace \"default\""
+    );
+    assert_eq!(told, [words]);
 }

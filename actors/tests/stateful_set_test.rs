@@ -318,18 +318,14 @@ fn with_claims(when_deleted: &str, when_scaled: &str) -> Value {
         "persistentVolumeClaimRetentionPolicy": {"whenDeleted": when_deleted, "whenScaled": when_scaled}})
 }
 
+/// Somebody makes the volume that a claim waits for.
 fn bind(cluster: &mut Cluster, claim: &str) {
-    let claim = cluster.get(PVC, claim);
-    let document = claim.document.with_status(json!({"phase": "Bound"}));
-    let request = Request::Update {
-        key: claim.key.clone(),
-        document,
-        part: kontiki_actors::input::Part::Status,
-        revision: None,
-        uid: None,
-        dry_run: false,
-    };
-    cluster.decide(Input::Api(request));
+    cluster.create(
+        Kind::PERSISTENT_VOLUME,
+        json!({"metadata": {"name": format!("of-{claim}")}, "status": {"phase": "Pending"},
+            "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/srv"},
+                "persistentVolumeReclaimPolicy": "Retain", "claimRef": {"namespace": "default", "name": claim}}}),
+    );
     cluster.settle();
 }
 
@@ -342,8 +338,8 @@ fn pods_with_claims_wait_for_them_and_say_so() {
     assert_eq!(claim.document.spec_value()["resources"]["requests"]["storage"], "1Gi");
     let pod = cluster.get(Kind::POD, "db-0");
     assert_eq!(
-        pod.document.spec_value()["volumes"],
-        json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data-db-0"}}])
+        pod.document.spec_value()["volumes"][0],
+        json!({"name": "data", "persistentVolumeClaim": {"claimName": "data-db-0"}})
     );
     let told = pod.pod().unwrap().unscheduled_message.clone().unwrap();
     assert_eq!(told, "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.");

@@ -8,12 +8,14 @@
 //!
 //! Not for deciding anything about the cluster: that is the turn's business, behind [`backend::Backend`].
 
+mod admission;
 pub mod apply;
 pub mod audit;
 pub mod backend;
 mod cel;
 mod custom;
 pub mod discovery;
+mod editions;
 pub mod feed;
 mod flow;
 pub mod patch;

@@ -2,12 +2,13 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use kontiki_actors::{Kind, Object, input::Part};
+use kontiki_actors::{Document, Kind, Object, input::Part};
 use serde_json::{Value, json};
 
 use crate::{
     apply::Set,
     custom::{Scale, Version},
+    editions::{self, Edition},
     resource::{Behaviour, Strategy, field::Errors},
     schema::{
         TypeRef,
@@ -23,20 +24,22 @@ pub struct Served {
     /// The kind.
     pub kind: Kind,
     custom: Option<Arc<Version>>,
+    /// The form that is meant, if it is not the one that is stored.
+    edition: Option<&'static Edition>,
 }
 
 impl PartialEq for Served {
     fn eq(&self, other: &Served) -> bool {
-        self.kind == other.kind && self.version() == other.version()
+        self.kind == other.kind && self.group() == other.group() && self.version() == other.version()
     }
 }
 
 impl Eq for Served {}
 
 impl From<Kind> for Served {
-    /// A built-in kind.
+    /// A built-in kind, in the form that is stored.
     fn from(kind: Kind) -> Served {
-        Served { kind, custom: None }
+        Served { kind, custom: None, edition: None }
     }
 }
 
@@ -51,7 +54,7 @@ pub(crate) enum Typed<'a> {
 
 impl Served {
     pub(crate) fn custom(version: Arc<Version>) -> Served {
-        Served { kind: version.kind, custom: Some(version) }
+        Served { kind: version.kind, custom: Some(version), edition: None }
     }
 
     /// The definition's version, if it is a custom kind.
@@ -59,14 +62,53 @@ impl Served {
         self.custom.as_deref()
     }
 
+    /// The built-in kind at a URL, in the form that is meant there.
+    pub(crate) fn by_resource(group: &str, version: &str, plural: &str) -> Option<Served> {
+        let also = || {
+            let edition = editions::by_resource(group, version, plural)?;
+            Some(Served { kind: edition.kind, custom: None, edition: Some(edition) })
+        };
+        Kind::by_resource(group, version, plural).map(Served::from).or_else(also)
+    }
+
+    /// The form that is meant, if it is not the one that is stored.
+    pub(crate) fn edition(&self) -> Option<&'static Edition> {
+        self.edition
+    }
+
+    /// Whether objects are shown as they are stored.
+    pub(crate) fn as_stored(&self) -> bool {
+        self.custom.is_none() && self.edition.is_none()
+    }
+
+    /// The document to be stored of one of this form.
+    pub(crate) fn document(&self, mut value: Value) -> Document {
+        if let Some(edition) = self.edition {
+            edition.take(&mut value);
+        }
+        Document::from_value(value)
+    }
+
+    /// `apps`; empty for core.
+    pub fn group(&self) -> &'static str {
+        self.edition.map_or(self.kind.info().group, |edition| edition.group)
+    }
+
     /// `v1`.
     pub fn version(&self) -> &str {
-        self.defined().map_or(self.kind.info().version, |version| &version.name)
+        match (self.defined(), self.edition) {
+            (Some(version), _) => &version.name,
+            (None, Some(edition)) => edition.version,
+            (None, None) => self.kind.info().version,
+        }
     }
 
     /// `v1`, `apps/v1`.
     pub fn api_version(&self) -> String {
-        self.kind.api_version_in(self.version())
+        match self.edition {
+            Some(edition) => edition.api_version(),
+            None => self.kind.api_version_in(self.version()),
+        }
     }
 
     /// `Deployment`.
@@ -137,9 +179,10 @@ impl Served {
 
     /// Whether field selectors may ask for a field, besides name and namespace.
     pub(crate) fn selectable(&self, field: &str) -> bool {
-        match self.defined() {
-            Some(version) => version.selectable.iter().any(|known| known == field),
-            None => Strategy::of(self.kind).selectable.contains(&field),
+        match (self.defined(), self.edition) {
+            (Some(version), _) => version.selectable.iter().any(|known| known == field),
+            (None, Some(edition)) => edition.selectable.iter().any(|(known, _)| *known == field),
+            (None, None) => Strategy::of(self.kind).selectable.contains(&field),
         }
     }
 
@@ -149,8 +192,15 @@ impl Served {
             return Vec::new();
         }
         let strategy = Strategy::of(self.kind);
-        let mut warnings = (strategy.warnings)(object);
-        if let Behaviour::Data(missing) = strategy.behaviour {
+        let mut warnings = match self.edition {
+            Some(edition) => {
+                let mut stored = object.clone();
+                edition.take(&mut stored);
+                (strategy.warnings)(&stored)
+            }
+            None => (strategy.warnings)(object),
+        };
+        if let Behaviour::Partly(missing) | Behaviour::Data(missing) = strategy.behaviour {
             warnings.push(missing.to_owned());
         }
         warnings
@@ -163,6 +213,11 @@ impl Served {
 
     /// An object as clients of this version see it.
     pub(crate) fn value(&self, object: &Object) -> Value {
+        if let Some(edition) = self.edition {
+            let mut value = object.to_value();
+            edition.show(&mut value);
+            return value;
+        }
         let mut value = object.to_value_in(self.version());
         if let Some(version) = self.defined() {
             version.complete(&mut value);
@@ -172,7 +227,7 @@ impl Served {
 
     /// Appends an object, at a revision, as clients of this version see it.
     pub(crate) fn write(&self, object: &Object, revision: u64, out: &mut Vec<u8>) {
-        if self.defined().is_some_and(Version::completes) {
+        if self.edition.is_some() || self.defined().is_some_and(Version::completes) {
             let mut value = self.value(object);
             value["metadata"]["resourceVersion"] = revision.to_string().into();
             out.extend_from_slice(value.to_string().as_bytes());
@@ -200,10 +255,13 @@ impl Served {
 
     /// The cells of these columns, for an object at a time in Unix milliseconds.
     pub(crate) fn cells(&self, object: &Object, now_ms: i64) -> Vec<Value> {
-        let value = self.value(object);
         match self.defined() {
-            Some(version) => version.columns.iter().map(|column| column.cell(&value, now_ms)).collect(),
-            None => (Strategy::of(self.kind).cells)(&value, now_ms),
+            Some(version) => {
+                let value = self.value(object);
+                version.columns.iter().map(|column| column.cell(&value, now_ms)).collect()
+            }
+            // Of all forms the same, from what is stored.
+            None => (Strategy::of(self.kind).cells)(&object.to_value(), now_ms),
         }
     }
 }
@@ -215,7 +273,7 @@ impl Typed<'_> {
             Typed::Table(of) => strict::check(of, value),
             Typed::Custom(version) => {
                 let unknown = version.shape(value).map_err(TypeError)?;
-                Ok(Checked { unknown, duplicates: Vec::new() })
+                Ok(Checked { unknown, ..Checked::default() })
             }
         }
     }
@@ -226,7 +284,7 @@ impl Typed<'_> {
             Typed::Table(of) => strict::check_applied(of, value),
             Typed::Custom(version) => {
                 let unknown = version.shape_applied(value).map_err(TypeError)?;
-                Ok(Checked { unknown, duplicates: Vec::new() })
+                Ok(Checked { unknown, ..Checked::default() })
             }
         }
     }

@@ -28,6 +28,7 @@ mod request;
 mod subject;
 mod tls;
 mod token;
+pub mod trust;
 
 pub use accept::{ALPN, PeerAddr, serve};
 pub use account_keys::{AccountKeys, AccountPublicKey};

@@ -112,6 +112,7 @@ impl Controller {
             pace,
             lease: grace,
             next: AtomicU64::new(1),
+            issuer: api.issuer.clone(),
         };
         let service = service(&handles, sessions, (streams, usages), api);
         Controller { handles, service, pulse, background }

@@ -91,7 +91,9 @@ fn a_rolling_upgrade_stops_nobody_and_brings_what_is_new_at_its_end() {
     );
     assert!(older.iter().all(|name| said.contains(&format!("controller {name} ("))), "{said}");
     assert_eq!(flow_schemas(&stage), 0, "nor does the leader make what others do not know");
-    stage.logs(&leader, "the cluster is at level 1 until all controllers run a build that knows level 2");
+    let waits =
+        format!("the cluster is at level 1 until all controllers run a build that knows level {LEVEL}");
+    stage.logs(&leader, &waits);
 
     // An old build leads, and a new one is asked.
     stage.kontiki(&["members", "transfer-leader", older[0]]).unwrap();
@@ -155,7 +157,8 @@ fn there_is_no_way_back(stage: &Stage) {
     let at = ["--listen", &address, "--advertise", &address];
     let (ran, said) = says(&[&run[..], &[follower, "--data-dir", dir], &at].concat());
     // In its state, or in the entry of the raise where that is not in its state on disk yet.
-    assert!(!ran && said.contains("the cluster is at level 2, and this build knows level 1"), "{said}");
+    let why = format!("the cluster is at level {LEVEL}, and this build knows level 1");
+    assert!(!ran && said.contains(&why), "{said}");
     // Nothing is lost by it.
     stage.up_with(&[(PRETEND, &LEVEL.to_string())]).unwrap();
     settles(stage, LEVEL.into(), [LEVEL; 3]);
@@ -165,7 +168,9 @@ fn there_is_no_way_back(stage: &Stage) {
     let dir = dir.to_str().unwrap();
     let at = ["--listen", &address, "--advertise", &address, "--join", &token, "--server", &servers];
     let (ran, said) = says(&[&run[..], &["c4", "--data-dir", dir], &at].concat());
-    let why = "the cluster is at level 2, and the build of controller c4 knows level 1: install the build that the others run";
-    assert!(!ran && said.contains(why), "{said}");
+    let why = format!(
+        "the cluster is at level {LEVEL}, and the build of controller c4 knows level 1: install the build that the others run"
+    );
+    assert!(!ran && said.contains(&why), "{said}");
     assert_eq!(stage.status().unwrap()["controllers"].as_array().unwrap().len(), 3);
 }

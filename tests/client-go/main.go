@@ -28,12 +28,13 @@ const limit = 90 * time.Second
 const image = "kontiki.local/web:1"
 
 var scenarios = map[string]func(context.Context, *stage){
-	"typed":     typed,
-	"discovery": discovered,
-	"informers": caches,
-	"failover":  failover,
-	"election":  election,
-	"readiness": readiness,
+	"typed":      typed,
+	"discovery":  discovered,
+	"informers":  caches,
+	"failover":   failover,
+	"election":   election,
+	"readiness":  readiness,
+	"in-cluster": inCluster,
 }
 
 // stage is what each scenario works with.
@@ -44,6 +45,10 @@ type stage struct {
 }
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == inside {
+		fromInside()
+		return
+	}
 	for _, name := range os.Args[1:] {
 		scenario, known := scenarios[name]
 		if !known {

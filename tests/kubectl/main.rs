@@ -8,6 +8,7 @@ mod apply;
 mod create;
 mod custom;
 mod daemons;
+mod debug;
 mod edit;
 mod get;
 mod identity;
@@ -58,6 +59,9 @@ fn kubectl_drives_the_cluster() {
         ("cp", streams::copies_both_ways),
         ("port-forward", streams::forwards_ports),
         ("attach", streams::attaches),
+        ("debug", debug::looks_into_a_pod_that_runs),
+        ("debug-profiles", debug::profiles_say_what_it_may),
+        ("debug-copies", debug::looks_into_a_copy_and_into_a_node),
         ("gone", streams::who_goes_away_leaves_nothing_behind),
         ("config", logs::config_maps_and_secrets_reach_the_container),
         ("refuse", refuse::bad_input_gets_a_status),

@@ -56,7 +56,17 @@ pub fn identities_stay(s: &Scenario) {
             .replace("  template:\n", claims)
             .replace("IfNotPresent}", mounted),
     );
-    let described = s.until(&["describe", "pod", "disk-0"], "FailedScheduling");
-    assert!(described.contains("pod has unbound immediate PersistentVolumeClaims"), "{described}");
-    assert_eq!(s.kubectl(&["get", "pvc", "-o", "name"]).trim(), "persistentvolumeclaim/data-disk-0");
+    s.until(&["get", "statefulset", "disk"], "2/2");
+    s.kubectl(&["exec", "disk-0", "--", "sh", "-c", "echo kept > /data/word"]);
+    let volume = s.kubectl(&["get", "pvc", "data-disk-0", "-o", "jsonpath={.spec.volumeName}"]);
+    let old = s.kubectl(&["get", "pod", "disk-0", "-o", "jsonpath={.metadata.uid}"]);
+    s.kubectl(&["delete", "pod", "disk-0"]);
+    s.until(&["get", "statefulset", "disk"], "2/2");
+    assert_ne!(s.kubectl(&["get", "pod", "disk-0", "-o", "jsonpath={.metadata.uid}"]), old);
+    assert_eq!(s.kubectl(&["exec", "disk-0", "--", "cat", "/data/word"]).trim(), "kept");
+    // The claims stay without the set; with them go the folders, and then the volumes.
+    s.kubectl(&["delete", "statefulset", "disk"]);
+    s.until(&["get", "pvc", "data-disk-0"], "Bound");
+    s.kubectl(&["delete", "pvc", "data-disk-0", "data-disk-1"]);
+    s.kubectl(&["wait", "--for=delete", &format!("pv/{volume}"), "--timeout=60s"]);
 }

@@ -16,7 +16,7 @@ const BOX: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: box}\nspec:\n  te
                    - {name: web, image: 'kontiki.local/web:1', imagePullPolicy: IfNotPresent}\n";
 
 /// kubectl in the scenario's namespace.
-fn command(s: &Scenario, args: &[&str]) -> Command {
+pub fn command(s: &Scenario, args: &[&str]) -> Command {
     let mut command = Command::new(kubectl_path());
     command.args(["-n", &s.namespace]).args(args).env("KUBECONFIG", s.cluster.kubeconfig());
     command.env("KUBECACHEDIR", s.cluster.dir().join("kubectl-cache"));
@@ -42,7 +42,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn the_box(s: &Scenario) {
+pub fn the_box(s: &Scenario) {
     s.apply(BOX);
     s.kubectl(&["wait", "--for=condition=Ready", "pod/box", "--timeout=60s"]);
 }
@@ -123,14 +123,14 @@ pub fn exec_refuses_in_the_words_of_kubernetes(s: &Scenario) {
 }
 
 /// kubectl at a terminal of its own.
-struct Terminal {
+pub struct Terminal {
     near: File,
-    child: Child,
-    shown: String,
+    pub child: Child,
+    pub shown: String,
 }
 
 impl Terminal {
-    fn open(mut command: Command, columns: u16, rows: u16) -> Terminal {
+    pub fn open(mut command: Command, columns: u16, rows: u16) -> Terminal {
         let near = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         rustix::pty::unlockpt(&near).unwrap();
         let far = rustix::pty::ioctl_tiocgptpeer(&near, OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
@@ -141,12 +141,12 @@ impl Terminal {
         Terminal { near: near.into(), child, shown: String::new() }
     }
 
-    fn types(&mut self, keys: &str) {
+    pub fn types(&mut self, keys: &str) {
         self.near.write_all(keys.as_bytes()).unwrap();
     }
 
     /// Waits until it shows something.
-    fn shows(&mut self, what: &str) {
+    pub fn shows(&mut self, what: &str) {
         let mut buffer = [0; 4096];
         while !self.shown.contains(what) {
             // The end is an error: nobody holds the other side any more.

@@ -7,7 +7,7 @@ import time
 
 from kubernetes import client, config, dynamic, watch
 from kubernetes.client.exceptions import ApiException
-from kubernetes.stream import stream
+from kubernetes.stream import portforward, stream
 
 NAMESPACE = "test-python"
 IMAGE = "kontiki.local/web:1"
@@ -130,6 +130,21 @@ def commands(core, pod):
     assert whole == "whole\n", whole
 
 
+def ports(core, pod):
+    """Channels of a WebSocket, where kubectl speaks SPDY in one."""
+    forward = portforward(core.connect_get_namespaced_pod_portforward, pod, NAMESPACE, ports="8080")
+    near = forward.socket(8080)
+    near.settimeout(LIMIT_SECONDS)
+    near.sendall(b"GET /healthz HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n")
+    said = b""
+    while b"\r\n" not in said:
+        part = near.recv(4096)
+        assert part, (said, forward.error(8080))
+        said += part
+    assert b" 200 " in said.split(b"\r\n")[0], said
+    forward.close()
+
+
 def deployments(core, apps):
     apps.create_namespaced_deployment(NAMESPACE, deployment("web", 2))
     pods = until("two ready pods", ready(2), "deployment", core.list_namespaced_pod, label_selector="app=web")
@@ -155,6 +170,7 @@ def deployments(core, apps):
     assert len(pods) == 3, [pod.metadata.name for pod in pods]
     assert isinstance(core.read_namespaced_pod_log(pods[0].metadata.name, NAMESPACE), str)
     commands(core, pods[0].metadata.name)
+    ports(core, pods[0].metadata.name)
     reasons = {event.reason for event in core.list_namespaced_event(NAMESPACE).items}
     assert {"Scheduled", "Started", "ScalingReplicaSet", "SuccessfulCreate"} <= reasons, reasons
     apps.delete_namespaced_deployment("web", NAMESPACE, propagation_policy="Foreground")

@@ -10,7 +10,7 @@ use kontiki_worker::runtime::{
     ContainerSpec, Mount, PodSandbox, Processes, Runtime, RuntimeClass, RuntimeError, RuntimeEvent,
     ShimConfig,
 };
-use runtime_support::{PATIENCE, Worker, cannot_run_containers, sandbox};
+use runtime_support::{Agent, PATIENCE, Worker, cannot_run_containers, sandbox};
 use tokio::io::AsyncReadExt;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -309,6 +309,56 @@ async fn containers_may_share_their_processes_with_their_pod() {
     assert_eq!(agent.exit_of("server").await.code, 137);
     assert_eq!(agent.event().await, RuntimeEvent::PodLost { pod_uid: "pod".to_owned() });
     assert!(!Path::new(&format!("/proc/{}", server.pid)).exists());
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_may_see_the_processes_of_another_one() {
+    if cannot_run_containers() || !runtime_support::has_cgroups() {
+        return;
+    }
+    let worker = Worker::default();
+    let mut agent = worker.runtime();
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    let sleeper = |agent: &Agent, name: &str, seconds: &str| {
+        let mut spec = agent.spec(name, "");
+        spec.command = ["sleep", seconds].map(str::to_owned).to_vec();
+        spec
+    };
+    let beside = |spec: ContainerSpec| ContainerSpec { process_target: Some("app".to_owned()), ..spec };
+    let alone = agent.runtime.start_container("pod", beside(agent.spec("early", "true"))).await.unwrap_err();
+    assert_eq!(
+        alone,
+        RuntimeError::CreateFailed("unable to find target container app: it does not run".into())
+    );
+    agent.runtime.start_container("pod", sleeper(&agent, "app", "1000")).await.unwrap();
+    agent.runtime.start_container("pod", sleeper(&agent, "other", "1001")).await.unwrap();
+
+    let looker = beside(agent.spec("looker", "ps; echo $$; hostname; sleep 1234 & exit 3"));
+    assert_eq!(agent.run("pod", looker).await.code, 3);
+    let seen = agent.log("looker", "stdout");
+    assert!(seen.contains("sleep 1000") && !seen.contains("sleep 1001"), "{seen}");
+    assert!(!seen.lines().any(|line| line == "1"), "the first process is the target's: {seen}");
+    // What it leaves behind ends with it, and not with its target.
+    let ps = || ["ps"].map(str::to_owned).to_vec();
+    let left = agent.runtime.exec("pod", "app", ps(), PATIENCE).await.unwrap();
+    assert!(!String::from_utf8_lossy(&left.stdout).contains("sleep 1234"));
+
+    // Commands in it see the same; and it ends with its target, by the kernel.
+    agent.runtime.start_container("pod", beside(sleeper(&agent, "guest", "1002"))).await.unwrap();
+    let output = agent.runtime.exec("pod", "guest", ps(), PATIENCE).await.unwrap();
+    let seen = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(seen.contains("sleep 1000") && seen.contains("sleep 1002"), "{seen}");
+    agent.runtime.signal("pod", "app", 9).await.unwrap();
+    let mut ended = Vec::new();
+    for _ in 0..2 {
+        let RuntimeEvent::Exited { container, exit, .. } = agent.event().await else {
+            panic!("the pod lives")
+        };
+        ended.push((container, exit.code));
+    }
+    ended.sort();
+    assert_eq!(ended, [("app".to_owned(), 137), ("guest".to_owned(), 137)]);
     agent.runtime.remove_pod("pod").await.unwrap();
 }
 

@@ -179,7 +179,7 @@ fn scale_of(state: &State, namespace: &str, owner: &OwnerRef) -> Option<(Uid, i6
         let above = above.and_then(|owner| scale_of(state, namespace, owner));
         return above.or_else(|| Some((object.meta.uid.clone(), set.replicas)));
     }
-    let scalable = [Kind::STATEFUL_SET, Kind::REPLICATION_CONTROLLER].contains(&kind);
+    let scalable = kind == Kind::STATEFUL_SET;
     let replicas = || object.document.spec_value()["replicas"].as_i64().unwrap_or(1);
     scalable.then(|| (object.meta.uid.clone(), replicas()))
 }

@@ -23,3 +23,4 @@ pub mod replica_set;
 pub mod resource_quota;
 mod scaled;
 pub mod stateful_set;
+pub mod storage;

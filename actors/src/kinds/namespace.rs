@@ -9,7 +9,8 @@ use super::condition;
 use crate::{
     input::DeleteOptions,
     kind::Kind,
-    object::{Object, ObjectKey},
+    object::{Document, Object, ObjectKey},
+    service_accounts::{DEFAULT, ROOT_CA},
     state::State,
     turn::Turn,
 };
@@ -18,8 +19,8 @@ use crate::{
 const FINALIZER: &str = "kubernetes";
 /// The label that carries the name, for selectors of namespaces.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
-/// The ConfigMap with the cluster's CA.
-const ROOT_CA: &str = "kube-root-ca.crt";
+/// Where the CA comes from that all namespaces are given.
+const CA_NAMESPACE: &str = "kube-system";
 /// Objects deleted by one reaction: the rest follows in next turns.
 const BATCH: usize = 500;
 
@@ -68,17 +69,63 @@ fn complete(turn: &mut Turn, me: &Object) {
     turn.put(&me.key, document);
 }
 
-/// What pods in it rely on: the default account and the cluster's CA.
+/// What pods in it rely on: the default account and the cluster's CA, as it is and not as somebody wrote it.
 fn furnish(turn: &mut Turn, me: &Object) {
     let name = me.key.name.as_str();
-    turn.create(Kind::SERVICE_ACCOUNT, json!({"metadata": {"name": "default", "namespace": name}}));
-    let source = ObjectKey::new(Kind::CONFIG_MAP, "kube-system", ROOT_CA);
-    let data = turn.state().get(&source).map(|source| source.document.rest_value()["data"].clone());
-    if let Some(data) = data.filter(|data| data.is_object()) {
-        turn.create(
-            Kind::CONFIG_MAP,
-            json!({"metadata": {"name": ROOT_CA, "namespace": name}, "data": data}),
-        );
+    turn.create(Kind::SERVICE_ACCOUNT, json!({"metadata": {"name": DEFAULT, "namespace": name}}));
+    let Some(source) = turn.state().get(&root_ca(CA_NAMESPACE)).cloned() else { return };
+    match turn.state().get(&root_ca(name)).cloned() {
+        None => {
+            let data = source.document.rest_value()["data"].take();
+            let metadata = json!({"name": ROOT_CA, "namespace": name});
+            turn.create(Kind::CONFIG_MAP, json!({"metadata": metadata, "data": data}));
+        }
+        Some(copy) => {
+            let document = Document { rest: source.document.rest.clone(), ..copy.document.clone() };
+            turn.put(&copy.key, document);
+        }
+    }
+}
+
+fn root_ca(namespace: &str) -> ObjectKey {
+    ObjectKey::new(Kind::CONFIG_MAP, namespace, ROOT_CA)
+}
+
+/// Whether a namespace has what it is furnished with.
+pub(crate) fn is_furnished(state: &State, namespace: &str) -> bool {
+    let account = ObjectKey::new(Kind::SERVICE_ACCOUNT, namespace, DEFAULT);
+    let has_ca = state.get(&root_ca(namespace)).is_some() || state.get(&root_ca(CA_NAMESPACE)).is_none();
+    state.get(&account).is_some() && has_ca
+}
+
+/// Whether a namespace is furnished with this.
+pub(crate) fn furnishes(key: &ObjectKey) -> bool {
+    match key.kind {
+        Kind::SERVICE_ACCOUNT => key.name == DEFAULT,
+        Kind::CONFIG_MAP => key.name == ROOT_CA,
+        _ => false,
+    }
+}
+
+/// Something was changed or removed that a namespace is furnished with: it is put right in the same turn, unless the namespace goes.
+pub(crate) fn furniture_changed(turn: &mut Turn, old: &Object, new: Option<&Object>) {
+    let namespace = ObjectKey::new(Kind::NAMESPACE, "", &old.key.namespace);
+    if terminating(turn.state(), &namespace.name) || turn.state().get(&namespace).is_none() {
+        return;
+    }
+    // Here it comes from nowhere else.
+    if new.is_none() && old.key == root_ca(CA_NAMESPACE) {
+        let data = old.document.rest_value()["data"].take();
+        let metadata = json!({"name": ROOT_CA, "namespace": CA_NAMESPACE});
+        turn.create(Kind::CONFIG_MAP, json!({"metadata": metadata, "data": data}));
+    }
+    turn.notify(&namespace);
+}
+
+/// Nobody changes what the CA is that all namespaces are given: an update of it takes what it says of its metadata and leaves the rest.
+pub(crate) fn keep_root_ca(old: &Object, new: &mut Document) {
+    if old.key == root_ca(CA_NAMESPACE) {
+        new.rest.clone_from(&old.document.rest);
     }
 }
 

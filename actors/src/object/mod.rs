@@ -7,11 +7,12 @@ mod key;
 mod meta;
 
 pub use digest::{
-    Affinity, BindingDigest, BudgetDigest, Condition, CronJobDigest, DaemonSetDigest, DefinedVersion,
-    DefinitionDigest, DeploymentDigest, DeploymentStatus, Digest, JobDigest, Names, NodeDigest, PodAffinity,
-    PodDigest, PodTerm, PreferredTerm, ReplicaSetDigest, ReplicaSetStatus, Requirement, Resources,
-    RoleDigest, Scalars, Selector, SelectorTerm, SpreadConstraint, StatefulSetDigest, Subject, Taint,
-    Toleration, add_scalars, daemon_set, job, node, pod, service_account, take_scalars, template,
+    Affinity, BindingDigest, BudgetDigest, ClaimDigest, ClaimRef, Condition, CronJobDigest, DaemonSetDigest,
+    DefinedVersion, DefinitionDigest, DeploymentDigest, DeploymentStatus, Digest, JobDigest, Names,
+    NodeDigest, PodAffinity, PodDigest, PodTerm, PreferredTerm, ReplicaSetDigest, ReplicaSetStatus,
+    Requirement, Resources, RoleDigest, Scalars, Selector, SelectorTerm, SpreadConstraint, StatefulSetDigest,
+    Subject, Taint, Toleration, VolumeDigest, add_scalars, daemon_set, job, node, pod, service_account,
+    storage, take_scalars, template,
 };
 pub use document::Document;
 pub use key::{KeyError, ObjectKey, Uid};
@@ -96,7 +97,17 @@ impl Object {
         if let Digest::Node(digest) = &self.digest { Some(digest) } else { None }
     }
 
-    /// The replica set digest, if it is one.
+    /// The claim digest, if it is a claim.
+    pub fn claim(&self) -> Option<&ClaimDigest> {
+        if let Digest::Claim(digest) = &self.digest { Some(digest) } else { None }
+    }
+
+    /// The volume digest, if it is a persistent volume.
+    pub fn volume(&self) -> Option<&VolumeDigest> {
+        if let Digest::Volume(digest) = &self.digest { Some(digest) } else { None }
+    }
+
+    /// The digest of a replica set or replication controller, if it is one.
     pub fn replica_set(&self) -> Option<&ReplicaSetDigest> {
         if let Digest::ReplicaSet(digest) = &self.digest { Some(digest) } else { None }
     }

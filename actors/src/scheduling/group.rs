@@ -26,6 +26,7 @@ impl<'a> Group<'a> {
         let (a, b) = (self.digest, digest);
         a.requests == b.requests
             && a.scalars == b.scalars
+            && a.claims == b.claims
             && a.host_ports == b.host_ports
             && a.node_selector == b.node_selector
             && a.affinity == b.affinity

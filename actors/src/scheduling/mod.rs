@@ -99,6 +99,8 @@ fn plan_within(state: &State, pods: &[ObjectKey], limit: u64) -> (Vec<Placement>
         }
         None => true,
     });
+    let later = claims::for_later(state, &waiting);
+    waiting.retain(|pod| !later.contains(&pod.key));
     let mut preemptions_left = PREEMPTIONS_LIMIT;
     for group in group::groups(waiting, !view.no_terms_stand()) {
         if !placements.is_empty() && view.work().steps() >= limit {

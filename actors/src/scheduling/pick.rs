@@ -10,6 +10,7 @@ use std::{
 use kontiki_hooks::{Defect, planted};
 
 use super::{
+    claims,
     filter::{self, Shape},
     group::Group,
     pod_affinity::PodRules,
@@ -48,6 +49,8 @@ struct Cell {
 pub(super) struct Picker<'a> {
     pod: &'a PodDigest,
     shape: Rc<Shape>,
+    /// Why each node may not take them for their volumes; none if they have no claims.
+    volumes: Option<Vec<Option<Reason>>>,
     /// Counters over domains of many nodes.
     wide: Vec<Counter>,
     /// Counters whose domains are single nodes.
@@ -66,12 +69,14 @@ impl<'a> Picker<'a> {
         let counters = spread::counters(view, group, &shape);
         let (narrow, wide) = counters.into_iter().partition(|counter| counter.topology.per_node);
         let rules = PodRules::new(view, group);
-        let mut picker = Picker { pod, shape, wide, narrow, rules, cells: Vec::new() };
+        // Pods of one group name the same claims.
+        let volumes = claims::refusals(view, group.pods[0]);
+        let mut picker = Picker { pod, shape, volumes, wide, narrow, rules, cells: Vec::new() };
         let mut cells: BTreeMap<Place, Vec<Candidate>> = BTreeMap::new();
         let mut at: Place = (Reverse(Preference::default()), Vec::with_capacity(picker.wide.len()));
         for node in 0..view.nodes.len() {
             let verdict = &picker.shape.verdicts[node];
-            if verdict.refusal.is_some() || picker.unlabelled(node) {
+            if verdict.refusal.is_some() || picker.unlabelled(node) || picker.no_volume(node).is_some() {
                 continue;
             }
             if !pod.host_ports.is_empty() {
@@ -128,7 +133,14 @@ impl<'a> Picker<'a> {
 
     /// Whether a node may take the group's pods if others make room: what else it lacks, nobody's leaving brings.
     pub(super) fn may_ever(&self, node: usize) -> bool {
-        self.shape.verdicts[node].refusal.is_none() && !self.unlabelled(node)
+        self.shape.verdicts[node].refusal.is_none()
+            && !self.unlabelled(node)
+            && self.no_volume(node).is_none()
+    }
+
+    /// Why its volumes keep the pod from a node, if they do.
+    fn no_volume(&self, node: usize) -> Option<&Reason> {
+        self.volumes.as_ref()?.get(node)?.as_ref()
     }
 
     /// Whether a node may take the next pod without these of its pods, when these host ports are still taken.
@@ -171,6 +183,9 @@ impl<'a> Picker<'a> {
         }
         if self.unlabelled(node) {
             return vec![Reason::SpreadLabel];
+        }
+        if let Some(reason) = self.no_volume(node) {
+            return vec![reason.clone()];
         }
         let allows = |counter: &Counter| filter::spread::allows(counter, counter.topology.domain(node));
         if !self.counters().all(allows) {

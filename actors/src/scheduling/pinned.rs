@@ -19,7 +19,12 @@ use crate::object::PodDigest;
 pub(super) fn place<'a>(view: &mut View<'a>, group: &Group<'a>, placements: &mut Vec<Placement>) -> bool {
     let pod = group.digest();
     let Some(name) = node_of(pod) else { return false };
-    if !pod.spread.is_empty() || pod.pod_affinity.is_some() || !view.no_terms_stand() {
+    // Those with claims are few, and planned like any other pods.
+    if !pod.spread.is_empty()
+        || pod.pod_affinity.is_some()
+        || !pod.claims.is_empty()
+        || !view.no_terms_stand()
+    {
         return false;
     }
     let Some(node) = view.node(name) else { return false };

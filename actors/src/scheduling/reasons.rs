@@ -37,6 +37,12 @@ pub enum Reason {
     PodAntiAffinity,
     /// A pod in its topology domain has a required anti-affinity to the pod.
     Barred,
+    /// It does not reach a volume that a claim of the pod is bound to.
+    VolumeElsewhere,
+    /// A volume that a claim of the pod is bound to does not exist.
+    VolumeMissing,
+    /// A claim of the pod could get no volume there.
+    NoVolume,
 }
 
 impl fmt::Display for Reason {
@@ -53,6 +59,11 @@ impl fmt::Display for Reason {
             Reason::PodAffinity => f.write_str("node(s) didn't match pod affinity rules"),
             Reason::PodAntiAffinity => f.write_str("node(s) didn't match pod anti-affinity rules"),
             Reason::Barred => f.write_str("node(s) didn't satisfy existing pods anti-affinity rules"),
+            Reason::VolumeElsewhere => f.write_str("node(s) didn't match PersistentVolume's node affinity"),
+            Reason::VolumeMissing => {
+                f.write_str("node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)")
+            }
+            Reason::NoVolume => f.write_str("node(s) didn't find available persistent volumes to bind"),
             Reason::SpreadLabel => {
                 f.write_str("node(s) didn't match pod topology spread constraints (missing required label)")
             }

@@ -1,5 +1,5 @@
-//! The indexes, kept by each change: uids, dependents by owner, active pods by owner, pods by node with what they take, pods by label, pods
-//! without a place.
+//! The indexes, kept by each change: uids, dependents by owner, active pods by owner, pods that ended, pods by node with what they take, pods
+//! by label, pods without a place.
 
 use std::sync::Arc;
 
@@ -165,6 +165,19 @@ impl State {
             }
             if let Some(owner) = after {
                 *self.active_pods.entry(owner).or_default() += 1;
+            }
+        }
+        let ended = |o: &Object| {
+            let over = !o.meta.deleting() && o.pod().is_some_and(PodDigest::terminal);
+            over.then(|| (o.meta.created_ms, o.key.clone()))
+        };
+        let (before, after) = (old.and_then(ended), new.and_then(ended));
+        if before != after {
+            if let Some(pod) = before {
+                self.ended.remove(&pod);
+            }
+            if let Some(pod) = after {
+                self.ended.insert(pod);
             }
         }
         let waits = |o: &Object| {

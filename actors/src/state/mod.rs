@@ -48,9 +48,12 @@ pub struct State {
     unplaced: OrdSet<ObjectKey>,
     wanting: OrdSet<ObjectKey>,
     nominated: OrdSet<ObjectKey>,
+    /// Pods that ended and are not leaving, by when they were made.
+    ended: OrdSet<(i64, ObjectKey)>,
     priorities: OrdMap<i32, i64>,
     grants: grants::Grants,
     addresses: OrdMap<IpAddr, ObjectKey>,
+    node_ports: OrdMap<u16, ObjectKey>,
     wakes: OrdMap<ObjectKey, i64>,
     due: OrdSet<(i64, ObjectKey)>,
     answered: OrdMap<Id, Arc<Outcome>>,
@@ -158,6 +161,16 @@ impl State {
     /// Those of them for which room is being made on a node.
     pub fn nominated(&self) -> impl Iterator<Item = &ObjectKey> {
         self.nominated.iter()
+    }
+
+    /// Pods that ended and are not leaving, the oldest first.
+    pub fn ended(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.ended.iter().map(|(_, key)| key)
+    }
+
+    /// How many there are.
+    pub fn ended_count(&self) -> usize {
+        self.ended.len()
     }
 
     /// Whether this pod waits for a place.

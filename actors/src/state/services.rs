@@ -1,10 +1,10 @@
-//! Which Service has an address.
+//! Which Service has an address, or a port on all nodes.
 
 use std::net::IpAddr;
 
 use super::State;
 use crate::{
-    addresses,
+    addresses, node_ports,
     object::{Object, ObjectKey},
 };
 
@@ -12,6 +12,11 @@ impl State {
     /// The Service that has this address.
     pub fn service_of(&self, address: IpAddr) -> Option<&ObjectKey> {
         self.addresses.get(&address)
+    }
+
+    /// The Service that has this port on all nodes.
+    pub fn service_at(&self, port: u16) -> Option<&ObjectKey> {
+        self.node_ports.get(&port)
     }
 
     pub(super) fn replace_service(&mut self, old: Option<&Object>, new: Option<&Object>) {
@@ -25,10 +30,18 @@ impl State {
                     self.addresses.remove(&address);
                 }
             }
+            for port in node_ports::of(&old.document) {
+                if self.node_ports.get(&port) == Some(&old.key) {
+                    self.node_ports.remove(&port);
+                }
+            }
         }
         if let Some(new) = new {
             for address in addresses::of(&new.document) {
                 self.addresses.insert(address, new.key.clone());
+            }
+            for port in node_ports::of(&new.document) {
+                self.node_ports.insert(port, new.key.clone());
             }
         }
     }

@@ -10,11 +10,12 @@ use crate::{
     addresses, flow,
     input::{Outcome, Part, Rejection, Request},
     kind::Kind,
-    kinds::definition,
-    limits,
+    kinds::{definition, namespace, storage},
+    limits, node_ports,
     object::{Document, Object, ObjectKey},
     pod_security, quota,
     rbac::upkeep,
+    service_accounts,
 };
 
 /// How often a generated name is tried.
@@ -114,7 +115,14 @@ impl Turn {
                 .map_err(|why| Rejection::Forbidden(key.clone(), why))?;
             document = Document::from_value(value);
         }
+        if key.kind == Kind::POD {
+            let mut spec = document.spec_value();
+            service_accounts::admit(self, &key.namespace, &mut spec)
+                .map_err(|why| Rejection::Forbidden(key.clone(), why))?;
+            document = document.with_spec(spec);
+        }
         document = addresses::assign(self, &key, None, document)?;
+        document = node_ports::assign(self, &key, None, document)?;
         self.check_pod_security(user, &key, None, &document)?;
         quota::admit(self, &key, None, &document).map_err(|why| Rejection::Forbidden(key.clone(), why))?;
         let object = self.put(&key, document);
@@ -220,8 +228,8 @@ impl Turn {
             }
             Part::Whole => document.with_metadata(merge_metadata(&old, document)?),
             Part::Status => {
-                let kept = Document { status: document.status.clone(), ..old.document.clone() };
-                with_owners(kept, document)
+                let metadata = merge_metadata(&old, document)?;
+                Document { status: document.status.clone(), ..old.document.with_metadata(metadata) }
             }
             Part::Scale => {
                 let mut spec = old.document.spec_value();
@@ -240,7 +248,10 @@ impl Turn {
             }
         };
         if part == Part::Main {
+            namespace::keep_root_ca(&old, &mut new);
+            storage::admit_update(self, &old, &new)?;
             new = addresses::assign(self, key, Some(&old.document), new)?;
+            new = node_ports::assign(self, key, Some(&old.document), new)?;
             self.check_pod_security(user, key, Some(&old.document), &new)?;
             let admitted = quota::admit(self, key, Some(&old.document), &new);
             admitted.map_err(|why| Rejection::Forbidden(key.clone(), why))?;

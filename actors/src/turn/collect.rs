@@ -60,6 +60,9 @@ impl Turn {
         if gone.is_empty() {
             return;
         }
+        for reference in &gone {
+            self.tell_of_stranger(&object, reference);
+        }
         if solid.is_empty() {
             let options =
                 DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };
@@ -122,6 +125,19 @@ impl Turn {
                 }
             }
         });
+    }
+
+    /// Tells people of an owner that exists, but in a namespace where it cannot be one. Not which: that may be nobody's business there.
+    fn tell_of_stranger(&mut self, object: &Object, reference: &OwnerRef) {
+        let (own, found) = (&object.key.namespace, self.state.by_uid(&reference.uid));
+        if found.is_none_or(|owner| owner.key.namespace.is_empty() || owner.key.namespace == *own) {
+            return;
+        }
+        let OwnerRef { api_version, kind, name, uid, .. } = reference;
+        let message = format!(
+            "ownerRef [{api_version}/{kind}, namespace: {own}, name: {name}, uid: {uid}] does not exist in namespace {own:?}"
+        );
+        self.event(object, "Warning", "OwnerRefInvalidNamespace", message, "garbage-collector-controller");
     }
 
     /// Whether a reference means nothing that exists. A kind that is not served is never taken for gone, nor is a

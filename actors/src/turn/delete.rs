@@ -1,5 +1,7 @@
 //! Deletion: grace for pods, finalizers, what becomes of dependents.
 
+use std::sync::Arc;
+
 use kontiki_hooks::{Defect, planted};
 use serde_json::{Value, json};
 
@@ -7,7 +9,7 @@ use super::Turn;
 use crate::{
     input::{DeleteOptions, Outcome, Propagation, Rejection},
     kind::Kind,
-    kinds::{definition, disruption_budget},
+    kinds::{definition, disruption_budget, pod},
     object::{Object, ObjectKey, rfc3339},
 };
 
@@ -38,10 +40,11 @@ impl Turn {
     /// Deletes an object as asked: at once, or by marking it and waiting for its worker, its finalizers or its
     /// dependents. Asked again, it may only become sooner. What becomes of dependents follows later in the turn.
     pub fn delete(&mut self, key: &ObjectKey, options: &DeleteOptions) -> Result<Outcome, Rejection> {
-        let object = self.state.get(key).cloned().ok_or_else(|| Rejection::NotFound(key.clone()))?;
+        let mut object = self.state.get(key).cloned().ok_or_else(|| Rejection::NotFound(key.clone()))?;
         check(&object, options)?;
         if options.eviction {
             disruption_budget::may_evict(&self.state, &object)?;
+            object = self.evicted(&object);
         }
         if key.kind == Kind::NAMESPACE && object.meta.deleting() {
             let message = "The system is ensuring all content is removed from this namespace.  Upon completion, this \
@@ -92,6 +95,13 @@ impl Turn {
         Ok(outcome)
     }
 
+    /// The pod with the reason of its end in its status: whoever judges that end, such as a Job, must know it.
+    fn evicted(&mut self, pod: &Object) -> Arc<Object> {
+        let mut status = pod.document.status_value();
+        pod::disrupted(&mut status, "EvictionByEvictionAPI", "Eviction API: evicting", &self.now());
+        self.put_status(pod, status)
+    }
+
     /// Goes on with a deletion that was asked for: serves the finalizers that are the cluster's own, and removes the
     /// object when nothing holds it any more. A placed pod is held by its worker until that says it is gone.
     pub fn finish_deletion(&mut self, key: &ObjectKey) {
@@ -134,6 +144,12 @@ impl Turn {
             });
             self.finish_deletion(&pod.key);
         }
+    }
+
+    /// Takes a finalizer away; with the last one goes an object whose deletion was asked for.
+    pub(crate) fn release(&mut self, key: &ObjectKey, finalizer: &str) {
+        self.drop_finalizer(key, finalizer);
+        self.finish_deletion(key);
     }
 
     fn drop_finalizer(&mut self, key: &ObjectKey, name: &str) {

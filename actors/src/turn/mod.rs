@@ -26,11 +26,11 @@ use serde_json::Value;
 use crate::{
     change::Change,
     flow,
-    input::{Input, Outcome},
+    input::{Input, Outcome, Part, Request},
     kind::Kind,
-    kinds::{cluster_role, daemon_set, definition, disruption_budget, flow_schema, job},
+    kinds::{cluster_role, daemon_set, definition, disruption_budget, flow_schema, job, namespace, storage},
     level::LEVEL,
-    object::{Document, Object, ObjectKey, OwnerRef},
+    object::{Document, Object, ObjectKey, OwnerRef, PodDigest},
     quota::{self, Counted, Usage},
     scheduling::{PLAN_LIMIT, ToPlace},
     state::State,
@@ -71,7 +71,7 @@ pub fn decide(state: &State, input: &Input, context: Context) -> Decision {
     }
     turn.run();
     turn.write_quotas();
-    let outcome = turn.refresh(outcome);
+    let outcome = if writes_status(input) { outcome } else { turn.refresh(outcome) };
     if let Input::Api(request) = input
         && request.dry_run()
         && !planted(Defect::DryRunDone)
@@ -83,6 +83,17 @@ pub fn decide(state: &State, input: &Input, context: Context) -> Decision {
     assert!(needs <= Some(at), "the turn needs level {needs:?}, and the cluster is at level {at}");
     let to_place = turn.left_to_place();
     Decision { changes: turn.changes, outcome, state: turn.state, to_place }
+}
+
+/// Whether a client writes a status: it is answered with what it wrote, at the revision of that, although the object's own actor may have
+/// said otherwise since, in the same turn. In Kubernetes the actor comes later, and clients rely on finding in the answer what they wrote.
+fn writes_status(input: &Input) -> bool {
+    let Input::Api(request) = input else { return false };
+    let mut request = request;
+    while let Request::By { request: inner, .. } = request {
+        request = inner;
+    }
+    matches!(request, Request::Update { part: Part::Status, .. })
 }
 
 /// A turn in progress: what actors act on.
@@ -353,14 +364,16 @@ impl Turn {
         if key.kind == Kind::CUSTOM_RESOURCE_DEFINITION {
             definition::changed(self, old, new);
         }
+        if let Some(old) = old
+            && namespace::furnishes(key)
+        {
+            namespace::furniture_changed(self, old, new);
+        }
         if key.kind == Kind::NODE {
             self.capacity_changed = true;
             daemon_set::node_changed(self, old, new);
         }
-        // Pods wait for their claims.
-        if key.kind == Kind::PERSISTENT_VOLUME_CLAIM {
-            self.capacity_changed = true;
-        }
+        storage::changed(self, old, new);
         // Terms of pod affinity may select namespaces by their labels.
         if key.kind == Kind::NAMESPACE && old.map(|o| &o.meta.labels) != new.map(|o| &o.meta.labels) {
             self.capacity_changed = true;
@@ -392,12 +405,28 @@ impl Turn {
         }
     }
 
+    /// Has pods without a place tried again of which this holds.
+    pub(crate) fn try_again(&mut self, concerns: impl Fn(&ObjectKey, &PodDigest) -> bool) {
+        let state = &self.state;
+        let concerned = |key: &&ObjectKey| {
+            state.get(key).is_some_and(|pod| pod.pod().is_some_and(|digest| concerns(key, digest)))
+        };
+        let again: Vec<ObjectKey> = state.unplaced().filter(concerned).cloned().collect();
+        self.unplaced.extend(again);
+    }
+
     /// A pod without a managing owner may be adopted by whoever manages pods that its selector matches.
     fn orphan_changed(&mut self, pod: &Object) {
         if pod.meta.controller().is_some() || pod.meta.labels.is_empty() {
             return;
         }
-        const MANAGERS: [Kind; 4] = [Kind::REPLICA_SET, Kind::DAEMON_SET, Kind::JOB, Kind::STATEFUL_SET];
+        const MANAGERS: [Kind; 5] = [
+            Kind::REPLICATION_CONTROLLER,
+            Kind::REPLICA_SET,
+            Kind::DAEMON_SET,
+            Kind::JOB,
+            Kind::STATEFUL_SET,
+        ];
         let matching: Vec<ObjectKey> = MANAGERS
             .iter()
             .flat_map(|kind| self.state.list(*kind, Some(&pod.key.namespace)))

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Turn;
 use crate::{
     input::DeleteOptions,
-    kinds::pod,
+    kinds::{pod, storage},
     object::{Object, ObjectKey},
     scheduling::{self, Preemption},
 };
@@ -43,6 +43,10 @@ impl Turn {
             match placement.node {
                 // What a full turn does not do, a next one does.
                 _ if self.full() => drop(self.unplaced.insert(placement.pod)),
+                // Another pod of this plan was faster: it is planned anew, on what is there now.
+                Ok(node) if !storage::take_place(self, &pod, &node) => {
+                    self.unplaced.insert(placement.pod);
+                }
                 Ok(node) => self.assign(&pod, &node),
                 Err(message) => {
                     let nominated = placement.preemption.as_ref().map(|preemption| &preemption.node);

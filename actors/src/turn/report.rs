@@ -7,6 +7,7 @@ use super::Turn;
 use crate::{
     input::PodReport,
     kind::Kind,
+    kinds::storage,
     object::{Object, ObjectKey},
 };
 
@@ -18,6 +19,9 @@ const KEPT_FIELDS: [&str; 2] = ["qosClass", "nominatedNodeName"];
 impl Turn {
     /// Takes a report in. One about a pod that is not (or no longer) this node's is not listened to.
     pub(super) fn report(&mut self, report: &PodReport) {
+        if report.namespace.is_empty() {
+            return storage::folder_gone(self, report);
+        }
         let key = ObjectKey::new(Kind::POD, &report.namespace, &report.name);
         let Some(pod) = self.state.get(&key).cloned() else { return };
         let own = pod.pod().is_some_and(|p| p.node.as_ref() == Some(&report.node));

@@ -3,11 +3,20 @@
 use super::Turn;
 use crate::{
     kind::Kind,
+    kinds::{namespace, storage},
     object::{Digest, Object, ObjectKey},
     state::State,
 };
 
-const KINDS: [Kind; 4] = [Kind::STATEFUL_SET, Kind::DAEMON_SET, Kind::JOB, Kind::CRON_JOB];
+const KINDS: [Kind; 7] = [
+    Kind::REPLICATION_CONTROLLER,
+    Kind::STATEFUL_SET,
+    Kind::DAEMON_SET,
+    Kind::JOB,
+    Kind::CRON_JOB,
+    Kind::PERSISTENT_VOLUME,
+    Kind::PERSISTENT_VOLUME_CLAIM,
+];
 
 impl Turn {
     /// Lets their actors react; done at the beginning of every term.
@@ -17,15 +26,27 @@ impl Turn {
         let unseen: Vec<ObjectKey> =
             objects.filter(|object| is_unseen(state, object)).map(|object| object.key.clone()).collect();
         unseen.iter().for_each(|key| self.notify(key));
+        self.notify_unfurnished();
+    }
+
+    /// Namespaces in which something is missing that pods rely on, and that builds before did not make anew.
+    fn notify_unfurnished(&mut self) {
+        let state = self.state();
+        let namespaces = state.list(Kind::NAMESPACE, None).filter(|namespace| !namespace.meta.deleting());
+        let lacking = namespaces.filter(|namespace| !namespace::is_furnished(state, &namespace.key.name));
+        let lacking: Vec<ObjectKey> = lacking.map(|namespace| namespace.key.clone()).collect();
+        lacking.iter().for_each(|key| self.notify(key));
     }
 }
 
 fn is_unseen(state: &State, object: &Object) -> bool {
     match &object.digest {
+        Digest::ReplicaSet(set) => set.status.observed_generation == 0,
         Digest::StatefulSet(set) => set.status.observed_generation == 0,
         Digest::DaemonSet(set) => set.status.observed_generation == 0,
         Digest::Job(job) => job.status.start_time.is_none() && !job.suspend,
         Digest::CronJob(cron) => state.wake_of(&object.key).is_none() && !cron.suspend,
+        Digest::Volume(_) | Digest::Claim(_) => !storage::is_protected(object),
         _ => false,
     }
 }

@@ -1,5 +1,6 @@
 //! The heart of it: how owners change when an object is updated, and what becomes of an object when a document is applied.
 
+use kontiki_actors::Kind;
 use serde_json::Value;
 
 use super::{
@@ -23,16 +24,33 @@ pub enum Reach {
     NoStatus,
     /// The status.
     Status,
+    /// The status, and the metadata but for these fields.
+    StatusAndMetadata(&'static [&'static str]),
+    /// The containers that were added to a pod.
+    EphemeralContainers,
 }
 
 impl Reach {
     /// What of a set is within reach.
     fn filter(self, mut set: Set) -> Set {
-        let is_status = |step: &Element| matches!(step, Element::Field(name) if &**name == "status");
+        let is = |step: &Element, field: &str| matches!(step, Element::Field(name) if &**name == field);
+        let is_status = |step: &Element| is(step, "status");
         match self {
             Reach::All => {}
             Reach::NoStatus => set.retain(|step| !is_status(step)),
             Reach::Status => set.retain(is_status),
+            Reach::StatusAndMetadata(kept) => {
+                set.retain(|step| is_status(step) || is(step, "metadata"));
+                set.only_below(&Element::field("metadata"), |metadata| {
+                    metadata.retain(|step| !kept.iter().any(|field| is(step, field)));
+                });
+            }
+            Reach::EphemeralContainers => {
+                set.retain(|step| is(step, "spec"));
+                set.only_below(&Element::field("spec"), |spec| {
+                    spec.retain(|step| is(step, "ephemeralContainers"));
+                });
+            }
         }
         set
     }
@@ -85,12 +103,18 @@ impl Rules<'_> {
         others.flat_map(of).collect()
     }
 
-    /// Paths in another version than the one that is served lead nowhere.
+    /// Paths in a version in which the kind is not served lead nowhere. Those of its other forms stay with whom they belong to, although a
+    /// write in this form takes of them only what it calls by the same names.
     fn forget_other_versions(&self, managers: &mut Managers) {
         let group = |version: &str| version.rsplit_once('/').map(|(group, _)| group.to_owned());
         let same = |version: &str| match self.of {
             // All versions of a custom kind have the same fields: their objects are converted by name alone.
             Owning::Resource(_) => group(version) == group(self.api_version),
+            Owning::Struct(of) if version != self.api_version => {
+                let kind = of.gvk.as_ref().map_or("", |gvk| gvk.kind);
+                let own = Kind::by_name(self.api_version, kind);
+                own.is_some() && own == Kind::by_name(version, kind)
+            }
             _ => version == self.api_version,
         };
         managers.0.retain(|_, owned| same(&owned.api_version));

@@ -1,6 +1,6 @@
 //! An audit event, as audit.k8s.io/v1 has it.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -38,7 +38,7 @@ pub(super) struct Event {
     pub(super) request_received_timestamp: String,
     pub(super) stage_timestamp: String,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) annotations: BTreeMap<&'static str, String>,
+    pub(super) annotations: BTreeMap<Cow<'static, str>, String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]

@@ -1,7 +1,7 @@
 //! What is found out about one request while it is served, and told at its stages. Whoever still serves a request holds its record; when
 //! the last one lets go of it, the request is complete.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Uri, header};
@@ -116,13 +116,13 @@ impl Record {
     pub(crate) fn judged(&self, allowed: bool, reason: String) {
         let annotations = &mut self.found.lock().event.annotations;
         let decision = if allowed { "allow" } else { "forbid" };
-        annotations.insert("authorization.k8s.io/decision", decision.into());
-        annotations.insert("authorization.k8s.io/reason", reason);
+        annotations.insert("authorization.k8s.io/decision".into(), decision.into());
+        annotations.insert("authorization.k8s.io/reason".into(), reason);
     }
 
     /// Something else that was found out.
-    pub(crate) fn annotate(&self, name: &'static str, text: String) {
-        self.found.lock().event.annotations.insert(name, text);
+    pub(crate) fn annotate(&self, name: impl Into<Cow<'static, str>>, text: String) {
+        self.found.lock().event.annotations.insert(name.into(), text);
     }
 
     /// The name of what is created, where it does not stand in the path.
@@ -194,10 +194,10 @@ impl Record {
         &self,
         media_type: &str,
         bytes: &Bytes,
-        annotations: &mut BTreeMap<&'static str, String>,
+        annotations: &mut BTreeMap<Cow<'static, str>, String>,
     ) -> Option<Value> {
         if bytes.len() > OBJECT_LIMIT {
-            annotations.insert("audit.k8s.io/truncated", "true".into());
+            annotations.insert("audit.k8s.io/truncated".into(), "true".into());
             return None;
         }
         let mut value: Value = match media_type {

@@ -26,9 +26,7 @@ pub(crate) struct Env<'a, 'b> {
 }
 
 impl<'a, 'b> Env<'a, 'b> {
-    pub(super) fn new(this: Val<'a>, old: Option<Val<'a>>, budget: &'b mut u64) -> Env<'a, 'b> {
-        let mut names = vec![("self", this)];
-        names.extend(old.map(|old| ("oldSelf", old)));
+    pub(super) fn new(names: Vec<(&'a str, Val<'a>)>, budget: &'b mut u64) -> Env<'a, 'b> {
         Env { names, budget, patterns: Vec::new() }
     }
 

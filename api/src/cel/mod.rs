@@ -50,11 +50,16 @@ pub(crate) struct Program {
 impl Program {
     /// Reads an expression.
     pub(crate) fn compile(text: &str) -> Result<Program, CompileError> {
+        Program::compile_with(text, &["self", "oldSelf"])
+    }
+
+    /// Reads an expression of these variables.
+    pub(crate) fn compile_with(text: &str, variables: &[&str]) -> Result<Program, CompileError> {
         if text.len() > LENGTH {
             return Err(CompileError::Wrong(format!("is longer than {LENGTH} bytes")));
         }
         let expr = parse::parse(token::tokens(text)?)?;
-        let mut scope = vec!["self".to_owned(), "oldSelf".to_owned()];
+        let mut scope: Vec<String> = variables.iter().map(|name| (*name).to_owned()).collect();
         let mut old = false;
         parse::resolve(&expr, &mut scope, &mut old)?;
         Ok(Program { expr, old })
@@ -70,7 +75,21 @@ impl Program {
         old: Option<Val<'a>>,
         budget: &mut u64,
     ) -> Result<Val<'a>, String> {
-        Env::new(this, old, budget).eval(&self.expr)
+        let mut variables = vec![("self", this)];
+        variables.extend(old.map(|old| ("oldSelf", old)));
+        self.run_with(variables, budget)
+    }
+
+    /// Evaluates it with these variables. The cost is taken from the budget.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    pub(crate) fn run_with<'a>(
+        &'a self,
+        variables: Vec<(&'a str, Val<'a>)>,
+        budget: &mut u64,
+    ) -> Result<Val<'a>, String> {
+        Env::new(variables, budget).eval(&self.expr)
     }
 }
 

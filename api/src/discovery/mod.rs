@@ -12,6 +12,7 @@ use kontiki_actors::{Kind, State};
 pub use legacy::{group, group_list, resource_list, versions};
 
 use crate::{
+    editions,
     resource::Strategy,
     rest::usage::{GROUP, VERSION},
     schema::openapi::{DefinedSchema, ResourceDoc, SubresourceDoc},
@@ -90,7 +91,8 @@ pub fn served(state: &State) -> Cow<'static, [Resource]> {
 pub fn resources() -> &'static [Resource] {
     static RESOURCES: OnceLock<Vec<Resource>> = OnceLock::new();
     RESOURCES.get_or_init(|| {
-        let kinds = Kind::all().map(of_kind);
+        let kinds = Kind::all().map(|kind| of_kind(kind, kind.info().group, kind.info().version));
+        let also = editions::all().map(|edition| of_kind(edition.kind, edition.group, edition.version));
         let binding =
             Resource { namespaced: true, ..create_only("", "v1", "Binding", "bindings", "binding") };
         let reviews = REVIEWS.iter().map(|(group, kind, plural, singular, namespaced)| Resource {
@@ -98,7 +100,7 @@ pub fn resources() -> &'static [Resource] {
             ..create_only(group, "v1", kind, plural, singular)
         });
         let usages = [usage("NodeMetrics", "nodes", false), usage("PodMetrics", "pods", true)];
-        kinds.chain([binding]).chain(reviews).chain(usages).collect()
+        kinds.chain(also).chain([binding]).chain(reviews).chain(usages).collect()
     })
 }
 
@@ -129,7 +131,8 @@ fn usage(kind: &'static str, plural: &'static str, namespaced: bool) -> Resource
     Resource { namespaced, verbs, ..create_only(GROUP, VERSION, kind, plural, "") }
 }
 
-fn of_kind(kind: Kind) -> Resource {
+/// A kind, in one of the forms that it is served in.
+fn of_kind(kind: Kind, group: &'static str, version: &'static str) -> Resource {
     let (info, strategy) = (kind.info(), Strategy::of(kind));
     let below = |name, group, version: &'static str, kind, verbs| Subresource {
         name,
@@ -142,7 +145,7 @@ fn of_kind(kind: Kind) -> Resource {
     let mut subresources = Vec::new();
     const STREAM: &[&str] = &["create", "get"];
     if strategy.status {
-        subresources.push(below("status", info.group, info.version, info.kind, CHANGE));
+        subresources.push(below("status", group, version, info.kind, CHANGE));
     }
     if strategy.scale {
         subresources.push(below("scale", "autoscaling", "v1", "Scale", CHANGE));
@@ -150,6 +153,7 @@ fn of_kind(kind: Kind) -> Resource {
     if kind == Kind::POD {
         subresources.push(below("attach", "", "v1", "PodAttachOptions", STREAM));
         subresources.push(below("binding", "", "v1", "Binding", CREATE));
+        subresources.push(below("ephemeralcontainers", "", "v1", "Pod", CHANGE));
         subresources.push(below("eviction", "policy", "v1", "Eviction", CREATE));
         subresources.push(below("exec", "", "v1", "PodExecOptions", STREAM));
         subresources.push(below("log", "", "v1", "Pod", &["get"]));
@@ -165,8 +169,8 @@ fn of_kind(kind: Kind) -> Resource {
         subresources.push(below("finalize", "", "v1", "Namespace", &["update"]));
     }
     Resource {
-        group: info.group,
-        version: info.version.into(),
+        group,
+        version: version.into(),
         kind: info.kind,
         plural: info.plural,
         singular: info.singular.into(),

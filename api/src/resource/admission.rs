@@ -1,4 +1,4 @@
-//! Webhooks and policies that judge writes, as data: none is asked yet.
+//! Webhooks and policies that judge writes. Webhooks are asked by `admission/`; policies are data, and none is asked yet.
 
 use std::collections::HashSet;
 
@@ -18,7 +18,9 @@ const WEBHOOK: Strategy = Strategy {
         vec![items(configuration, "webhooks").count().into(), age(configuration, now)]
     },
     schema_required: true,
-    behaviour: Behaviour::Data("webhooks are stored, but not called yet: every write passes"),
+    behaviour: Behaviour::Partly(
+        "webhooks are asked about what clients write, but not about pods and other objects that controllers make yet",
+    ),
     ..Strategy::PASSIVE
 };
 
@@ -74,11 +76,14 @@ fn webhooks(configuration: &Value, errors: &mut Errors) {
     for (at, webhook) in items(configuration, "webhooks") {
         let path = |key: &str| format!("webhooks[{at}].{key}");
         let name = text(webhook, "name");
-        if !name.is_empty() && name.split('.').filter(|part| !part.is_empty()).count() < 3 {
+        let wrong = NameRule::Subdomain.check(name);
+        if !name.is_empty() && !wrong.is_empty() {
+            errors.invalid_text(&path("name"), name, &wrong.join(","));
+        } else if !name.is_empty() && name.split('.').count() < 3 {
             let detail = "should be a domain with at least three segments separated by dots";
             errors.invalid_text(&path("name"), name, detail);
         }
-        if !names.insert(name) {
+        if !name.is_empty() && !names.insert(name) {
             errors.duplicate(&path("name"), &name.into());
         }
         rules(webhook, "rules", &format!("webhooks[{at}]"), errors);
@@ -88,6 +93,17 @@ fn webhooks(configuration: &Value, errors: &mut Errors) {
         if webhook["timeoutSeconds"].as_i64().is_some_and(|seconds| !(1..=30).contains(&seconds)) {
             let detail = "the timeout value must be between 1 and 30 seconds";
             errors.invalid(&path("timeoutSeconds"), &webhook["timeoutSeconds"], detail);
+        }
+        let mut seen = HashSet::new();
+        for (at, version) in items(webhook, "admissionReviewVersions") {
+            let (version, path) = (version.as_str().unwrap_or_default(), path("admissionReviewVersions"));
+            if !seen.insert(version) {
+                errors.invalid_text(&format!("{path}[{at}]"), version, "duplicate version");
+                continue;
+            }
+            for wrong in NameRule::Label1035.check(version) {
+                errors.invalid_text(&format!("{path}[{at}]"), version, &wrong);
+            }
         }
         let known = |(_, version): (usize, &Value)| matches!(version.as_str(), Some("v1" | "v1beta1"));
         let versions = &webhook["admissionReviewVersions"];
@@ -101,6 +117,7 @@ fn webhooks(configuration: &Value, errors: &mut Errors) {
         for key in ["namespaceSelector", "objectSelector"] {
             metadata::selector(&webhook[key], &path(key), errors);
         }
+        crate::admission::check_conditions(webhook, &format!("webhooks[{at}]"), errors);
     }
 }
 
@@ -110,9 +127,66 @@ fn client(config: &Value, path: &str, errors: &mut Errors) {
     if url.is_some() == config["service"].is_object() {
         errors.required(path, "exactly one of url or service is required");
     }
-    if let Some(url) = url.filter(|url| !url.starts_with("https://")) {
-        let detail = "'https' is the only allowed URL scheme; desired format: https://host[/path]";
-        errors.invalid_text(&format!("{path}.url"), url, detail);
+    if let Some(url) = url {
+        at_url(url, &format!("{path}.url"), errors);
+    } else if config["service"].is_object() {
+        at_service(&config["service"], &format!("{path}.service"), errors);
+    }
+}
+
+fn at_url(url: &str, path: &str, errors: &mut Errors) {
+    const FORM: &str = "; desired format: https://host[/path]";
+    let (rest, fragment) = url.split_once('#').unwrap_or((url, ""));
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (scheme, rest) = rest.split_once("://").unwrap_or(("", rest));
+    let authority = rest.split('/').next().unwrap_or_default();
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((user, host)) => (Some(user), host),
+        None => (None, authority),
+    };
+    if scheme != "https" {
+        let detail = format!("'https' is the only allowed URL scheme{FORM}");
+        errors.invalid_text(path, scheme, &detail);
+    }
+    if host.is_empty() || host.starts_with(':') {
+        errors.invalid_text(path, host, &format!("host must be specified{FORM}"));
+    } else if let Err(error) = url.parse::<http::Uri>() {
+        errors.required(path, &format!("url must be a valid URL: {error}{FORM}"));
+    }
+    for (there, what) in [
+        // Without what it says: it may be a password.
+        (user.is_some(), "user information is not permitted in the URL"),
+        (!fragment.is_empty(), "fragments are not permitted in the URL"),
+        (!query.is_empty(), "query parameters are not permitted in the URL"),
+    ] {
+        if there {
+            errors.invalid_text(path, host, what);
+        }
+    }
+}
+
+fn at_service(service: &Value, path: &str, errors: &mut Errors) {
+    let port = &service["port"];
+    if !port.is_null() && !port.as_i64().is_some_and(|port| (1..=65535).contains(&port)) {
+        let detail = "port is not valid: must be between 1 and 65535, inclusive";
+        errors.invalid(&format!("{path}.port"), port, detail);
+    }
+    let (told, path) = (text(service, "path"), format!("{path}.path"));
+    if matches!(told, "" | "/") {
+        return;
+    }
+    if !told.starts_with('/') {
+        errors.invalid_text(&path, told, "must start with a '/'");
+    }
+    let steps = told.strip_prefix('/').unwrap_or(told);
+    for (at, step) in steps.strip_suffix('/').unwrap_or(steps).split('/').enumerate() {
+        if step.is_empty() {
+            errors.invalid_text(&path, told, &format!("segment[{at}] may not be empty"));
+            continue;
+        }
+        for wrong in NameRule::Subdomain.check(step) {
+            errors.invalid_text(&path, told, &format!("segment[{at}]: {wrong}"));
+        }
     }
 }
 
@@ -135,11 +209,51 @@ fn rules(matched: &Value, list: &str, path: &str, errors: &mut Errors) {
                 errors.invalid(&path(key), &rule[key], &detail);
             }
         }
+        for key in ["apiVersions", "resources"] {
+            for (at, _) in items(rule, key).filter(|(_, told)| told.as_str() == Some("")) {
+                errors.required(&format!("{}[{at}]", path(key)), "");
+            }
+        }
+        resources_of(rule, &path("resources"), errors);
         for (at, operation) in items(rule, "operations") {
             let known = ["*", "CREATE", "UPDATE", "DELETE", "CONNECT"];
             errors.one_of(&format!("{}[{at}]", path("operations")), operation, &known);
         }
         errors.one_of(&path("scope"), &rule["scope"], &["*", "Cluster", "Namespaced"]);
+    }
+}
+
+/// Checks that resources of a rule do not stand in it twice, by wildcards.
+fn resources_of(rule: &Value, path: &str, errors: &mut Errors) {
+    let told: Vec<&str> = items(rule, "resources").filter_map(|(_, told)| told.as_str()).collect();
+    let (mut all_below, mut below_all) = (HashSet::new(), HashSet::new());
+    for (at, whole) in told.iter().enumerate() {
+        let Some((resource, below)) = whole.split_once('/') else { continue };
+        let mut wrong = |wildcard: String| {
+            let detail = format!("if '{wildcard}' is present, must not specify {whole}");
+            errors.invalid_text(&format!("{path}[{at}]"), whole, &detail);
+        };
+        if all_below.contains(resource) {
+            wrong(format!("{resource}/*"));
+        }
+        if below_all.contains(below) {
+            wrong(format!("*/{below}"));
+        }
+        if below == "*" {
+            all_below.insert(resource);
+        }
+        if resource == "*" {
+            below_all.insert(below);
+        }
+    }
+    if told.len() > 1 && told.contains(&"*/*") {
+        let detail = "if '*/*' is present, must not specify other resources";
+        errors.invalid(path, &rule["resources"], detail);
+    }
+    let plain = told.iter().any(|told| *told != "*" && !told.is_empty() && !told.contains('/'));
+    if told.contains(&"*") && plain {
+        let detail = "if '*' is present, must not specify other resources without subresources";
+        errors.invalid(path, &rule["resources"], detail);
     }
 }
 

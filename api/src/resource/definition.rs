@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kontiki_actors::KINDS;
+use kontiki_actors::{KINDS, kind::ALSO};
 use serde_json::{Value, json};
 
 use super::{
@@ -86,7 +86,7 @@ fn in_group(definition: &Value, group: &str, errors: &mut Errors) {
         errors.invalid_text("spec.group", group, &wrong);
     } else if !group.contains('.') {
         errors.invalid_text("spec.group", group, "should be a domain with at least one dot");
-    } else if KINDS.iter().any(|info| info.group == group) {
+    } else if KINDS.iter().any(|info| info.group == group) || ALSO.iter().any(|(_, own, _)| *own == group) {
         errors.invalid_text("spec.group", group, "is a group that the cluster itself serves");
     }
     let protected = ["k8s.io", "kubernetes.io"];

@@ -8,6 +8,7 @@ use super::{
     duration::age,
     field::Errors,
     fields::{at, default_text, number, text},
+    names::check_qualified,
 };
 
 /// The strategy of events.
@@ -48,12 +49,51 @@ pub static STRATEGY: Strategy = Strategy {
     ..Strategy::PASSIVE
 };
 
+/// Bytes of some of the texts of events that tell when they happened.
+const LONGEST: usize = 128;
+/// Bytes of their messages.
+const LONGEST_NOTE: usize = 1024;
+
+/// The time at a field, in Unix milliseconds; none if it tells none.
+pub(crate) fn time_of(event: &Value, field: &str) -> Option<i64> {
+    event[field].as_str().and_then(parse_time_ms)
+}
+
+/// Those that tell when they happened are of the newer sort, which are told more of, whatever form they are written in.
 fn validate(event: &Value, errors: &mut Errors) {
     let (own, involved) =
         (text(&event["metadata"], "namespace"), text(&event["involvedObject"], "namespace"));
-    let fits = if involved.is_empty() { own == "default" } else { own == involved };
+    let timed = time_of(event, "eventTime").is_some();
+    let fits = match involved.is_empty() {
+        true => own == "default" || (timed && own == "kube-system"),
+        false => timed || own == involved,
+    };
     if !fits {
         errors.invalid_text("involvedObject.namespace", involved, "does not match event.namespace");
+    }
+    if !timed {
+        return;
+    }
+    let reporter = text(event, "reportingComponent");
+    if reporter.is_empty() {
+        errors.required("reportingComponent", "");
+    }
+    for wrong in check_qualified(reporter) {
+        errors.invalid_text("reportingComponent", reporter, &wrong);
+    }
+    for (field, required, limit) in [
+        ("reportingInstance", true, LONGEST),
+        ("action", true, LONGEST),
+        ("reason", true, LONGEST),
+        ("message", false, LONGEST_NOTE),
+    ] {
+        let length = text(event, field).len();
+        if required && length == 0 {
+            errors.required(field, "");
+        }
+        if length > limit {
+            errors.invalid_text(field, "", &format!("can have at most {limit} characters"));
+        }
     }
 }
 

@@ -107,6 +107,14 @@ impl Errors {
         self.causes.iter().any(|cause| BLOCKING.contains(&cause.reason.as_str()))
     }
 
+    /// Tells the errors of a field under another name.
+    pub fn rename(&mut self, from: &str, to: &str) {
+        self.causes
+            .iter_mut()
+            .filter(|cause| cause.field == from)
+            .for_each(|cause| cause.field = to.to_owned());
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.causes.is_empty()

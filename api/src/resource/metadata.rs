@@ -131,6 +131,18 @@ pub fn prepare_create(object: &mut Value, kind: Kind, namespace: &str) {
     trim(metadata);
 }
 
+/// Whether two versions of an object have the same metadata, but for the owners of its fields.
+pub fn same(new: &Value, old: &Value) -> bool {
+    let told = |object: &Value| {
+        let mut metadata = object["metadata"].clone();
+        if let Some(map) = metadata.as_object_mut() {
+            map.retain(|key, _| key != "managedFields" && key != "resourceVersion");
+        }
+        metadata
+    };
+    told(new) == told(old)
+}
+
 /// Puts back what an update may not change.
 pub fn prepare_update(object: &mut Value, old: &Value) {
     let metadata = metadata_of(object);

@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod api_service;
+pub mod autoscaler;
 pub mod budget;
 pub mod certificate;
 pub mod config;
@@ -71,6 +72,8 @@ impl Column {
 pub enum Behaviour {
     /// All of it; or there is nothing to be done but to keep them.
     Full,
+    /// Most of it, and this is missing: words for people, given as a warning with each write.
+    Partly(&'static str),
     /// They are kept, and this is missing: words for people, given as a warning with each write.
     Data(&'static str),
 }
@@ -93,6 +96,8 @@ pub struct Strategy {
     pub prepare_update: fn(&mut Value, &Value),
     /// Checks an object.
     pub validate: fn(&Value, &mut Errors),
+    /// Checks what only holds of a new object.
+    pub validate_create: fn(&Value, &mut Errors),
     /// Checks an update: (new, old).
     pub validate_update: fn(&Value, &Value, &mut Errors),
     /// What a person should know about this object, though it is accepted.
@@ -130,6 +135,7 @@ impl Strategy {
         admit: None,
         prepare_update: |_, _| {},
         validate: |_, _| {},
+        validate_create: |_, _| {},
         validate_update: |_, _, _| {},
         warnings: |_| Vec::new(),
         schema_required: false,
@@ -162,6 +168,7 @@ impl Strategy {
             Kind::REPLICATION_CONTROLLER => &workload::replication_controller::STRATEGY,
             Kind::JOB => &workload::job::STRATEGY,
             Kind::CRON_JOB => &workload::cron_job::STRATEGY,
+            Kind::HORIZONTAL_POD_AUTOSCALER => &autoscaler::STRATEGY,
             Kind::ROLE => &rbac::ROLE_STRATEGY,
             Kind::CLUSTER_ROLE => &rbac::CLUSTER_ROLE,
             Kind::ROLE_BINDING => &rbac::ROLE_BINDING,
@@ -211,6 +218,9 @@ pub fn prepare_create(
     }
     let kind = served.kind;
     let strategy = Strategy::of(kind);
+    if let Some(edition) = served.edition() {
+        edition.take(object);
+    }
     metadata::prepare_create(object, kind, namespace);
     if strategy.status {
         object["status"] = json!({});
@@ -225,7 +235,15 @@ pub fn prepare_create(
     }
     let mut errors = Errors::default();
     validate(kind, object, &mut errors);
-    errors.into_result(kind, display_name(object))
+    (strategy.validate_create)(object, &mut errors);
+    if let Some(edition) = served.edition() {
+        (edition.validate)(object, None, &mut errors);
+    }
+    refused(served, errors, display_name(object))?;
+    if let Some(edition) = served.edition() {
+        edition.show(object);
+    }
+    Ok(())
 }
 
 /// Makes a client's document an update of an object: what may not change is put back, defaults, generation, checked.
@@ -233,6 +251,34 @@ pub fn prepare_update(served: &Served, object: &mut Value, old: &Value) -> Resul
     if let Some(version) = served.defined() {
         return custom::update(version, object, old);
     }
+    in_stored_form(served, object, old, |object, old| update(served, object, old))
+}
+
+/// The refusal, if there is an error, in the words of the form that was asked for.
+fn refused(served: &Served, errors: Errors, name: &str) -> Result<(), Status> {
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Status::invalid(served.group(), served.name(), name, errors.into_causes()))
+}
+
+/// Does something with an object and what it was before as they are stored, whatever form they have here.
+fn in_stored_form(
+    served: &Served,
+    object: &mut Value,
+    old: &Value,
+    change: impl FnOnce(&mut Value, &Value) -> Result<(), Status>,
+) -> Result<(), Status> {
+    let Some(edition) = served.edition() else { return change(object, old) };
+    let mut old = old.clone();
+    edition.take(&mut old);
+    edition.take(object);
+    change(object, &old)?;
+    edition.show(object);
+    Ok(())
+}
+
+fn update(served: &Served, object: &mut Value, old: &Value) -> Result<(), Status> {
     let kind = served.kind;
     let strategy = Strategy::of(kind);
     metadata::prepare_update(object, old);
@@ -240,7 +286,7 @@ pub fn prepare_update(served: &Served, object: &mut Value, old: &Value) -> Resul
         restore(object, old, "status");
     }
     // Objects that were stored before a default existed, or with zeros, must not count as changed by that.
-    let mut before = plain(served, old);
+    let mut before = plain(kind, old);
     (strategy.prepare_update)(object, &before);
     default(kind, object);
     default(kind, &mut before);
@@ -262,7 +308,10 @@ pub fn prepare_update(served: &Served, object: &mut Value, old: &Value) -> Resul
     validate(kind, object, &mut errors);
     metadata::validate_update(object, old, &mut errors);
     (strategy.validate_update)(object, &before, &mut errors);
-    errors.into_result(kind, display_name(old))?;
+    if let Some(edition) = served.edition() {
+        (edition.validate)(object, Some(&before), &mut errors);
+    }
+    refused(served, errors, display_name(old))?;
     // Kept byte for byte, so that nothing is written, and no actor sees another template.
     if same_spec {
         restore(object, old, "spec");
@@ -275,9 +324,9 @@ pub fn prepare_update(served: &Served, object: &mut Value, old: &Value) -> Resul
 }
 
 /// A stored object as it would be stored today: without what Kubernetes' types leave out.
-fn plain(served: &Served, old: &Value) -> Value {
+fn plain(kind: Kind, old: &Value) -> Value {
     let mut plain = old.clone();
-    match served.typed().map(|typed| typed.check(&mut plain)) {
+    match Served::from(kind).typed().map(|typed| typed.check(&mut plain)) {
         Ok(Ok(_)) => plain,
         // Not of its type: compared as it is.
         _ => old.clone(),
@@ -291,8 +340,36 @@ fn asks_same(a: &Value, b: &Value, same: fn(&Value, &Value) -> bool) -> bool {
     keys(a).iter().chain(&keys(b)).filter(|key| asked(key)).all(|key| same(&a[key], &b[key]))
 }
 
-/// Makes a client's document an update of an object's status, or of the verdict on a request: everything else is put
-/// back.
+/// Makes a client's document an update of a pod's ephemeral containers: everything else is put back, what is new is completed and checked.
+pub fn prepare_ephemeral(object: &mut Value, old: &Value) -> Result<(), Status> {
+    let kind = Kind::POD;
+    let mut errors = Errors::default();
+    if pod::only_added(object, old, &mut errors) && kind.info().generation {
+        let next = fields::number(&old["metadata"], "generation") + 1;
+        metadata::metadata_of(object).insert("generation".into(), next.into());
+    }
+    validate(kind, object, &mut errors);
+    errors.into_result(kind, display_name(old))
+}
+
+/// What a write of the status of a built-in kind may change of the metadata: all that a client may change at all, but for these. They are
+/// what the `PrepareForUpdate` of Kubernetes' status strategies puts back.
+pub fn kept_by_status(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::POD => &["ownerReferences"],
+        Kind::DEPLOYMENT => &["labels"],
+        Kind::API_SERVICE
+        | Kind::FLOW_SCHEMA
+        | Kind::PRIORITY_LEVEL_CONFIGURATION
+        | Kind::SERVICE_CIDR
+        | Kind::VALIDATING_ADMISSION_POLICY
+        | Kind::VOLUME_ATTACHMENT => &["annotations", "finalizers", "labels", "ownerReferences"],
+        _ => &[],
+    }
+}
+
+/// Makes a client's document an update of an object's status, or of the verdict on a request: what is neither that nor metadata is put
+/// back, of custom kinds the metadata too.
 pub fn prepare_status(
     served: &Served,
     object: &mut Value,
@@ -302,11 +379,27 @@ pub fn prepare_status(
     if let Some(version) = served.defined() {
         return custom::status(version, object, old);
     }
-    let kind = served.kind;
+    in_stored_form(served, object, old, |object, old| update_status(served.kind, object, old, approval))
+}
+
+fn update_status(kind: Kind, object: &mut Value, old: &Value, approval: bool) -> Result<(), Status> {
     let status = object.get("status").cloned().unwrap_or_else(|| json!({}));
+    let told = object["metadata"].take();
     *object = old.clone();
+    if told.is_object() {
+        object["metadata"] = told;
+        for key in kept_by_status(kind) {
+            restore(&mut object["metadata"], &old["metadata"], key);
+        }
+        metadata::prepare_update(object, old);
+    }
     let mut errors = Errors::default();
     match kind {
+        // Its label with its own name is a default.
+        Kind::NAMESPACE => {
+            default(kind, object);
+            object["status"] = status;
+        }
         Kind::CERTIFICATE_SIGNING_REQUEST => {
             object["status"] = certificate::status(&status, &old["status"], approval);
             certificate::conditions(&object["status"], &mut errors);
@@ -320,6 +413,11 @@ pub fn prepare_status(
     }
     if !object["status"].is_object() {
         errors.invalid("status", &object["status"], "must be an object");
+    }
+    if !metadata::same(object, old) {
+        let strategy = Strategy::of(kind);
+        metadata::validate(object, kind.info().namespaced, strategy.name, &mut errors);
+        metadata::validate_update(object, old, &mut errors);
     }
     errors.into_result(kind, display_name(old))
 }

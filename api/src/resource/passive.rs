@@ -93,7 +93,8 @@ static POD_TEMPLATE: Strategy = Strategy {
         object["template"] = template;
     },
     validate: |object, errors| {
-        super::pod::validate_spec(&object["template"]["spec"], "template.spec", errors)
+        super::pod::validate_spec(&object["template"]["spec"], "template.spec", errors);
+        super::pod::not_in_templates(&object["template"]["spec"], "template.spec", errors);
     },
     returns_deleted: true,
     ..Strategy::PASSIVE
@@ -191,7 +192,6 @@ static RUNTIME_CLASS: Strategy = Strategy {
     validate_update: |new, old, errors| errors.immutable("handler", &new["handler"], &old["handler"]),
     columns: &[Column::text("Handler"), Column::text("Age")],
     cells: |class, now| vec![text(class, "handler").into(), age(class, now)],
-    behaviour: Behaviour::Data("RuntimeClasses are stored, but not looked up when pods are created yet"),
     ..Strategy::PASSIVE
 };
 

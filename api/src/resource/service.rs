@@ -1,4 +1,4 @@
-//! Services: the turn gives them addresses; nothing routes to their pods yet.
+//! Services: the turn gives them addresses and node ports; nothing routes to their pods yet.
 
 use std::collections::HashSet;
 
@@ -19,7 +19,11 @@ pub static STRATEGY: Strategy = Strategy {
     name: NameRule::Label1035,
     default: default_service,
     prepare_create: |service| service["status"] = json!({"loadBalancer": {}}),
-    prepare_update: keep_address,
+    prepare_update: |service, old| {
+        keep_address(service, old);
+        keep_ports(service, old);
+        let_go(service, old);
+    },
     validate,
     validate_update,
     columns: &[
@@ -33,14 +37,14 @@ pub static STRATEGY: Strategy = Strategy {
     cells,
     selectable: &["spec.clusterIP", "spec.type"],
     status: true,
-    behaviour: Behaviour::Data(
-        "Services get an address, but no node ports, and nothing routes to their pods yet",
-    ),
+    behaviour: Behaviour::Data("Services get addresses and node ports, but nothing routes to their pods yet"),
     ..Strategy::PASSIVE
 };
 
 /// How long a client stays with its pod unless the Service tells otherwise, as in Kubernetes: three hours.
 const CLIENT_TIMEOUT_S: i64 = 10_800;
+/// How long one may stay at most: a day.
+const LONGEST_STAY_S: i64 = 86_400;
 
 fn default_service(service: &mut Value) {
     let spec = section(service, "spec");
@@ -113,8 +117,158 @@ fn keep_address(service: &mut Value, old: &Value) {
     }
 }
 
+/// Whether it has ports on all nodes.
+fn is_outside(service: &Value) -> bool {
+    matches!(text(&service["spec"], "type"), "NodePort" | "LoadBalancer")
+}
+
+fn is_balanced(service: &Value) -> bool {
+    text(&service["spec"], "type") == "LoadBalancer"
+}
+
+/// Whether load balancers ask at a port of its own whether a node has pods of it.
+fn has_health_port(service: &Value) -> bool {
+    is_balanced(service) && text(&service["spec"], "externalTrafficPolicy") == "Local"
+}
+
+/// The ports that it has on all nodes.
+fn node_ports(service: &Value) -> HashSet<i64> {
+    let ports = items(&service["spec"], "ports").map(|(_, port)| number(port, "nodePort"));
+    ports.filter(|port| *port != 0).collect()
+}
+
+/// Who does not say a port on all nodes leaves the Service the one that its port of the same name has.
+fn keep_ports(service: &mut Value, old: &Value) {
+    if !(is_outside(old) && is_outside(service)) {
+        return;
+    }
+    let health = number(&old["spec"], "healthCheckNodePort");
+    if has_health_port(old) && has_health_port(service) && health != 0 {
+        default(section(service, "spec"), "healthCheckNodePort", health);
+    }
+    if service["spec"]["allocateLoadBalancerNodePorts"] == false {
+        return;
+    }
+    let mut used: HashSet<i64> = node_ports(service);
+    for port in each(section(service, "spec"), "ports") {
+        if port.get("nodePort").and_then(Value::as_i64).unwrap_or(0) != 0 {
+            continue;
+        }
+        let name = port.get("name").and_then(Value::as_str).unwrap_or_default();
+        let same = items(&old["spec"], "ports").find(|(_, before)| text(before, "name") == name);
+        let kept = same.map_or(0, |(_, before)| number(before, "nodePort"));
+        if kept != 0 && used.insert(kept) {
+            port.insert("nodePort".into(), kept.into());
+        }
+    }
+}
+
+/// A Service of another type lets go of what only the type that it had has, unless somebody says something new about it.
+fn let_go(service: &mut Value, old: &Value) {
+    let external = |service: &Value| text(&service["spec"], "type") == "ExternalName";
+    let (outside, balanced) = (is_outside(service), is_balanced(service));
+    let same = |service: &Value, field: &str| service["spec"][field] == old["spec"][field];
+    let mut gone = Vec::new();
+    if external(service) && !external(old) {
+        gone.extend(["ipFamilies", "ipFamilyPolicy"]);
+    }
+    let by_addresses = items(&service["spec"], "externalIPs").next().is_some();
+    if is_outside(old) && !outside && !by_addresses {
+        gone.push("externalTrafficPolicy");
+    }
+    if is_balanced(old) && !balanced {
+        gone.extend(["allocateLoadBalancerNodePorts", "loadBalancerClass"]);
+    }
+    if has_health_port(old) && !has_health_port(service) {
+        gone.push("healthCheckNodePort");
+    }
+    gone.retain(|field| same(service, field));
+    let forget_ports = !outside && node_ports(service).is_subset(&node_ports(old));
+    let spec = section(service, "spec");
+    gone.into_iter().for_each(|field| drop(spec.remove(field)));
+    if forget_ports {
+        each(spec, "ports").for_each(|port| drop(port.remove("nodePort")));
+    }
+}
+
+/// What belongs to some types only.
+fn by_type(service: &Value, errors: &mut Errors) {
+    let spec = &service["spec"];
+    let (kind, headless) = (text(spec, "type"), text(spec, "clusterIP") == "None");
+    if headless && is_outside(service) {
+        let detail = format!("may not be set to 'None' for {kind} services");
+        errors.invalid_text("spec.clusterIPs[0]", "None", &detail);
+    }
+    if kind == "ExternalName" {
+        let named = !text(spec, "clusterIP").is_empty() || items(spec, "clusterIPs").next().is_some();
+        let families = items(spec, "ipFamilies").next().is_some();
+        for (field, is_set) in [
+            ("clusterIPs", named),
+            ("ipFamilies", families),
+            ("ipFamilyPolicy", !spec["ipFamilyPolicy"].is_null()),
+        ] {
+            if is_set {
+                errors.forbidden(&format!("spec.{field}"), "may not be set for ExternalName services");
+            }
+        }
+        let name = text(spec, "externalName").trim_end_matches('.');
+        if !name.is_empty() {
+            let wrong = NameRule::Subdomain.check(name);
+            wrong.iter().for_each(|wrong| errors.invalid_text("spec.externalName", name, wrong));
+        }
+    }
+    if kind != "LoadBalancer" {
+        for field in ["loadBalancerSourceRanges", "allocateLoadBalancerNodePorts", "loadBalancerClass"] {
+            let is_set = match &spec[field] {
+                Value::Array(list) => !list.is_empty(),
+                value => !value.is_null(),
+            };
+            if is_set {
+                let detail = "may only be used when `type` is 'LoadBalancer'";
+                errors.forbidden(&format!("spec.{field}"), detail);
+            }
+        }
+    }
+    let policies = ["Cluster", "Local"];
+    errors.one_of("spec.internalTrafficPolicy", &spec["internalTrafficPolicy"], &policies);
+    errors.one_of("spec.externalTrafficPolicy", &spec["externalTrafficPolicy"], &policies);
+    let accessible =
+        is_outside(service) || (kind == "ClusterIP" && items(spec, "externalIPs").next().is_some());
+    if !accessible && !spec["externalTrafficPolicy"].is_null() {
+        let detail = "may only be set for externally-accessible services";
+        errors.invalid("spec.externalTrafficPolicy", &spec["externalTrafficPolicy"], detail);
+    }
+    if number(spec, "healthCheckNodePort") != 0 && !has_health_port(service) {
+        let detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+        errors.invalid("spec.healthCheckNodePort", &spec["healthCheckNodePort"], detail);
+    }
+    let stay = &spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"];
+    if text(spec, "sessionAffinity") == "ClientIP"
+        && stay.as_i64().is_some_and(|seconds| !(1..=LONGEST_STAY_S).contains(&seconds))
+    {
+        let path = "spec.sessionAffinityConfig.clientIP.timeoutSeconds";
+        errors.invalid(path, stay, &format!("must be greater than 0 and less than {LONGEST_STAY_S}"));
+    }
+}
+
+/// Checks the ports on all nodes as far as they concern this Service alone.
+fn ports_outside(service: &Value, errors: &mut Errors) {
+    let mut seen = HashSet::new();
+    for (at, port) in items(&service["spec"], "ports").filter(|(_, port)| number(port, "nodePort") != 0) {
+        let path = format!("spec.ports[{at}].nodePort");
+        if text(&service["spec"], "type") == "ClusterIP" {
+            errors.forbidden(&path, "may not be used when `type` is 'ClusterIP'");
+        }
+        if !seen.insert((text(port, "protocol"), number(port, "nodePort"))) {
+            errors.duplicate(&path, &port["nodePort"]);
+        }
+    }
+}
+
 fn validate(service: &Value, errors: &mut Errors) {
     let spec = &service["spec"];
+    by_type(service, errors);
+    ports_outside(service, errors);
     let kinds = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
     errors.one_of("spec.type", &spec["type"], &kinds);
     errors.one_of("spec.sessionAffinity", &spec["sessionAffinity"], &["ClientIP", "None"]);
@@ -172,6 +326,10 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     let external = [old, new].iter().any(|s| text(&s["spec"], "type") == "ExternalName");
     if !before.is_empty() && before != after && !external {
         errors.invalid("spec.clusterIPs[0]", &new["spec"]["clusterIPs"], "may not change once set");
+    }
+    let class = |service: &Value| service["spec"]["loadBalancerClass"].clone();
+    if is_balanced(old) && is_balanced(new) && class(old) != class(new) {
+        errors.invalid("spec.loadBalancerClass", &class(new), "may not change once set");
     }
 }
 

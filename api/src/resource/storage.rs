@@ -149,6 +149,12 @@ pub static CSI_NODE: Strategy = Strategy {
         for (at, driver) in items(&node["spec"], "drivers") {
             let path = |key: &str| format!("spec.drivers[{at}].{key}");
             let name = text(driver, "name");
+            // A node may have no drivers at all, but those that it has are named.
+            for key in ["name", "nodeID"] {
+                if text(driver, key).is_empty() {
+                    errors.required(&path(key), "");
+                }
+            }
             driver_name(name, &path("name"), errors);
             if !names.insert(name) {
                 errors.duplicate(&path("name"), &name.into());
@@ -179,7 +185,6 @@ pub static CSI_NODE: Strategy = Strategy {
     },
     columns: &[Column::number("Drivers"), Column::text("Age")],
     cells: |node, now| vec![items(&node["spec"], "drivers").count().into(), age(node, now)],
-    schema_required: true,
     behaviour: DRIVERS,
     ..Strategy::PASSIVE
 };

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Behaviour, Column, Strategy, age,
+    Column, Strategy, age,
     field::Errors,
     fields::{at, default_text, same, section, text},
 };
@@ -65,7 +65,6 @@ pub static VOLUME: Strategy = Strategy {
     },
     status: true,
     returns_deleted: true,
-    behaviour: Behaviour::Data("PersistentVolumes are stored, but nothing binds and mounts them yet"),
     ..Strategy::PASSIVE
 };
 
@@ -107,7 +106,6 @@ pub static CLAIM: Strategy = Strategy {
     },
     status: true,
     returns_deleted: true,
-    behaviour: Behaviour::Data("PersistentVolumeClaims are stored, but nothing binds and mounts them yet"),
     ..Strategy::PASSIVE
 };
 
@@ -175,7 +173,6 @@ pub static CLASS: Strategy = Strategy {
         ]
     },
     returns_deleted: true,
-    behaviour: Behaviour::Data("StorageClasses are stored, but nothing provisions volumes yet"),
     ..Strategy::PASSIVE
 };
 

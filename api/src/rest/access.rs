@@ -60,7 +60,7 @@ impl<'a> Access<'a> {
                 let exact = |field| fields.and_then(|fields| fields.exact(field));
                 let own = if target.served.kind == kontiki_actors::Kind::NAMESPACE { name } else { None };
                 Attributes {
-                    group: info.group,
+                    group: target.served.group(),
                     resource: info.plural,
                     subresource: target.subresource.as_deref().unwrap_or_default(),
                     namespace: target.namespace.as_deref().or(own).unwrap_or_default(),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Api,
+    Api, admitted,
     call::{Call, now_ms},
     identity::User,
     patch,
@@ -76,6 +76,8 @@ pub(super) async fn create(mut call: Call, target: Target) -> Answered {
             return Err(Status::bad_request(message));
         }
     }
+    value = admitted::below(&call, &target, "authentication.k8s.io/v1", "TokenRequest", write.dry_run, value)
+        .await?;
     let spec = &mut value["spec"];
     if spec["expirationSeconds"].is_null() {
         spec["expirationSeconds"] = LIFETIME_S.into();
@@ -96,18 +98,10 @@ pub(super) async fn create(mut call: Call, target: Target) -> Answered {
     }
     let now_s = now_ms().div_euclid(1000);
     let audiences = items(&value["spec"], "audiences").filter_map(|(_, audience)| audience.as_str());
-    let claims = Claims {
-        aud: audiences.map(str::to_owned).collect(),
-        exp: now_s.saturating_add(lifetime),
-        iat: now_s,
-        iss: ISSUER.to_owned(),
-        jti: Uuid::new_v4().to_string(),
-        bound,
-        nbf: now_s,
-        sub: kontiki_actors::object::service_account(&key.namespace, &key.name),
-    };
+    let id = Uuid::new_v4().to_string();
+    let claims = Claims::new(bound, audiences.map(str::to_owned).collect(), lifetime, now_s, id);
     let token = issuer.sign(&claims).ok_or_else(|| Status::internal("the token could not be signed"))?;
-    let until = kontiki_actors::object::rfc3339(claims.exp.saturating_mul(1000));
+    let until = kontiki_actors::object::rfc3339(now_s.saturating_add(lifetime).saturating_mul(1000));
     value["status"] = json!({"token": token, "expirationTimestamp": until});
     let made = kontiki_actors::object::rfc3339(now_s * 1000);
     value["metadata"] = json!({"name": key.name, "namespace": key.namespace, "creationTimestamp": made});

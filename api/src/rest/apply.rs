@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use kontiki_actors::{Document, Object, ObjectKey, Request, State, input::Part};
+use kontiki_actors::{Object, ObjectKey, Request, State, input::Part};
 use serde_json::{Value, json};
 
 use super::{
-    body::{FieldValidation, type_of, yaml},
+    admitted::{self, Stage},
+    body::{FieldValidation, type_of, yaml_telling},
     call::Call,
     patch::part_of,
     path::Target,
@@ -14,16 +15,22 @@ use super::{
     rbac::escalation,
     read,
     reply::Answered,
-    restriction, scale, tracking,
+    restriction, scale,
+    subresource::EPHEMERAL,
+    tracking,
     write::{
         Proposal, TRIES, Write, check_preconditions, creation, no_answer, prepare_new, same_name,
         same_namespace,
     },
 };
 use crate::{
+    admission::Admission,
     apply::{ApplyError, message},
-    resource::{self, fields::text},
-    schema::reader::{self, Limits, ReadError},
+    resource::fields::text,
+    schema::{
+        reader::{self, Limits, ReadError},
+        strict::yaml_error,
+    },
     served::Typed,
     status::{Cause, Status},
 };
@@ -76,7 +83,17 @@ fn what(target: &Target, part: Part) -> (String, &'static str) {
 fn decode(bytes: &[u8], limit: usize, validation: FieldValidation) -> Result<(Value, Vec<String>), Status> {
     let json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     if !json {
-        return Ok((yaml(bytes)?, Vec::new()));
+        let (value, repeated) = yaml_telling(bytes)?;
+        return match validation {
+            FieldValidation::Strict if !repeated.is_empty() => {
+                let why = yaml_error(&repeated);
+                Err(Status::bad_request(format!(
+                    "error strict decoding YAML: error converting YAML to JSON: {why}"
+                )))
+            }
+            FieldValidation::Ignore => Ok((value, Vec::new())),
+            _ => Ok((value, repeated)),
+        };
     }
     let document = reader::read(bytes, Limits { bytes: limit, ..Limits::default() });
     let document = document.map_err(|error| match error {
@@ -146,35 +163,55 @@ async fn submit(
 ) -> Result<(u16, Arc<Object>, Vec<String>), Status> {
     let mut attempt = 0;
     loop {
-        let state = call.view().await?;
+        let mut state = call.view().await?;
         let old = state.get(key).cloned();
         let mut review = Review::default();
+        let (target, dry_run) = (applied.target, applied.write.dry_run);
+        let admission = match &old {
+            Some(_) => admitted::of_update(call, target, dry_run, &state).await?,
+            None => admitted::of_creation(call, target, &key.name, dry_run, &state).await?,
+        };
+        let stage = Stage::of(admission.as_ref());
         let (code, request, mut warnings) = match &old {
             Some(old) => {
-                let Proposal { value, warnings, .. } = propose(old, applied)?;
-                restriction::check(&call.user, key, &value, Some(&**old))?;
+                let mut proposal = propose(old, applied, stage)?;
+                if let Some(admission) = admission.as_ref().filter(|_| stage == Stage::Draft) {
+                    drop(state);
+                    admitted::update(admission, target, applied.part, old, &mut proposal).await?;
+                    state = call.view().await?;
+                }
+                let value = &proposal.value;
+                restriction::check(&call.user, key, value, Some(&**old))?;
                 if applied.part == Part::Main {
                     let authorizer = &*call.api.options.authorizer;
-                    escalation::check(authorizer, &call.user, key, &value, Some(&**old), &state)?;
-                    review = Review::of(call, key, Some(old), &value, &state);
+                    escalation::check(authorizer, &call.user, key, value, Some(&**old), &state)?;
+                    review = Review::of(call, key, Some(old), value, &state);
                 }
+                drop(state);
+                if let Some(admission) = &admission {
+                    admitted::judge_update(admission, &target.served, old, &proposal).await?;
+                }
+                let Proposal { value, warnings, .. } = proposal;
                 let request = Request::Update {
                     key: key.clone(),
-                    document: Document::from_value(value),
-                    part: applied.target.served.part(applied.part),
+                    document: target.served.document(value),
+                    part: target.served.part(applied.part),
                     revision: Some(old.revision),
                     uid: Some(old.meta.uid.clone()),
-                    dry_run: applied.write.dry_run,
+                    dry_run,
                 };
                 (200, request, warnings)
             }
             None => {
-                let (value, warnings) = make(call, key, applied, &state).await?;
+                let (value, warnings) = make(call, key, applied, &state, admission.as_ref()).await?;
                 review = Review::of(call, key, None, &value, &state);
-                (201, creation(applied.target, applied.write, value), warnings)
+                drop(state);
+                if let Some(admission) = &admission {
+                    admission.validate(&value, &Value::Null).await?;
+                }
+                (201, creation(target, applied.write, value), warnings)
             }
         };
-        drop(state);
         warnings.append(&mut review.warnings);
         match call.submit(review.request(request), attempt).await {
             Ok(written) => return Ok((code, written.object().ok_or_else(no_answer)?, warnings)),
@@ -196,7 +233,7 @@ fn overtaken(status: &Status, existed: bool, locked: bool) -> bool {
     }
 }
 
-fn propose(old: &Arc<Object>, applied: &Applied<'_>) -> Result<Proposal, Status> {
+fn propose(old: &Arc<Object>, applied: &Applied<'_>, stage: Stage) -> Result<Proposal, Status> {
     let Applied { target, write, config, force, part, locked } = applied;
     check_preconditions(old, config, true)?;
     let served = &target.served;
@@ -211,7 +248,7 @@ fn propose(old: &Arc<Object>, applied: &Applied<'_>) -> Result<Proposal, Status>
         plain(target, *part, &mut scale)?;
         let mut value = scale::applied(served, old, &scale)?;
         tracking::settle(&before, &mut value, &owners);
-        return Ok(Proposal { value, locked: *locked, warnings });
+        return Ok(Proposal { value, locked: *locked, warnings, scale: Some(scale) });
     }
     let subresource = target.subresource.as_deref().unwrap_or_default();
     let (mut value, owners) = tracking::writer(write, served, &api_version, subresource)?
@@ -219,13 +256,15 @@ fn propose(old: &Arc<Object>, applied: &Applied<'_>) -> Result<Proposal, Status>
         .map_err(|error| refuse(error, &old.key, &api_version, served.name()))?;
     plain(target, *part, &mut value)?;
     if *part == Part::Status {
-        resource::prepare_status(served, &mut value, &before, subresource == "approval")?;
+        stage.status(served, &mut value, &before, subresource == "approval")?;
+    } else if subresource == EPHEMERAL {
+        stage.ephemeral(&mut value, &before)?;
     } else {
-        resource::prepare_update(served, &mut value, &before)?;
+        stage.update(served, &mut value, &before)?;
         warnings.extend(served.warnings(&value));
     }
     tracking::settle(&before, &mut value, &owners);
-    Ok(Proposal { value, locked: *locked, warnings })
+    Ok(Proposal { value, locked: *locked, warnings, scale: None })
 }
 
 /// The object that is not there yet.
@@ -234,10 +273,11 @@ async fn make(
     key: &ObjectKey,
     applied: &Applied<'_>,
     state: &State,
+    admission: Option<&Admission<'_>>,
 ) -> Result<(Value, Vec<String>), Status> {
     let Applied { target, write, config, force, part, locked } = applied;
     let (kind, metadata) = (target.served.kind, &config["metadata"]);
-    if *part != Part::Main {
+    if *part != Part::Main || target.subresource.is_some() {
         return Err(Status::not_found(kind, &key.name));
     }
     call.may_create(target).await?;
@@ -257,8 +297,20 @@ async fn make(
         .applied(&json!({}), config, *force)
         .map_err(|error| refuse(error, key, &api_version, served.name()))?;
     plain(target, *part, &mut value)?;
-    prepare_new(call, target, &mut value, Some(state))?;
-    owners.store(&mut value);
+    match admission.filter(|admission| admission.mutates()) {
+        None => {
+            prepare_new(call, target, &mut value, Some(state))?;
+            owners.store(&mut value);
+        }
+        Some(admission) => {
+            admitted::begin(target, &mut value);
+            owners.store(&mut value);
+            value = admitted::create(admission, target, value).await?;
+            let owners = tracking::take_given(&mut value);
+            prepare_new(call, target, &mut value, Some(&call.view().await?))?;
+            admitted::own(&mut value, owners);
+        }
+    }
     let warnings = served.warnings(&value);
     Ok((value, warnings))
 }

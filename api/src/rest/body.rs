@@ -144,15 +144,18 @@ fn decode_custom(
             version.name
         ))
     };
-    let (mut value, duplicates) = match media_type(headers).as_str() {
+    let (mut value, checked) = match media_type(headers).as_str() {
         "application/json" => {
             let document = reader::read(bytes, limits(limit)).map_err(|error| match error {
                 ReadError::TooLarge { limit } => Status::too_large(limit),
                 other => cannot(&other),
             })?;
-            (document.value, document.duplicates)
+            (document.value, Checked { duplicates: document.duplicates, ..Checked::default() })
         }
-        "application/yaml" => (yaml(bytes)?, Vec::new()),
+        "application/yaml" => {
+            let (value, repeated) = yaml_telling(bytes)?;
+            (value, Checked { repeated, ..Checked::default() })
+        }
         _ => return Err(Status::unsupported_media(CUSTOM_MEDIA_TYPES)),
     };
     if !value.is_object() {
@@ -164,7 +167,7 @@ fn decode_custom(
         map.insert("kind".into(), kind.into());
     }
     let unknown = version.shape(&mut value).map_err(|error| cannot(&error))?;
-    let warnings = judge(&Checked { unknown, duplicates }, validation).map_err(|error| cannot(&error))?;
+    let warnings = judge(&Checked { unknown, ..checked }, validation).map_err(|error| cannot(&error))?;
     Ok(Decoded { value, warnings })
 }
 
@@ -191,9 +194,9 @@ pub(crate) fn decode(
             other => cannot(&other),
         })?,
         "application/yaml" => {
-            let mut value = yaml(bytes)?;
+            let (mut value, repeated) = yaml_telling(bytes)?;
             let checked = strict::check(of, &mut value).map_err(|e| cannot(&e))?;
-            (value, checked)
+            (value, Checked { repeated, ..checked })
         }
         "application/vnd.kubernetes.protobuf" => {
             let decoded =
@@ -245,8 +248,13 @@ fn same_kind(value: &Value, api_version: &str, kind: &str) -> Result<(), Status>
 
 /// Reads YAML.
 pub(crate) fn yaml(bytes: &[u8]) -> Result<Value, Status> {
+    Ok(yaml_telling(bytes)?.0)
+}
+
+/// Reads YAML, and tells which keys it repeats.
+pub(crate) fn yaml_telling(bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
     let text = std::str::from_utf8(bytes).map_err(|_| Status::bad_request("the YAML body is not UTF-8"))?;
-    reader::read_yaml(text)
+    reader::read_yaml_telling(text)
         .map_err(|error| Status::bad_request(format!("the YAML body cannot be read: {error}")))
 }
 

@@ -53,13 +53,19 @@ const FLOW_HEADERS: [HeaderName; 2] = [
 ];
 /// A request waits for its seat for at most this part of its time, as in Kubernetes.
 const WAITING_PART: u32 = 4;
+/// Warnings of others that a client is told; of how many characters is decided with the answer.
+const WARNINGS: usize = 256;
 
 /// What is found out about a request while it is served, for its answer.
 #[derive(Default)]
 struct Notes {
     flow: OnceLock<[Option<HeaderValue>; 2]>,
     record: OnceLock<Arc<Record>>,
+    /// What others want the client to know, whatever comes of its request.
+    warnings: Warnings,
 }
+
+type Warnings = Arc<parking_lot::Mutex<Vec<String>>>;
 
 /// A request that may be served.
 pub(crate) struct Call {
@@ -78,6 +84,7 @@ pub(crate) struct Call {
     body_place: Option<Place>,
     /// What is audited of it.
     pub(crate) record: Option<Arc<Record>>,
+    warnings: Warnings,
 }
 
 /// A body for whoever reads it, and what is left of it for whoever answers.
@@ -119,7 +126,7 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request) -> Response {
     if let Some(record) = notes.record.get() {
         note_answer(record, &answered);
     }
-    let reply = answered.unwrap_or_else(Reply::from);
+    let reply = answered.unwrap_or_else(Reply::from).warned(std::mem::take(&mut *notes.warnings.lock()));
     let mut response = presentation.apply(&api.presenters, reply).await.into_response();
     span.record("status", response.status().as_u16());
     if let Ok(value) = HeaderValue::from_str(&audit) {
@@ -207,7 +214,7 @@ async fn serve(
     };
     let (route, query) = (defined(&api, parts.uri.path(), route).await?, query?);
     let streams = is_stream(&parts.method, &route, &query);
-    let upgrade = if stream::is_one(&route) { Upgrade::take(&mut parts).await } else { None };
+    let upgrade = if stream::may_upgrade(&route) { Upgrade::take(&mut parts).await } else { None };
     let (asker, reads) = (user.name.clone(), parts.method == Method::GET);
     let call = Call {
         api: api.clone(),
@@ -221,6 +228,7 @@ async fn serve(
         body,
         body_place: None,
         record: notes.record.get().cloned(),
+        warnings: notes.warnings.clone(),
     };
     // A stream gives its seat to others when it has begun.
     let answered = if streams {
@@ -444,6 +452,16 @@ impl Call {
         read
     }
 
+    /// Tells the client what others want it to know, once, also with a refusal.
+    pub(crate) fn warn(&self, warnings: impl Iterator<Item = String>) {
+        let mut told = self.warnings.lock();
+        for warning in warnings {
+            if told.len() < WARNINGS && !told.contains(&warning) {
+                told.push(warning);
+            }
+        }
+    }
+
     /// What this controller holds: it may miss what others acknowledged a moment ago.
     pub(crate) async fn own_view(&self) -> Result<State, Status> {
         Ok(self.api.backend.view(Freshness::Any).await?)
@@ -451,10 +469,9 @@ impl Call {
 
     /// Refuses whoever may write what is there, and not create what is not.
     pub(crate) async fn may_create(&self, target: &Target) -> Result<(), Status> {
-        let info = target.served.kind.info();
         let attributes = Attributes {
-            group: info.group,
-            resource: info.plural,
+            group: target.served.group(),
+            resource: target.served.kind.info().plural,
             namespace: target.namespace.as_deref().unwrap_or_default(),
             name: target.name.as_deref().unwrap_or_default(),
             ..Attributes::default()

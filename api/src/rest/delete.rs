@@ -9,7 +9,7 @@ use kontiki_actors::{
     Kind, Object, ObjectKey, Request,
     input::{DeleteOptions, Propagation},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     body::{MEDIA_TYPES, media_type, plain_json, yaml},
@@ -21,9 +21,10 @@ use super::{
     read,
     reply::Answered,
     selection::Selection,
-    write::done,
+    write::{TRIES, done},
 };
 use crate::{
+    admission::{Admission, Asked, Operation},
     resource::{Strategy, fields::text},
     schema::{reader::Limits, strict, type_for},
     status::Status,
@@ -39,6 +40,8 @@ pub(crate) struct Deletion {
     pub(crate) dry_run: bool,
     /// Whether the client said in the old way that dependents are to go too: it is then told when not all is done yet.
     cascades: bool,
+    /// What the client said, as webhooks are told it.
+    told: Value,
 }
 
 const ORPHANED: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set \
@@ -92,16 +95,19 @@ impl Deletion {
             revision: revision(conditions["resourceVersion"].as_str())?,
             eviction: false,
         };
-        Ok(Deletion { options, dry_run, cascades: orphan == Some(false) })
+        let told = told(body, &options, policy, orphan, dry_run);
+        Ok(Deletion { options, dry_run, cascades: orphan == Some(false), told })
     }
 
-    /// What becomes of dependents when the client does not say: jobs leave their pods behind, and who deletes one is told.
+    /// What becomes of dependents when the client does not say: the oldest workloads leave their pods behind, and who deletes a job is
+    /// told.
     fn complete(&mut self, kind: Kind) -> Vec<String> {
-        if kind != Kind::JOB || self.options.propagation.is_some() {
+        let orphans = matches!(kind, Kind::JOB | Kind::REPLICATION_CONTROLLER);
+        if !orphans || self.options.propagation.is_some() {
             return Vec::new();
         }
         self.options.propagation = Some(Propagation::Orphan);
-        vec![ORPHANED.into()]
+        if kind == Kind::JOB { vec![ORPHANED.into()] } else { Vec::new() }
     }
 }
 
@@ -130,6 +136,79 @@ fn decode(call: &Call, bytes: &Bytes) -> Result<Value, Status> {
     Ok(value)
 }
 
+/// The options of a deletion, wherever they stood.
+fn told(
+    body: &Value,
+    options: &DeleteOptions,
+    policy: Option<&str>,
+    orphan: Option<bool>,
+    dry_run: bool,
+) -> Value {
+    let mut told = json!({"kind": OPTIONS, "apiVersion": "meta.k8s.io/v1"});
+    if let Some(seconds) = options.grace_s {
+        told["gracePeriodSeconds"] = seconds.into();
+    }
+    if let Some(policy) = policy {
+        told["propagationPolicy"] = policy.into();
+    }
+    if let Some(orphan) = orphan {
+        told["orphanDependents"] = orphan.into();
+    }
+    if body["preconditions"].is_object() {
+        told["preconditions"] = body["preconditions"].clone();
+    }
+    if dry_run {
+        told["dryRun"] = json!(["All"]);
+    }
+    told
+}
+
+/// Deletes an object, past the webhooks that have a say in it: exactly as they were shown it, and shown again if others write to it
+/// meanwhile. Of a collection, `at` tells which this is.
+///
+/// The inner error is that of the cluster, the outer one that of a webhook, or of what it takes to ask one.
+async fn remove(
+    call: &Call,
+    target: &Target,
+    key: &ObjectKey,
+    deletion: &Deletion,
+    at: usize,
+) -> Result<Result<Written, Status>, Status> {
+    // Ids of requests: no two of a call have the same.
+    let first = at * TRIES;
+    for attempt in first.. {
+        let mut options = deletion.options.clone();
+        let asked = Asked::of(Operation::Delete, target, deletion.dry_run);
+        let asked = asked.with_deletion(deletion.told.clone());
+        let mut again = attempt + 1 < first + TRIES;
+        // A state is not held while webhooks are asked.
+        let admission = Admission::of(call, &call.own_view().await?, asked).await?;
+        match admission {
+            None => again = false,
+            Some(admission) => {
+                let Some(old) = call.view().await?.get(key).cloned() else {
+                    return Ok(Err(Status::not_found(key.kind, &key.name)));
+                };
+                // What the client does not mean is refused by the turn.
+                let meant = options.uid.as_ref().is_none_or(|uid| *uid == old.meta.uid)
+                    && options.revision.is_none_or(|revision| revision == old.revision);
+                if meant {
+                    admission.admit(&Value::Null, &target.served.value(&old)).await?;
+                    options.uid = Some(old.meta.uid.clone());
+                    options.revision = Some(old.revision);
+                }
+                again &= meant && deletion.options.revision.is_none();
+            }
+        }
+        let request = Request::Delete { key: key.clone(), options, dry_run: deletion.dry_run };
+        match call.submit(request, attempt).await {
+            Err(status) if status.reason == "Conflict" && again => {}
+            result => return Ok(result),
+        }
+    }
+    Err(Status::internal("nothing was tried"))
+}
+
 /// Answers a DELETE of an object.
 pub(crate) async fn delete(mut call: Call, target: Target) -> Answered {
     let form = negotiate(&call.headers, Answer::Object)?;
@@ -137,9 +216,8 @@ pub(crate) async fn delete(mut call: Call, target: Target) -> Answered {
     let bytes = call.body().await?;
     let mut deletion = Deletion::of(&decode(&call, &bytes)?, &call.query)?;
     let warnings = deletion.complete(key.kind);
-    let request = Request::Delete { key: key.clone(), options: deletion.options, dry_run: deletion.dry_run };
     let served = &target.served;
-    let reply = match call.submit(request, 0).await? {
+    let reply = match remove(&call, &target, &key, &deletion, 0).await?? {
         Written::Deleted(object) if !Strategy::of(key.kind).returns_deleted => {
             done(200, key.kind, &key.name, &object.meta.uid)
         }
@@ -163,16 +241,15 @@ pub(crate) async fn collection(mut call: Call, target: Target) -> Answered {
     let page = list::page(&call, &selection).await?;
     let revision = page.objects.iter().map(|o| o.revision).max().unwrap_or_default();
     let call = &call;
-    let deletion = &deletion;
+    let (deletion, target) = (&deletion, &target);
     let results: Vec<Result<Option<Arc<Object>>, Status>> =
         stream::iter(page.objects.into_iter().enumerate())
             .map(|(at, object)| async move {
                 // The very object that was selected, not one that took its name since.
                 let options =
                     DeleteOptions { uid: Some(object.meta.uid.clone()), ..deletion.options.clone() };
-                let key: ObjectKey = object.key.clone();
-                let request = Request::Delete { key, options, dry_run: deletion.dry_run };
-                match call.submit(request, at).await {
+                let deletion = Deletion { options, told: deletion.told.clone(), ..*deletion };
+                match remove(call, target, &object.key, &deletion, at).await? {
                     Ok(written) => Ok(Some(written.object().unwrap_or(object))),
                     Err(status) if matches!(status.code, 404 | 409) => Ok(None),
                     Err(status) => Err(status),

@@ -10,6 +10,7 @@ use super::{
     path::Target,
     read,
     reply::{Answered, Reply},
+    stream::{reader, upgrade::Upgrade},
 };
 use crate::{
     backend::LogsQuery,
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// Answers a GET of a pod's log.
-pub(crate) async fn logs(call: Call, target: Target) -> Answered {
+pub(crate) async fn logs(mut call: Call, target: Target) -> Answered {
     let key = read::key(&target)?;
     let query = &call.query;
     let mut causes = Vec::new();
@@ -53,9 +54,18 @@ pub(crate) async fn logs(call: Call, target: Target) -> Answered {
     let object = read::find(&call, &key).await?;
     let spec = object.document.spec_value();
     let container = container(&spec, &key.name, query.text("container"))?;
+    let socket = match call.upgrade.take() {
+        Some(Upgrade::WebSocket(socket)) => Some(*socket),
+        _ => None,
+    };
     if text(&spec, "nodeName").is_empty() {
         // Not placed yet: there is nothing, and nobody to ask.
-        return Ok(Reply::text(200, ""));
+        return match socket {
+            Some(socket) => {
+                reader::serve(socket, futures_util::stream::empty().boxed(), call.place(&call.api.watches)?)
+            }
+            None => Ok(Reply::text(200, "")),
+        };
     }
     let query = LogsQuery {
         container,
@@ -69,6 +79,9 @@ pub(crate) async fn logs(call: Call, target: Target) -> Answered {
     };
     let place = call.place(&call.api.watches)?;
     let stream = call.api.backend.logs(object, query).await?;
+    if let Some(socket) = socket {
+        return reader::serve(socket, stream, place);
+    }
     let stream = stream.map(move |chunk| {
         // The stream holds its place among the streams until it ends.
         let _held = &place;

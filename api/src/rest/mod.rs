@@ -9,16 +9,18 @@
 //!     apply.rs, tracking.rs                       server-side apply; who owns what, with every write
 //!     pod_security.rs                             what they are warned of
 //!     restriction.rs                              what is refused for who writes it
+//!     admitted.rs                                 what webhooks make of it, by ../admission/
 //! ```
 //!
 //! Every request gets an answer: a refusal is a Status, and even a panic is one. Not for TLS, and not for gRPC.
 
 mod access;
 mod account_token;
+mod admitted;
 mod apply;
 mod authentication;
-mod body;
-mod call;
+pub(crate) mod body;
+pub(crate) mod call;
 mod delete;
 pub mod identity;
 mod impersonation;
@@ -27,10 +29,10 @@ mod logs;
 pub mod negotiate;
 mod patch;
 pub mod path;
-mod places;
+pub(crate) mod places;
 mod pod_security;
 mod presentation;
-mod query;
+pub(crate) mod query;
 mod rbac;
 mod read;
 mod reply;
@@ -58,7 +60,9 @@ pub use restriction::node_may_label;
 pub use system::GIT_VERSION;
 use tokio::sync::Semaphore;
 
-use crate::{audit::Audit, backend::Backend, custom::Definitions, flow::Flow, token::Issuer};
+use crate::{
+    admission::Webhooks, audit::Audit, backend::Backend, custom::Definitions, flow::Flow, token::Issuer,
+};
 use places::Places;
 
 /// One user may have a part of what memory there is, and a part of the watches: many machines may share a user.
@@ -147,6 +151,7 @@ pub(crate) struct Api {
     pub(crate) lists: Places,
     pub(crate) presenters: Arc<Semaphore>,
     pub(crate) definitions: Definitions,
+    pub(crate) webhooks: Webhooks,
 }
 
 /// The service of the whole REST API. It reads a [`kontiki_pki::Peer`] from the request's extensions; a request
@@ -167,6 +172,7 @@ pub fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
         options,
         presenters: Arc::new(presentation::workers()),
         definitions: Definitions::default(),
+        webhooks: Webhooks::default(),
     });
     Router::new().fallback(move |request: axum::extract::Request| call::answer(api.clone(), request))
 }

@@ -7,18 +7,20 @@ use kontiki_actors::{Kind, Object, input::Part};
 use serde_json::Value;
 
 use super::{
+    admitted::Stage,
     apply,
     body::{self, judge, media_type, plain_json, type_of},
     call::Call,
     path::Target,
     read,
     reply::Answered,
-    scale, tracking,
+    scale,
+    subresource::EPHEMERAL,
+    tracking,
     write::{Proposal, Write, check_preconditions, same_name, update},
 };
 use crate::{
     patch::{self as patches, PatchError},
-    resource,
     served::{Served, Typed},
     status::{Cause, Status},
 };
@@ -58,8 +60,9 @@ pub(crate) async fn patch(mut call: Call, target: Target) -> Answered {
     let subresource = target.subresource.as_deref().unwrap_or_default();
     let part = part_of(subresource);
     let served = &target.served;
-    let propose = |old: &Arc<Object>| propose(served, old, part, subresource, kindred, &patch, &write);
-    let (object, warnings) = update(&call, served, &key, part, write.dry_run, propose).await?;
+    let propose =
+        |old: &Arc<Object>, stage| propose(served, old, part, subresource, kindred, &patch, &write, stage);
+    let (object, warnings) = update(&call, &target, &key, part, write.dry_run, propose).await?;
     let reply = match part {
         Part::Scale => scale::show(served, 200, write.form, &object)?,
         _ => read::show(&call, served, 200, write.form, &object)?,
@@ -70,7 +73,7 @@ pub(crate) async fn patch(mut call: Call, target: Target) -> Answered {
 /// What a patch of an object, or of something below it, may change.
 pub(crate) fn part_of(subresource: &str) -> Part {
     match subresource {
-        "" => Part::Main,
+        "" | EPHEMERAL => Part::Main,
         "status" | "approval" => Part::Status,
         _ => Part::Scale,
     }
@@ -84,6 +87,7 @@ fn propose(
     kindred: Kindred,
     patch: &Value,
     write: &Write,
+    stage: Stage,
 ) -> Result<Proposal, Status> {
     let kind = old.key.kind;
     let (before, api_version, name) = match part {
@@ -114,24 +118,30 @@ fn propose(
     // A patch that leaves the resourceVersion alone has the one that was read, which locks nothing.
     check_preconditions(old, &value, true)?;
     let locked = patch_names_revision(kindred, patch);
+    let mut written = None;
     match part {
         Part::Scale => {
             let scale = value;
             value = scale::applied(served, old, &scale)?;
             tracking::rescaled(write, served, old, &scale, &mut value)?;
+            written = Some(scale);
         }
         Part::Status => {
-            resource::prepare_status(served, &mut value, &before, subresource == "approval")?;
+            stage.status(served, &mut value, &before, subresource == "approval")?;
+            tracking::updated(write, served, subresource, &before, &mut value, None)?;
+        }
+        _ if subresource == EPHEMERAL => {
+            stage.ephemeral(&mut value, &before)?;
             tracking::updated(write, served, subresource, &before, &mut value, None)?;
         }
         _ => {
             let given = tracking::take_given(&mut value);
-            resource::prepare_update(served, &mut value, &before)?;
+            stage.update(served, &mut value, &before)?;
             tracking::updated(write, served, "", &before, &mut value, given.as_ref())?;
             warnings.extend(served.warnings(&value));
         }
     }
-    Ok(Proposal { value, locked, warnings })
+    Ok(Proposal { value, locked, warnings, scale: written })
 }
 
 fn patch_names_revision(kindred: Kindred, patch: &Value) -> bool {

@@ -275,8 +275,8 @@ fn objects(group: &str, version: &str, rest: &[&str]) -> Result<Route, Status> {
         let kind = if resource.namespaced { Kind::POD } else { Kind::NODE };
         return Ok(Route::Usage(Target { served: kind.into(), namespace, name, subresource }));
     }
-    match Kind::by_resource(group, version, plural) {
-        Some(kind) => Ok(Route::Objects(Target { served: kind.into(), namespace, name, subresource })),
+    match Served::by_resource(group, version, plural) {
+        Some(served) => Ok(Route::Objects(Target { served, namespace, name, subresource })),
         None if resource.plural == "bindings" => {
             // The older form of a pod's binding: the pod is named in the body.
             let subresource = Some("binding".to_owned());

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use kontiki_actors::{Kind, Object, ObjectKey};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::identity::User;
 use crate::status::Status;
@@ -53,8 +53,20 @@ pub(crate) fn check(user: &User, key: &ObjectKey, new: &Value, old: Option<&Obje
             (Some(node), Some(old)) => of_node(node, key, new, &old.to_value()),
             _ => Ok(()),
         },
+        // Labels say which Services send their requests to a pod.
+        Kind::POD => match (user.node(), old) {
+            (Some(node), Some(old)) if labels(new) != labels(&old.to_value()) => {
+                let why = format!("node {node:?} cannot update labels through pod status");
+                Err(Status::forbidden(key.kind, &key.name, why))
+            }
+            _ => Ok(()),
+        },
         _ => Ok(()),
     }
+}
+
+fn labels(object: &Value) -> Map<String, Value> {
+    object["metadata"]["labels"].as_object().cloned().unwrap_or_default()
 }
 
 /// A join token makes a controller, which holds the CA's key: that is more than any role for Secrets is meant to give.
@@ -81,7 +93,6 @@ fn of_node(node: &str, key: &ObjectKey, new: &Value, old: &Value) -> Result<(), 
     if differs("metadata", "ownerReferences") {
         return refuse("ownerReferences");
     }
-    let labels = |object: &Value| object["metadata"]["labels"].as_object().cloned().unwrap_or_default();
     let (new, old) = (labels(new), labels(old));
     let names: BTreeSet<&String> = new.keys().chain(old.keys()).collect();
     let modified = names.into_iter().filter(|name| new.get(*name) != old.get(*name)).map(String::as_str);

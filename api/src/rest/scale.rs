@@ -37,11 +37,12 @@ pub(crate) async fn answer(mut call: Call, target: Target) -> Answered {
             let decoded = patch::put_body(&mut call, &write, "autoscaling/v1", "Scale").await?;
             same_name(&decoded.value, &key)?;
             let served = &target.served;
-            let (object, warnings) = update(&call, served, &key, Part::Scale, write.dry_run, |old| {
+            let (object, warnings) = update(&call, &target, &key, Part::Scale, write.dry_run, |old, _| {
                 let locked = check_preconditions(old, &decoded.value, true)?;
                 let mut value = applied(served, old, &decoded.value)?;
                 tracking::rescaled(&write, served, old, &decoded.value, &mut value)?;
-                Ok(Proposal { value, locked, warnings: decoded.warnings.clone() })
+                let scale = Some(decoded.value.clone());
+                Ok(Proposal { value, locked, warnings: decoded.warnings.clone(), scale })
             })
             .await?;
             Ok(show(served, 200, write.form, &object)?.warned(warnings))

@@ -36,7 +36,7 @@ impl Selection {
         let unable = |error: &dyn std::fmt::Display| {
             let resource = kind.info().plural;
             let group_version =
-                if kind.info().group.is_empty() { "/v1".into() } else { target.served.api_version() };
+                if target.served.group().is_empty() { "/v1".into() } else { target.served.api_version() };
             Status::bad_request(format!(
                 "Unable to find \"{group_version}, Resource={resource}\" that match label selector {:?}, field selector {text:?}: {error}",
                 query.text("labelSelector").unwrap_or_default()
@@ -50,6 +50,10 @@ impl Selection {
                 || target.served.selectable(field)
         };
         fields.require_known(is_known).map_err(|e| unable(&e))?;
+        let fields = match target.served.edition() {
+            Some(edition) => fields.renamed(|field| edition.stored_field(field)),
+            None => fields,
+        };
         let name = target.name.clone().or_else(|| fields.exact("metadata.name").map(str::to_owned));
         let namespace =
             target.namespace.clone().or_else(|| fields.exact("metadata.namespace").map(str::to_owned));
@@ -93,7 +97,8 @@ impl Selection {
                 }
                 "source" => {
                     let rest = rest.get_or_insert_with(|| object.document.rest_value());
-                    rest["source"]["component"].as_str().unwrap_or_default().to_owned()
+                    let source = rest["source"]["component"].as_str().filter(|source| !source.is_empty());
+                    source.or(rest["reportingComponent"].as_str()).unwrap_or_default().to_owned()
                 }
                 field => match field.split_once('.') {
                     Some(("spec", path)) => {

@@ -1,11 +1,10 @@
-//! What stands below an object: status, scale, log, exec, eviction, binding, token, finalize.
+//! What stands below an object: status, scale, log, exec, ephemeralcontainers, eviction, binding, token, finalize.
 
 use http::Method;
 use kontiki_actors::{Kind, ObjectKey, Request, input::Part};
-use serde_json::Value;
 
 use super::{
-    account_token, body,
+    account_token, admitted, body,
     call::{Call, method_not_allowed},
     delete::Deletion,
     logs, patch,
@@ -20,11 +19,17 @@ use crate::{
     status::Status,
 };
 
+/// The containers that are added to a pod that runs.
+pub(crate) const EPHEMERAL: &str = "ephemeralcontainers";
+
 /// Answers a request for a subresource.
 pub(crate) async fn answer(call: Call, target: Target, subresource: &str) -> Answered {
     let writes = matches!(call.method, Method::PUT | Method::PATCH);
     if writes && target.served.kind == Kind::CERTIFICATE_SIGNING_REQUEST {
         may_speak_for_signer(&call, &target, subresource).await?;
+    }
+    if writes && subresource == EPHEMERAL {
+        is_no_node(&call, &target)?;
     }
     match (subresource, call.method.clone()) {
         ("scale", _) => scale::answer(call, target).await,
@@ -32,10 +37,11 @@ pub(crate) async fn answer(call: Call, target: Target, subresource: &str) -> Ans
             stream::answer(call, target, subresource).await
         }
         ("log", Method::GET) => logs::logs(call, target).await,
-        ("status" | "approval", Method::GET) => read::get(call, target).await,
+        ("status" | "approval" | EPHEMERAL, Method::GET) => read::get(call, target).await,
         ("status", Method::PUT) => put(call, target, Part::Status).await,
         ("approval", Method::PUT) => put(call, target, Part::Status).await,
-        ("status" | "approval", Method::PATCH) => patch::patch(call, target).await,
+        (EPHEMERAL, Method::PUT) => put(call, target, Part::Main).await,
+        ("status" | "approval" | EPHEMERAL, Method::PATCH) => patch::patch(call, target).await,
         ("finalize", Method::PUT) => put(call, target, Part::Finalize).await,
         ("eviction", Method::POST) => evict(call, target).await,
         ("binding", Method::POST) => bind(call, target).await,
@@ -60,6 +66,15 @@ async fn may_speak_for_signer(call: &Call, target: &Target, subresource: &str) -
     Err(Status::forbidden(key.kind, &key.name, why))
 }
 
+/// What runs on a node is not for the node to choose: <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction>.
+fn is_no_node(call: &Call, target: &Target) -> Result<(), Status> {
+    let why = format!("unexpected pod subresource {EPHEMERAL:?}, only 'status' and 'eviction' are allowed");
+    match call.user.node() {
+        Some(_) => Err(Status::forbidden(target.served.kind, &read::key(target)?.name, why)),
+        None => Ok(()),
+    }
+}
+
 /// PUT of an object of which only a part may change.
 async fn put(mut call: Call, target: Target, part: Part) -> Answered {
     let write = Write::of(&call)?;
@@ -70,19 +85,16 @@ async fn put(mut call: Call, target: Target, part: Part) -> Answered {
     let limit = call.api.options.body_limit;
     let decoded = body::decode_served(&call.headers, &bytes, limit, served, write.validation)?;
     same_name(&decoded.value, &key)?;
-    let (object, warnings) = update(&call, served, &key, part, write.dry_run, |old| {
+    let (object, warnings) = update(&call, &target, &key, part, write.dry_run, |old, stage| {
         let locked = check_preconditions(old, &decoded.value, true)?;
         let (mut value, before) = (decoded.value.clone(), served.value(old));
-        if part == Part::Status {
-            resource::prepare_status(served, &mut value, &before, subresource == "approval")?;
-        } else {
-            let finalizers =
-                value["spec"].get("finalizers").cloned().unwrap_or_else(|| Value::Array(Vec::new()));
-            value = before.clone();
-            value["spec"]["finalizers"] = finalizers;
+        match part {
+            Part::Status => stage.status(served, &mut value, &before, subresource == "approval")?,
+            Part::Main => stage.ephemeral(&mut value, &before)?,
+            _ => value = admitted::finalized(&before, &value),
         }
         tracking::updated(&write, served, subresource, &before, &mut value, None)?;
-        Ok(Proposal { value, locked, warnings: decoded.warnings.clone() })
+        Ok(Proposal { value, locked, warnings: decoded.warnings.clone(), scale: None })
     })
     .await?;
     Ok(read::show(&call, served, 200, write.form, &object)?.warned(warnings))
@@ -97,9 +109,10 @@ async fn evict(mut call: Call, target: Target) -> Answered {
     if !told.is_empty() {
         same_name(&decoded.value, &key)?;
     }
-    let mut deletion = Deletion::of(&decoded.value["deleteOptions"], &call.query)?;
+    let dry_run = Deletion::of(&decoded.value["deleteOptions"], &call.query)?.dry_run || write.dry_run;
+    let eviction = admitted::below(&call, &target, "policy/v1", "Eviction", dry_run, decoded.value).await?;
+    let mut deletion = Deletion::of(&eviction["deleteOptions"], &call.query)?;
     deletion.options.eviction = true;
-    let dry_run = deletion.dry_run || write.dry_run;
     let request = Request::Delete { key: key.clone(), options: deletion.options, dry_run };
     call.submit(request, 0).await?;
     Ok(done(201, key.kind, &key.name, "").warned(decoded.warnings))
@@ -131,7 +144,10 @@ async fn bind(mut call: Call, target: Target) -> Answered {
     if !told.is_empty() {
         same_name(&decoded.value, &key)?;
     }
-    let request = Request::Bind { key: key.clone(), node: text(node, "name").into(), dry_run: write.dry_run };
+    let binding =
+        admitted::below(&call, &target, "v1", "Binding", write.dry_run, decoded.value.clone()).await?;
+    let node = text(&binding["target"], "name").into();
+    let request = Request::Bind { key: key.clone(), node, dry_run: write.dry_run };
     call.submit(request, 0).await?;
     Ok(done(201, Kind::POD, name, "").warned(decoded.warnings))
 }

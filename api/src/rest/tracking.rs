@@ -4,10 +4,10 @@ use http::{HeaderMap, header::USER_AGENT};
 use kontiki_actors::Object;
 use serde_json::{Map, Value};
 
-use super::{body::type_of, write::Write};
+use super::{body::type_of, subresource::EPHEMERAL, write::Write};
 use crate::{
     apply::{Owners, Reach, ScaleWriter, Writer},
-    resource::metadata::metadata_of,
+    resource::{kept_by_status, metadata::metadata_of},
     served::{Served, Typed},
     status::Status,
 };
@@ -43,7 +43,9 @@ pub(crate) fn writer<'a>(
     subresource: &'a str,
 ) -> Result<Writer<'a>, Status> {
     let reach = match subresource {
-        "status" | "approval" => Reach::Status,
+        "status" | "approval" if served.kind.is_custom() => Reach::Status,
+        "status" | "approval" => Reach::StatusAndMetadata(kept_by_status(served.kind)),
+        EPHEMERAL => Reach::EphemeralContainers,
         _ if served.has_status() => Reach::NoStatus,
         _ => Reach::All,
     };

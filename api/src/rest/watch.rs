@@ -321,8 +321,8 @@ impl Watch {
         }
         let old = event.old.as_ref().filter(|object| self.selection.matches(object));
         let new = event.new.as_ref().filter(|object| self.selection.matches(object));
-        // Custom kinds have as many encodings as versions: each watch makes its own.
-        let shared = |json: fn(&FeedEvent) -> Bytes| (!self.served.kind.is_custom()).then(|| json(entry));
+        // What has as many encodings as versions is encoded by each watch for itself.
+        let shared = |json: fn(&FeedEvent) -> Bytes| self.served.as_stored().then(|| json(entry));
         // What a watch does not select does not exist for it.
         match (old, new) {
             (None, None) => {}

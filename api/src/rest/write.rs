@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use kontiki_actors::{Document, Kind, Object, ObjectKey, Request, State, input::Part};
+use kontiki_actors::{Kind, Object, ObjectKey, Request, State, input::Part};
 use serde_json::Value;
 
 use super::{
+    admitted::{self, Stage},
     body::{self, Decoded, FieldValidation},
     call::{Call, method_not_allowed},
     identity::User,
@@ -20,7 +21,6 @@ use super::{
 };
 use crate::{
     resource::{self, Strategy, fields::text},
-    served::Served,
     status::Status,
 };
 
@@ -63,6 +63,8 @@ pub(crate) struct Proposal {
     pub(crate) locked: bool,
     /// For the client.
     pub(crate) warnings: Vec<String>,
+    /// The scale as it is to be, where it is the scale that is written.
+    pub(crate) scale: Option<Value>,
 }
 
 /// Answers a POST to a collection.
@@ -91,11 +93,29 @@ async fn create_object(call: &Call, target: &Target, write: &Write, decoded: Dec
         record.names(text(&value["metadata"], "name"));
     }
     let given = tracking::take_given(&mut value);
-    prepare_create(call, target, &mut value).await?;
-    warnings.extend(target.served.warnings(&value));
-    tracking::created(write, &target.served, &mut value, given.as_ref())?;
+    let (name, served) = (text(&value["metadata"], "name"), &target.served);
+    let admission = admitted::of_creation(call, target, name, write.dry_run, &call.own_view().await?).await?;
+    match admission.as_ref().filter(|admission| admission.mutates()) {
+        None => {
+            prepare_create(call, target, &mut value).await?;
+            tracking::created(write, served, &mut value, given.as_ref())?;
+        }
+        // What webhooks change is nobody's: owners are told before.
+        Some(admission) => {
+            admitted::begin(target, &mut value);
+            tracking::created(write, served, &mut value, given.as_ref())?;
+            value = admitted::create(admission, target, value).await?;
+            let owners = tracking::take_given(&mut value);
+            prepare_create(call, target, &mut value).await?;
+            admitted::own(&mut value, owners);
+        }
+    }
+    warnings.extend(served.warnings(&value));
     let review = review_new(call, target, &value).await?;
     warnings.extend(review.warnings.iter().cloned());
+    if let Some(admission) = &admission {
+        admission.validate(&value, &Value::Null).await?;
+    }
     let request = review.request(creation(target, write, value));
     let object = call.submit(request, 0).await?.object().ok_or_else(no_answer)?;
     Ok(read::show(call, &target.served, 201, write.form, &object)?.warned(warnings))
@@ -175,7 +195,7 @@ pub(crate) fn creation(target: &Target, write: &Write, value: Value) -> Request 
     Request::Create {
         key: ObjectKey::new(target.served.kind, target.namespace.as_deref().unwrap_or_default(), name),
         generate_name: name.is_empty().then(|| prefix.into()),
-        document: Document::from_value(value),
+        document: target.served.document(value),
         dry_run: write.dry_run,
     }
 }
@@ -200,15 +220,15 @@ pub(crate) async fn replace(mut call: Call, target: Target) -> Answered {
         call.may_create(&target).await?;
         return create_object(&call, &target, &write, decoded).await;
     }
-    let (object, warnings) = update(&call, served, &key, Part::Main, write.dry_run, |old| {
+    let (object, warnings) = update(&call, &target, &key, Part::Main, write.dry_run, |old, stage| {
         let mut value = decoded.value.clone();
         let locked = check_preconditions(old, &value, served.unconditional_update())?;
         let (given, before) = (tracking::take_given(&mut value), served.value(old));
-        resource::prepare_update(served, &mut value, &before)?;
+        stage.update(served, &mut value, &before)?;
         tracking::updated(&write, served, "", &before, &mut value, given.as_ref())?;
         let mut warnings = decoded.warnings.clone();
         warnings.extend(served.warnings(&value));
-        Ok(Proposal { value, locked, warnings })
+        Ok(Proposal { value, locked, warnings, scale: None })
     })
     .await?;
     Ok(read::show(&call, served, 200, write.form, &object)?.warned(warnings))
@@ -242,29 +262,46 @@ pub(crate) fn check_preconditions(old: &Object, new: &Value, unconditional: bool
 
 /// Updates an object: what is proposed on it as it stands is submitted for exactly that revision; when others were
 /// faster and the client did not lock, it is proposed again. The first proposal is made on what this controller holds, which is the
-/// newest nearly always, and of no consequence otherwise: the turn compares revisions. No refusal is told from it.
+/// newest nearly always, and of no consequence otherwise: the turn compares revisions. No refusal is told from it, and no webhook is asked
+/// about it.
 pub(crate) async fn update(
     call: &Call,
-    served: &Served,
+    target: &Target,
     key: &ObjectKey,
     part: Part,
     dry_run: bool,
-    mut propose: impl FnMut(&Arc<Object>) -> Result<Proposal, Status>,
+    mut propose: impl FnMut(&Arc<Object>, Stage) -> Result<Proposal, Status>,
 ) -> Result<(Arc<Object>, Vec<String>), Status> {
+    let served = &target.served;
     // What gives rights is looked at in a view with every acknowledged write.
     let (mut attempt, mut own) = (0, !escalation::concerns(key.kind));
     loop {
-        let state = if own { call.own_view().await? } else { call.view().await? };
+        let mut state = if own { call.own_view().await? } else { call.view().await? };
+        let admission = admitted::of_update(call, target, dry_run, &state).await?;
+        if own && admission.is_some() {
+            own = false;
+            continue;
+        }
+        let stage = Stage::of(admission.as_ref());
         let old = state.get(key).cloned().ok_or_else(|| Status::not_found(key.kind, &key.name));
         let proposed = old.and_then(|old| {
-            let proposal = propose(&old)?;
-            restriction::check(&call.user, key, &proposal.value, Some(&*old))?;
+            let proposal = propose(&old, stage)?;
+            if stage == Stage::Whole {
+                restriction::check(&call.user, key, &proposal.value, Some(&*old))?;
+            }
             Ok((proposal, old))
         });
         if std::mem::take(&mut own) && proposed.is_err() {
             continue;
         }
-        let (proposal, old) = proposed?;
+        let (mut proposal, old) = proposed?;
+        if let Some(admission) = admission.as_ref().filter(|_| stage == Stage::Draft) {
+            // Webhooks take their time: no state is held so long.
+            drop(state);
+            admitted::update(admission, target, part, &old, &mut proposal).await?;
+            restriction::check(&call.user, key, &proposal.value, Some(&*old))?;
+            state = call.view().await?;
+        }
         if part == Part::Main {
             let authorizer = &*call.api.options.authorizer;
             escalation::check(authorizer, &call.user, key, &proposal.value, Some(&*old), &state)?;
@@ -274,9 +311,12 @@ pub(crate) async fn update(
             review = Review::of(call, key, Some(&old), &proposal.value, &state);
         }
         drop(state);
+        if let Some(admission) = &admission {
+            admitted::judge_update(admission, served, &old, &proposal).await?;
+        }
         let request = review.request(Request::Update {
             key: key.clone(),
-            document: Document::from_value(proposal.value),
+            document: served.document(proposal.value),
             part: served.part(part),
             revision: Some(old.revision),
             uid: Some(old.meta.uid.clone()),

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
-use serde_saphyr::{Error as YamlError, budget::BudgetBreach};
+use serde_saphyr::{Error as YamlError, Spanned, budget::BudgetBreach};
 use thiserror::Error;
 
 /// Levels of nesting that a document may have. Whatever walks a value does so by recursion, so that deeper ones put the stack at risk; and
@@ -63,8 +63,13 @@ pub fn read(bytes: &[u8], limits: Limits) -> Result<Document, ReadError> {
     if bytes.len() > limits.bytes {
         return Err(ReadError::TooLarge { limit: limits.bytes });
     }
-    let mut state =
-        State { path: Path::default(), duplicates: Vec::new(), depth: limits.depth, values: limits.values };
+    let mut state = State {
+        path: Path::default(),
+        duplicates: Vec::new(),
+        depth: limits.depth,
+        values: limits.values,
+        lines: false,
+    };
     let mut source = serde_json::Deserializer::from_slice(bytes);
     let value = Reading(&mut state).deserialize(&mut source)?;
     source.end()?;
@@ -76,8 +81,31 @@ pub fn read(bytes: &[u8], limits: Limits) -> Result<Document, ReadError> {
 /// # Errors
 /// In words, when it cannot be read.
 pub fn read_yaml(text: &str) -> Result<Value, String> {
-    let options = serde_saphyr::options! { budget: serde_saphyr::budget! { max_depth: MAX_DEPTH } };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+    Ok(read_yaml_telling(text)?.0)
+}
+
+/// The same, and what it repeats, in the words of Kubernetes' parser: `line 9: key "foo" already set in map`; at most [`MAX_REPORTS`].
+///
+/// # Errors
+/// In words, when it cannot be read.
+pub fn read_yaml_telling(text: &str) -> Result<(Value, Vec<String>), String> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH },
+        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::PassThrough,
+    };
+    // The depth is the budget's, which counts what aliases bring, too.
+    let state = State {
+        path: Path::default(),
+        duplicates: Vec::new(),
+        depth: usize::MAX,
+        values: Limits::default().values,
+        lines: true,
+    };
+    let told = std::cell::RefCell::new(state);
+    let read = serde_saphyr::with_deserializer_from_str_with_options(text, options, |source| {
+        Reading(&mut told.borrow_mut()).deserialize(source)
+    });
+    let value = read.map_err(|error| {
         let mut cause = &error;
         while let YamlError::AliasError { error, .. } | YamlError::WithSnippet { error, .. } = cause {
             cause = error;
@@ -86,7 +114,8 @@ pub fn read_yaml(text: &str) -> Result<Value, String> {
             YamlError::Budget { breach: BudgetBreach::Depth { .. }, .. } => too_deep(),
             _ => error.to_string(),
         }
-    })
+    })?;
+    Ok((value, told.into_inner().duplicates))
 }
 
 /// What is said of a document that is deeper than it may be.
@@ -138,6 +167,8 @@ struct State {
     duplicates: Vec<String>,
     depth: usize,
     values: usize,
+    /// Whether keys come with their lines, and repeated ones are told by them: of YAML.
+    lines: bool,
 }
 
 impl State {
@@ -216,12 +247,22 @@ impl<'de> Visitor<'de> for Reading<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         self.0.enter()?;
         let mut object = Map::new();
-        while let Some(key) = entries.next_key::<String>()? {
+        loop {
+            let (key, line) = if self.0.lines {
+                let Some(key) = entries.next_key::<Spanned<String>>()? else { break };
+                (key.value, key.referenced.line())
+            } else {
+                let Some(key) = entries.next_key::<String>()? else { break };
+                (key, 0)
+            };
             self.0.path.key(&key);
             if object.contains_key(&key) && self.0.duplicates.len() < MAX_REPORTS {
-                let path = self.0.path.to_string();
-                if !self.0.duplicates.contains(&path) {
-                    self.0.duplicates.push(path);
+                let told = match self.0.lines {
+                    true => format!("line {line}: key {key:?} already set in map"),
+                    false => self.0.path.to_string(),
+                };
+                if !self.0.duplicates.contains(&told) {
+                    self.0.duplicates.push(told);
                 }
             }
             let value = entries.next_value_seed(Reading(self.0))?;
@@ -246,6 +287,19 @@ mod tests {
         assert_eq!(document.duplicates, ["metadata.name", "metadata.labels.x", "list[1].k", "n"]);
         assert_eq!(document.value["metadata"]["name"], json!("b"));
         assert_eq!(document.value["n"], json!(3));
+    }
+
+    #[test]
+    fn what_yaml_repeats_is_told_by_its_lines_and_the_last_wins() {
+        let text = "\na: 1\nspec:\n  foo: x\n  foo: y\n  list:\n  - {k: 1, k: 2}\na: null\n";
+        let (value, told) = read_yaml_telling(text).unwrap();
+        assert_eq!(value, json!({"a": null, "spec": {"foo": "y", "list": [{"k": 2}]}}));
+        let lines = [(5, "foo"), (7, "k"), (8, "a")];
+        assert_eq!(told, lines.map(|(line, key)| format!("line {line}: key {key:?} already set in map")));
+        let plain = read_yaml_telling("1: a\nb: &x {c: ~, d: 1.5}\ne: {<<: *x, c: true}\n").unwrap();
+        let wanted = json!({"1": "a", "b": {"c": null, "d": 1.5}, "e": {"c": true, "d": 1.5}});
+        assert_eq!(plain, (wanted, Vec::new()));
+        assert!(read_yaml("a: [").is_err());
     }
 
     #[test]

@@ -19,21 +19,24 @@ pub struct Checked {
     pub unknown: Vec<String>,
     /// Paths of keys that the text repeated.
     pub duplicates: Vec<String>,
+    /// The same of YAML, with lines, as [`read_yaml_telling`](super::reader::read_yaml_telling) tells them.
+    pub repeated: Vec<String>,
 }
 
 impl Checked {
     /// Nothing was odd.
     pub fn is_clean(&self) -> bool {
-        self.unknown.is_empty() && self.duplicates.is_empty()
+        self.unknown.is_empty() && self.duplicates.is_empty() && self.repeated.is_empty()
     }
 
     /// One text per problem, as in a `Warning` header: `unknown field "spec.replicaz"`.
     pub fn problems(&self) -> Vec<String> {
+        self.repeated.iter().cloned().chain(self.of_fields()).take(MAX_REPORTS).collect()
+    }
+
+    fn of_fields(&self) -> impl Iterator<Item = String> {
         let unknown = self.unknown.iter().map(|path| format!("unknown field {path:?}"));
-        unknown
-            .chain(self.duplicates.iter().map(|path| format!("duplicate field {path:?}")))
-            .take(MAX_REPORTS)
-            .collect()
+        unknown.chain(self.duplicates.iter().map(|path| format!("duplicate field {path:?}")))
     }
 
     /// All problems in one text, as strict validation answers: `strict decoding error: unknown field ...`.
@@ -41,9 +44,17 @@ impl Checked {
         if self.is_clean() {
             None
         } else {
-            Some(format!("strict decoding error: {}", self.problems().join(", ")))
+            let repeated = (!self.repeated.is_empty()).then(|| yaml_error(&self.repeated));
+            let problems: Vec<String> =
+                repeated.into_iter().chain(self.of_fields()).take(MAX_REPORTS).collect();
+            Some(format!("strict decoding error: {}", problems.join(", ")))
         }
     }
+}
+
+/// What Kubernetes' parser says of YAML that repeats keys.
+pub fn yaml_error(repeated: &[String]) -> String {
+    format!("yaml: unmarshal errors:\n  {}", repeated.join("\n  "))
 }
 
 /// A value that the type cannot hold. The text is what clients see after
@@ -87,14 +98,14 @@ fn check_object(kind: TypeRef, value: &mut Value, nulls: bool) -> Result<Checked
         Value::Object(object) => walk.object(kind, object)?,
         other => return Err(walk.mismatch(other, kind.go)),
     }
-    Ok(Checked { unknown: walk.unknown, duplicates: Vec::new() })
+    Ok(Checked { unknown: walk.unknown, ..Checked::default() })
 }
 
 /// Checks a value against any shape, such as that of one field.
 pub fn check_shape(shape: Shape, value: &mut Value) -> Result<Checked, TypeError> {
     let mut walk = Walk::new(false);
     walk.value(shape, value)?;
-    Ok(Checked { unknown: walk.unknown, duplicates: Vec::new() })
+    Ok(Checked { unknown: walk.unknown, ..Checked::default() })
 }
 
 struct Walk {

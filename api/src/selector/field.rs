@@ -46,6 +46,14 @@ impl FieldSelector {
         }
     }
 
+    /// The same with other names for the fields.
+    pub fn renamed(mut self, name: impl Fn(&str) -> &str) -> FieldSelector {
+        for term in &mut self.terms {
+            term.field = name(&term.field).to_owned();
+        }
+        self
+    }
+
     /// Whether an object matches, given the text of its fields. An absent field counts as empty.
     pub fn matches<T: AsRef<str>>(&self, text: impl Fn(&str) -> Option<T>) -> bool {
         self.terms.iter().all(|term| {

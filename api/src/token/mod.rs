@@ -7,6 +7,7 @@
 
 mod claims;
 mod jws;
+mod pod;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -14,6 +15,7 @@ pub use claims::{Bound, Claims, Reference};
 use kontiki_actors::{Kind, Object, ObjectKey, State, object::service_account};
 use kontiki_pki::AccountKeys;
 use parking_lot::Mutex;
+pub use pod::{PodToken, for_pod};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

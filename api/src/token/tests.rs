@@ -159,3 +159,84 @@ fn a_token_ends_with_what_it_is_bound_to() {
     assert_eq!(extra["authentication.kubernetes.io/pod-name"], ["p"]);
     assert_eq!(extra["authentication.kubernetes.io/node-uid"], ["uid-gone"]);
 }
+
+#[test]
+fn what_every_pod_gets_is_taken_for_longer_and_says_so() {
+    let to_pod = || Bound { pod: Some(reference("p")), ..claims().bound };
+    let made = |bound: Bound, audience: &str, lifetime_s: i64| {
+        let claims = Claims::new(bound, vec![audience.into()], lifetime_s, NOW_S, "1".into());
+        (claims.exp - NOW_S, claims.bound.warnafter.map(|at| at - NOW_S))
+    };
+    assert_eq!(made(to_pod(), ISSUER, 3607), (31_536_000, Some(3607)));
+    assert_eq!(made(to_pod(), ISSUER, 3600), (3600, None));
+    assert_eq!(made(to_pod(), "vault", 3607), (3607, None));
+    assert_eq!(made(claims().bound, ISSUER, 3607), (3607, None));
+    let claims = Claims::new(to_pod(), vec![ISSUER.into()], 3607, NOW_S, "1".into());
+    assert_eq!(
+        (claims.sub.as_str(), claims.nbf, claims.iat),
+        ("system:serviceaccount:a:robot", NOW_S, NOW_S)
+    );
+    assert_eq!(serde_json::to_value(&claims).unwrap()["kubernetes.io"]["warnafter"], NOW_S + 3607);
+    // As those were that an earlier build has made.
+    let mut older = serde_json::to_value(&claims).unwrap();
+    older["kubernetes.io"].as_object_mut().unwrap().remove("warnafter");
+    assert_eq!(serde_json::from_value::<Claims>(older).unwrap().bound.warnafter, None);
+}
+
+/// A pod of this name on a node, whose volumes ask for the usual token and for one for vault.
+fn put_pod(state: &mut State, name: &str, node: &str) {
+    let tokens = [
+        json!({"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}}),
+        json!({"serviceAccountToken": {"path": "vault", "audience": "vault"}}),
+    ];
+    let document = Document::from_value(
+        json!({"metadata": {"name": name, "namespace": "a", "uid": format!("uid-{name}")},
+        "spec": {"nodeName": node, "serviceAccountName": "robot", "containers": [],
+            "volumes": [{"name": "v", "projected": {"sources": tokens}}]}}),
+    );
+    let change = Change::between(ObjectKey::new(Kind::POD, "a", name), None, &document);
+    state.apply(&change.unwrap());
+}
+
+#[test]
+fn a_worker_gets_tokens_for_the_pods_that_are_its_own() {
+    let (issuer, mut state) = (issuer(), State::default());
+    put(&mut state, Kind::NODE, "", "n1", None);
+    put_pod(&mut state, "p", "n1");
+    let ask = |state: &State, node: &str, pod: &str, audience: &str, lifetime_s: i64| {
+        let token = PodToken { node, pod, audience, lifetime_s, id: "1" };
+        for_pod(&issuer, state, token, NOW_S * 1000)
+    };
+    let refused = ask(&state, "n1", "uid-p", "", 3607).unwrap_err();
+    assert_eq!(refused, "serviceaccounts \"robot\" not found");
+    put(&mut state, Kind::SERVICE_ACCOUNT, "a", "robot", None);
+    let token = ask(&state, "n1", "uid-p", "", 3607).unwrap();
+    let claims = issuer.prove(&token).unwrap();
+    let expected = Bound {
+        namespace: "a".into(),
+        serviceaccount: reference("robot"),
+        pod: Some(reference("p")),
+        node: Some(reference("n1")),
+        secret: None,
+        warnafter: Some(NOW_S + 3607),
+    };
+    assert_eq!((&claims.bound, claims.aud.as_slice()), (&expected, &[ISSUER.to_owned()][..]));
+    let user = asked(&claims, ISSUER, NOW_S, &state).unwrap().user;
+    assert_eq!(user.extra["authentication.kubernetes.io/pod-uid"], ["uid-p"]);
+    let vault = issuer.prove(&ask(&state, "n1", "uid-p", "vault", 3600).unwrap()).unwrap();
+    assert_eq!((vault.aud.as_slice(), vault.exp), (&["vault".to_owned()][..], NOW_S + 3600));
+    // Another node, another uid, what is no pod, and what the pod does not ask for.
+    for (node, pod, audience, lifetime_s, why) in [
+        ("n2", "uid-p", "", 3607, "no relationship found between node \"n2\" and this pod"),
+        ("n1", "uid-q", "", 3607, "no relationship found"),
+        ("n1", "uid-robot", "", 3607, "no relationship found"),
+        ("n1", "uid-p", "bank", 3600, "has no projected token for audience \"bank\""),
+        ("n1", "uid-p", "", 1 << 32, "has no projected token"),
+    ] {
+        let refused = ask(&state, node, pod, audience, lifetime_s).unwrap_err();
+        assert!(refused.contains(why), "{refused}");
+    }
+    state.apply(&Change::Delete { key: ObjectKey::new(Kind::POD, "a", "p") });
+    assert_eq!(asked(&claims, ISSUER, NOW_S, &state), Err(Refusal::Gone), "with its pod");
+    assert!(ask(&state, "n1", "uid-p", "", 3607).is_err());
+}

@@ -93,6 +93,18 @@ async fn workers_may_not_say_which_pods_come_to_their_nodes() {
     assert_eq!(now["spec"]["taints"][0]["key"], "quarantine");
     // People may, and what they set the worker leaves.
     client.patch(own, MERGE, &labels(&json!({"node-restriction.kubernetes.io/tier": "pci"}))).await.with(200);
+    // Nor by way of the status, whatever roles allow.
+    let mut node = peer(Role::User, "system:node:n1", "system:masters");
+    node.groups.push("system:nodes".into());
+    let node = client.as_peer(Some(node));
+    let (own_status, tier) = (format!("{own}/status"), json!({"node-restriction.kubernetes.io/tier": "x"}));
+    node.patch(&own_status, MERGE, &labels(&tier)).await.with(403);
+    node.patch(&own_status, MERGE, &labels(&json!({"disk": "ssd"}))).await.with(200);
+    client.post(PODS, &pod("labelled")).await.with(201);
+    let pod_status = format!("{PODS}/labelled/status");
+    let refused = node.patch(&pod_status, MERGE, &labels(&json!({"app": "db"}))).await.with(403);
+    let message = refused["message"].as_str().unwrap_or_default();
+    assert!(message.contains("cannot update labels through pod status"), "{refused}");
     worker.patch(own, MERGE, &labels(&json!({"disk": null}))).await.with(200);
     worker.patch(own, MERGE, &labels(&json!({"node-restriction.kubernetes.io/tier": null}))).await.with(403);
 }

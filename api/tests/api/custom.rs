@@ -7,8 +7,8 @@ use crate::client::{Client, MERGE, TABLE, cells, peer, revision};
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const DEFINITION: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/backups.example.com";
-const BACKUPS: &str = "/apis/example.com/v1/namespaces/default/backups";
-const OLDER: &str = "/apis/example.com/v1beta1/namespaces/default/backups";
+pub(crate) const BACKUPS: &str = "/apis/example.com/v1/namespaces/default/backups";
+pub(crate) const OLDER: &str = "/apis/example.com/v1beta1/namespaces/default/backups";
 const APPLY: &str = "application/apply-patch+yaml";
 const JSON_PATCH: &str = "application/json-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
@@ -64,12 +64,12 @@ fn definition() -> Value {
         ]}})
 }
 
-fn backup(name: &str) -> Value {
+pub(crate) fn backup(name: &str) -> Value {
     json!({"apiVersion": "example.com/v1", "kind": "Backup", "metadata": {"name": name},
         "spec": {"schedule": "0 3 * * *"}})
 }
 
-async fn defined() -> Client {
+pub(crate) async fn defined() -> Client {
     let client = Client::new();
     client.post(DEFINITIONS, &definition()).await.with(201);
     client
@@ -359,6 +359,30 @@ async fn what_is_not_declared_goes() {
     let refused =
         client.raw("POST", &format!("{BACKUPS}?fieldValidation=Strict"), &[], twice).await.with(400);
     assert!(refused["message"].as_str().unwrap().contains("duplicate field \"spec.schedule\""), "{refused}");
+    let yaml = "\napiVersion: example.com/v1\nkind: Backup\nmetadata:\n  name: d\nspec:\n  schedule: \"* * * * *\"\n  schedule: \"0 * * * *\"\n";
+    let told = "line 8: key \"schedule\" already set in map";
+    let send = async |method: &str, url: &str, media: &str, how: &str| {
+        let mark = if url.contains('?') { '&' } else { '?' };
+        let url = format!("{url}{mark}fieldValidation={how}");
+        client.raw(method, &url, &[("content-type", media)], yaml.to_owned()).await
+    };
+    let applied = format!("{BACKUPS}/d?fieldManager=me");
+    for (method, url, media, code) in
+        [("PATCH", applied.as_str(), APPLY, 200), ("POST", BACKUPS, "application/yaml", 201)]
+    {
+        let refused = send(method, url, media, "Strict").await.with(400);
+        let message = refused["message"].as_str().unwrap();
+        assert!(message.contains(&format!("yaml: unmarshal errors:\n  {told}")), "{message}");
+        if method == "PATCH" {
+            send(method, url, media, "Ignore").await.with(201);
+        }
+        let warned = send(method, url, media, "Warn").await;
+        let warnings = warned.headers.get_all("warning").iter().map(|w| w.to_str().unwrap());
+        assert!(warnings.into_iter().any(|w| w.contains("line 8: key")), "{method}");
+        let made = warned.with(code);
+        assert_eq!(made["spec"]["schedule"], "0 * * * *");
+        client.delete(&format!("{BACKUPS}/d")).await.with(200);
+    }
 }
 
 #[tokio::test]

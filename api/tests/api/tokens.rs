@@ -193,3 +193,31 @@ async fn a_controller_that_has_not_heard_of_an_account_asks() {
     // Whether it is really gone cannot be said now: that is no refusal.
     assert_eq!(get(&client, &token, "/api").await, 503);
 }
+
+#[tokio::test]
+async fn a_pod_needs_its_account_and_gets_what_reaches_the_api() {
+    let client = cluster().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let mut value = pod("p");
+    value["spec"]["serviceAccountName"] = "nobody".into();
+    let refused = client.post(pods, &value).await.with(403);
+    assert_eq!(
+        refused["message"],
+        "pods \"p\" is forbidden: error looking up service account default/nobody: serviceaccount \"nobody\" not found"
+    );
+    value["spec"]["serviceAccountName"] = "robot".into();
+    let dry = client.post(&format!("{pods}?dryRun=All"), &value).await.with(201);
+    assert!(dry["spec"]["volumes"][0]["name"].as_str().unwrap().starts_with("kube-api-access-"));
+    let made = client.post(pods, &value).await.with(201);
+    let volume = &made["spec"]["volumes"][0];
+    assert_eq!(
+        volume["projected"]["sources"][0],
+        json!({"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}})
+    );
+    assert_eq!(made["spec"]["containers"][0]["volumeMounts"][0]["name"], volume["name"]);
+    // As it was read, and with another label.
+    let mut again = made.clone();
+    again["metadata"]["labels"] = json!({"a": "b"});
+    let put = client.put(&format!("{pods}/p"), &again).await.with(200);
+    assert_eq!(put["spec"], made["spec"]);
+}

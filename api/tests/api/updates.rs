@@ -132,6 +132,54 @@ async fn status_and_main_keep_out_of_each_other() {
 }
 
 #[tokio::test]
+async fn a_write_of_a_status_takes_metadata_as_far_as_kubernetes_does() {
+    let client = Client::new();
+    client.memory.add_node("n1");
+    let url = "/api/v1/nodes/n1";
+    let before = client.get(url).await.with(200);
+    let body = json!({
+        "metadata": {"annotations": {"a": "1"}, "labels": {"l": "1"}},
+        "spec": {"unschedulable": true},
+        "status": {"capacity": {"example.com/x": "1"}},
+    });
+    let patched = client.patch(&format!("{url}/status"), MERGE, &body).await.with(200);
+    let told = |object: &Value| {
+        let metadata = &object["metadata"];
+        (metadata["annotations"]["a"].clone(), metadata["labels"]["l"].clone())
+    };
+    assert_eq!(told(&patched), (json!("1"), json!("1")));
+    assert_eq!(patched["spec"], before["spec"]);
+    let mut put = patched.clone();
+    put["metadata"]["annotations"]["a"] = "2".into();
+    put["metadata"]["uid"] = before["metadata"]["uid"].clone();
+    let put = client.put(&format!("{url}/status"), &put).await.with(200);
+    assert_eq!(told(&put), (json!("2"), json!("1")));
+    assert_eq!(told(&client.get(url).await.with(200)), (json!("2"), json!("1")));
+    let wrong = json!({"metadata": {"labels": {"l": "not a value!"}}});
+    client.patch(&format!("{url}/status"), MERGE, &wrong).await.with(422);
+    // Deployments keep their labels, and give away their annotations.
+    web(&client).await;
+    let url = format!("{DEPLOYMENTS}/web");
+    let deployment = client.get(&url).await.with(200);
+    let patched = client.patch(&format!("{url}/status"), MERGE, &body).await.with(200);
+    assert_eq!(told(&patched), (json!("1"), json!(null)));
+    assert_eq!(patched["metadata"]["labels"], deployment["metadata"]["labels"]);
+    assert_eq!(patched["metadata"]["generation"], deployment["metadata"]["generation"]);
+    // Pods keep their owners.
+    client.post("/api/v1/namespaces/default/pods", &pod("p")).await.with(201);
+    let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "b"}]);
+    let mut body = body.clone();
+    body["metadata"]["ownerReferences"] = owner;
+    body["status"] = json!({"message": "hello"});
+    let url = "/api/v1/namespaces/default/pods/p/status";
+    let patched = client.patch(url, MERGE, &body).await.with(200);
+    assert_eq!(told(&patched), (json!("1"), json!("1")));
+    assert_eq!(patched["metadata"]["ownerReferences"], json!(null));
+    let owners = patched["metadata"]["managedFields"].to_string();
+    assert!(owners.contains("f:annotations") && !owners.contains("f:ownerReferences"), "{owners}");
+}
+
+#[tokio::test]
 async fn scale_is_a_resource_of_its_own() {
     let client = Client::new();
     web(&client).await;

@@ -1,4 +1,5 @@
-//! What a worker is told about a pod: the pod as it is, and the ConfigMaps and Secrets that it refers to, no others. By a digest it says
+//! What a worker is told about a pod: the pod as it is, the ConfigMaps and Secrets that it refers to, and its claims with the volumes that
+//! they are bound to; no others. By a digest it says
 //! later what it has been told.
 
 use std::{
@@ -6,8 +7,8 @@ use std::{
     sync::Arc,
 };
 
-use kontiki_actors::{Document, Kind, Object, ObjectKey, State};
-use kontiki_proto::worker::{Dependency, PodAssignment};
+use kontiki_actors::{Document, Kind, Object, ObjectKey, State, kinds::storage};
+use kontiki_proto::worker::{Dependency, PodAssignment, VolumeRemoval};
 use serde_json::Value;
 
 /// Builds the assignment of a pod from a state.
@@ -61,8 +62,8 @@ pub(super) fn digest(state: &State, pod: &Object, dependencies: &BTreeSet<Object
     hash[..32].to_owned()
 }
 
-/// The ConfigMaps and Secrets that a pod's spec refers to: volumes, env, envFrom, imagePullSecrets.
-pub(super) fn dependencies(pod: &Object) -> BTreeSet<ObjectKey> {
+/// The ConfigMaps and Secrets that a pod's spec refers to (volumes, env, envFrom, imagePullSecrets), its claims, and their volumes.
+pub(super) fn dependencies(state: &State, pod: &Object) -> BTreeSet<ObjectKey> {
     let mut found = BTreeSet::new();
     let spec = pod.document.spec_value();
     let mut add = |kind: Kind, name: &Value| {
@@ -82,7 +83,7 @@ pub(super) fn dependencies(pod: &Object) -> BTreeSet<ObjectKey> {
     for secret in list(&spec["imagePullSecrets"]) {
         add(Kind::SECRET, &secret["name"]);
     }
-    for field in ["initContainers", "containers"] {
+    for field in ["initContainers", "containers", "ephemeralContainers"] {
         for container in list(&spec[field]) {
             for source in list(&container["envFrom"]) {
                 add(Kind::CONFIG_MAP, &source["configMapRef"]["name"]);
@@ -94,7 +95,21 @@ pub(super) fn dependencies(pod: &Object) -> BTreeSet<ObjectKey> {
             }
         }
     }
+    for name in pod.pod().into_iter().flat_map(|digest| &digest.claims) {
+        let key = ObjectKey::new(Kind::PERSISTENT_VOLUME_CLAIM, &pod.key.namespace, name);
+        let claim = state.get(&key).and_then(|claim| claim.claim());
+        if let Some(claim) = claim.filter(|claim| !claim.volume.is_empty()) {
+            found.insert(ObjectKey::new(Kind::PERSISTENT_VOLUME, "", &claim.volume));
+        }
+        found.insert(key);
+    }
     found
+}
+
+/// The removal of a volume's folder, if this node is to do that.
+pub(super) fn removal(volume: &Object, node: &str) -> Option<VolumeRemoval> {
+    (storage::to_be_removed_by(volume)? == node)
+        .then(|| VolumeRemoval { uid: volume.meta.uid.to_string(), name: volume.key.name.to_string() })
 }
 
 /// Whether a change of a pod is news for its worker: everything but the status, which the worker wrote itself.
@@ -133,10 +148,12 @@ mod tests {
                 {"name": "c", "projected": {"sources": [{"secret": {"name": "s2"}}]}}],
             "imagePullSecrets": [{"name": "s4"}, {}],
             "containers": [{"name": "x", "envFrom": [{"configMapRef": {"name": "c2"}}],
-                "env": [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "s3", "key": "k"}}}]}]}}));
+                "env": [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "s3", "key": "k"}}}]}],
+            "ephemeralContainers": [{"name": "y", "envFrom": [{"secretRef": {"name": "s5"}}]}]}}));
         let pod = Object::new(ObjectKey::new(Kind::POD, "n", "p"), 1, document);
-        let names: Vec<String> = dependencies(&pod).iter().map(|k| k.name.to_string()).collect();
-        assert_eq!(names, ["c1", "c2", "s1", "s2", "s3", "s4"]);
+        let names: Vec<String> =
+            dependencies(&State::default(), &pod).iter().map(|k| k.name.to_string()).collect();
+        assert_eq!(names, ["c1", "c2", "s1", "s2", "s3", "s4", "s5"]);
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Complete {
             if pod.pod().is_some_and(|p| p.terminal()) && have.is_none() && !pod.meta.deleting() {
                 continue;
             }
-            let needed = dependencies(pod);
+            let needed = dependencies(state, pod);
             let knows = have.is_some_and(|have| match have.digest.as_str() {
                 // It was told by a leader of an earlier build. What the pod refers to may have changed meanwhile.
                 "" => have.revision == pod.revision && needed.is_empty(),
@@ -77,7 +77,7 @@ mod tests {
     /// What a worker says later that was told of the pod by this state.
     fn told(state: &State) -> Vec<PodDigest> {
         let pod = state.pods_on("n1").next().unwrap();
-        let assignment = assignment(state, pod, &dependencies(pod), None);
+        let assignment = assignment(state, pod, &dependencies(state, pod), None);
         vec![PodDigest { uid: assignment.uid, revision: assignment.revision, digest: assignment.digest }]
     }
 

@@ -14,6 +14,7 @@ use compact_str::CompactString;
 use kontiki_actors::{
     Input, Kind, ObjectKey,
     input::{Life, Verdict},
+    kinds::storage,
 };
 use kontiki_api::feed::FeedEvent;
 use kontiki_hooks::{Mark, reached};
@@ -276,6 +277,8 @@ impl Term {
         } else if let Some(readers) = self.interested.get(key) {
             nodes.extend(readers.iter().cloned());
         }
+        let volume = event.event.new.as_ref().filter(|_| key.kind == Kind::PERSISTENT_VOLUME);
+        nodes.extend(volume.and_then(|volume| storage::to_be_removed_by(volume)).map(CompactString::from));
         nodes
     }
 }

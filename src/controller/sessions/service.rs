@@ -11,7 +11,7 @@ use std::{
 
 use actix::{Addr, AsyncContext};
 use kontiki_actors::input::NodeHello;
-use kontiki_api::{GIT_VERSION, rest::node_may_label};
+use kontiki_api::{GIT_VERSION, rest::node_may_label, token::Issuer};
 use kontiki_pki::{Peer, Role};
 use kontiki_proto::worker::{
     Controller, FromWorker, Hello, NodeInfo, Redirect, ToWorker, Welcome, from_worker, sessions_server,
@@ -51,6 +51,8 @@ pub(crate) struct SessionService {
     pub(crate) pace: Pace,
     pub(crate) lease: Duration,
     pub(crate) next: AtomicU64,
+    /// Makes tokens for pods.
+    pub(crate) issuer: Option<Arc<Issuer>>,
 }
 
 impl SessionService {
@@ -115,6 +117,7 @@ impl sessions_server::Sessions for SessionService {
             lease_ms: millis(self.lease),
             controllers: Self::controllers(&self.node),
             takes_node: true,
+            gives_tokens: self.issuer.is_some(),
         };
         let node = self.node.clone();
         let heard = SignOfLife::new();
@@ -132,6 +135,7 @@ impl sessions_server::Sessions for SessionService {
             stage: self.stage.clone(),
             sessions: self.sessions.clone(),
             redirect: Arc::new(move || Self::redirect(&node)),
+            issuer: self.issuer.clone(),
         };
         start_soon(&*self.spawner, Room::Sessions, move |ctx| {
             ctx.add_stream(inbound);

@@ -15,17 +15,20 @@ use kontiki_actors::{
     Input, Kind, Object, ObjectKey, State,
     input::{NodeHello, Note, PodReport},
 };
-use kontiki_api::feed::FeedEvent;
+use kontiki_api::{
+    feed::FeedEvent,
+    token::{Issuer, PodToken, for_pod},
+};
 use kontiki_proto::worker::{
     AskUsage, Assignments, FromWorker, HeartbeatAck, Hello, NodeInfo, NodeUsage, PodAssignment, Redirect,
-    ReportAck, StatusReport, ToWorker, Welcome, from_worker, to_worker,
+    ReportAck, StatusReport, ToWorker, TokenAnswer, TokenAsk, VolumeRemoval, Welcome, from_worker, to_worker,
 };
 use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::{
     Pace,
-    assignment::{assignment, dependencies, is_news, is_on, users_on},
+    assignment::{assignment, dependencies, is_news, is_on, removal, users_on},
     complete::Complete,
     insist::insist,
     opens::Opens,
@@ -49,6 +52,8 @@ const TEXT_MAX: usize = 512;
 /// Reports that a worker may send before the first of them is acknowledged. A worker keeps to fewer.
 const REPORTS_MAX: usize = 64;
 
+/// Letters of the words in which a token is refused: they may quote what the worker asked for.
+const REFUSAL_MAX: usize = 1024;
 /// Questions to a worker that are waited for at a time: the leader asks one after the other, but gives up on slow ones.
 const ASKED_MAX: usize = 4;
 
@@ -66,6 +71,8 @@ pub(super) struct Parts {
     pub stage: Addr<Stage>,
     pub sessions: Addr<Sessions>,
     pub redirect: Arc<dyn Fn() -> Redirect + Send + Sync>,
+    /// Makes tokens for the worker's pods; none where there is no key.
+    pub issuer: Option<Arc<Issuer>>,
 }
 
 /// The actor.
@@ -146,6 +153,8 @@ impl Session {
         self.send(to_worker::What::Welcome(self.parts.welcome.clone()), ctx);
         let Complete { mut put, keep: known } =
             Complete::of(&state, &self.node, &std::mem::take(&mut self.parts.hello.pods));
+        let volumes = state.list(Kind::PERSISTENT_VOLUME, None);
+        let remove_volumes = volumes.filter_map(|volume| removal(volume, &self.node)).collect();
         let mut keep = Vec::new();
         for (pod, needed) in &known {
             self.watch_over(&state, pod, needed);
@@ -156,13 +165,19 @@ impl Session {
         keep.extend(later.iter().map(|pod| pod.meta.uid.to_string()));
         let put = put.iter().map(|pod| self.assign(&state, pod, None)).collect();
         self.send(
-            to_worker::What::Assignments(Assignments { complete: true, put, keep, remove: vec![] }),
+            to_worker::What::Assignments(Assignments {
+                complete: true,
+                put,
+                keep,
+                remove: vec![],
+                remove_volumes,
+            }),
             ctx,
         );
         while !later.is_empty() {
             let rest = later.split_off(later.len().min(PODS_PER_MESSAGE));
             let put = later.iter().map(|pod| self.assign(&state, pod, None)).collect();
-            let more = Assignments { complete: false, put, keep: vec![], remove: vec![] };
+            let more = Assignments { put, ..Assignments::default() };
             self.send(to_worker::What::Assignments(more), ctx);
             later = rest;
         }
@@ -176,7 +191,7 @@ impl Session {
     }
 
     fn assign(&mut self, state: &State, pod: &Object, trace: Option<&str>) -> PodAssignment {
-        let needed = dependencies(pod);
+        let needed = dependencies(state, pod);
         self.watch_over(state, pod, &needed);
         assignment(state, pod, &needed, trace)
     }
@@ -204,10 +219,14 @@ impl Session {
             return;
         };
         let state = self.parts.replica.view();
-        let (mut put, mut remove) = (BTreeMap::new(), Vec::new());
+        let (mut put, mut remove, mut folders) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
         for event in events.iter().map(|e| &e.event).filter(|e| e.revision > floor) {
             let key = event.key();
             if key.kind != Kind::POD {
+                let new = event.new.as_ref().filter(|_| key.kind == Kind::PERSISTENT_VOLUME);
+                if let Some(removal) = new.and_then(|volume| removal(volume, &self.node)) {
+                    folders.insert(removal.uid.clone(), removal);
+                }
                 for pod in self.users.get(key).into_iter().flatten() {
                     if let Some(pod) = state.get(pod).filter(|o| is_on(o, &self.node)) {
                         put.insert(pod.key.clone(), (pod.clone(), event.trace.clone()));
@@ -233,7 +252,7 @@ impl Session {
             }
         }
         self.users.retain(|_, users| !users.is_empty());
-        self.hand_out(&state, put.into_values().collect(), remove, ctx);
+        self.hand_out(&state, put.into_values().collect(), remove, folders.into_values().collect(), ctx);
     }
 
     /// Objects that pods refer to changed before the session was told of their changes.
@@ -241,7 +260,7 @@ impl Session {
         let state = self.parts.replica.view();
         let users = users_on(&state, &self.node, objects, &self.users);
         let put = users.into_iter().map(|pod| (pod, None)).collect();
-        self.hand_out(&state, put, Vec::new(), ctx);
+        self.hand_out(&state, put, Vec::new(), Vec::new(), ctx);
     }
 
     fn hand_out(
@@ -249,16 +268,18 @@ impl Session {
         state: &State,
         put: Vec<(Arc<Object>, Option<Arc<str>>)>,
         remove: Vec<String>,
+        mut folders: Vec<VolumeRemoval>,
         ctx: &mut Context<Self>,
     ) {
-        if put.is_empty() && remove.is_empty() {
+        if put.is_empty() && remove.is_empty() && folders.is_empty() {
             return;
         }
         let mut remove = Some(remove);
         for chunk in put.chunks(PODS_PER_MESSAGE).chain(put.is_empty().then_some(&[][..])) {
             let put = chunk.iter().map(|(pod, trace)| self.assign(state, pod, trace.as_deref())).collect();
             let remove = remove.take().unwrap_or_default();
-            let message = Assignments { complete: false, put, keep: vec![], remove };
+            let remove_volumes = std::mem::take(&mut folders);
+            let message = Assignments { put, remove, remove_volumes, ..Assignments::default() };
             self.send(to_worker::What::Assignments(message), ctx);
         }
     }
@@ -297,7 +318,7 @@ impl Session {
             let trace = report.pods.iter().map(|p| p.traceparent.clone()).find(|t| !t.is_empty());
             let (reports, strangers) = read_report(&self.node, report, &view);
             if !strangers.is_empty() {
-                let message = Assignments { complete: false, put: vec![], keep: vec![], remove: strangers };
+                let message = Assignments { remove: strangers, ..Assignments::default() };
                 self.send(to_worker::What::Assignments(message), ctx);
             }
             if reports.is_empty() {
@@ -368,6 +389,33 @@ impl Session {
             // Nobody waits any more.
             let _ = tell.try_send(usage);
         }
+    }
+
+    /// A token for one of the worker's pods, or why there is none. Nobody needs to confirm it: it holds for as long as its pod is there, and
+    /// whoever believes it looks for that.
+    fn give_token(&mut self, ask: &TokenAsk, ctx: &mut Context<Self>) {
+        let TokenAsk { serial, pod_uid, audience, lifetime_s } = ask;
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        let made = match &self.parts.issuer {
+            None => Err("this cluster has no key for tokens".to_owned()),
+            Some(issuer) => {
+                let id = uuid::Uuid::new_v4().to_string();
+                let token =
+                    PodToken { node: &self.node, pod: pod_uid, audience, lifetime_s: *lifetime_s, id: &id };
+                for_pod(issuer, &self.parts.replica.view(), token, now_ms)
+                    .map_err(|why| why.chars().take(REFUSAL_MAX).collect())
+            }
+        };
+        let answer = match made {
+            Ok(token) => {
+                TokenAnswer { serial: *serial, token, lifetime_s: *lifetime_s, refusal: String::new() }
+            }
+            Err(refusal) => {
+                tracing::info!(node = %self.node, pod = pod_uid, refusal, "a token was refused to a worker");
+                TokenAnswer { serial: *serial, refusal, ..TokenAnswer::default() }
+            }
+        };
+        self.send(to_worker::What::Token(answer), ctx);
     }
 
     fn over(&mut self, ctx: &mut Context<Self>) {
@@ -472,6 +520,7 @@ impl StreamHandler<Result<FromWorker, Status>> for Session {
             Some(from_worker::What::Report(report)) => self.report(report, ctx),
             Some(from_worker::What::Node(info)) => self.renew(info, ctx),
             Some(from_worker::What::Usage(usage)) => self.usage(usage),
+            Some(from_worker::What::TokenAsk(ask)) => self.give_token(&ask, ctx),
             Some(from_worker::What::Hello(_)) | None => {
                 tracing::warn!(node = %self.node, "the worker broke the protocol: a second hello, or nothing");
                 ctx.stop();

@@ -99,9 +99,12 @@ impl Play {
     /// A leader of term 1.
     fn start() -> Play {
         let consensus = Arc::new(Played::default());
-        let namespace = Document::from_value(json!({"metadata": {"name": "default"}}));
-        let namespace = Object::new(ObjectKey::new(Kind::NAMESPACE, "", "default"), 0, namespace);
-        consensus.folded.lock().restore(namespace);
+        // Its pods need an account.
+        for (kind, namespace) in [(Kind::NAMESPACE, ""), (Kind::SERVICE_ACCOUNT, "default")] {
+            let document = Document::from_value(json!({"metadata": {"name": "default"}}));
+            let object = Object::new(ObjectKey::new(kind, namespace, "default"), 0, document);
+            consensus.folded.lock().restore(object);
+        }
         let desk = Desk::new(Arc::new(consensus.clone()), actors, Nature::default());
         let mut play = Play { consensus, desk, tasks: Vec::new() };
         play.enter(1);

@@ -3,14 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use kontiki_hooks::{Defect, Mark, planted, reached};
-use kontiki_proto::worker::{Assignments, PodAssignment, PodDigest};
+use kontiki_proto::worker::{Assignments, PodAssignment, PodDigest, PodReport, VolumeRemoval};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::aside::aside;
 use super::config::{AgentConfig, AgentError};
 use super::disk;
 use super::layout::Layout;
@@ -24,11 +26,14 @@ use crate::pod::kept::{Assignment, Kept, Version};
 use crate::pod::order::is_overtaken;
 use crate::pod::tenant::{Eviction, Tenant};
 use crate::runtime::{AdoptedPod, Runtime, RuntimeEvent};
+use crate::volume;
 
 /// Commands that may wait; whoever has more to say waits.
 const COMMANDS_MAX: usize = 64;
 /// A driver that fails so often is not started again before the leader or a restart asks for its pod.
 const FAILURES_MAX: u32 = 3;
+/// How long it waits before it tries again to remove a folder that could not be.
+const REMOVE_AGAIN: Duration = Duration::from_secs(30);
 
 /// What the crew is asked.
 pub enum Command {
@@ -72,6 +77,9 @@ pub struct Crew {
     members: BTreeMap<String, Member>,
     tasks: JoinSet<()>,
     names: HashMap<Id, String>,
+    /// The folders of volumes that are being removed, each by the uid of its volume: no more than the leader names.
+    removals: JoinSet<String>,
+    removing: BTreeSet<String>,
     sender: mpsc::Sender<Command>,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Receiver<RuntimeEvent>,
@@ -96,9 +104,16 @@ impl Crew {
             layout,
             names: config.names.clone(),
             seccomp_default: config.seccomp_default,
+            tokens: Arc::default(),
+            api: Arc::default(),
         });
+        // Until a session tells which one leads.
+        if let Some(address) = config.controllers.first() {
+            host.api.found(address);
+        }
         let (members, tasks, names) = (BTreeMap::new(), JoinSet::new(), HashMap::new());
-        let mut crew = Crew { host, members, tasks, names, sender, commands, events };
+        let (removals, removing) = (JoinSet::new(), BTreeSet::new());
+        let mut crew = Crew { host, members, tasks, names, removals, removing, sender, commands, events };
         let mut kept =
             Kept::load_all(&crew.host.layout).map_err(AgentError::disk(crew.host.layout.kept()))?;
         let known: BTreeSet<String> = kept.iter().map(|kept| kept.assignment.uid.clone()).collect();
@@ -146,8 +161,15 @@ impl Crew {
                     }
                 },
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
+                Some(removed) = self.removals.join_next() => match removed {
+                    Ok(uid) => {
+                        self.removing.remove(&uid);
+                    }
+                    Err(failure) => error!(%failure, "the removal of a volume's folder failed"),
+                },
             }
         }
+        self.removals.shutdown().await;
         self.tasks.shutdown().await;
     }
 
@@ -185,7 +207,7 @@ impl Crew {
     }
 
     fn assign(&mut self, assignments: Assignments) {
-        let Assignments { complete, put, keep, remove } = assignments;
+        let Assignments { complete, put, keep, remove, remove_volumes } = assignments;
         if complete && planted(Defect::ResyncRestarts) {
             self.kill_all(&keep);
         }
@@ -204,6 +226,32 @@ impl Crew {
         for pod in put {
             self.put(pod);
         }
+        for volume in remove_volumes {
+            self.remove_volume(volume);
+        }
+    }
+
+    /// Removes the folder of a volume, and says so once it is gone. Nobody is told who asks while that goes on; who asks later hears it
+    /// again.
+    fn remove_volume(&mut self, VolumeRemoval { uid, name }: VolumeRemoval) {
+        if !self.removing.insert(uid.clone()) {
+            return;
+        }
+        let host = self.host.clone();
+        self.removals.spawn(async move {
+            loop {
+                let (folders, named) = (host.layout.lasting(), name.clone());
+                let removed = aside(&host.clock, move || volume::claim::remove(&folders, &named)).await;
+                match removed.unwrap_or_else(|failure| Err(failure.to_string())) {
+                    Ok(()) => break,
+                    Err(error) => warn!(volume = name, error, "the folder of a volume cannot be removed"),
+                }
+                tokio::time::sleep(REMOVE_AGAIN).await;
+            }
+            info!(volume = name, "the folder of a volume is gone");
+            host.outbox.report(PodReport { uid: uid.clone(), name, gone: true, ..PodReport::default() });
+            uid
+        });
     }
 
     /// A planted defect.

@@ -5,6 +5,7 @@
 //!   agent/pods/<uid>.json                  what was assigned, and what was seen of it
 //!   seccomp/                               profiles of the machine, which its operator puts there
 //!   pods/<uid>/volumes/                    the rest of the folder is the runtime's
+//!   local-path/<persistent volume>/        what claims are bound to; it stays until its volume is deleted
 //!   logs/<namespace>_<name>_<uid>/<container>/<attempt>.log
 //! ```
 //!
@@ -45,7 +46,12 @@ impl Layout {
     /// Where a pod's volumes are put.
     pub fn places(&self, uid: &str) -> Places {
         let memory = self.memory.as_ref().map(|memory| memory.join("volumes").join(uid));
-        Places { disk: self.volumes(uid), memory }
+        Places { disk: self.volumes(uid), memory, lasting: self.lasting() }
+    }
+
+    /// The volumes of the cluster's own driver, which outlive pods.
+    pub fn lasting(&self) -> PathBuf {
+        self.root.join("local-path")
     }
 
     /// The agent's own folder.

@@ -11,6 +11,7 @@
 //! It needs no controller to keep running what it was given, and pods need no agent to keep running: when it starts
 //! again it finds them as they are.
 
+pub mod api;
 pub(crate) mod aside;
 pub mod clock;
 pub mod config;
@@ -25,6 +26,7 @@ pub mod node;
 pub mod outbox;
 pub mod pressure;
 pub mod reserved;
+pub mod tokens;
 mod watch;
 
 use std::sync::Arc;
@@ -113,6 +115,8 @@ impl Agent {
             node,
             streams: Streams::new(host.runtime.clone(), Arc::clone(&dial)),
             meter,
+            tokens: host.tokens.clone(),
+            api: host.api.clone(),
         };
         let session = Session::open(&config.controllers, &host.layout, hello, dial, agent)?;
         let mut session = thread.spawn(session.run(shutdown.clone()));

@@ -1,4 +1,4 @@
-//! The ConfigMaps and Secrets that a pod refers to, as the leader sent them along.
+//! The ConfigMaps and Secrets that a pod refers to, and its claims with their volumes, as the leader sent them along.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -34,10 +34,12 @@ impl Kind {
     }
 }
 
-/// What a pod refers to, by kind and name; all of it is in the pod's namespace.
+/// What a pod refers to, by kind and name; all of it is in the pod's namespace, but for volumes, which are in none.
 #[derive(Clone, Debug, Default)]
 pub struct Dependencies {
     objects: BTreeMap<(Kind, String), BTreeMap<String, Vec<u8>>>,
+    /// Claims and volumes, as they are.
+    storage: BTreeMap<(String, String), Value>,
 }
 
 impl Dependencies {
@@ -46,6 +48,12 @@ impl Dependencies {
         let kind = match kind {
             "ConfigMap" => Kind::ConfigMap,
             "Secret" => Kind::Secret,
+            "PersistentVolumeClaim" | "PersistentVolume" => {
+                if let Ok(object) = serde_json::from_slice(json) {
+                    self.storage.insert((kind.to_owned(), name.to_owned()), object);
+                }
+                return;
+            }
             _ => return,
         };
         let Ok(object) = serde_json::from_slice::<Value>(json) else { return };
@@ -71,6 +79,11 @@ impl Dependencies {
     pub fn get(&self, kind: Kind, name: &str) -> Option<&BTreeMap<String, Vec<u8>>> {
         // The lookup key is small and lookups are rare.
         self.objects.get(&(kind, name.to_owned()))
+    }
+
+    /// A claim or a volume, whole; none if there is no such object.
+    pub fn object(&self, kind: &str, name: &str) -> Option<&Value> {
+        self.storage.get(&(kind.to_owned(), name.to_owned()))
     }
 
     /// One value as text, for an environment.

@@ -23,9 +23,20 @@ impl Pod {
         serde_json::from_value(value)
     }
 
-    /// All containers in the order of their statuses: init containers first.
+    /// All containers in the order of their statuses: init containers first, and those last that were added while it ran.
     pub fn all_containers(&self) -> impl Iterator<Item = &Container> {
-        self.spec.init_containers.iter().chain(&self.spec.containers)
+        let Spec { init_containers, containers, ephemeral_containers, .. } = &self.spec;
+        init_containers.iter().chain(containers).chain(ephemeral_containers)
+    }
+
+    /// What the container of a name is for.
+    pub fn role(&self, name: &str) -> Role {
+        let among = |list: &[Container]| list.iter().any(|container| container.name == name);
+        match self {
+            pod if among(&pod.spec.init_containers) => Role::Init,
+            pod if among(&pod.spec.ephemeral_containers) => Role::Ephemeral,
+            _ => Role::Main,
+        }
     }
 
     /// A container by its name.
@@ -112,6 +123,7 @@ document! {
     Spec {
         init_containers: Vec<Container>,
         containers: Vec<Container>,
+        ephemeral_containers: Vec<Container>,
         restart_policy: RestartPolicy,
         termination_grace_period_seconds: Option<i64>,
         active_deadline_seconds: Option<i64>,
@@ -171,7 +183,7 @@ document! {
     ReadinessGate { condition_type: String, }
 }
 document! {
-    /// Container.
+    /// Container and EphemeralContainer, which has a target besides.
     Container {
         name: String,
         image: String,
@@ -195,6 +207,29 @@ document! {
         stdin_once: bool,
         tty: bool,
         restart_policy: Option<String>,
+        target_container_name: String,
+    }
+}
+
+/// What a container is for in its pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It prepares the pod, or is a sidecar.
+    Init,
+    /// It is what the pod is for.
+    Main,
+    /// It was added to look into the pod while that runs: it is started once, and the pod's fate does not depend on it.
+    Ephemeral,
+}
+
+impl Role {
+    /// The list of the spec that it is in.
+    pub fn list(self) -> &'static str {
+        match self {
+            Role::Init => "initContainers",
+            Role::Main => "containers",
+            Role::Ephemeral => "ephemeralContainers",
+        }
     }
 }
 
@@ -349,9 +384,14 @@ document! {
         downward_api: Option<DownwardApi>,
         projected: Option<Projected>,
         host_path: Option<HostPath>,
+        persistent_volume_claim: Option<ClaimSource>,
         #[serde(flatten)]
         other: BTreeMap<String, Value>,
     }
+}
+document! {
+    /// PersistentVolumeClaimVolumeSource.
+    ClaimSource { claim_name: String, read_only: bool, }
 }
 document! {
     /// EmptyDirVolumeSource.
@@ -384,8 +424,16 @@ document! {
         secret: Option<FilesFrom>,
         #[serde(rename = "downwardAPI")]
         downward_api: Option<DownwardApi>,
-        service_account_token: Option<Value>,
+        service_account_token: Option<TokenSource>,
     }
+}
+document! {
+    /// ServiceAccountTokenProjection.
+    TokenSource { audience: String, expiration_seconds: Option<i64>, path: String, }
+}
+impl TokenSource {
+    /// How long a token lives that does not say it.
+    pub const EXPIRATION_S: i64 = 3600;
 }
 document! {
     /// HostPathVolumeSource.

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
+use super::access::{self, Access, PodTokens};
 use super::backoff::SETUP;
 use super::dependency::Dependencies;
 use super::document::Pod;
@@ -57,6 +58,8 @@ pub struct Driver {
     pub(super) pulls: BTreeMap<String, AbortOnDropHandle<()>>,
     probes: Probes,
     storage: storage::Watch,
+    keeper: access::Keeper,
+    pub(super) tokens: PodTokens,
     runs: watch::Sender<Runs>,
     tenant: watch::Sender<Tenant>,
     stored: Pages,
@@ -87,6 +90,8 @@ impl Driver {
             pulls: BTreeMap::new(),
             probes: Probes::default(),
             storage: storage::Watch::default(),
+            keeper: access::Keeper::default(),
+            tokens: PodTokens::default(),
             runs,
             tenant,
             stored: Pages::default(),
@@ -102,7 +107,10 @@ impl Driver {
         let status = &self.pod.status;
         let over = matches!(status.phase.as_str(), "Succeeded" | "Failed");
         let known = status.start_time.as_ref().and_then(|time| time.parse::<jiff::Timestamp>().ok());
+        let awaits_tokens = access::wants_tokens(&self.host, &self.pod);
         let seen = &mut self.kept.observed;
+        // Those of an earlier life of this worker are where the pod reads them.
+        seen.awaits_tokens = awaits_tokens;
         if seen.start_ms.is_none() {
             seen.start_ms = Some(known.map_or(now_ms, |time| time.as_millisecond()));
             // It ended in an earlier life of this worker: it does not run twice.
@@ -132,6 +140,7 @@ impl Driver {
             status::settle_conditions(&self.pod, &mut self.kept.observed, now_ms);
             self.probes.tend(&self.host, &self.inbox, &self.pod, &self.kept.observed);
             self.storage.tend(&self.host, &self.inbox, &self.pod, &self.kept.observed);
+            self.keeper.tend(&self.host, &self.inbox, &self.pod, &self.kept.observed);
             self.publish();
             let step = if self.removed { self.forget_step() } else { next(&self.pod, self.seen(), now_ms) };
             debug!(pod = %self.pod.metadata.name, ?step, "next");
@@ -199,8 +208,10 @@ impl Driver {
 
     async fn mount_volumes(&mut self, now_ms: i64) {
         let (pod, dependencies, host) = (self.pod.clone(), self.dependencies.clone(), self.host.clone());
+        let access = self.access();
         let mounted = aside(&self.host.clock, move || {
-            let sources = Sources { pod: &pod, dependencies: &dependencies, machine: &host.machine };
+            let machine = &host.machine;
+            let sources = Sources { pod: &pod, dependencies: &dependencies, machine, access: &access };
             volume::mount(sources, &host.layout.places(&pod.metadata.uid))
         });
         let failure = match mounted.await {
@@ -217,6 +228,17 @@ impl Driver {
         let retry_ms = now_ms.saturating_add(delay_ms);
         seen.mount_failure = Some(MountFailure { message: message.clone(), retry_ms, delay_ms });
         self.host.note(&self.pod, None, "FailedMount", message);
+    }
+
+    /// What the pod gets to reach the API.
+    pub(super) fn access(&self) -> Access {
+        let sees = access::sees_volumes(&self.host, &self.pod);
+        // Others have their loopback only, and processes of the machine find no token.
+        let reaches = sees && self.pod.spec.host_network;
+        Access {
+            tokens: sees.then(|| self.tokens.clone()),
+            variables: if reaches { self.host.api.variables() } else { Vec::new() },
+        }
     }
 
     async fn start_sandbox(&mut self, now_ms: i64) {

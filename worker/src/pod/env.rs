@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::access::Access;
 use super::dependency::{Dependencies, Kind};
 use super::document::{Container, EnvVar, FieldRef, KeyRef, Pod, ResourceFieldRef};
 use super::quantity;
@@ -30,13 +31,18 @@ pub struct Sources<'a> {
     pub dependencies: &'a Dependencies,
     /// Where it runs.
     pub machine: &'a Machine,
+    /// What it gets to reach the API.
+    pub access: &'a Access,
 }
 
 impl Sources<'_> {
-    /// The environment in its order: `envFrom` first, then `env`, a later value replacing an earlier one. An error is
+    /// The environment in its order: where the API is, `envFrom`, then `env`, a later value replacing an earlier one. An error is
     /// the message of `CreateContainerConfigError`.
     pub fn environment(&self, container: &Container) -> Result<Vec<(String, String)>, String> {
         let mut env = Environment::default();
+        for (name, value) in &self.access.variables {
+            env.set(name.clone(), value.clone());
+        }
         for source in &container.env_from {
             let references = [(Kind::ConfigMap, &source.config_map_ref), (Kind::Secret, &source.secret_ref)];
             for (kind, reference) in references {
@@ -229,11 +235,12 @@ mod tests {
     fn environment(env: &str) -> Result<Vec<(String, String)>, String> {
         let pod = pod(env);
         let mut dependencies = Dependencies::default();
-        dependencies.add("ConfigMap", "settings", br#"{"data":{"COLOR":"blue","a=b":"no"}}"#);
+        dependencies.add("ConfigMap", "settings", br#"{"data":{"COLOR":"blue","a=b":"no","data-1":"one"}}"#);
         dependencies.add("Secret", "login", br#"{"data":{"word":"c2VzYW1l"}}"#);
         let machine =
             Machine { name: "n1".into(), address: "10.0.0.1".into(), cpu_milli: 4000, memory_bytes: 1 << 30 };
-        let sources = Sources { pod: &pod, dependencies: &dependencies, machine: &machine };
+        let access = Access { variables: vec![("API".into(), "here".into())], ..Access::default() };
+        let sources = Sources { pod: &pod, dependencies: &dependencies, machine: &machine, access: &access };
         sources.environment(&pod.spec.containers[0])
     }
 
@@ -252,7 +259,9 @@ mod tests {
             {"name":"A","value":"2"}]"#,
         );
         let expected = [
+            ("API", "here"),
             ("S_COLOR", "blue"),
+            ("S_data-1", "one"),
             ("A", "2"),
             ("B", "1-blue-$(C)-$(A)"),
             ("WORD", "sesame"),

@@ -10,13 +10,13 @@ const MESSAGE_MAX: usize = 1024;
 /// An event about a pod, or about one of its containers. Its message is cut to what an Event may have.
 pub fn note(pod: &Pod, container: Option<&str>, reason: &str, mut message: String, now_ms: i64) -> EventNote {
     message.truncate(message.floor_char_boundary(MESSAGE_MAX));
-    let init = container.is_some_and(|name| pod.spec.init_containers.iter().any(|init| init.name == name));
-    let list = if init { "initContainers" } else { "containers" };
     EventNote {
         pod_uid: pod.metadata.uid.clone(),
         pod_namespace: pod.metadata.namespace.clone(),
         pod_name: pod.metadata.name.clone(),
-        field_path: container.map(|name| format!("spec.{list}{{{name}}}")).unwrap_or_default(),
+        field_path: container
+            .map(|name| format!("spec.{}{{{name}}}", pod.role(name).list()))
+            .unwrap_or_default(),
         r#type: if is_normal(reason) { "Normal" } else { "Warning" }.to_owned(),
         reason: reason.to_owned(),
         message,

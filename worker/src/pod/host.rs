@@ -6,9 +6,11 @@ use super::document::Pod;
 use super::env::Machine;
 use super::event;
 use super::names::ClusterNames;
+use crate::agent::api::ApiAddress;
 use crate::agent::clock::Clock;
 use crate::agent::layout::Layout;
 use crate::agent::outbox::Outbox;
+use crate::agent::tokens::Tokens;
 use crate::runtime::Runtime;
 
 /// What every pod on this worker shares.
@@ -27,6 +29,10 @@ pub struct Host {
     pub names: ClusterNames,
     /// Containers that do not say which system calls they may make are confined by the runtime's own profile.
     pub seccomp_default: bool,
+    /// Gets tokens of pods' accounts.
+    pub tokens: Arc<Tokens>,
+    /// Where the API is.
+    pub api: Arc<ApiAddress>,
 }
 
 impl Host {

@@ -5,10 +5,12 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::access::PodTokens;
 use super::kept::Assignment;
 use super::tenant::Eviction;
 use crate::probe;
 use crate::runtime::{Exit, ImageRef, PullError};
+use crate::volume::MountError;
 
 /// The inbox.
 #[derive(Default)]
@@ -40,6 +42,8 @@ pub struct News {
     pub hooks_failed: BTreeMap<String, u32>,
     /// Containers whose image was pulled, or could not be: which image, and how it went.
     pub pulls: BTreeMap<String, (String, Result<ImageRef, PullError>)>,
+    /// The tokens of its account are new, or cannot be had.
+    pub tokens: Option<Result<PodTokens, MountError>>,
 }
 
 impl Inbox {

@@ -6,7 +6,7 @@ use super::backoff::CRASH;
 use super::document::{Container, Pod};
 use super::driver::{Driver, logs};
 use super::env::{Sources, expand};
-use super::observed::Run;
+use super::observed::{Run, State};
 use super::{names, oom, quantity, security};
 use tracing::Instrument;
 
@@ -42,11 +42,38 @@ impl Driver {
                 let record = self.kept.observed.record_mut(name);
                 record.begin(Run { attempt, container_id, image, started_ms });
                 record.pass_unprobed(container);
+                self.expect_at(name);
                 self.host.note(&pod, Some(name), "Created", format!("Created container: {name}"));
                 self.host.note(&pod, Some(name), "Started", format!("Started container {name}"));
                 self.post_start(container, attempt);
             }
             Err(error) => self.start_failed(container, image, attempt, &error),
+        }
+    }
+
+    /// What waits for this container to run need not wait longer.
+    fn expect_at(&mut self, target: &str) {
+        let pod = self.pod.clone();
+        let of_it = pod.spec.ephemeral_containers.iter().filter(|it| it.target_container_name == target);
+        for container in of_it {
+            let record = self.kept.observed.record_mut(&container.name);
+            if matches!(record.state, State::Waiting { .. }) {
+                record.retry_ms = 0;
+            }
+        }
+    }
+
+    /// The container whose processes a container is to see beside its own; nothing where it sees them anyway. An error is the message of
+    /// `CreateContainerConfigError`, in the kubelet's words.
+    fn process_target(&self, container: &Container) -> Result<Option<String>, String> {
+        let (name, spec) = (&container.target_container_name, &self.pod.spec);
+        let plain = self.pod.is_host_class() || !self.host.runtime.isolates();
+        if name.is_empty() || plain || spec.host_pid || spec.share_process_namespace {
+            return Ok(None);
+        }
+        match self.seen().record(name).run() {
+            Some(_) => Ok(Some(name.clone())),
+            None => Err(format!("unable to find target container {name}")),
         }
     }
 
@@ -109,8 +136,13 @@ impl Driver {
         attempt: u32,
         log_path: PathBuf,
     ) -> Result<ContainerSpec, String> {
-        let sources =
-            Sources { pod: &self.pod, dependencies: &self.dependencies, machine: &self.host.machine };
+        let access = self.access();
+        let sources = Sources {
+            pod: &self.pod,
+            dependencies: &self.dependencies,
+            machine: &self.host.machine,
+            access: &access,
+        };
         let mut env = vec![("HOSTNAME".to_owned(), names::host_name(&self.pod, &self.host.names)?)];
         env.extend(sources.environment(container)?);
         if let Some(refusal) = security::refusal(&self.pod, container) {
@@ -123,11 +155,12 @@ impl Driver {
         let (command, args) = (words(&container.command), words(&container.args));
         let (user, group) = user(&self.pod, container, &self.host.runtime.image_defaults(&image))?;
         let (pod, owned, known) = (self.pod.clone(), container.clone(), env.clone());
+        let dependencies = self.dependencies.clone();
         let volumes = self.host.layout.places(&self.pod.metadata.uid);
         let path = log_path.clone();
         let prepared = aside(&self.host.clock, move || {
             prepare_log(&path, attempt)?;
-            volume::mounts(&pod, &owned, &known, &volumes)
+            volume::mounts(&pod, &owned, &known, &dependencies, &volumes)
         });
         let mounts =
             prepared.await.map_err(|error| format!("the mounts could not be prepared: {error}"))??;
@@ -165,6 +198,7 @@ impl Driver {
             tty: container.tty,
             groups: security::groups(&self.pod),
             only_these_groups: security::only_these_groups(&self.pod),
+            process_target: self.process_target(container)?,
             ..ContainerSpec::default()
         };
         if self.pod.is_host_class() || !self.host.runtime.isolates() {

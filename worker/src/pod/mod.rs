@@ -9,6 +9,7 @@
 //!
 //! Not for which pods there are: that is the agent's crew. Not for how a container is made: that is the runtime's.
 
+pub mod access;
 pub mod backoff;
 pub mod dependency;
 pub mod document;

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use kontiki_hooks::{Defect, planted};
 use tracing::error;
 
+use super::access::PodTokens;
 use super::document::{Pod, RestartPolicy};
 use super::driver::Driver;
 use super::inbox::News;
 use super::kept::Assignment;
-use super::observed::{Ending, State, restarts};
+use super::observed::{Ending, MountFailure, State, restarts};
 use super::tenant::Eviction;
 use crate::probe;
+use crate::volume::MountError;
 
 impl Driver {
     /// Takes what is in the inbox.
@@ -52,6 +54,9 @@ impl Driver {
             let disrupted_ms = disrupts.then_some(now_ms);
             let reason = "Evicted".to_owned();
             self.kept.observed.ending = Some(Ending { reason, message, by_ms, disrupted_ms });
+        }
+        if let Some(tokens) = news.tokens.take() {
+            self.heed_tokens(tokens, now_ms);
         }
         self.heed_hooks(&news, now_ms);
         for (container, (image, pulled)) in std::mem::take(&mut news.pulls) {
@@ -95,6 +100,25 @@ impl Driver {
         let by_ms = now_ms.saturating_add(self.pod.grace_seconds().saturating_mul(1000));
         let seen = &mut self.kept.observed;
         seen.delete_by_ms = Some(seen.delete_by_ms.map_or(by_ms, |earlier| earlier.min(by_ms)));
+    }
+
+    /// New tokens take the place of older ones in all volumes. Without any, a pod that has not begun waits, and one that runs goes on.
+    fn heed_tokens(&mut self, tokens: Result<PodTokens, MountError>, now_ms: i64) {
+        let seen = &mut self.kept.observed;
+        match tokens {
+            Ok(tokens) => {
+                self.tokens = tokens;
+                (seen.volumes, seen.awaits_tokens, seen.mount_failure) = (false, false, None);
+            }
+            Err(error) => {
+                let message = error.to_string();
+                if seen.awaits_tokens {
+                    let message = message.clone();
+                    seen.mount_failure = Some(MountFailure { message, retry_ms: now_ms, delay_ms: 0 });
+                }
+                self.host.note(&self.pod, None, "FailedMount", message);
+            }
+        }
     }
 
     fn heed_hooks(&mut self, news: &News, now_ms: i64) {
@@ -146,8 +170,8 @@ impl Driver {
     fn tell_backoff(&self, container: &str) {
         let record = self.seen().record(container);
         let (Some(ended), Some(spec)) = (record.ended(), self.pod.container(container)) else { return };
-        let init = self.pod.spec.init_containers.iter().any(|init| init.name == container);
-        let again = restarts(self.pod.spec.restart_policy, spec, init, ended.exit.code);
+        let role = self.pod.role(container);
+        let again = restarts(self.pod.spec.restart_policy, spec, role, ended.exit.code);
         if again && record.crash_delay_ms > 0 && self.seen().stop_by_ms().is_none() {
             let metadata = &self.pod.metadata;
             let message = format!(

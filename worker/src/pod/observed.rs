@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::backoff::{CRASH, IMAGE};
-use super::document::{Container, Pod, RestartPolicy};
+use super::document::{Container, Pod, RestartPolicy, Role};
 use crate::runtime::{AdoptedPod, ContainerPhase, Exit, ImageRef};
 
 /// All that is known of a pod here.
@@ -22,6 +22,9 @@ pub struct Observed {
     pub sandbox_retry_ms: i64,
     /// The files of its volumes are in place.
     pub volumes: bool,
+    /// They are to have tokens that are not there yet.
+    #[serde(skip)]
+    pub awaits_tokens: bool,
     /// Why they are not, and when to try again.
     pub mount_failure: Option<MountFailure>,
     /// The containers, init containers among them, by name.
@@ -310,7 +313,7 @@ impl Observed {
         for container in &pod.spec.containers {
             let record = self.record(&container.name);
             let State::Ended(ended) = &record.state else { return None };
-            if restarts(policy, container, false, ended.exit.code) {
+            if restarts(policy, container, Role::Main, ended.exit.code) {
                 return None;
             }
             if ended.exit.code != 0 {
@@ -404,10 +407,11 @@ impl Observed {
 }
 
 /// Whether a container that ended with `code` is started again.
-pub fn restarts(policy: RestartPolicy, container: &Container, init: bool, code: i32) -> bool {
+pub fn restarts(policy: RestartPolicy, container: &Container, role: Role, code: i32) -> bool {
     match policy {
-        _ if init && container.is_sidecar() => true,
-        RestartPolicy::Always => !init || code != 0,
+        _ if role == Role::Ephemeral => false,
+        _ if role == Role::Init && container.is_sidecar() => true,
+        RestartPolicy::Always => role != Role::Init || code != 0,
         RestartPolicy::OnFailure => code != 0,
         RestartPolicy::Never => false,
     }

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::document::{Container, Pod};
+use super::document::{Container, Pod, Role};
 use super::env::Machine;
 use super::observed::{Condition, Ended, Observed, Outcome, Record, State, restarts};
 use super::step::main_ran;
@@ -59,13 +59,17 @@ pub fn document(pod: &Pod, seen: &Observed, machine: &Machine) -> Value {
     if let Some(qos_class) = &pod.status.qos_class {
         put("qosClass", Value::from(qos_class.as_str()));
     }
-    let statuses = |containers: &[Container], init: bool| -> Value {
-        containers.iter().map(|container| container_status(pod, seen, container, init)).collect()
+    let statuses = |containers: &[Container], role: Role| -> Value {
+        containers.iter().map(|container| container_status(pod, seen, container, role)).collect()
     };
     if !pod.spec.init_containers.is_empty() {
-        put("initContainerStatuses", statuses(&pod.spec.init_containers, true));
+        put("initContainerStatuses", statuses(&pod.spec.init_containers, Role::Init));
     }
-    put("containerStatuses", statuses(&pod.spec.containers, false));
+    put("containerStatuses", statuses(&pod.spec.containers, Role::Main));
+    if !pod.spec.ephemeral_containers.is_empty() {
+        let statuses = statuses(&pod.spec.ephemeral_containers, Role::Ephemeral);
+        put("ephemeralContainerStatuses", statuses);
+    }
     Value::Object(status)
 }
 
@@ -189,13 +193,13 @@ fn conditions(pod: &Pod, seen: &Observed, outcome: Option<Outcome>) -> Vec<Value
     all
 }
 
-fn container_status(pod: &Pod, seen: &Observed, container: &Container, init: bool) -> Value {
+fn container_status(pod: &Pod, seen: &Observed, container: &Container, role: Role) -> Value {
     let record = seen.record(&container.name);
-    let (state, last) = states(pod, seen, container, record, init);
+    let (state, last) = states(pod, seen, container, record, role);
     let current = record.run().or(record.ended().map(|ended| &ended.run));
     let image = current.map_or(container.image.as_str(), |run| run.image.name.as_str());
     let image_id = current.map(|run| image_id(&run.image.name, &run.image.digest)).unwrap_or_default();
-    let completed_init = init && !container.is_sidecar() && record.completed();
+    let completed_init = role == Role::Init && !container.is_sidecar() && record.completed();
     let mut status = json!({
         "name": container.name,
         "state": state,
@@ -209,6 +213,11 @@ fn container_status(pod: &Pod, seen: &Observed, container: &Container, init: boo
     if let Some(run) = current {
         status["containerID"] = run.container_id.as_str().into();
     }
+    if let (Role::Ephemeral, Some(status)) = (role, status.as_object_mut()) {
+        // Nobody asks whether it is ready.
+        status.insert("ready".into(), false.into());
+        status.remove("started");
+    }
     status
 }
 
@@ -220,7 +229,7 @@ fn image_id(name: &str, digest: &str) -> String {
     if digest.is_empty() { String::new() } else { format!("{}@{digest}", &name[..end]) }
 }
 
-fn states(pod: &Pod, seen: &Observed, container: &Container, record: &Record, init: bool) -> (Value, Value) {
+fn states(pod: &Pod, seen: &Observed, container: &Container, record: &Record, role: Role) -> (Value, Value) {
     let last =
         record.last.as_ref().map_or_else(|| json!({}), |ended| json!({ "terminated": terminated(ended) }));
     let waiting = |reason: &str, message: &str| {
@@ -238,7 +247,7 @@ fn states(pod: &Pod, seen: &Observed, container: &Container, record: &Record, in
             (waiting(if initializing { "PodInitializing" } else { "ContainerCreating" }, ""), last)
         }
         State::Ended(ended) => {
-            let again = restarts(pod.spec.restart_policy, container, init, ended.exit.code)
+            let again = restarts(pod.spec.restart_policy, container, role, ended.exit.code)
                 && seen.stop_by_ms().is_none();
             let terminated = json!({ "terminated": terminated(ended) });
             if again && record.crash_delay_ms > 0 {

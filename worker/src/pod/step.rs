@@ -3,7 +3,7 @@
 //! Not for doing it: that is the driver's, which comes back here after every step.
 
 use super::backoff::due;
-use super::document::{Container, Pod};
+use super::document::{Container, Pod, Role};
 use super::observed::{Observed, Record, State, restarts};
 
 /// The next thing to do.
@@ -82,6 +82,8 @@ pub fn next(pod: &Pod, seen: &Observed, now_ms: i64) -> Step {
     }
     if !seen.volumes {
         match &seen.mount_failure {
+            // Whoever fetches them says so when they are there.
+            _ if seen.awaits_tokens => {}
             Some(failure) if !due(failure.retry_ms, now_ms) => wake.at(failure.retry_ms),
             _ => return Step::MountVolumes,
         }
@@ -97,6 +99,13 @@ pub fn next(pod: &Pod, seen: &Observed, now_ms: i64) -> Step {
         }
         return Step::StartSandbox;
     }
+    // They need no more than the sandbox: a pod that does not get ready is what they are for.
+    for container in &pod.spec.ephemeral_containers {
+        let record = seen.record(&container.name);
+        if let Some(step) = start_one(pod, container, record, Role::Ephemeral, now_ms, &mut wake) {
+            return step;
+        }
+    }
     let mut initialized = true;
     for container in &pod.spec.init_containers {
         let record = seen.record(&container.name);
@@ -105,7 +114,7 @@ pub fn next(pod: &Pod, seen: &Observed, now_ms: i64) -> Step {
         } else {
             record.completed()
         };
-        if let Some(step) = start_one(pod, container, record, true, now_ms, &mut wake) {
+        if let Some(step) = start_one(pod, container, record, Role::Init, now_ms, &mut wake) {
             return step;
         }
         if !over && !main_ran(pod, seen) {
@@ -116,7 +125,7 @@ pub fn next(pod: &Pod, seen: &Observed, now_ms: i64) -> Step {
     if initialized {
         for container in &pod.spec.containers {
             let record = seen.record(&container.name);
-            if let Some(step) = start_one(pod, container, record, false, now_ms, &mut wake) {
+            if let Some(step) = start_one(pod, container, record, Role::Main, now_ms, &mut wake) {
                 return step;
             }
         }
@@ -145,8 +154,8 @@ fn stop_all(pod: &Pod, seen: &Observed, by_ms: i64, now_ms: i64) -> Option<Step>
     let mut running = false;
     let sidecar = |container: &&Container| container.is_sidecar();
     let sidecars: Vec<_> = pod.spec.init_containers.iter().filter(sidecar).collect();
-    let others =
-        pod.spec.containers.iter().chain(pod.spec.init_containers.iter().filter(|c| !c.is_sidecar()));
+    let inits = pod.spec.init_containers.iter().filter(|c| !c.is_sidecar());
+    let others = pod.spec.containers.iter().chain(inits).chain(&pod.spec.ephemeral_containers);
     // Sidecars serve the others to their end, and share the deadline.
     for group in [others.collect(), sidecars] {
         for container in group {
@@ -205,13 +214,13 @@ fn start_one(
     pod: &Pod,
     container: &Container,
     record: &Record,
-    init: bool,
+    role: Role,
     now_ms: i64,
     wake: &mut Wake,
 ) -> Option<Step> {
     match &record.state {
         State::Running(_) => return None,
-        State::Ended(ended) if !restarts(pod.spec.restart_policy, container, init, ended.exit.code) => {
+        State::Ended(ended) if !restarts(pod.spec.restart_policy, container, role, ended.exit.code) => {
             return None;
         }
         _ => {}

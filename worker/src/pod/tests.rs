@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used)]
 
+mod access;
 mod life;
 mod stepping;

@@ -135,4 +135,9 @@ pub trait Runtime: Send + Sync + 'static {
     fn isolates(&self) -> bool {
         true
     }
+
+    /// Whether anybody in its containers could read the files of their volumes.
+    fn shows_volumes(&self) -> bool {
+        false
+    }
 }

@@ -320,6 +320,14 @@ impl Runtime for ShimRuntime {
         let launch = command_line::launch(spec, &image, rootfs, identity, &link.sandbox.hostname)?;
         let container = launch.spec.name.clone();
         let call = match (launch.spec.is_confined(), link.version()) {
+            (_, PREVIOUS) if launch.spec.process_target.is_some() => {
+                return Err(RuntimeError::Invalid(
+                    "the pod's shim is of an earlier build and cannot start containers beside another one's processes: restart \
+                     the pod to update its shim"
+                        .to_owned(),
+                ));
+            }
+            _ if launch.spec.process_target.is_some() => Call::StartBeside(Box::new(launch)),
             (false, _) => Call::StartContainer(Box::new(launch)),
             (true, PREVIOUS) => {
                 return Err(RuntimeError::Invalid(
@@ -495,6 +503,10 @@ impl Runtime for ShimRuntime {
     }
 
     fn isolates(&self) -> bool {
+        self.config.containers
+    }
+
+    fn shows_volumes(&self) -> bool {
         self.config.containers
     }
 }

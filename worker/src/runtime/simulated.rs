@@ -50,6 +50,8 @@ pub struct Simulation {
     pub start_failures: u32,
     /// The wall clock at the runtime's birth, in milliseconds since 1970; it goes on by tokio's clock.
     pub epoch_ms: i64,
+    /// It claims that somebody reads the files of volumes.
+    pub shows_volumes: bool,
 }
 
 impl Default for Simulation {
@@ -63,6 +65,7 @@ impl Default for Simulation {
             start_delay: Duration::ZERO,
             start_failures: 0,
             epoch_ms: 0,
+            shows_volumes: false,
         }
     }
 }
@@ -313,6 +316,10 @@ impl World {
 
 #[async_trait]
 impl Runtime for SimulatedRuntime {
+    fn shows_volumes(&self) -> bool {
+        self.simulation.shows_volumes
+    }
+
     fn images(&self) -> Vec<ImageRef> {
         self.lock().images.iter().cloned().collect()
     }
@@ -397,6 +404,13 @@ impl Runtime for SimulatedRuntime {
                     return Ok(played.state.started.clone());
                 }
                 return Err(RuntimeError::Invalid(format!("container \"{}\" already runs", spec.name)));
+            }
+            if let Some(target) = &spec.process_target
+                && !pod.containers.values().any(|played| {
+                    played.state.name == *target && played.state.phase == ContainerPhase::Running
+                })
+            {
+                return Err(RuntimeError::CreateFailed(format!("unable to find target container {target}")));
             }
             if let Act::Missing(command) = &act {
                 return Err(RuntimeError::StartFailed(format!(

@@ -196,6 +196,9 @@ pub struct ContainerSpec {
     pub only_these_groups: bool,
     /// What decides about its system calls, in the order in which they are installed; nothing for no such bounds.
     pub syscall_filters: Vec<SyscallFilter>,
+    /// The container of the pod whose processes it sees as they see themselves, rather than only its own. That one must run, and takes it
+    /// along when it ends.
+    pub process_target: Option<String>,
 }
 
 impl ContainerSpec {

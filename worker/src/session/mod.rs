@@ -28,10 +28,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use crate::agent::api::ApiAddress;
 use crate::agent::crew::Command;
 use crate::agent::layout::Layout;
 use crate::agent::meter::Meter;
 use crate::agent::outbox::Outbox;
+use crate::agent::tokens::Tokens;
 use crate::agent::{AgentError, disk};
 use crate::streams::Streams;
 use backoff::Backoff;
@@ -70,6 +72,10 @@ pub struct Ends {
     pub streams: Streams,
     /// What the node uses.
     pub meter: Arc<Meter>,
+    /// Who wants tokens for pods.
+    pub tokens: Arc<Tokens>,
+    /// Is told where the API is.
+    pub api: Arc<ApiAddress>,
 }
 
 /// How a session ended.

@@ -96,6 +96,7 @@ impl Session {
                 },
                 () = beat(&mut live.beats) => live.beat(),
                 () = self.agent.outbox.changed(), if welcomed => {}
+                () = self.agent.tokens.changed(), if welcomed => {}
                 // Nobody watches the node any more: the worker ends, or never did.
                 Ok(()) = self.agent.node.changed(), if live.takes_node => live.node_due = true,
                 () = sleep_until(live.heard + live.silence) => {
@@ -106,6 +107,7 @@ impl Session {
             if live.beats.is_some() {
                 self.send_node(&mut live);
                 self.send_usage(&mut live);
+                self.send_asks(&live);
                 self.send_reports(&live);
             }
         }
@@ -161,6 +163,7 @@ impl Session {
             }
             Some(In::OpenStream(open)) => self.agent.streams.open(open),
             Some(In::AskUsage(ask)) => live.asked = Some(ask),
+            Some(In::Token(answer)) => self.agent.tokens.answer(answer),
             Some(In::HeartbeatAck(ack)) => {
                 while live.sent.front().is_some_and(|(serial, _)| *serial < ack.serial) {
                     live.sent.pop_front();
@@ -190,6 +193,10 @@ impl Session {
         }
         self.roster.learn(&welcome.controllers, Some(welcome.lease_ms));
         self.agent.outbox.rewind();
+        self.agent.tokens.begin(welcome.gives_tokens);
+        // Pods verify its name: the certificate holds the address that it advertises, which need not be the one that was dialed.
+        let leader = welcome.controllers.iter().find(|controller| controller.name == welcome.leader);
+        self.agent.api.found(leader.map_or(address, |leader| &leader.address));
     }
 
     /// Says how the node is, if that has changed since it was said last.
@@ -209,6 +216,14 @@ impl Session {
             let usage = NodeUsage { serial, node: self.hello.node.clone(), ..self.agent.meter.usage(pods) };
             room.send(FromWorker { what: Some(Out::Usage(usage)) });
             live.asked = None;
+        }
+    }
+
+    /// Asks for tokens that pods wait for, as far as there is room.
+    fn send_asks(&self, live: &Live) {
+        while let Ok(room) = live.out.try_reserve() {
+            let Some(ask) = self.agent.tokens.next() else { return };
+            room.send(FromWorker { what: Some(Out::TokenAsk(ask)) });
         }
     }
 

@@ -10,7 +10,7 @@ use kontiki_proto::worker::sessions_server::{Sessions, SessionsServer};
 use kontiki_proto::worker::to_worker::What;
 use kontiki_proto::worker::{
     Assignments, Controller, FromWorker, HeartbeatAck, Hello, NodeInfo, PodAssignment, Redirect, ReportAck,
-    StatusReport, ToWorker, Welcome,
+    StatusReport, ToWorker, TokenAnswer, TokenAsk, Welcome,
 };
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -50,6 +50,7 @@ struct Opened {
     out: mpsc::Sender<Result<ToWorker, Status>>,
     sequence: u64,
     takes_node: bool,
+    gives_tokens: bool,
 }
 
 struct Service(mpsc::Sender<Opened>);
@@ -67,7 +68,9 @@ impl Sessions for Service {
         let opened = self.0.clone();
         tokio::spawn(async move {
             if let Ok(Some(FromWorker { what: Some(Told::Hello(hello)) })) = incoming.message().await {
-                opened.send(Opened { hello, incoming, out, sequence: 0, takes_node: true }).await.ok();
+                let opening =
+                    Opened { hello, incoming, out, sequence: 0, takes_node: true, gives_tokens: false };
+                opened.send(opening).await.ok();
             }
         });
         Ok(Response::new(ReceiverStream::new(rest)))
@@ -105,6 +108,7 @@ impl Opened {
             lease_ms: 60_000,
             controllers: controllers.collect(),
             takes_node: self.takes_node,
+            gives_tokens: self.gives_tokens,
         };
         self.say(term, What::Welcome(welcome)).await;
     }
@@ -148,6 +152,16 @@ impl Opened {
         while let Ok(Some(message)) = self.incoming.message().await {
             if let Some(Told::Node(node)) = message.what {
                 return Some(node);
+            }
+        }
+        None
+    }
+
+    /// The next ask for a token.
+    async fn token_ask(&mut self) -> Option<TokenAsk> {
+        while let Ok(Some(message)) = self.incoming.message().await {
+            if let Some(Told::TokenAsk(ask)) = message.what {
+                return Some(ask);
             }
         }
         None
@@ -311,6 +325,51 @@ async fn a_leader_hears_of_images_and_pressures_as_they_come_if_it_takes_that() 
     session.welcome(2, &[]).await;
     runtime.pull_image("third:1", &[]).await.unwrap();
     assert_eq!(session.node_before(10).await, [], "one of an earlier build would not understand");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn pods_tokens_come_from_whoever_leads_unless_its_build_is_too_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut fake = Fake::new().await;
+    let images = vec!["web:1".into()];
+    let shown = SimulatedRuntime::new(Simulation { images, shows_volumes: true, ..Simulation::default() });
+    let worker = worker(dir.path(), Some(shown), &[&fake]).await;
+    let mut session = fake.greeted().await;
+    session.welcome(1, &[]).await;
+    let pod = r#"{"metadata":{"name":"p","namespace":"ns","uid":"uid-1"},"spec":{"containers":[{"name":"c","image":"web:1"}],
+        "volumes":[{"name":"v","projected":{"sources":[{"serviceAccountToken":{"path":"token"}}]}}]}}"#;
+    let (uid, name, namespace) = ("uid-1".to_owned(), "p".to_owned(), "ns".to_owned());
+    let put =
+        vec![PodAssignment { uid, name, namespace, revision: 1, pod: pod.into(), ..Default::default() }];
+    session.say(1, What::Assignments(Assignments { put, ..Assignments::default() })).await;
+    let told = loop {
+        let told = session.report().await.unwrap().events;
+        if !told.is_empty() {
+            break told;
+        }
+    };
+    assert_eq!(told[0].reason, "FailedMount");
+    assert!(told[0].message.contains("runs a build that gives no tokens"), "{}", told[0].message);
+    drop(session);
+
+    let mut session = fake.greeted().await;
+    session.gives_tokens = true;
+    session.welcome(2, &[]).await;
+    let ask = session.token_ask().await.unwrap();
+    assert_eq!((ask.pod_uid.as_str(), ask.lifetime_s), ("uid-1", 3600));
+    drop(session);
+
+    // Nobody has answered: the next one is asked the same.
+    let mut session = fake.greeted().await;
+    session.gives_tokens = true;
+    session.welcome(3, &[]).await;
+    let again = session.token_ask().await.unwrap();
+    assert_eq!(again, ask);
+    let (token, refusal) = ("a token".to_owned(), String::new());
+    let answer = TokenAnswer { serial: again.serial, token, lifetime_s: 3600, refusal };
+    session.say(3, What::Token(answer)).await;
+    session.until_ready().await;
     worker.stop().await;
 }
 

@@ -28,12 +28,13 @@ use crate::runtime::RuntimeError;
 const EXECVE_SECONDS_MAX: i64 = 30;
 const REASON_BYTES_MAX: usize = 4096;
 
-/// Makes and starts a container. What a failure leaves behind, [`clean_up`] removes.
+/// Makes and starts a container. If it is to be `beside` a process, it sees that one's namespace of processes. What a failure leaves behind, [`clean_up`] removes.
 pub(super) fn start(
     launch: &Launch,
     pod_dir: &Path,
     sandbox: &Sandbox,
     cgroup: &Path,
+    beside: Option<i32>,
 ) -> Result<(Process, Vec<String>), RuntimeError> {
     let failed = |cause: String| RuntimeError::CreateFailed(format!("failed to create container: {cause}"));
     let bundle = Bundle::of(pod_dir, &launch.spec.name);
@@ -52,7 +53,7 @@ pub(super) fn start(
         termination_message: &bundle.termination_message(),
         cgroup,
         unified_cgroup: matches!(sandbox.cgroups, Cgroups::V2 { .. }),
-        pid_namespace: sandbox.processes.describe(),
+        pid_namespace: sandbox.processes.describe(beside),
         bounds_devices,
         host_ipc: sandbox.host_ipc,
         volumes: &volumes.mounts,

@@ -38,14 +38,16 @@ impl Namespace {
         }
     }
 
-    /// The namespace in a container's description, if it gets one that is not the shim's.
-    pub(super) fn describe(&self) -> Option<Value> {
-        match self {
-            Self::PerContainer => Some(json!({ "type": "pid" })),
-            Self::Held(holder) => {
-                Some(json!({ "type": "pid", "path": format!("/proc/{}/ns/pid", holder.id()) }))
-            }
-            Self::Machine => None,
+    /// The namespace in a container's description, if it gets one that is not the shim's. Where each has its own, it may get that of
+    /// the process `beside` which it is started.
+    pub(super) fn describe(&self, beside: Option<i32>) -> Option<Value> {
+        let of =
+            |pid: &dyn std::fmt::Display| json!({ "type": "pid", "path": format!("/proc/{pid}/ns/pid") });
+        match (self, beside) {
+            (Self::PerContainer, None) => Some(json!({ "type": "pid" })),
+            (Self::PerContainer, Some(pid)) => Some(of(&pid)),
+            (Self::Held(holder), _) => Some(of(&holder.id())),
+            (Self::Machine, _) => None,
         }
     }
 

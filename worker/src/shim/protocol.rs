@@ -72,6 +72,8 @@ pub(crate) enum Call {
     Open(Box<Opening>),
     /// The same as `StartContainer`, of a container with bounds that nobody may pass over.
     StartConfined(Box<Launch>),
+    /// The same, of a container that is to see the processes of another one, `spec.process_target`.
+    StartBeside(Box<Launch>),
 }
 
 /// Whose streams are to be opened, and which.

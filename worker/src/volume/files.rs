@@ -8,11 +8,12 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::remove::remove_dir_all;
 
-/// A file's content and mode.
+/// A file's content, mode, and the user that it is given to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct File {
     pub(super) content: Vec<u8>,
     pub(super) mode: u32,
+    pub(super) owner: Option<u32>,
 }
 
 /// Files by their path below the volume.
@@ -106,8 +107,10 @@ fn add(
         }
         let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         out.write_all(&file.content)?;
-        if group.is_some() {
-            fchown(&out, None, group)?;
+        // Who is not root cannot give files away, and runs no containers.
+        let owner = file.owner.filter(|_| rustix::process::geteuid().is_root());
+        if owner.is_some() || group.is_some() {
+            fchown(&out, owner, group)?;
         }
         out.set_permissions(fs::Permissions::from_mode(mode(file, group)))?;
     }

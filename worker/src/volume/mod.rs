@@ -1,4 +1,4 @@
-//! The volumes of a pod on this worker: emptyDir, configMap, secret, downwardAPI, projected and hostPath.
+//! The volumes of a pod on this worker: emptyDir, configMap, secret, downwardAPI, projected, hostPath, and what its claims are bound to.
 //!
 //! ```text
 //!   <pod>/volumes/<volume>/           what containers see
@@ -9,8 +9,9 @@
 //! An emptyDir in memory is mounted over its folder by the pod's shim, for itself alone. Secrets, projected and downwardAPI
 //! volumes lie in memory, as with the kubelet, where the worker has a place for that; else, and those that an earlier build
 //! put there, below the worker's data directory in folders of mode 0700: whoever reads that as root reads them.
-//! Not for: volumes that outlive the pod, or that are not of this machine.
+//! Not for: volumes that are not of this machine.
 
+pub(crate) mod claim;
 mod empty_dir;
 mod files;
 mod mounts;
@@ -26,6 +27,9 @@ use crate::pod::env::Sources;
 pub use empty_dir::{disk_limits, exceeded, in_memory};
 pub use mounts::mounts;
 pub(crate) use usage::size;
+
+/// Names the volumes by which pods reach the API, which the server adds to every pod.
+const API_ACCESS: &str = "kube-api-access-";
 
 /// Why a volume is not in place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +48,8 @@ pub struct Places {
     pub disk: PathBuf,
     /// In memory, if there is such a place, those that may hold secrets.
     pub memory: Option<PathBuf>,
+    /// Those of the cluster's own driver, which outlive the pod.
+    pub lasting: PathBuf,
 }
 
 impl Places {
@@ -63,7 +69,9 @@ pub fn mount(sources: Sources<'_>, places: &Places) -> Result<(), MountError> {
     for dir in [&places.disk].into_iter().chain(&places.memory) {
         files::folder(dir, 0o700).map_err(|cause| MountError { volume: "*".to_owned(), cause })?;
     }
-    for volume in &sources.pod.spec.volumes {
+    // What every pod gets need not lie where nobody can see it.
+    let unseen = |volume: &&Volume| sources.access.tokens.is_none() && volume.name.starts_with(API_ACCESS);
+    for volume in sources.pod.spec.volumes.iter().filter(|volume| !unseen(volume)) {
         mount_one(sources, volume, places)
             .map_err(|cause| MountError { volume: volume.name.clone(), cause })?;
     }
@@ -76,6 +84,10 @@ fn mount_one(sources: Sources<'_>, volume: &Volume, places: &Places) -> Result<(
     let group = sources.pod.spec.security_context.fs_group.filter(|_| rustix::process::geteuid().is_root());
     if let Some(host) = &volume.host_path {
         return check_host_path(host);
+    }
+    if let Some(source) = &volume.persistent_volume_claim {
+        let place = claim::find(sources.dependencies, source, &places.lasting)?;
+        return claim::set_up(&place, group);
     }
     if let Some(payload) = payload::of(sources, volume)? {
         files::folder(&place, 0o755)?;
@@ -91,7 +103,7 @@ fn mount_one(sources: Sources<'_>, volume: &Volume, places: &Places) -> Result<(
     }
     let kind = volume.other.keys().next().map_or("unknown", String::as_str);
     Err(format!(
-        "volumes of type {kind} are not supported on this worker: use emptyDir, configMap, secret, downwardAPI, projected or hostPath"
+        "volumes of type {kind} are not supported on this worker: use emptyDir, configMap, secret, downwardAPI, projected, hostPath or persistentVolumeClaim"
     ))
 }
 

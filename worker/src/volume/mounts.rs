@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Places;
 use super::files::check_path;
+use super::{Places, claim};
+use crate::pod::dependency::Dependencies;
 use crate::pod::document::{Container, Pod};
 use crate::pod::env::expand;
 use crate::runtime::{Mount, SubPath};
@@ -13,15 +14,17 @@ pub fn mounts(
     pod: &Pod,
     container: &Container,
     env: &[(String, String)],
+    dependencies: &Dependencies,
     places: &Places,
 ) -> Result<Vec<Mount>, String> {
     let mut mounts = Vec::with_capacity(container.volume_mounts.len());
     for mount in &container.volume_mounts {
         let volume = pod.spec.volumes.iter().find(|volume| volume.name == mount.name);
         let volume = volume.ok_or_else(|| format!("volume \"{}\" of a volumeMount not found", mount.name))?;
-        let source = match &volume.host_path {
-            Some(host) => PathBuf::from(&host.path),
-            None => places.of(volume)?,
+        let source = match (&volume.host_path, &volume.persistent_volume_claim) {
+            (Some(host), _) => PathBuf::from(&host.path),
+            (None, Some(source)) => claim::find(dependencies, source, &places.lasting)?.path(),
+            (None, None) => places.of(volume)?,
         };
         let value =
             |name: &str| env.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
@@ -33,16 +36,21 @@ pub fn mounts(
             "" => None,
             path => Some(SubPath {
                 path: checked(path)?,
-                make: volume.empty_dir.is_some() || volume.host_path.is_some(),
+                make: volume.empty_dir.is_some()
+                    || volume.host_path.is_some()
+                    || volume.persistent_volume_claim.is_some(),
             }),
         };
         let files = volume.config_map.is_some()
             || volume.secret.is_some()
             || volume.downward_api.is_some()
             || volume.projected.is_some();
+        let read_only = mount.read_only
+            || files
+            || volume.persistent_volume_claim.as_ref().is_some_and(|source| source.read_only);
         // Relative targets are below the root, as Kubernetes has them.
         let target = Path::new("/").join(&mount.mount_path);
-        mounts.push(Mount { source, target, read_only: mount.read_only || files, sub_path });
+        mounts.push(Mount { source, target, read_only, sub_path });
     }
     Ok(mounts)
 }

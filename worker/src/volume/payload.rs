@@ -1,8 +1,9 @@
 //! What files a configMap, secret, downwardAPI or projected volume has.
 
 use super::files::{File, Payload, check_path};
+use crate::pod::access::which;
 use crate::pod::dependency::Kind;
-use crate::pod::document::{Container, DownwardApi, FilesFrom, Volume};
+use crate::pod::document::{Container, DownwardApi, FilesFrom, Pod, TokenSource, Volume};
 use crate::pod::env::Sources;
 
 /// What Kubernetes gives files whose mode nobody named.
@@ -11,8 +12,8 @@ const DEFAULT_MODE: u32 = 0o644;
 /// The bytes that one volume may take, as the API allows one object.
 const BYTES_MAX: usize = 8 << 20;
 
-/// Names the volumes by which pods reach the API, which the server adds to every pod.
-const API_ACCESS: &str = "kube-api-access-";
+/// The mode of a token that is for one user, or for a group that gets its right later.
+const PRIVATE_MODE: u32 = 0o600;
 
 /// The volume's files; nothing if it is of another type.
 pub(super) fn of(sources: Sources<'_>, volume: &Volume) -> Result<Option<Payload>, String> {
@@ -28,9 +29,7 @@ pub(super) fn of(sources: Sources<'_>, volume: &Volume) -> Result<Option<Payload
         for source in &projected.sources {
             let mode = projected.default_mode;
             if let Some(from) = &source.config_map {
-                let optional = from.optional || volume.name.starts_with(API_ACCESS);
-                let from = FilesFrom { optional, ..from.clone() };
-                keys(sources, Kind::ConfigMap, &from.name, &from, mode, &mut payload)?;
+                keys(sources, Kind::ConfigMap, &from.name, from, mode, &mut payload)?;
             }
             if let Some(from) = &source.secret {
                 keys(sources, Kind::Secret, &from.name, from, mode, &mut payload)?;
@@ -38,9 +37,8 @@ pub(super) fn of(sources: Sources<'_>, volume: &Volume) -> Result<Option<Payload
             if let Some(from) = &source.downward_api {
                 downward(sources, from, mode, &mut payload)?;
             }
-            // Pods have no tokens yet. The volume that every pod gets stays without; one that was asked for is refused.
-            if source.service_account_token.is_some() && !volume.name.starts_with(API_ACCESS) {
-                return Err("projected serviceAccountToken is not supported on this worker".to_owned());
+            if let Some(from) = &source.service_account_token {
+                token(sources, from, mode, &mut payload)?;
             }
         }
     } else {
@@ -50,6 +48,32 @@ pub(super) fn of(sources: Sources<'_>, volume: &Volume) -> Result<Option<Payload
         return Err(format!("its files take more than {BYTES_MAX} bytes"));
     }
     Ok(Some(payload))
+}
+
+/// A token of the pod's account. Who may read it is settled as by the kubelet: the one user that all containers run as, or the pod's group,
+/// or whoever is in the containers.
+fn token(
+    sources: Sources<'_>,
+    from: &TokenSource,
+    mode: Option<u32>,
+    payload: &mut Payload,
+) -> Result<(), String> {
+    check_path(&from.path)?;
+    let Some(tokens) = &sources.access.tokens else { return Ok(()) };
+    let text = tokens.get(&which(from)).ok_or("failed to fetch token: it was not asked for yet")?;
+    let owner = only_user(sources.pod);
+    let private = owner.is_some() || sources.pod.spec.security_context.fs_group.is_some();
+    let mode = if private { PRIVATE_MODE } else { mode.unwrap_or(DEFAULT_MODE) };
+    payload.insert(from.path.clone(), File { content: text.clone().into_bytes(), mode, owner });
+    Ok(())
+}
+
+/// The user as which all containers of the pod run, by what the pod says of them.
+fn only_user(pod: &Pod) -> Option<u32> {
+    let pods = pod.spec.security_context.run_as_user;
+    let mut users = pod.all_containers().map(|container| container.security_context.run_as_user.or(pods));
+    let first = users.next()??;
+    users.all(|user| user == Some(first)).then_some(first)
 }
 
 fn keys(
@@ -66,8 +90,8 @@ fn keys(
     let default_mode = from.default_mode.or(mode).unwrap_or(DEFAULT_MODE);
     let mut put = |path: &str, content: &Vec<u8>, mode: Option<u32>| -> Result<(), String> {
         check_path(path)?;
-        payload
-            .insert(path.to_owned(), File { content: content.clone(), mode: mode.unwrap_or(default_mode) });
+        let mode = mode.unwrap_or(default_mode);
+        payload.insert(path.to_owned(), File { content: content.clone(), mode, owner: None });
         Ok(())
     };
     if from.items.is_empty() {
@@ -99,7 +123,8 @@ fn downward(
         } else {
             return Err(format!("downwardAPI item {} names neither a field nor a resource", item.path));
         };
-        let file = File { content: text.into_bytes(), mode: item.mode.unwrap_or(default_mode) };
+        let mode = item.mode.unwrap_or(default_mode);
+        let file = File { content: text.into_bytes(), mode, owner: None };
         payload.insert(item.path.clone(), file);
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::*;
+use crate::pod::access::Access;
 use crate::pod::dependency::Dependencies;
 use crate::pod::document::Pod;
 use crate::pod::env::Machine;
@@ -23,12 +24,16 @@ fn settings(json: &str) -> Dependencies {
 }
 
 fn put(pod: &Pod, dependencies: &Dependencies, dir: &Path) -> Result<(), MountError> {
+    put_with(pod, dependencies, &Access::default(), dir)
+}
+
+fn put_with(pod: &Pod, dependencies: &Dependencies, access: &Access, dir: &Path) -> Result<(), MountError> {
     let machine = Machine { name: "n1".into(), ..Machine::default() };
-    mount(Sources { pod, dependencies, machine: &machine }, &on_disk(dir))
+    mount(Sources { pod, dependencies, machine: &machine, access }, &on_disk(dir))
 }
 
 fn on_disk(dir: &Path) -> Places {
-    Places { disk: dir.to_owned(), memory: None }
+    Places { disk: dir.to_owned(), memory: None, lasting: dir.join("local-path") }
 }
 
 #[test]
@@ -95,10 +100,12 @@ fn what_may_be_secret_lies_in_memory_unless_it_is_on_disk_already() {
     );
     // As an earlier build left it.
     fs::create_dir(disk.path().join("old")).unwrap();
-    let places = Places { disk: disk.path().to_owned(), memory: Some(memory.path().join("volumes/uid")) };
+    let places = Places { memory: Some(memory.path().join("volumes/uid")), ..on_disk(disk.path()) };
     let machine = Machine::default();
     let dependencies = settings(r#"{"data":{"a":"1"}}"#);
-    mount(Sources { pod: &pod, dependencies: &dependencies, machine: &machine }, &places).unwrap();
+    let access = Access::default();
+    mount(Sources { pod: &pod, dependencies: &dependencies, machine: &machine, access: &access }, &places)
+        .unwrap();
     let names = |dir: &Path| {
         let mut names: Vec<_> =
             fs::read_dir(dir).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
@@ -110,7 +117,7 @@ fn what_may_be_secret_lies_in_memory_unless_it_is_on_disk_already() {
     assert_eq!(names(disk.path()), ["c", "e", "old"]);
     assert_eq!(fs::read_to_string(root.join("s/word")).unwrap(), "sesame");
     assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
-    let mounted = mounts(&pod, &pod.spec.containers[0], &[], &places).unwrap();
+    let mounted = mounts(&pod, &pod.spec.containers[0], &[], &Dependencies::default(), &places).unwrap();
     let sources: Vec<_> = mounted.into_iter().map(|mount| mount.source).collect();
     assert_eq!(sources, [root.join("s"), disk.path().join("old"), disk.path().join("c")]);
 }
@@ -164,9 +171,10 @@ fn what_cannot_be_mounted_is_said() {
     assert!(
         cause(r#"{"name":"v","configMap":{"name":"settings","items":[{"key":"a","path":"../a"}]}}"#).is_err()
     );
+    assert!(cause(r#"{"name":"v","nfs":{"server":"s","path":"/"}}"#).is_err_and(|e| e.contains("type nfs")));
     assert!(
         cause(r#"{"name":"v","persistentVolumeClaim":{"claimName":"c"}}"#)
-            .is_err_and(|e| e.contains("persistentVolumeClaim"))
+            .is_err_and(|e| e.contains("persistentvolumeclaim \"c\" not found"))
     );
 }
 
@@ -175,7 +183,7 @@ fn a_sub_path_is_left_to_whoever_mounts_it() {
     let dir = tempfile::tempdir().unwrap();
     let with = |volume: &str, sub_path: &str| {
         let pod = pod(volume, &format!(r#"{{"name":"v","mountPath":"/data","subPath":"{sub_path}"}}"#));
-        mounts(&pod, &pod.spec.containers[0], &[], &on_disk(dir.path()))
+        mounts(&pod, &pod.spec.containers[0], &[], &Dependencies::default(), &on_disk(dir.path()))
     };
     const EMPTY: &str = r#"{"name":"v","emptyDir":{}}"#;
     let made = with(EMPTY, "a/b/").unwrap();
@@ -187,4 +195,130 @@ fn a_sub_path_is_left_to_whoever_mounts_it() {
     for wrong in ["../x", "a/../b", "/etc", "/"] {
         assert!(with(EMPTY, wrong).unwrap_err().contains("must be relative"), "{wrong}");
     }
+}
+
+/// With the token that every pod asks for.
+fn access() -> Access {
+    let tokens =
+        [((String::new(), 3607), "word".to_owned()), (("vault".to_owned(), 3600), "other".to_owned())];
+    Access { tokens: Some(std::sync::Arc::new(tokens.into())), ..Access::default() }
+}
+
+const TOKENS: &str = r#"{"name":"kube-api-access-x","projected":{"defaultMode":420,"sources":[
+    {"serviceAccountToken":{"path":"token","expirationSeconds":3607}},
+    {"configMap":{"name":"settings","items":[{"key":"a","path":"ca.crt"}]}}]}},
+    {"name":"v","projected":{"sources":[{"serviceAccountToken":{"path":"deep/vault","audience":"vault"}}]}}"#;
+
+#[test]
+fn tokens_are_files_beside_others_and_are_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pod, dependencies) = (pod(TOKENS, ""), settings(r#"{"data":{"a":"1"}}"#));
+    put_with(&pod, &dependencies, &access(), dir.path()).unwrap();
+    let read = |path: &str| fs::read_to_string(dir.path().join(path)).unwrap();
+    assert_eq!(read("kube-api-access-x/token"), "word");
+    assert_eq!(read("kube-api-access-x/ca.crt"), "1");
+    assert_eq!(read("v/deep/vault"), "other");
+    let mode = fs::metadata(dir.path().join("kube-api-access-x/token")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
+    let mut newer = access();
+    let tokens =
+        [((String::new(), 3607), "newer".to_owned()), (("vault".to_owned(), 3600), "other".to_owned())];
+    newer.tokens = Some(std::sync::Arc::new(tokens.into()));
+    put_with(&pod, &dependencies, &newer, dir.path()).unwrap();
+    assert_eq!(read("kube-api-access-x/token"), "newer");
+    // One that is not there is not passed over.
+    let none = Access { tokens: Some(Default::default()), ..Access::default() };
+    let error = put_with(&pod, &dependencies, &none, dir.path()).unwrap_err();
+    assert_eq!(error.volume, "kube-api-access-x");
+    assert_eq!(read("kube-api-access-x/token"), "newer", "nor does it take away what is there");
+    assert!(!format!("{newer:?}").contains("newer"), "no log tells a token");
+}
+
+#[test]
+fn where_nobody_sees_them_the_volumes_that_every_pod_gets_are_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    put_with(&pod(TOKENS, ""), &Dependencies::default(), &Access::default(), dir.path()).unwrap();
+    assert!(!dir.path().join("kube-api-access-x").exists());
+}
+
+#[test]
+fn a_token_is_for_the_one_user_or_the_group_of_its_pod() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: only root can give files away");
+    }
+    let dependencies = settings(r#"{"data":{"a":"1"}}"#);
+    for (pods, own, other, group, expected) in [
+        (Some(7), None, None, None, (7, 0, 0o600)),
+        (Some(7), Some(8), Some(8), None, (8, 0, 0o600)),
+        (Some(7), Some(8), None, None, (0, 0, 0o644)),
+        (None, Some(8), None, None, (0, 0, 0o644)),
+        (None, None, None, Some(9), (0, 9, 0o640)),
+        (Some(7), None, None, Some(9), (7, 9, 0o640)),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut pod = pod(TOKENS, "");
+        pod.spec.init_containers = pod.spec.containers.clone();
+        pod.spec.security_context.run_as_user = pods;
+        pod.spec.security_context.fs_group = group;
+        pod.spec.containers[0].security_context.run_as_user = own;
+        pod.spec.init_containers[0].security_context.run_as_user = other;
+        put_with(&pod, &dependencies, &access(), dir.path()).unwrap();
+        let of = |name: &str| {
+            let metadata = fs::metadata(dir.path().join("kube-api-access-x").join(name)).unwrap();
+            (metadata.uid(), metadata.gid(), metadata.permissions().mode() & 0o777)
+        };
+        assert_eq!(of("token"), expected, "{pods:?} {own:?} {other:?} {group:?}");
+        assert_eq!(of("ca.crt").0, 0, "what is no secret stays as it is");
+    }
+}
+
+fn bound(volume: &str) -> Dependencies {
+    let mut dependencies = Dependencies::default();
+    let claim = br#"{"metadata":{"uid":"u1"},"spec":{"volumeName":"pvc-u1"},"status":{"phase":"Bound"}}"#;
+    dependencies.add("PersistentVolumeClaim", "data", claim);
+    let volume = format!(r#"{{"spec":{{"claimRef":{{"uid":"u1"}},{volume}}}}}"#);
+    dependencies.add("PersistentVolume", "pvc-u1", volume.as_bytes());
+    dependencies
+}
+
+#[test]
+fn what_a_claim_is_bound_to_outlives_the_pod() {
+    let dir = tempfile::tempdir().unwrap();
+    let of_claim = r#"{"name":"v","persistentVolumeClaim":{"claimName":"data","readOnly":true}}"#;
+    let pod = pod(of_claim, r#"{"name":"v","mountPath":"/data","subPath":"a"}"#);
+    // Whatever an object says of a path: the folder is that of the volume's name.
+    let ours = bound(r#""csi":{"driver":"kontiki.io/local-path","volumeHandle":"../../etc"}"#);
+    put(&pod, &ours, dir.path()).unwrap();
+    let folder = dir.path().join("local-path/pvc-u1");
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o7777, 0o777);
+    fs::write(folder.join("word"), "kept").unwrap();
+    put(&pod, &ours, dir.path()).unwrap();
+    assert_eq!(fs::read_to_string(folder.join("word")).unwrap(), "kept");
+    let mounted = mounts(&pod, &pod.spec.containers[0], &[], &ours, &on_disk(dir.path())).unwrap();
+    assert_eq!(mounted[0].source, folder);
+    assert!(mounted[0].read_only && mounted[0].sub_path.is_some());
+
+    let lasting = dir.path().join("local-path");
+    for wrong in ["..", "../local-path", "", "."] {
+        assert!(claim::remove(&lasting, wrong).is_err(), "{wrong}");
+    }
+    assert!(folder.exists());
+    claim::remove(&lasting, "pvc-u1").unwrap();
+    assert!(!folder.exists());
+    claim::remove(&lasting, "pvc-u1").unwrap();
+}
+
+#[test]
+fn volumes_that_somebody_made_are_mounted_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let pod = pod(r#"{"name":"v","persistentVolumeClaim":{"claimName":"data"}}"#, "");
+    let disk = dir.path().join("disk");
+    let local = bound(&format!(r#""local":{{"path":"{}"}}"#, disk.display()));
+    assert!(put(&pod, &local, dir.path()).unwrap_err().to_string().contains("does not exist"));
+    fs::create_dir(&disk).unwrap();
+    put(&pod, &local, dir.path()).unwrap();
+    let other = bound(r#""nfs":{"server":"s","path":"/"}"#);
+    assert!(put(&pod, &other, dir.path()).unwrap_err().to_string().contains("not supported"));
+    let stranger = bound(r#""claimRef":{"uid":"u2"},"hostPath":{"path":"/srv"}"#);
+    assert!(put(&pod, &stranger, dir.path()).unwrap_err().to_string().contains("is not bound to"));
 }

@@ -163,7 +163,7 @@ fn leave(turn: &mut Turn, me: &Object) {
             turn.wake_by(&me.key, now);
             return;
         }
-        pod::remove(turn, &object);
+        pod::remove_without_node(turn, &object);
     }
     set_finalizer(turn, me, false);
     turn.finish_deletion(&me.key);

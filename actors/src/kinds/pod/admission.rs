@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{bear_memory_pressure, complete, qos_class};
+use super::{apply_runtime_class, bear_memory_pressure, complete, qos_class};
 use crate::{
     kind::Kind,
     limits,
     object::{Object, ObjectKey},
-    pod_security, quota,
+    pod_security, quota, service_accounts,
     state::State,
     turn::Turn,
 };
@@ -54,12 +54,13 @@ pub fn new_named(turn: &mut Turn, owner: &Object, template: &Value, name: &str) 
     Ok(pod)
 }
 
-/// Completes what it asks for by the limit ranges of its namespace, and looks whether that enforces a standard that the pod violates, and
-/// whether there is room for it in its quotas.
-fn admit(turn: &Turn, pod: &mut Value) -> Result<(), String> {
+/// Completes what it asks for by the limit ranges of its namespace, and by its account, and looks whether the namespace enforces a standard
+/// that the pod violates, and whether there is room for it in its quotas.
+fn admit(turn: &mut Turn, pod: &mut Value) -> Result<(), String> {
     let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default();
     let key = ObjectKey::new(Kind::POD, text("namespace"), text("name"));
     limits::admit(turn.state(), &key, pod)
+        .and_then(|()| service_accounts::admit(turn, &key.namespace, &mut pod["spec"]))
         .and_then(|()| {
             let parts = || (pod["metadata"].clone(), pod["spec"].clone());
             pod_security::admit(turn.state(), &key, None, None, parts)
@@ -73,9 +74,11 @@ fn without_name(turn: &mut Turn, owner: &Object, template: &Value, prefix: &str)
     let namespace = owner.key.namespace.as_str();
     let mut spec = template["spec"].clone();
     complete(&mut spec);
-    check_account(turn.state(), namespace, prefix, &spec)?;
-    set_account(&mut spec);
-    set_priority(turn.state(), &mut spec).map_err(|why| format!("pods {prefix:?} is forbidden: {why}"))?;
+    // What fails for every pod of the template is said of all of them: the same words each time.
+    let forbidden = |why| format!("pods {prefix:?} is forbidden: {why}");
+    service_accounts::find(turn.state(), namespace, &spec).map_err(forbidden)?;
+    set_priority(turn.state(), &mut spec).map_err(forbidden)?;
+    apply_runtime_class(turn.state(), &mut spec).map_err(forbidden)?;
     let mut metadata = json!({
         "generateName": prefix,
         "namespace": namespace,
@@ -104,29 +107,6 @@ fn free_name(turn: &mut Turn, namespace: &str, prefix: &str) -> Option<String> {
         }
     }
     None
-}
-
-/// A pod may only run as an account that exists. The default one comes with its namespace and is not looked for.
-fn check_account(state: &State, namespace: &str, prefix: &str, spec: &Value) -> Result<(), String> {
-    let account = spec["serviceAccountName"].as_str().filter(|name| !name.is_empty() && *name != "default");
-    let Some(account) = account else { return Ok(()) };
-    if state.get(&ObjectKey::new(Kind::SERVICE_ACCOUNT, namespace, account)).is_some() {
-        return Ok(());
-    }
-    Err(format!(
-        "pods {prefix:?} is forbidden: error looking up service account {namespace}/{account}: serviceaccount \
-         {account:?} not found"
-    ))
-}
-
-/// Names the account under both of its names, the default one if the template names none.
-fn set_account(spec: &mut Value) {
-    let Some(fields) = spec.as_object_mut() else { return };
-    let named =
-        fields.get("serviceAccountName").filter(|name| name.as_str().is_some_and(|name| !name.is_empty()));
-    let account = named.cloned().unwrap_or_else(|| "default".into());
-    fields.insert("serviceAccountName".into(), account.clone());
-    fields.insert("serviceAccount".into(), account);
 }
 
 /// Sets the priority that the class means, or that of the default class.

@@ -3,6 +3,7 @@
 mod admission;
 mod completion;
 mod qos;
+mod runtime_class;
 mod tolerations;
 
 use serde_json::Value;
@@ -11,6 +12,7 @@ pub use self::{
     admission::{new_from_template, new_named, new_with_prefix},
     completion::complete,
     qos::qos_class,
+    runtime_class::apply_runtime_class,
     tolerations::bear_memory_pressure,
 };
 use super::{condition, job};
@@ -24,10 +26,18 @@ use crate::{
 /// How long a pod may name a node that does not exist: the node may be about to join.
 pub const NODE_MISSING_MS: i64 = 40_000;
 
+/// So many pods that ended are kept, as in Kubernetes (`--terminated-pod-gc-threshold`).
+pub const ENDED_LIMIT: usize = 12_500;
+/// So many beyond that go by one reaction, if there are more: of what earlier builds left.
+const SWEEP: usize = 100;
+
 /// Ends a pod whose node does not exist, and has it looked at when its node asks pods to leave.
 pub fn reconcile(turn: &mut Turn, me: &Object) {
     let Some(pod) = me.pod() else { return };
     job::let_go_of_orphan(turn, me);
+    if pod.terminal() {
+        sweep(turn);
+    }
     let Some(node) = &pod.node else { return };
     let key = ObjectKey::new(Kind::NODE, "", node);
     match turn.state().get(&key) {
@@ -41,11 +51,27 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
             let since = me.meta.deletion_ms.unwrap_or(me.meta.created_ms).max(me.meta.created_ms);
             let due = since + NODE_MISSING_MS;
             if due <= turn.now_ms() {
-                remove(turn, me);
+                remove_without_node(turn, me);
             } else {
                 turn.wake_by(&me.key, due);
             }
         }
+    }
+}
+
+/// Keeps the pods that ended from becoming ever more: the oldest go first, whoever made them. A Job is told of its own by their finalizers
+/// before they are gone.
+fn sweep(turn: &mut Turn) {
+    let surplus = turn.state().ended_count().saturating_sub(ENDED_LIMIT).min(SWEEP);
+    let oldest: Vec<ObjectKey> = turn.state().ended().take(surplus).cloned().collect();
+    for key in oldest {
+        if turn.full() {
+            // The next pod that ends comes by here again.
+            return;
+        }
+        let options = DeleteOptions { grace_s: Some(0), ..DeleteOptions::default() };
+        // It exists and there are no preconditions, so this is not refused.
+        let _ = turn.delete(&key, &options);
     }
 }
 
@@ -54,6 +80,16 @@ pub(super) fn remove(turn: &mut Turn, pod: &Object) {
     let options = DeleteOptions { grace_s: Some(0), ..DeleteOptions::default() };
     // It exists and there are no preconditions, so this is not refused.
     let _ = turn.delete(&pod.key, &options);
+}
+
+/// Removes a pod whose node is gone, with the reason in its status for whoever judges its end.
+pub(super) fn remove_without_node(turn: &mut Turn, pod: &Object) {
+    if pod.pod().is_some_and(|digest| !digest.terminal()) {
+        let mut status = pod.document.status_value();
+        disrupted(&mut status, "DeletionByPodGC", "PodGC: node no longer exists", &turn.now());
+        turn.put_status(pod, status);
+    }
+    remove(turn, pod);
 }
 
 /// A status that says that the pod is not ready, since nobody can say otherwise. False when it said so already.

@@ -1,4 +1,4 @@
-//! The replica set: keeps so many pods of a template.
+//! The replica set, and its elder, the replication controller: keeps so many pods of a template.
 
 mod rank;
 mod status;
@@ -16,8 +16,6 @@ use crate::{
     turn::Turn,
 };
 
-/// Who events are from.
-const COMPONENT: &str = "replicaset-controller";
 /// Pods made or deleted by one reaction. More follow in a next turn, so that these are placed in this one already and
 /// nobody waits behind a large set.
 const BURST: usize = 250;
@@ -32,7 +30,9 @@ const RETRY_MS: i64 = 10_000;
 /// Brings the number of pods to what is asked for, and counts them.
 pub fn reconcile(turn: &mut Turn, me: &Object) {
     let Some(spec) = me.replica_set() else { return };
-    deployment::offer(turn, me);
+    if me.key.kind == Kind::REPLICA_SET {
+        deployment::offer(turn, me);
+    }
     if gathers(turn, me, spec) {
         return;
     }
@@ -65,6 +65,14 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
     }
 }
 
+/// Who events about a set's pods are from, as Kubernetes names it.
+fn component(me: &Object) -> &'static str {
+    match me.key.kind {
+        Kind::REPLICATION_CONTROLLER => "replication-controller",
+        _ => "replicaset-controller",
+    }
+}
+
 /// The set's pods that count: not ended, not leaving.
 fn active(turn: &Turn, me: &Object) -> Vec<Arc<Object>> {
     let mut pods = claim::owned(turn, me, Kind::POD);
@@ -90,12 +98,18 @@ fn create(turn: &mut Turn, me: &Object, missing: usize) -> Failure {
         let pod = match pod::new_from_template(turn, me, &template) {
             Ok(pod) => turn.create(Kind::POD, pod),
             Err(why) => {
-                turn.event(me, "Warning", "FailedCreate", format!("Error creating: {why}"), COMPONENT);
+                turn.event(me, "Warning", "FailedCreate", format!("Error creating: {why}"), component(me));
                 return Failure::Create(why);
             }
         };
         if let Some(pod) = pod.filter(|_| made < EVENTS) {
-            turn.event(me, "Normal", "SuccessfulCreate", format!("Created pod: {}", pod.key.name), COMPONENT);
+            turn.event(
+                me,
+                "Normal",
+                "SuccessfulCreate",
+                format!("Created pod: {}", pod.key.name),
+                component(me),
+            );
         }
     }
     Failure::None
@@ -109,7 +123,13 @@ fn delete(turn: &mut Turn, me: &Object, pods: Vec<Arc<Object>>, surplus: usize) 
             return Failure::None;
         }
         if turn.delete(&pod.key, &DeleteOptions::default()).is_ok() && done < EVENTS {
-            turn.event(me, "Normal", "SuccessfulDelete", format!("Deleted pod: {}", pod.key.name), COMPONENT);
+            turn.event(
+                me,
+                "Normal",
+                "SuccessfulDelete",
+                format!("Deleted pod: {}", pod.key.name),
+                component(me),
+            );
         }
     }
     Failure::None

@@ -12,6 +12,7 @@ pub mod pod;
 mod rbac;
 mod selector;
 mod stateful_set;
+pub mod storage;
 pub mod template;
 mod workload;
 
@@ -27,6 +28,7 @@ pub use rbac::{BindingDigest, RoleDigest, Subject, service_account};
 pub use selector::{Requirement, Selector, SelectorTerm};
 use serde::Deserialize;
 pub use stateful_set::StatefulSetDigest;
+pub use storage::{ClaimDigest, ClaimRef, VolumeDigest};
 pub use workload::{DeploymentDigest, DeploymentStatus, ReplicaSetDigest, ReplicaSetStatus};
 
 use super::{Document, Object, ObjectKey};
@@ -41,7 +43,7 @@ pub enum Digest {
     Pod(Box<PodDigest>),
     /// A node's.
     Node(Box<NodeDigest>),
-    /// A replica set's.
+    /// A replica set's, or a replication controller's.
     ReplicaSet(Box<ReplicaSetDigest>),
     /// A deployment's.
     Deployment(Box<DeploymentDigest>),
@@ -61,6 +63,10 @@ pub enum Digest {
     CronJob(Box<CronJobDigest>),
     /// That of a definition of a custom kind.
     Definition(Box<DefinitionDigest>),
+    /// A claim's.
+    Claim(Box<ClaimDigest>),
+    /// A persistent volume's.
+    Volume(Box<VolumeDigest>),
 }
 
 impl Digest {
@@ -70,6 +76,9 @@ impl Digest {
             Kind::POD => Digest::Pod(Box::new(PodDigest::of(document))),
             Kind::NODE => Digest::Node(Box::new(NodeDigest::of(document))),
             Kind::REPLICA_SET => Digest::ReplicaSet(Box::new(ReplicaSetDigest::of(document))),
+            Kind::REPLICATION_CONTROLLER => {
+                Digest::ReplicaSet(Box::new(ReplicaSetDigest::of_controller(document)))
+            }
             Kind::DEPLOYMENT => Digest::Deployment(Box::new(DeploymentDigest::of(document))),
             Kind::POD_DISRUPTION_BUDGET => Digest::Budget(Box::new(BudgetDigest::of(document))),
             Kind::ROLE | Kind::CLUSTER_ROLE => Digest::Role(Box::new(RoleDigest::of(document))),
@@ -81,6 +90,8 @@ impl Digest {
             Kind::CRON_JOB => Digest::CronJob(Box::new(CronJobDigest::of(document))),
             Kind::STATEFUL_SET => Digest::StatefulSet(Box::new(StatefulSetDigest::of(document))),
             Kind::CUSTOM_RESOURCE_DEFINITION => Digest::Definition(Box::new(DefinitionDigest::of(document))),
+            Kind::PERSISTENT_VOLUME_CLAIM => Digest::Claim(Box::new(ClaimDigest::of(document))),
+            Kind::PERSISTENT_VOLUME => Digest::Volume(Box::new(VolumeDigest::of(document))),
             _ => Digest::Passive,
         }
     }
@@ -108,6 +119,8 @@ impl Digest {
                 Digest::StatefulSet(set) => set.status = read(&document.status),
                 Digest::CronJob(cron) => cron.status = read(&document.status),
                 Digest::Definition(definition) => definition.status = read(&document.status),
+                Digest::Claim(claim) => claim.set_status(&document.status),
+                Digest::Volume(volume) => volume.set_status(&document.status),
             }
         }
         digest
@@ -171,6 +184,7 @@ mod tests {
         let (role, binding) = (Kind::CLUSTER_ROLE, Kind::ROLE_BINDING);
         let workloads = [
             Kind::REPLICA_SET,
+            Kind::REPLICATION_CONTROLLER,
             Kind::DEPLOYMENT,
             Kind::DAEMON_SET,
             Kind::JOB,

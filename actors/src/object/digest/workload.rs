@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Condition, Selector, read, template};
 use crate::object::Document;
 
-/// What actors need of a replica set.
+/// What actors need of a replica set, or of a replication controller.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct ReplicaSetDigest {
     /// How many pods it shall have.
@@ -130,6 +130,24 @@ impl ReplicaSetDigest {
             selector: Selector::of(&spec.selector),
             min_ready_s: spec.min_ready_seconds,
             template: template::Fingerprint::of(&spec.template),
+            template_labels: template::labels(&spec.template),
+            status: read(&document.status),
+        }
+    }
+}
+
+impl ReplicaSetDigest {
+    /// Derives that of a replication controller, whose selector is a plain map of labels: none, or an empty one, selects no pods. No
+    /// deployment compares its template.
+    pub fn of_controller(document: &Document) -> ReplicaSetDigest {
+        let spec: Spec = read(&document.spec);
+        let labels: BTreeMap<CompactString, CompactString> =
+            serde_json::from_value(spec.selector).unwrap_or_default();
+        ReplicaSetDigest {
+            replicas: spec.replicas.unwrap_or(1),
+            selector: if labels.is_empty() { Selector::nothing() } else { Selector::of_labels(&labels) },
+            min_ready_s: spec.min_ready_seconds,
+            template: template::Fingerprint::default(),
             template_labels: template::labels(&spec.template),
             status: read(&document.status),
         }

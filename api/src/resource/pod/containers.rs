@@ -13,6 +13,15 @@ use crate::{
     },
 };
 
+/// What a container is for in its pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Init,
+    Main,
+    /// Added to a pod that runs; what it may not have at all is told by [`super::ephemeral`].
+    Ephemeral,
+}
+
 /// What containers of one pod must not share, and what they may refer to.
 #[derive(Default)]
 pub(super) struct Pod<'a> {
@@ -25,7 +34,7 @@ pub(super) fn validate<'a>(
     pod: &mut Pod<'a>,
     container: &'a Value,
     path: &str,
-    init: bool,
+    role: Role,
     errors: &mut Errors,
 ) {
     let name = text(container, "name");
@@ -50,15 +59,21 @@ pub(super) fn validate<'a>(
     };
     one_of(errors, "imagePullPolicy", &["Always", "IfNotPresent", "Never"]);
     one_of(errors, "terminationMessagePolicy", &["FallbackToLogsOnError", "File"]);
-    if init {
-        one_of(errors, "restartPolicy", &["Always"]);
-    } else if container.get("restartPolicy").is_some() {
-        errors.forbidden(&format!("{path}.restartPolicy"), "may not be set for non-init containers");
+    match role {
+        Role::Init => one_of(errors, "restartPolicy", &["Always"]),
+        Role::Main if container.get("restartPolicy").is_some() => {
+            errors.forbidden(&format!("{path}.restartPolicy"), "may not be set for non-init containers");
+        }
+        Role::Main | Role::Ephemeral => {}
     }
     ports(pod, container, path, errors);
     environment(container, path, errors);
     mounts(pod, container, path, errors);
     resources(&container["resources"], &format!("{path}.resources"), errors);
+    if role == Role::Ephemeral {
+        return;
+    }
+    let init = role == Role::Init;
     let sidecar = init && text(container, "restartPolicy") == "Always";
     for key in ["livenessProbe", "readinessProbe", "startupProbe"] {
         let Some(value) = container.get(key) else { continue };
@@ -129,12 +144,8 @@ fn environment(container: &Value, path: &str, errors: &mut Errors) {
         let name = text(variable, "name");
         if name.is_empty() {
             errors.required(&format!("{path}.name"), "");
-        } else if !name.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'=') {
-            errors.invalid_text(
-                &format!("{path}.name"),
-                name,
-                "a valid environment variable name must consist only of printable ASCII characters other than '='",
-            );
+        } else {
+            variable_name(&format!("{path}.name"), name, errors);
         }
         let Some(source) = variable.get("valueFrom") else { continue };
         let path = format!("{path}.valueFrom");
@@ -162,11 +173,23 @@ fn environment(container: &Value, path: &str, errors: &mut Errors) {
     for (index, source) in items(container, "envFrom") {
         let count = ["configMapRef", "secretRef"].iter().filter(|kind| source.get(**kind).is_some()).count();
         let path = format!("{path}.envFrom[{index}]");
+        variable_name(&format!("{path}.prefix"), text(source, "prefix"), errors);
         match count {
             0 => errors.invalid_text(&path, "", "must specify one of: `configMapRef` or `secretRef`"),
             1 => {}
             _ => errors.invalid_text(&path, "", "may not have more than one field specified at a time"),
         }
+    }
+}
+
+/// What may name a variable or begin its name.
+fn variable_name(path: &str, name: &str, errors: &mut Errors) {
+    if !name.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'=') {
+        errors.invalid_text(
+            path,
+            name,
+            "a valid environment variable name must consist only of printable ASCII characters other than '='",
+        );
     }
 }
 

@@ -29,6 +29,13 @@ pub fn default_spec(spec: &mut Map<String, Value>) {
     }
 }
 
+/// Completes the containers that were added to a running pod, and nothing else of it.
+pub(super) fn default_ephemeral(spec: &mut Map<String, Value>) {
+    for container in each(spec, "ephemeralContainers") {
+        default_container(container);
+    }
+}
+
 fn default_container(container: &mut Map<String, Value>) {
     let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
     let policy = if always_pull(image) { "Always" } else { "IfNotPresent" };

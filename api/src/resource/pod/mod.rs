@@ -4,6 +4,7 @@ mod containers;
 
 mod defaults;
 mod dns;
+mod ephemeral;
 mod print;
 mod security;
 mod spec;
@@ -13,6 +14,7 @@ use std::collections::HashSet;
 
 pub(super) use containers::port_number;
 pub use defaults::default_spec;
+pub(super) use ephemeral::{not_in_templates, only_added};
 use kontiki_actors::{Kind, ObjectKey, State};
 use serde_json::{Value, json};
 pub use spec::{validate_spec, validate_spec_with};
@@ -33,6 +35,7 @@ pub static STRATEGY: Strategy = Strategy {
     prepare_create,
     admit: Some(admit),
     validate,
+    validate_create: ephemeral::not_on_create,
     validate_update: update::validate_update,
     warnings,
     columns: &[
@@ -71,7 +74,7 @@ fn prepare_create(pod: &mut Value) {
     pod["status"] = json!({"phase": "Pending", "qosClass": qos_class(&pod["spec"])});
 }
 
-/// What admission adds in Kubernetes: the service account, the priority, and that pods which have reserved something bear a
+/// What admission adds in Kubernetes: the service account, the priority, what the RuntimeClass says, and that pods which have reserved something bear a
 /// node's being short of memory. Not the tolerations of 300 s for nodes that are not ready: Kontiki replaces the pods of a
 /// dead node as soon as it is known dead, so such a default would only promise a delay that does not exist.
 fn admit(pod: &mut Value, state: &State) -> Result<(), Status> {
@@ -110,6 +113,8 @@ fn admit(pod: &mut Value, state: &State) -> Result<(), Status> {
     }
     spec.insert("priority".into(), priority.into());
     super::fields::default_text(spec, "preemptionPolicy", &policy);
+    kontiki_actors::kinds::pod::apply_runtime_class(state, &mut pod["spec"])
+        .map_err(|why| Status::forbidden(Kind::POD, &name, why))?;
     let class = qos_class(&pod["spec"]);
     kontiki_actors::kinds::pod::bear_memory_pressure(&mut pod["spec"], class);
     Ok(())

@@ -4,14 +4,18 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::containers::{self, Pod};
-use super::{dns, security};
+use super::containers::{self, Pod, Role};
+use super::{dns, ephemeral, security};
 use crate::resource::{
     field::Errors,
     fields::{items, number, text},
     metadata,
     names::{NameRule, check_label_value, check_qualified},
 };
+
+/// How few and how many seconds a projected token may live.
+const TOKEN_LIFETIME_MIN_S: i64 = 600;
+const TOKEN_LIFETIME_MAX_S: i64 = 1 << 32;
 
 /// Checks a pod spec at a path.
 pub fn validate_spec(spec: &Value, path: &str, errors: &mut Errors) {
@@ -31,17 +35,18 @@ pub fn validate_spec_with<'a>(
     if items(spec, "containers").next().is_none() {
         errors.required(&format!("{path}.containers"), "");
     }
-    for (list, init) in [("initContainers", true), ("containers", false)] {
+    for (list, role) in [("initContainers", Role::Init), ("containers", Role::Main)] {
         for (at, container) in items(spec, list) {
             let path = format!("{path}.{list}[{at}]");
-            containers::validate(&mut pod, container, &path, init, errors);
+            containers::validate(&mut pod, container, &path, role, errors);
             security::of_container(spec, container, &path, errors);
-            if init {
+            if role == Role::Init {
                 // They run one by one, so that whoever is next may have the same ports.
                 pod.host_ports.clear();
             }
         }
     }
+    ephemeral::validate(&mut pod, spec, path, errors);
     security::of_pod(spec, path, errors);
     dns::validate(spec, path, errors);
     for (key, values) in [
@@ -126,6 +131,41 @@ fn volumes<'a>(pod: &mut Pod<'a>, spec: &'a Value, path: &str, errors: &mut Erro
                 errors.required(&format!("{path}.{source}.{key}"), "");
             }
         }
+        for (at, source) in items(&volume["projected"], "sources") {
+            projection(source, at, &format!("{path}.projected"), errors);
+        }
+    }
+}
+
+/// Checks one source of a projected volume at a path.
+fn projection(source: &Value, at: usize, path: &str, errors: &mut Errors) {
+    let own = format!("{path}.sources[{at}]");
+    if source.as_object().is_some_and(|kinds| kinds.len() > 1) {
+        errors.forbidden(&own, "may not specify more than 1 volume type per source");
+    }
+    let Some(token) = source.get("serviceAccountToken").filter(|token| token.is_object()) else { return };
+    let seconds = &token["expirationSeconds"];
+    let lives_s = seconds.as_i64().unwrap_or(3600);
+    if lives_s < TOKEN_LIFETIME_MIN_S {
+        let why = "may not specify a duration less than 10 minutes";
+        errors.invalid(&format!("{own}.serviceAccountToken.expirationSeconds"), seconds, why);
+    }
+    if lives_s > TOKEN_LIFETIME_MAX_S {
+        let why = "may not specify a duration larger than 2^32 seconds";
+        errors.invalid(&format!("{own}.serviceAccountToken.expirationSeconds"), seconds, why);
+    }
+    // Kubernetes names the volume's field here, not the source's.
+    let (file, path) = (text(token, "path"), format!("{path}.path"));
+    if file.is_empty() {
+        return errors.required(&path, "");
+    }
+    if file.starts_with('/') {
+        errors.invalid_text(&path, file, "must be a relative path");
+    }
+    if file.split('/').any(|part| part == "..") {
+        errors.invalid_text(&path, file, "must not contain '..'");
+    } else if file.starts_with("..") {
+        errors.invalid_text(&path, file, "must not start with '..'");
     }
 }
 
@@ -290,5 +330,38 @@ mod tests {
         };
         assert_eq!(wrong(&["a", "b"], &["c"]), [""; 0]);
         assert_eq!(wrong(&[], &["c", "d"]), ["spec.containers[1].ports[0].hostPort: Duplicate value: 9100"]);
+    }
+
+    #[test]
+    fn projected_tokens_live_for_ten_minutes_at_least_and_stay_in_their_volume() {
+        let wrong = |token: Value| -> Vec<String> {
+            let volumes = json!([{"name": "v", "projected": {"sources": [{"serviceAccountToken": token}]}}]);
+            let spec = json!({"volumes": volumes, "containers": [{"name": "c", "image": "i"}]});
+            let mut errors = Errors::default();
+            validate_spec(&spec, "spec", &mut errors);
+            let causes = errors.into_causes().into_iter();
+            causes.map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
+        };
+        assert_eq!(
+            wrong(json!({"path": "deep/token", "expirationSeconds": 600, "audience": "vault"})),
+            [""; 0]
+        );
+        let seconds = "spec.volumes[0].projected.sources[0].serviceAccountToken.expirationSeconds";
+        for (token, field, why) in [
+            (json!({"path": "t", "expirationSeconds": 599}), seconds, "less than 10 minutes"),
+            (
+                json!({"path": "t", "expirationSeconds": (1_i64 << 32) + 1}),
+                seconds,
+                "larger than 2^32 seconds",
+            ),
+            (json!({"expirationSeconds": 600}), "spec.volumes[0].projected.path", "Required value"),
+            (json!({"path": "/t"}), "spec.volumes[0].projected.path", "must be a relative path"),
+            (json!({"path": "a/../../t"}), "spec.volumes[0].projected.path", "must not contain '..'"),
+            (json!({"path": "..t"}), "spec.volumes[0].projected.path", "must not start with '..'"),
+        ] {
+            let wrong = wrong(token);
+            assert_eq!(wrong.len(), 1, "{wrong:?}");
+            assert!(wrong[0].starts_with(field) && wrong[0].contains(why), "{wrong:?}");
+        }
     }
 }

@@ -102,6 +102,7 @@ pub(super) fn validate_spec(spec: &Value, path: &str, errors: &mut Errors) {
     let template = &spec["template"];
     metadata::labels(&template["metadata"]["labels"], &path("template.metadata.labels"), errors);
     pod::validate_spec(&template["spec"], &path("template.spec"), errors);
+    pod::not_in_templates(&template["spec"], &path("template.spec"), errors);
     let at_end = path("template.spec.restartPolicy");
     match text(&template["spec"], "restartPolicy") {
         "" | "Always" => errors.required(&at_end, "valid values: \"OnFailure\", \"Never\""),

@@ -72,6 +72,7 @@ fn endless_template(spec: &Value, kind: &str, errors: &mut Errors) {
     // Of a StatefulSet: each becomes a volume of its name.
     let claims = items(spec, "volumeClaimTemplates").map(|(_, claim)| text(&claim["metadata"], "name"));
     pod::validate_spec_with(&template["spec"], claims, "spec.template.spec", errors);
+    pod::not_in_templates(&template["spec"], "spec.template.spec", errors);
     let policy = text(&template["spec"], "restartPolicy");
     if policy != "Always" {
         errors.not_supported("spec.template.spec.restartPolicy", policy, &["Always"]);

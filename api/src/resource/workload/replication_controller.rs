@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{default_template, endless_template, wide};
 use crate::resource::{
-    Behaviour, Column, Strategy, age,
+    Column, Strategy, age,
     field::Errors,
     fields::{at, default, number, object, section},
     metadata, pod,
@@ -41,7 +41,6 @@ pub static STRATEGY: Strategy = Strategy {
     selectable: &["status.replicas"],
     status: true,
     scale: true,
-    behaviour: Behaviour::Data("ReplicationControllers are stored, but no controller runs them yet"),
     ..Strategy::PASSIVE
 };
 

@@ -2,6 +2,7 @@
 //! Kubernetes' `remotecommand`: `v5.channel.k8s.io`, `v4.channel.k8s.io`, `channel.k8s.io`, and both older ones in base64
 //! for browsers, where the number is a digit.
 
+use axum::extract::ws::Message;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -69,15 +70,7 @@ struct Size {
 impl Form {
     /// What a client's message says; nothing, if it says nothing.
     pub(super) fn read(self, message: Bytes) -> Result<Option<FromClient>, Malformed> {
-        let mut payload = message;
-        if payload.is_empty() {
-            return Err(Malformed::Empty);
-        }
-        let first = payload.split_to(1)[0];
-        let channel = if self.base64 { first.wrapping_sub(b'0') } else { first };
-        if self.base64 {
-            payload = BASE64.decode(&payload).map_err(|_| Malformed::Base64)?.into();
-        }
+        let (channel, payload) = self.open(message)?;
         match channel {
             // An empty message is what some clients begin with. It is no end.
             STDIN => Ok((!payload.is_empty()).then_some(FromClient::Data(payload))),
@@ -92,22 +85,41 @@ impl Form {
         }
     }
 
+    /// The channel of a client's message, and what it says on it.
+    pub(super) fn open(self, message: Bytes) -> Result<(u8, Bytes), Malformed> {
+        let mut payload = message;
+        if payload.is_empty() {
+            return Err(Malformed::Empty);
+        }
+        let first = payload.split_to(1)[0];
+        if !self.base64 {
+            return Ok((first, payload));
+        }
+        let payload = BASE64.decode(&payload).map_err(|_| Malformed::Base64)?;
+        Ok((first.wrapping_sub(b'0'), payload.into()))
+    }
+
+    /// A message to the client, as the WebSocket has it.
+    pub(super) fn message(self, channel: u8, payload: &[u8]) -> Message {
+        let message = self.write(channel, payload);
+        match self.base64 {
+            // Base64 behind a digit.
+            true => Message::Text(String::from_utf8_lossy(&message).as_ref().into()),
+            false => Message::Binary(message.into()),
+        }
+    }
+
     /// A message to the client.
-    pub(super) fn write(self, channel: u8, payload: &[u8]) -> Vec<u8> {
+    fn write(self, channel: u8, payload: &[u8]) -> Vec<u8> {
         let mut message = Vec::with_capacity(1 + payload.len());
         if self.base64 {
-            message.push(b'0' + channel);
+            message.push(b'0'.wrapping_add(channel));
             message.extend_from_slice(BASE64.encode(payload).as_bytes());
         } else {
             message.push(channel);
             message.extend_from_slice(payload);
         }
         message
-    }
-
-    /// Whether messages are text.
-    pub(super) fn is_text(self) -> bool {
-        self.base64
     }
 }
 

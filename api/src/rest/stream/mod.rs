@@ -5,6 +5,8 @@
 //!                websocket.rs  exec and attach: messages of a channel and bytes, see channels.rs
 //!                remote.rs     the same over SPDY, for clients of before 1.30
 //!                forward.rs    port-forward: streams in one connection, see spdy/
+//!                ports.rs      port-forward: channels of a WebSocket
+//!                reader.rs     logs: a WebSocket that is only read from
 //! ```
 //!
 //! Everything that can be refused is refused before the protocol changes, as a Status like any other; what goes wrong later
@@ -14,6 +16,8 @@ mod channels;
 mod forward;
 mod options;
 mod outcome;
+mod ports;
+pub(crate) mod reader;
 mod remote;
 mod spdy;
 pub(crate) mod upgrade;
@@ -26,6 +30,7 @@ use kontiki_actors::Object;
 
 use super::{
     access::{Access, On},
+    admitted,
     call::Call,
     path::{Route, Target},
     places::Place,
@@ -50,6 +55,12 @@ pub(crate) fn is_one(route: &Route) -> bool {
     target.subresource.as_deref().is_some_and(|subresource| STREAMS.contains(&subresource))
 }
 
+/// Whether a request may become something else than an answer: a stream, or a log in a WebSocket.
+pub(crate) fn may_upgrade(route: &Route) -> bool {
+    let Route::Objects(target) = route else { return false };
+    is_one(route) || target.subresource.as_deref() == Some("log")
+}
+
 /// What else a user must be allowed to who asks for this. A WebSocket is opened by a GET, and whoever may only look at pods
 /// must not get a shell in them, as in Kubernetes since 1.35.
 pub(crate) fn also<'a>(access: &Access<'a>) -> Option<Access<'a>> {
@@ -64,6 +75,8 @@ pub(crate) async fn answer(mut call: Call, target: Target, subresource: &str) ->
     let upgrade = call.upgrade.take();
     let object = read::find(&call, &key).await?;
     let place = call.place(&call.api.streams)?;
+    let (kind, told) = options::told(&call.query, subresource);
+    admitted::connect(&call, &target, kind, told).await?;
     if subresource == "portforward" {
         hosted(&object)?;
         return forward_ports(call, object, upgrade.ok_or_else(upgrade::required)?, place);
@@ -97,11 +110,23 @@ fn forward_ports(call: Call, pod: Arc<Object>, upgrade: Upgrade, place: Place) -
     });
     match upgrade {
         Upgrade::WebSocket(upgrade) => {
-            let upgrade = upgrade.protocols([forward::TUNNEL]);
-            if upgrade.selected_protocol().is_none() {
-                let message =
-                    format!("unable to upgrade: the only subprotocol for ports is {}", forward::TUNNEL);
-                return Err(Status::bad_request(message));
+            let [binary, base64] = ports::PROTOCOLS;
+            let upgrade = upgrade.protocols([forward::TUNNEL, binary, base64]);
+            let chosen = upgrade.selected_protocol().and_then(|name| name.to_str().ok());
+            if chosen != Some(forward::TUNNEL) {
+                let form = channels::FORMS.into_iter().find(|form| Some(form.name) == chosen);
+                let form = form.ok_or_else(|| {
+                    let tunnel = forward::TUNNEL;
+                    let message = format!(
+                        "unable to upgrade: the subprotocols for ports are {tunnel}, {binary} and {base64}"
+                    );
+                    Status::bad_request(message)
+                })?;
+                let asked = ports::asked(&call.query)?;
+                return Ok(Reply::switching(upgrade.on_upgrade(move |socket| async move {
+                    let _place = place;
+                    ports::serve(socket, form, name, asked, dial).await;
+                })));
             }
             Ok(Reply::switching(upgrade.on_upgrade(move |socket| async move {
                 let _place = place;

@@ -1,6 +1,7 @@
 //! What a stream is wanted of, read from the query as PodExecOptions and PodAttachOptions.
 
 use kontiki_actors::Object;
+use serde_json::{Value, json};
 
 use crate::{
     resource::{fields::text, pod},
@@ -8,6 +9,29 @@ use crate::{
     status::Status,
     streams::{StdStreams, StreamTo},
 };
+
+/// The options of a stream as webhooks are told them, and their kind.
+pub(super) fn told(query: &Query, subresource: &str) -> (&'static str, Value) {
+    let mut told = json!({});
+    if subresource == "portforward" {
+        let ports: Vec<i64> = query.all("ports").filter_map(|port| port.parse().ok()).collect();
+        if !ports.is_empty() {
+            told["ports"] = json!(ports);
+        }
+        return ("PodPortForwardOptions", told);
+    }
+    for name in ["stdin", "stdout", "stderr", "tty"].into_iter().filter(|name| query.switch(name)) {
+        told[name] = true.into();
+    }
+    if let Some(container) = query.text("container") {
+        told["container"] = container.into();
+    }
+    if subresource == "attach" {
+        return ("PodAttachOptions", told);
+    }
+    told["command"] = query.all("command").collect();
+    ("PodExecOptions", told)
+}
 
 /// Containers' processes, and commands beside them.
 pub(super) fn of_process(

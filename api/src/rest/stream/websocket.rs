@@ -8,7 +8,7 @@ use std::{
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use bytes::Bytes;
 use futures_util::{
-    SinkExt, StreamExt,
+    Sink, SinkExt, Stream, StreamExt,
     stream::{SplitSink, SplitStream},
 };
 use serde_json::Value;
@@ -28,8 +28,8 @@ use crate::{
 };
 
 /// How often a client is asked whether it is still there, and how long it may be silent.
-const PING: Duration = Duration::from_secs(20);
-const SILENCE: Duration = Duration::from_secs(60);
+pub(super) const PING: Duration = Duration::from_secs(20);
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// A stream on which nothing was sent for so many pings is closed: four hours, as the kubelet does.
 const IDLE_PINGS: u32 = 720;
 /// How long a client may take to say good-bye. What it still sends is read, or its system would throw away what it has not read yet.
@@ -175,14 +175,7 @@ impl Out {
     }
 
     async fn send(&mut self, channel: u8, bytes: &[u8]) -> Result<(), axum::Error> {
-        let message = self.form.write(channel, bytes);
-        let message = if self.form.is_text() {
-            // Base64 behind a digit.
-            Message::Text(String::from_utf8_lossy(&message).as_ref().into())
-        } else {
-            Message::Binary(message.into())
-        };
-        self.sink.send(message).await
+        self.sink.send(self.form.message(channel, bytes)).await
     }
 
     /// Tells the end, and waits until the client has heard it.
@@ -203,13 +196,79 @@ impl Out {
         self.close(client, close_code::PROTOCOL, &why.to_string()).await;
     }
 
-    async fn close(mut self, mut client: SplitStream<WebSocket>, code: u16, reason: &str) {
-        let frame = CloseFrame { code, reason: reason.into() };
-        let farewell = async {
-            if self.sink.send(Message::Close(Some(frame))).await.is_ok() {
-                while let Some(Ok(_)) = client.next().await {}
-            }
-        };
-        timeout(FAREWELL, farewell).await.ok();
+    async fn close(self, client: SplitStream<WebSocket>, code: u16, reason: &str) {
+        close(self.sink, client, code, reason).await;
+    }
+}
+
+/// Says good-bye, and waits until the client has heard it.
+pub(super) async fn close<E>(
+    mut sink: impl Sink<Message> + Unpin,
+    mut client: impl Stream<Item = Result<Message, E>> + Unpin,
+    code: u16,
+    reason: &str,
+) {
+    let frame = CloseFrame { code, reason: reason.into() };
+    let farewell = async {
+        if sink.send(Message::Close(Some(frame))).await.is_ok() {
+            while let Some(Ok(_)) = client.next().await {}
+        }
+    };
+    timeout(FAREWELL, farewell).await.ok();
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use futures_util::stream::{self, BoxStream};
+
+    use super::*;
+
+    /// A WebSocket without a network; what its client says; what its client hears.
+    pub(in crate::rest::stream) struct Socket {
+        said: BoxStream<'static, Result<Message, ()>>,
+        out: mpsc::UnboundedSender<Message>,
+    }
+
+    pub(in crate::rest::stream) fn socket() -> (Socket, mpsc::Sender<Message>, BoxStream<'static, Message>) {
+        let (say, said) = mpsc::channel(16);
+        let (out, heard) = mpsc::unbounded_channel();
+        let said = stream::unfold(said, async |mut said: mpsc::Receiver<Message>| {
+            said.recv().await.map(|message| (Ok(message), said))
+        });
+        let heard = stream::unfold(heard, async |mut heard: mpsc::UnboundedReceiver<Message>| {
+            heard.recv().await.map(|message| (message, heard))
+        });
+        (Socket { said: said.boxed(), out }, say, heard.boxed())
+    }
+
+    impl Stream for Socket {
+        type Item = Result<Message, ()>;
+
+        fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            self.said.poll_next_unpin(context)
+        }
+    }
+
+    impl Sink<Message> for Socket {
+        type Error = ();
+
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), ()> {
+            self.out.send(message).map_err(|_| ())
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
     }
 }

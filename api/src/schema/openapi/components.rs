@@ -8,11 +8,22 @@ use super::ResourceDoc;
 use super::descriptions::{Descriptions, TypeText, plain};
 use crate::schema::{Field, ListType, Registry, Shape, TypeRef, type_for};
 
+/// Which form of OpenAPI custom resources are told of for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Edition {
+    V2,
+    V3,
+}
+
 const REF: &str = "#/components/schemas/";
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.";
 
 /// Schemas by name.
-pub(super) fn schemas(resources: &[&ResourceDoc], group: &str, version: &str) -> Map<String, Value> {
+pub(super) fn schemas(
+    resources: &[&ResourceDoc],
+    (group, version): (&str, &str),
+    edition: Edition,
+) -> Map<String, Value> {
     let mut reached = Reached::default();
     for (group, version, kind) in roots(resources) {
         if let Some(of) = type_for(&group, &version, &kind) {
@@ -38,7 +49,7 @@ pub(super) fn schemas(resources: &[&ResourceDoc], group: &str, version: &str) ->
     }
     for resource in resources {
         if let Some(schema) = &resource.schema {
-            schemas.insert(custom_name(resource), custom_schema(resource, &schema.read()));
+            schemas.insert(custom_name(resource), custom_schema(resource, &schema.read(), edition));
         }
     }
     schemas
@@ -229,23 +240,120 @@ fn shape_schema(shape: Shape) -> Value {
     }
 }
 
-/// A custom resource's own schema, with what every object has.
-fn custom_schema(resource: &ResourceDoc, schema: &Value) -> Value {
-    let mut schema = schema.as_object().cloned().unwrap_or_default();
-    schema.entry("type").or_insert_with(|| "object".into());
-    schema.insert(
-        "x-kubernetes-group-version-kind".to_owned(),
-        json!([{ "group": resource.group, "version": resource.version, "kind": resource.kind }]),
-    );
-    let properties = schema.entry("properties").or_insert_with(|| json!({}));
-    if let Some(properties) = properties.as_object_mut() {
-        for name in ["apiVersion", "kind"] {
-            properties.entry(name).or_insert_with(|| json!({ "type": "string" }));
+/// A custom resource's own schema, with what every object has. Where v2 would say which fields there are, although there may be others,
+/// it says that it is an object, and no more: kubectl refuses what a v2 schema does not name.
+fn custom_schema(resource: &ResourceDoc, told: &Value, edition: Edition) -> Value {
+    let open: fn(&Value) -> bool = |told| told["x-kubernetes-preserve-unknown-fields"] == true;
+    let mut schema = match edition {
+        Edition::V2 if open(told) => json!({ "type": "object" }),
+        Edition::V2 => {
+            let mut told = told.clone();
+            plain_v2(&mut told, open);
+            told
         }
-        let metadata = format!("{META}ObjectMeta");
-        properties.insert("metadata".to_owned(), json!({ "allOf": [reference(&metadata)] }));
+        Edition::V3 => told.clone(),
+    };
+    if !schema.is_object() {
+        schema = json!({ "type": "object" });
     }
-    Value::Object(schema)
+    schema["x-kubernetes-group-version-kind"] =
+        json!([{ "group": resource.group, "version": resource.version, "kind": resource.kind }]);
+    if told.is_object() && !(edition == Edition::V2 && open(told)) {
+        add_embedded(&mut schema, edition == Edition::V2);
+        schema["type"] = "object".into();
+        add_properties(&mut schema);
+    }
+    schema
+}
+
+/// What Kubernetes says of the fields that every object has.
+fn add_properties(schema: &mut Value) {
+    const CONVENTIONS: &str =
+        "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md";
+    if !schema["properties"].is_object() {
+        schema["properties"] = json!({});
+    }
+    let properties = &mut schema["properties"];
+    properties["apiVersion"] = json!({
+        "type": "string",
+        "description": format!(
+            "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas \
+             to the latest internal value, and may reject unrecognized values. More info: {CONVENTIONS}#resources"
+        ),
+    });
+    properties["kind"] = json!({
+        "type": "string",
+        "description": format!(
+            "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint \
+             the client submits requests to. Cannot be updated. In CamelCase. More info: {CONVENTIONS}#types-kinds"
+        ),
+    });
+    properties["metadata"] = json!({
+        "description": format!("Standard object's metadata. More info: {CONVENTIONS}#metadata"),
+        "allOf": [reference(&format!("{META}ObjectMeta"))],
+    });
+}
+
+/// Calls for each schema directly within a schema.
+fn each_within(schema: &mut Value, mut call: impl FnMut(&mut Value)) {
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.values_mut().for_each(&mut call);
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(inner) = schema.get_mut(key).filter(|inner| inner.is_object()) {
+            call(inner);
+        }
+    }
+}
+
+/// Tells of what is a whole object within a custom resource that it has what every object has.
+fn add_embedded(schema: &mut Value, v2: bool) {
+    each_within(schema, |inner| add_embedded(inner, v2));
+    let is = |mark: &str| schema.get(mark) == Some(&Value::Bool(true));
+    if !is("x-kubernetes-embedded-resource") || v2 && is("x-kubernetes-preserve-unknown-fields") {
+        return;
+    }
+    add_properties(schema);
+    let mut required = schema["required"].as_array().cloned().unwrap_or_default();
+    for name in ["kind", "apiVersion"] {
+        if !required.iter().any(|known| known == name) {
+            required.push(name.into());
+        }
+    }
+    schema["required"] = required.into();
+}
+
+/// Takes out of a custom schema what v2 cannot say, or what kubectl would misunderstand in it: alternatives, nullable types, and fields
+/// where there may be others. As Kubernetes' `ToStructuralOpenAPIV2` does.
+fn plain_v2(schema: &mut Value, open: fn(&Value) -> bool) {
+    let is_null = |schema: &Value| schema["nullable"] == true;
+    let (nullable, any) = (is_null(schema), open(schema));
+    let mut may_be_null = Vec::new();
+    for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
+        if is_null(inner) {
+            may_be_null.push(name.clone());
+        }
+    }
+    let drop_required = is_null(&schema["additionalProperties"]);
+    let Some(map) = schema.as_object_mut() else { return };
+    for key in ["allOf", "oneOf", "anyOf", "not", "nullable"] {
+        map.remove(key);
+    }
+    if nullable || any {
+        map.remove("items");
+        map.remove("properties");
+    }
+    let list_of_anything = map.get("type").is_some_and(|told| told == "array") && !map.contains_key("items");
+    if nullable || list_of_anything || any && map.get("type").is_some_and(|told| told == "object") {
+        map.remove("type");
+    }
+    if let Some(Value::Array(required)) = map.get_mut("required") {
+        required.retain(|name| !may_be_null.iter().any(|null| name == null.as_str()));
+        if required.is_empty() || drop_required {
+            map.remove("required");
+        }
+    }
+    each_within(schema, |inner| plain_v2(inner, open));
 }
 
 /// The schema of patch bodies.

@@ -127,7 +127,7 @@ pub fn index(resources: &[ResourceDoc]) -> Vec<u8> {
 /// The document of a group and version, when any resource is in it.
 pub fn document(resources: &[ResourceDoc], group: &str, version: &str) -> Option<Document> {
     let resources = by_group_version(resources).remove(&(group, version))?;
-    let schemas = components::schemas(&resources, group, version);
+    let schemas = components::schemas(&resources, (group, version), components::Edition::V3);
     let document = json!({
         "openapi": "3.0.0",
         "info": { "title": "Kubernetes", "version": env!("CARGO_PKG_VERSION") },

@@ -149,6 +149,45 @@ fn custom_resources_keep_their_schema_and_gain_metadata() {
     assert_eq!(widget["properties"]["spec"]["x-kubernetes-preserve-unknown-fields"], true);
     assert!(widget["properties"]["metadata"]["allOf"].is_array());
     assert_eq!(widget["x-kubernetes-group-version-kind"][0]["kind"], "Widget");
+    // What every object has is told in Kubernetes' words.
+    for (field, words) in [
+        ("apiVersion", "APIVersion defines"),
+        ("kind", "Kind is a string"),
+        ("metadata", "Standard object's"),
+    ] {
+        let text = widget["properties"][field]["description"].as_str().unwrap();
+        assert!(text.starts_with(words), "{text}");
+    }
+}
+
+#[test]
+fn v2_names_no_fields_of_what_may_have_others() {
+    let widget = |schema: Value| {
+        let mut resources = resources();
+        let versions = json!([{"name": "v1", "schema": {"openAPIV3Schema": schema}}]);
+        let mut object = (*definition()).clone();
+        let document = json!({"metadata": {"name": object.key.name}, "spec": {"versions": versions}});
+        object.document = kontiki_actors::Document::from_value(document);
+        resources.last_mut().unwrap().schema = Some(DefinedSchema::new(&Arc::new(object), "v1"));
+        let v2: Value = serde_json::from_slice(&document_v2(&resources, Form::Json).bytes).unwrap();
+        v2["definitions"]["org.example.v1.Widget"].clone()
+    };
+    let kinds = json!([{"group": "example.org", "version": "v1", "kind": "Widget"}]);
+    let open = json!({
+        "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+        "properties": {"spec": {"type": "object"}},
+    });
+    assert_eq!(widget(open.clone()), json!({"type": "object", "x-kubernetes-group-version-kind": kinds}));
+    let maybe = json!({"type": "array", "nullable": true, "items": {"type": "string"}});
+    let told = widget(json!({
+        "type": "object", "description": "A widget", "required": ["spec", "maybe"],
+        "properties": {"spec": open, "maybe": maybe, "size": {"type": "integer", "anyOf": [{"minimum": 1}]}},
+    }));
+    assert_eq!((&told["description"], &told["required"]), (&json!("A widget"), &json!(["spec"])));
+    let properties = &told["properties"];
+    assert_eq!(properties["spec"], json!({"x-kubernetes-preserve-unknown-fields": true}));
+    assert_eq!((&properties["maybe"], &properties["size"]), (&json!({}), &json!({"type": "integer"})));
+    assert!(properties["metadata"]["$ref"].is_string());
 }
 
 #[test]

@@ -43,6 +43,10 @@ async fn webhook_configurations() {
             ("/webhooks/0/timeoutSeconds", json!(31)),
             ("/webhooks/0/admissionReviewVersions", json!(["v9"])),
             ("/webhooks/0/clientConfig", json!({"url": "http://guard"})),
+            (
+                "/webhooks/0/matchConditions",
+                json!([{"name": "a", "expression": "object.x >"}, {"name": "a", "expression": "true"}]),
+            ),
         ];
         refused(
             &client,
@@ -57,9 +61,85 @@ async fn webhook_configurations() {
                 ("webhooks[0].timeoutSeconds", "the timeout value must be between 1 and 30 seconds"),
                 ("webhooks[0].admissionReviewVersions", "must include at least one of v1, v1beta1"),
                 ("webhooks[0].clientConfig.url", "'https' is the only allowed URL scheme"),
+                ("webhooks[0].matchConditions[0].expression", "compilation failed: ERROR: <input>: "),
+                ("webhooks[0].matchConditions[1].name", "Duplicate value: \"a\""),
             ],
         )
         .await;
+        let asks = |expression: &str| json!([{"name": "may", "expression": expression}]);
+        for (pointer, value, field, told) in [
+            (
+                "clientConfig",
+                json!({"url": "https://a:b@guard/x"}),
+                "clientConfig.url",
+                "user information is not permitted",
+            ),
+            (
+                "clientConfig",
+                json!({"url": "https://guard?y"}),
+                "clientConfig.url",
+                "query parameters are not permitted",
+            ),
+            (
+                "clientConfig",
+                json!({"url": "https://guard#y"}),
+                "clientConfig.url",
+                "fragments are not permitted",
+            ),
+            ("clientConfig", json!({"url": "https:///x"}), "clientConfig.url", "host must be specified"),
+            (
+                "clientConfig",
+                json!({"service": {"name": "s", "namespace": ""}}),
+                "clientConfig.service.namespace",
+                "Required value",
+            ),
+            (
+                "clientConfig",
+                json!({"service": {"name": "s", "namespace": "n", "port": 0}}),
+                "clientConfig.service.port",
+                "port is not valid",
+            ),
+            (
+                "clientConfig",
+                json!({"service": {"name": "s", "namespace": "n", "path": "/a//b"}}),
+                "clientConfig.service.path",
+                "segment[1] may not be empty",
+            ),
+            ("name", json!("Guard.example.com"), "name", "a lowercase RFC 1123 subdomain"),
+            (
+                "rules/0/resources",
+                json!(["pods", "*"]),
+                "rules[0].resources",
+                "if '*' is present, must not specify other resources without subresources",
+            ),
+            (
+                "rules/0/resources",
+                json!(["pods/*", "pods/exec"]),
+                "rules[0].resources[1]",
+                "if 'pods/*' is present, must not specify pods/exec",
+            ),
+            (
+                "matchConditions",
+                asks("authorizer.path('/x').check('get').allowed()"),
+                "matchConditions[0].expression",
+                "authorizer is not supported here yet",
+            ),
+            (
+                "matchConditions",
+                asks("self.x"),
+                "matchConditions[0].expression",
+                "undeclared reference to 'self'",
+            ),
+            (
+                "admissionReviewVersions",
+                json!(["v1", "v1"]),
+                "admissionReviewVersions[1]",
+                "duplicate version",
+            ),
+        ] {
+            let edits = [(&*format!("/webhooks/0/{pointer}"), value)];
+            refused(&client, &url, &manifest, &edits, &[(&*format!("webhooks[0].{field}"), told)]).await;
+        }
         let edits = [
             ("/webhooks/0/sideEffects", json!(null)),
             ("/webhooks/0/admissionReviewVersions", json!(null)),

@@ -88,6 +88,120 @@ async fn services_keep_the_address_that_they_got() {
     client.post(url, &taken).await.with(201);
 }
 
+/// Types come and go as in Kubernetes' conformance tests of Services.
+#[tokio::test]
+async fn services_of_other_types_have_other_ports() {
+    let client = Client::new();
+    let url = "/api/v1/namespaces/default/services";
+    let one = format!("{url}/web");
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"type": "NodePort", "ports": [{"name": "a", "port": 80}, {"name": "b", "port": 81}]},
+    });
+    let port = |service: &Value, at: usize| service["spec"]["ports"][at]["nodePort"].as_i64();
+    let made = client.post(url, &service).await.with(201);
+    assert!(port(&made, 0).is_some_and(|port| port >= 30_000) && port(&made, 0) != port(&made, 1), "{made}");
+    assert_eq!(made["spec"]["externalTrafficPolicy"], "Cluster");
+    assert_eq!(made["spec"]["internalTrafficPolicy"], "Cluster");
+    let shown = client.table(&one).await;
+    let ports = format!("80:{}/TCP,81:{}/TCP", port(&made, 0).unwrap(), port(&made, 1).unwrap());
+    assert_eq!(cells(&shown)[4], json!(ports));
+    // Who does not know of them keeps them by the names of the ports, wherever these stand.
+    let turned =
+        with(&service, &[("/spec/ports", json!([{"name": "b", "port": 82}, {"name": "a", "port": 80}]))]);
+    let replaced = client.put(&one, &turned).await.with(200);
+    assert_eq!((port(&replaced, 0), port(&replaced, 1)), (port(&made, 1), port(&made, 0)));
+    let inside = client.patch(&one, MERGE, &json!({"spec": {"type": "ClusterIP"}})).await.with(200);
+    assert_eq!((port(&inside, 0), inside["spec"].get("externalTrafficPolicy")), (None, None), "{inside}");
+    // What was given back may be had by others.
+    let other = with(
+        &service,
+        &[
+            ("/metadata/name", json!("other")),
+            ("/spec/ports", json!([{"port": 80, "nodePort": port(&made, 0)}])),
+        ],
+    );
+    client.post(url, &other).await.with(201);
+    let taken = with(&other, &[("/metadata/name", json!("third"))]);
+    let refusal = client.post(url, &taken).await.with(422);
+    assert_eq!(refusal["details"]["causes"][0]["field"], "spec.ports[0].nodePort");
+    let external = json!({"spec": {"type": "ExternalName", "externalName": "example.com"}});
+    let external = client.patch(&one, MERGE, &external).await.with(200);
+    assert_eq!(external["spec"].get("ipFamilies"), None, "{external}");
+    let back = json!({"spec": {"type": "NodePort", "externalName": null}});
+    let back = client.patch(&one, MERGE, &back).await.with(200);
+    assert!(port(&back, 0).is_some() && port(&back, 0) != port(&made, 0), "{back}");
+    assert!(back["spec"]["clusterIP"].as_str().is_some_and(|ip| ip.starts_with("10.")), "{back}");
+}
+
+#[tokio::test]
+async fn services_tell_nothing_that_their_type_has_not() {
+    let client = Client::new();
+    let url = "/api/v1/namespaces/default/services";
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"type": "ClusterIP", "ports": [{"port": 80}]},
+    });
+    let cases = [
+        (
+            vec![("/spec/ports/0/nodePort", json!(30_001))],
+            vec![("spec.ports[0].nodePort", "may not be used when `type` is 'ClusterIP'")],
+        ),
+        (
+            vec![("/spec/type", json!("NodePort")), ("/spec/clusterIP", json!("None"))],
+            vec![("spec.clusterIPs[0]", "may not be set to 'None' for NodePort services")],
+        ),
+        (
+            vec![("/spec/externalTrafficPolicy", json!("Local"))],
+            vec![("spec.externalTrafficPolicy", "externally-accessible")],
+        ),
+        (
+            vec![("/spec/internalTrafficPolicy", json!("Odd"))],
+            vec![("spec.internalTrafficPolicy", "Unsupported value")],
+        ),
+        (
+            vec![("/spec/allocateLoadBalancerNodePorts", json!(true))],
+            vec![("spec.allocateLoadBalancerNodePorts", "LoadBalancer")],
+        ),
+        (
+            vec![("/spec/healthCheckNodePort", json!(30_001))],
+            vec![("spec.healthCheckNodePort", "may only be set when")],
+        ),
+        (
+            vec![
+                ("/spec/sessionAffinity", json!("ClientIP")),
+                ("/spec/sessionAffinityConfig", json!({"clientIP": {"timeoutSeconds": 86_401}})),
+            ],
+            vec![(
+                "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
+                "must be greater than 0 and less than 86400",
+            )],
+        ),
+        (
+            vec![(
+                "/spec",
+                json!({"type": "ExternalName", "externalName": "A_B", "clusterIP": "10.96.0.9", "ipFamilyPolicy": "SingleStack"}),
+            )],
+            vec![
+                ("spec.clusterIPs", "Forbidden"),
+                ("spec.ipFamilyPolicy", "Forbidden"),
+                ("spec.externalName", "subdomain"),
+            ],
+        ),
+        (
+            vec![(
+                "/spec",
+                json!({"type": "NodePort", "ports": [
+                {"name": "a", "port": 1, "nodePort": 30_001}, {"name": "b", "port": 2, "nodePort": 30_001}]}),
+            )],
+            vec![("spec.ports[1].nodePort", "Duplicate value: 30001")],
+        ),
+    ];
+    for (edits, causes) in cases {
+        refused(&client, url, &service, &edits, &causes).await;
+    }
+}
+
 #[tokio::test]
 async fn services_are_completed() {
     let client = Client::new();

@@ -2,8 +2,10 @@
 //! defaults, printed, applied again without a change, and refused in Kubernetes' words when it is wrong.
 
 mod admission;
+mod autoscalers;
 mod cluster;
 pub(crate) mod encode;
+mod events;
 mod flow;
 mod rbac;
 mod storage;
@@ -47,13 +49,16 @@ fn content(object: &Value) -> String {
     if object["status"]["startTime"].is_string() {
         object["status"]["startTime"] = Value::Null;
     }
+    if object["status"]["lastPhaseTransitionTime"].is_string() {
+        object["status"]["lastPhaseTransitionTime"] = Value::Null;
+    }
     let uid = object["metadata"]["uid"].as_str().unwrap().to_owned();
     object.as_object_mut().unwrap().remove("metadata");
     object.to_string().replace(&uid, "UID")
 }
 
 /// Of these kinds nothing is missing.
-const ACTORS: [&str; 13] = [
+const ACTORS: [&str; 17] = [
     "ClusterRole",
     "ClusterRoleBinding",
     "CronJob",
@@ -61,11 +66,15 @@ const ACTORS: [&str; 13] = [
     "FlowSchema",
     "Job",
     "LimitRange",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
     "PodDisruptionBudget",
     "PriorityLevelConfiguration",
+    "ReplicationController",
     "ResourceQuota",
     "Role",
     "RoleBinding",
+    "StorageClass",
     "StatefulSet",
 ];
 

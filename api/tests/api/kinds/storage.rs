@@ -112,6 +112,15 @@ async fn drivers_and_what_they_report() {
     )
     .await;
 
+    for (name, spec) in
+        [("none", json!({"drivers": null})), ("absent", json!({})), ("empty", json!({"drivers": []}))]
+    {
+        let node = json!({
+            "apiVersion": "storage.k8s.io/v1", "kind": "CSINode", "metadata": {"name": name}, "spec": spec,
+        });
+        client.post(url, &node).await.with(201);
+    }
+
     let url = namespaced("storage.k8s.io", "csistoragecapacities");
     let capacity = json!({
         "apiVersion": "storage.k8s.io/v1", "kind": "CSIStorageCapacity", "metadata": {"name": "zone-a"},

@@ -10,12 +10,12 @@ async fn volumes_claims_and_classes() {
     let volume = json!({
         "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "disk"},
         "spec": {"capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "fast",
-            "hostPath": {"path": "/srv", "type": ""}, "claimRef": {"namespace": "default", "name": "data"}},
+            "hostPath": {"path": "/srv", "type": ""}, "claimRef": {"namespace": "default", "name": "kept"}},
     });
     let defaults = [
         ("/spec/persistentVolumeReclaimPolicy", json!("Retain")),
         ("/spec/volumeMode", json!("Filesystem")),
-        ("/status/phase", json!("Pending")),
+        ("/status/phase", json!("Available")),
     ];
     stored(
         &client,
@@ -26,8 +26,8 @@ async fn volumes_claims_and_classes() {
             ("Capacity", json!("5Gi")),
             ("Access Modes", json!("RWO")),
             ("Reclaim Policy", json!("Retain")),
-            ("Status", json!("Pending")),
-            ("Claim", json!("default/data")),
+            ("Status", json!("Available")),
+            ("Claim", json!("default/kept")),
             ("StorageClass", json!("fast")),
             ("VolumeAttributesClass", json!("<unset>")),
             ("Reason", json!("")),
@@ -76,13 +76,13 @@ async fn volumes_claims_and_classes() {
     let more = [("/spec/resources/requests/storage", json!("2Gi"))];
     let text = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
     fixed(&client, &url, &made, &more, &[("spec", text)]).await;
-    // Who binds it names the volume, once; a bound claim may grow.
+    // Who binds it names the volume, once; a bound claim may grow where its class allows.
     let own = format!("{url}/data");
     let named = client.put(&own, &with(&made, &[("/spec/volumeName", json!("disk"))])).await.with(200);
     fixed(&client, &url, &named, &[("/spec/volumeName", json!("other"))], &[("spec", text)]).await;
     let bound =
         client.patch(&format!("{own}/status"), MERGE, &json!({"status": {"phase": "Bound"}})).await.with(200);
-    client.put(&own, &with(&bound, &more)).await.with(200);
+    client.put(&own, &with(&bound, &more)).await.with(403);
 
     let url = "/apis/storage.k8s.io/v1/storageclasses";
     let class = json!({

@@ -185,7 +185,8 @@ async fn replication_controllers() {
     let defaults = [
         ("/spec/selector", json!({"app": "old"})),
         ("/metadata/labels", json!({"app": "old"})),
-        ("/status", json!({"replicas": 0})),
+        // Its actor was there already.
+        ("/status", json!({"replicas": 2, "fullyLabeledReplicas": 2, "observedGeneration": 1})),
     ];
     stored(
         &client,
@@ -194,7 +195,7 @@ async fn replication_controllers() {
         &defaults,
         &[
             ("Desired", json!(2)),
-            ("Current", json!(0)),
+            ("Current", json!(2)),
             ("Ready", json!(0)),
             ("Age", json!(null)),
             ("Containers*", json!("old")),
@@ -210,6 +211,30 @@ async fn replication_controllers() {
     refused(&client, &url, &controller, &edits, &causes).await;
     let causes = [("spec.selector", "Required value"), ("spec.template", "Required value")];
     refused(&client, &url, &controller, &[("/spec/template", json!(null))], &causes).await;
+}
+
+/// Who deletes one and does not say what becomes of its pods leaves them behind; nobody is warned, as in Kubernetes.
+#[tokio::test]
+async fn replication_controllers_leave_their_pods_unless_told() {
+    let client = Client::new();
+    let url = namespaced("", "replicationcontrollers");
+    let controller = json!({
+        "apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "old", "labels": {"x": "y"}},
+        "spec": {"replicas": 2, "template": template("old")},
+    });
+    let pods = || async { client.get("/api/v1/namespaces/default/pods").await.with(200)["items"].clone() };
+    for query in ["/old", "?labelSelector=x=y"] {
+        client.post(&url, &controller).await.with(201);
+        let answer = client.delete(&format!("{url}{query}")).await;
+        assert_eq!((answer.code, answer.headers.get("warning")), (200, None));
+        client.get(&format!("{url}/old")).await.with(404);
+        let left = pods().await;
+        assert_eq!(left.as_array().unwrap().len(), 2, "adopted and left again");
+        assert!(left[0]["metadata"].get("ownerReferences").is_none());
+    }
+    client.post(&url, &controller).await.with(201);
+    client.delete(&format!("{url}/old?propagationPolicy=Background")).await.with(200);
+    assert_eq!(pods().await, json!([]));
 }
 
 fn job() -> Value {

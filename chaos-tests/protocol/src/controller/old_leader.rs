@@ -86,6 +86,7 @@ impl Talk {
             // The worker keeps the list that it has.
             controllers: Vec::new(),
             takes_node: false,
+            gives_tokens: false,
         };
         let nothing = Assignments { complete: true, ..Assignments::default() };
         self.say(To::Welcome(welcome)).await;
@@ -100,7 +101,7 @@ impl Talk {
                     self.say(To::HeartbeatAck(HeartbeatAck { serial: beat.serial, heartbeat_ms: 0 })).await
                 }
                 From::Report(report) => self.say(To::ReportAck(ReportAck { serial: report.serial })).await,
-                From::Hello(_) | From::Node(_) | From::Usage(_) => return,
+                From::Hello(_) | From::Node(_) | From::Usage(_) | From::TokenAsk(_) => return,
             }
         }
     }

@@ -72,10 +72,10 @@ pub(super) fn survey(
     tenants.into_iter().filter(may_end).map(taker).collect()
 }
 
-/// The containers that run as long as the pod does.
+/// The containers that run as long as the pod does, and those that were added to it.
 fn counted(pod: &Pod) -> impl Iterator<Item = &Container> {
     let sidecars = pod.spec.init_containers.iter().filter(|container| container.is_sidecar());
-    sidecars.chain(&pod.spec.containers)
+    sidecars.chain(&pod.spec.containers).chain(&pod.spec.ephemeral_containers)
 }
 
 fn share(container: &Container, takes: u64, signal: Signal) -> Share {

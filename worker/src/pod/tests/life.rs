@@ -11,24 +11,26 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::clock::Clock;
 use crate::agent::crew::{Command, Crew};
 use crate::agent::outbox::Outbox;
+use crate::agent::tokens::Tokens;
 use crate::agent::{AgentConfig, Capacity};
 use crate::runtime::{ImageDefaults, Processes, Runtime, SimulatedRuntime, Simulation};
 
-const EPOCH_MS: i64 = 1_700_000_000_000;
+pub(super) const EPOCH_MS: i64 = 1_700_000_000_000;
 
-struct Worker {
+pub(super) struct Worker {
     runtime: SimulatedRuntime,
-    config: AgentConfig,
+    pub(super) config: AgentConfig,
     crew: mpsc::Sender<Command>,
     outbox: Arc<Outbox>,
+    pub(super) tokens: Arc<Tokens>,
     shutdown: CancellationToken,
     task: tokio::task::JoinHandle<()>,
-    events: Vec<EventNote>,
+    pub(super) events: Vec<EventNote>,
     _dir: tempfile::TempDir,
 }
 
 impl Worker {
-    async fn new() -> Worker {
+    pub(super) async fn new() -> Worker {
         Worker::with(Simulation::default()).await
     }
 
@@ -37,7 +39,7 @@ impl Worker {
     }
 
     /// One that holds `web:1`.
-    async fn with(simulation: Simulation) -> Worker {
+    pub(super) async fn with(simulation: Simulation) -> Worker {
         let dir = tempfile::tempdir().unwrap();
         let config = AgentConfig {
             node: "n1".into(),
@@ -60,17 +62,19 @@ impl Worker {
         let crew = Crew::gather(&config, Arc::new(runtime.clone())).await.unwrap();
         let (handle, outbox, shutdown) =
             (crew.handle(), crew.host().outbox.clone(), CancellationToken::new());
+        let (tokens, events) = (crew.host().tokens.clone(), Vec::new());
         let task = tokio::spawn(crew.run(shutdown.clone()));
-        Worker { runtime, config, crew: handle, outbox, shutdown, task, events: Vec::new(), _dir: dir }
+        Worker { runtime, config, crew: handle, outbox, tokens, shutdown, task, events, _dir: dir }
     }
 
     /// The agent is killed and started again; the pods' shims never notice.
-    async fn restart(&mut self) {
+    pub(super) async fn restart(&mut self) {
         self.shutdown.cancel();
         (&mut self.task).await.unwrap();
         let crew = Crew::gather(&self.config, Arc::new(self.runtime.clone())).await.unwrap();
         (self.crew, self.outbox, self.shutdown) =
             (crew.handle(), crew.host().outbox.clone(), CancellationToken::new());
+        self.tokens = crew.host().tokens.clone();
         self.task = tokio::spawn(crew.run(self.shutdown.clone()));
     }
 
@@ -78,7 +82,7 @@ impl Worker {
         assert!(self.crew.send(Command::Assign(assignments)).await.is_ok());
     }
 
-    async fn put(&self, revision: u64, pod: Value, dependencies: &[(&str, &str, Value)]) {
+    pub(super) async fn put(&self, revision: u64, pod: Value, dependencies: &[(&str, &str, Value)]) {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let metadata = &pod["metadata"];
         let dependency = |(kind, name, object): &(&str, &str, Value)| Dependency {
@@ -101,7 +105,7 @@ impl Worker {
     }
 
     /// The next status that looks as asked; what came before it is forgotten, its events are kept.
-    async fn until(&mut self, what: &str, asked: impl Fn(&Value, bool) -> bool) -> Value {
+    pub(super) async fn until(&mut self, what: &str, asked: impl Fn(&Value, bool) -> bool) -> Value {
         let found = tokio::time::timeout(Duration::from_secs(3600), async {
             loop {
                 while let Some(report) = self.outbox.next() {
@@ -124,7 +128,7 @@ impl Worker {
         self.until(reason, |status, _| state(status)["waiting"]["reason"] == reason).await
     }
 
-    fn reasons(&self) -> Vec<&str> {
+    pub(super) fn reasons(&self) -> Vec<&str> {
         self.events.iter().map(|event| event.reason.as_str()).collect()
     }
 }
@@ -133,7 +137,7 @@ fn state(status: &Value) -> &Value {
     &status["containerStatuses"][0]["state"]
 }
 
-fn pod(container: Value) -> Value {
+pub(super) fn pod(container: Value) -> Value {
     let mut web = json!({ "name": "web", "image": "web:1", "imagePullPolicy": "IfNotPresent" });
     for (key, value) in container.as_object().unwrap() {
         web[key] = value.clone();
@@ -149,7 +153,7 @@ fn pod(container: Value) -> Value {
     })
 }
 
-fn ready(status: &Value, _gone: bool) -> bool {
+pub(super) fn ready(status: &Value, _gone: bool) -> bool {
     let is_ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
     status["conditions"].as_array().unwrap().iter().any(is_ready)
 }
@@ -632,4 +636,65 @@ async fn a_lost_shim_brings_a_new_sandbox() {
     let status = worker.until("restarted", restarted).await;
     assert_eq!(status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 137);
     assert!(worker.reasons().contains(&"SandboxChanged"));
+}
+
+fn debugged(mut pod: Value, ephemeral: Value) -> Value {
+    pod["spec"]["ephemeralContainers"] = ephemeral;
+    pod
+}
+
+fn debugger<'a>(status: &'a Value, name: &str) -> &'a Value {
+    let list = status["ephemeralContainerStatuses"].as_array().map(Vec::as_slice).unwrap_or_default();
+    list.iter().find(|it| it["name"] == name).map_or(&Value::Null, |it| &it["state"])
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ephemeral_container_is_added_to_a_pod_that_runs_and_outlives_the_agent() {
+    let mut worker = Worker::new().await;
+    worker.put(1, pod(json!({})), &[]).await;
+    let first = worker.until("ready", ready).await;
+    let one = json!({ "name": "d", "image": "web:1", "imagePullPolicy": "IfNotPresent", "targetContainerName": "web" });
+    let pod = debugged(pod(json!({})), json!([one]));
+    worker.put(2, pod.clone(), &[]).await;
+    let status = worker.until("it runs", |status, _| debugger(status, "d").get("running").is_some()).await;
+    assert_eq!(status["phase"], "Running");
+    assert!(ready(&status, false));
+    assert_eq!(status["containerStatuses"], first["containerStatuses"], "nothing else was touched");
+    let started = worker.events.iter().rfind(|event| event.reason == "Started").unwrap();
+    assert_eq!(started.field_path, "spec.ephemeralContainers{d}");
+
+    worker.restart().await;
+    let again = worker.until("it is known", |status, _| debugger(status, "d").get("running").is_some()).await;
+    assert_eq!(again["ephemeralContainerStatuses"], status["ephemeralContainerStatuses"]);
+    worker.runtime.finish("uid-1", "d", 3);
+    let status =
+        worker.until("it ended", |status, _| debugger(status, "d").get("terminated").is_some()).await;
+    assert_eq!(debugger(&status, "d")["terminated"]["exitCode"], 3);
+    assert!(ready(&status, false), "the pod does not mind");
+    worker.restart().await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(worker.runtime.running(), 1, "it is not started again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ephemeral_container_waits_for_its_target_and_its_image() {
+    let mut worker = Worker::new().await;
+    let one = json!({ "name": "d", "image": "web:1", "imagePullPolicy": "IfNotPresent", "targetContainerName": "web" });
+    let two = json!({ "name": "e", "image": "none:1", "imagePullPolicy": "Never" });
+    let init = json!([{ "name": "init", "image": "web:1", "imagePullPolicy": "IfNotPresent", "command": ["sleep", "7"] }]);
+    let mut pod = debugged(pod(json!({})), json!([one, two]));
+    pod["spec"]["initContainers"] = init;
+    worker.put(1, pod, &[]).await;
+    let reason = |status: &Value, name: &str| debugger(status, name)["waiting"]["reason"].clone();
+    let status = worker
+        .until("both wait", |status, _| {
+            reason(status, "d") == "CreateContainerConfigError" && reason(status, "e") == "ErrImageNeverPull"
+        })
+        .await;
+    assert_eq!(debugger(&status, "d")["waiting"]["message"], "unable to find target container web");
+    let before_ms = worker.config.clock.now_ms();
+    let status =
+        worker.until("the target runs", |status, _| debugger(status, "d").get("running").is_some()).await;
+    assert!(worker.config.clock.now_ms() - before_ms < 10_000, "as soon as it runs");
+    assert_eq!((&status["phase"], reason(&status, "e")), (&json!("Running"), json!("ErrImageNeverPull")));
 }

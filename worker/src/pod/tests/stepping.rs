@@ -81,6 +81,54 @@ fn everything_is_prepared_in_order_and_init_containers_go_first() {
 }
 
 #[test]
+fn an_ephemeral_container_is_started_once_and_decides_nothing() {
+    let spec = |policy: &str| {
+        pod(&format!(
+            r#""restartPolicy":"{policy}","initContainers":[{{"name":"i"}}],"containers":[{{"name":"a"}}],
+            "ephemeralContainers":[{{"name":"d","targetContainerName":"a"}}]"#
+        ))
+    };
+    for policy in ["Always", "OnFailure", "Never"] {
+        let pod = spec(policy);
+        let mut seen = ready();
+        assert_eq!(next(&pod, &seen, 0), start("d"), "also into a pod that does not get ready");
+        begin(&mut seen, "d", 0);
+        seen.record_mut("d").ready = false;
+        assert_eq!(next(&pod, &seen, 0), start("i"));
+        begin(&mut seen, "i", 0);
+        end(&mut seen, "i", 0, 0);
+        begin(&mut seen, "a", 0);
+        assert_eq!(status::document(&pod, &seen, &Default::default())["phase"], "Running");
+        end(&mut seen, "d", 1, 1);
+        assert_eq!(next(&pod, &seen, 1), Step::Wait { until_ms: None }, "it is not restarted: {policy}");
+        assert_eq!(seen.outcome(&pod), None);
+        let told = &status::document(&pod, &seen, &Default::default())["ephemeralContainerStatuses"][0];
+        assert_eq!(told["state"]["terminated"]["exitCode"], 1, "{told}");
+        assert_eq!((&told["restartCount"], &told["ready"]), (&0.into(), &false.into()));
+        assert_eq!(told.get("started"), None);
+    }
+    // It does not keep a pod that is through, and ends with it.
+    let pod = spec("Never");
+    let mut seen = ready();
+    for name in ["i", "a"] {
+        begin(&mut seen, name, 0);
+        end(&mut seen, name, 0, 1);
+    }
+    begin(&mut seen, "d", 0);
+    assert_eq!(seen.outcome(&pod), Some(Outcome::Succeeded));
+    assert!(matches!(next(&pod, &seen, 1), Step::Stop(name, _) if name == "d"));
+    seen = ready();
+    begin(&mut seen, "d", 0);
+    seen.delete_by_ms = Some(1000);
+    assert_eq!(next(&pod, &seen, 0), Step::Stop("d".to_owned(), 1000));
+    // Its sandbox is lost: it is over, whatever starts anew.
+    seen.delete_by_ms = None;
+    seen.lose(&pod, 5);
+    (seen.sandbox, seen.leftovers, seen.volumes) = (true, false, true);
+    assert_eq!(next(&pod, &seen, 5), start("i"));
+}
+
+#[test]
 fn crashes_are_followed_by_ever_longer_pauses_until_it_runs_well() {
     let pod = pod(r#""containers":[{"name":"a"}]"#);
     let mut seen = ready();

@@ -27,7 +27,9 @@ impl Pod {
                 self.welcome(agent, id);
                 return;
             }
-            Call::StartContainer(launch) | Call::StartConfined(launch) => self.start(*launch),
+            Call::StartContainer(launch) | Call::StartConfined(launch) | Call::StartBeside(launch) => {
+                self.start(*launch)
+            }
             Call::Signal { container, signal } => self.signal(&container, signal),
             Call::Exec { container, command, timeout_ms } => {
                 match self.exec(agent, id, &container, command, Duration::from_millis(timeout_ms)) {
@@ -92,6 +94,7 @@ impl Pod {
                 "the pod ends or has {CONTAINERS_MAX} containers already"
             )));
         }
+        let beside = self.process_target(&launch)?;
         // Before its files are looked at: from here on nobody removes them.
         let hold = match launch.rootfs.as_os_str().is_empty() {
             true => None,
@@ -103,7 +106,7 @@ impl Pod {
         let cgroup = self.cgroup(&launch.spec.name);
         let score = launch.spec.oom_score_adj.unwrap_or(0);
         let result = oom_score::with(score, || match self.class() {
-            RuntimeClass::Container => linux::start(&launch, &self.dir, &self.sandbox, &cgroup),
+            RuntimeClass::Container => linux::start(&launch, &self.dir, &self.sandbox, &cgroup, beside),
             RuntimeClass::Host => host::start(&launch, &self.dir),
         });
         let (process, mut warnings) = match result {
@@ -133,6 +136,17 @@ impl Pod {
         }
         self.running.insert(name, running);
         Ok(Answer::Started { started, warnings })
+    }
+
+    /// The first process of the container whose processes a new one is to see. It is this shim's child, so that its number stays its own
+    /// until it is waited for.
+    fn process_target(&self, launch: &Launch) -> Result<Option<i32>, RuntimeError> {
+        let Some(target) = &launch.spec.process_target else { return Ok(None) };
+        let running = self.running.get(target);
+        let pid = running.map(|running| running.pid);
+        pid.map(Some).ok_or_else(|| {
+            RuntimeError::CreateFailed(format!("unable to find target container {target}: it does not run"))
+        })
     }
 
     fn signal(&mut self, container: &str, signal: i32) -> Result<Answer, RuntimeError> {

@@ -51,7 +51,7 @@ impl Pod {
             rustix::process::kill_process_group(group, Signal::KILL).ok();
         }
         self.end_streams_in(name);
-        if !self.sandbox.processes.ends_with_first() {
+        if !self.sandbox.processes.ends_with_first() || running.launch.spec.process_target.is_some() {
             self.sandbox.cgroups.end(&self.cgroup(name));
         }
         let slow = running.drain(&mut self.buffer);

@@ -82,6 +82,18 @@ fn fields_that_one_side_does_not_know_are_passed_over() {
 }
 
 #[test]
+fn a_shim_that_knows_no_targets_refuses_who_has_one() {
+    let mut launch = launch();
+    launch.spec.process_target = Some("app".to_owned());
+    let bytes = Request { id: 1, call: Call::StartBeside(Box::new(launch)) }.encode(2).unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&frame(&bytes).body).unwrap();
+    assert!(body["call"].get("StartContainer").is_none(), "it would start it without: {body}");
+    let read = Request::decode(&v2(body)).unwrap();
+    let Call::StartBeside(read) = read.call else { panic!("{read:?}") };
+    assert_eq!(read.spec.process_target.as_deref(), Some("app"));
+}
+
+#[test]
 fn what_is_not_known_has_an_answer() {
     let unknown = Request::decode(&v2(json!({ "id": 7, "call": { "Freeze": { "container": "web" } } })));
     let Err(Misread::Body { id: Some(7), cause }) = unknown else { panic!("{unknown:?}") };

@@ -31,7 +31,7 @@ pub fn document_v2(resources: &[ResourceDoc], form: Form) -> Document {
     for ((group, version), resources) in by_group_version(resources) {
         let items = paths::paths(&resources);
         all_paths.extend(items.iter().map(|(path, item)| (path.clone(), path_item(item))));
-        for (name, v3) in components::schemas(&resources, group, version) {
+        for (name, v3) in components::schemas(&resources, (group, version), components::Edition::V2) {
             match definitions.get_mut(&name) {
                 Some(known) => add_kinds(known, &v3),
                 None => drop(definitions.insert(name, schema(&v3))),
