@@ -104,7 +104,8 @@ chaos: build image
 	$(CHAOS) ledger; \
 	[ -z "$$failed" ] || { printf "failed:$$failed\n" >&2; exit 1; }
 
-# What is found is kept in target/fuzz and printed with the command that replays it. `make test` gives each target a fixed number of inputs.
+# Each target has its share of the time and other seeds each time. What fails is kept in target/fuzz and printed with the command that
+# replays it, as is the slowest input of each. `make test` gives each target a fixed number of inputs; KONTIKI_FUZZ_SEED repeats that.
 fuzz: prerequisites
 	$(CARGO) run --release --locked -p kontiki-fuzz -- run $(MINUTES) $(abspath $(TARGET))/fuzz
 

@@ -18,6 +18,8 @@ pub mod discovery;
 mod editions;
 pub mod feed;
 mod flow;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod patch;
 pub mod quantity;
 pub mod resource;

@@ -4,13 +4,10 @@
 use std::{
     fs,
     path::Path,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use kontiki_fuzz::{MAX_ALLOCATIONS, TARGETS, Target, fuzz, try_input};
-
-/// Per target. A number and no time, so that what is tried depends on the seed only.
-const INPUTS: usize = 4_000;
+use kontiki_fuzz::{Form, MAX_ALLOCATIONS, TARGETS, Target, Times, fuzz, try_input};
 
 #[test]
 fn what_was_found_before_stays_mended() {
@@ -34,21 +31,35 @@ fn arbitrary_inputs_break_nothing() {
     println!("KONTIKI_FUZZ_SEED={seed}");
     let mut failed = Vec::new();
     for target in TARGETS {
-        let mut left = INPUTS;
-        let more = || {
-            left = left.saturating_sub(1);
-            left > 0
-        };
-        if let Err(failure) = fuzz(target, seed, more) {
-            let input = failure.input.escape_ascii();
-            failed.push(format!("{}: {}\n  by b\"{input}\"", target.name, failure.why));
+        let began = Instant::now();
+        match fuzz(target, seed, &mut Times(target.times)) {
+            Ok(accepted) => {
+                println!(
+                    "{}: {} inputs, {accepted} accepted, {:?}",
+                    target.name,
+                    target.times,
+                    began.elapsed()
+                );
+                assert!(accepted > 0, "nothing that {} is given is accepted", target.name);
+            }
+            Err(failure) => {
+                let input = failure.input.escape_ascii();
+                failed.push(format!("{}: {}\n  by b\"{input}\"", target.name, failure.why));
+            }
         }
     }
     assert!(failed.is_empty(), "KONTIKI_FUZZ_SEED={seed}\n{}", failed.join("\n"));
 }
 
 fn target(run: fn(&[u8]) -> Result<bool, String>) -> Target {
-    Target { name: "planted", seeds: &[b"seed"], run }
+    Target {
+        name: "planted",
+        seeds: || vec![b"seed".to_vec()],
+        form: Form::Bytes,
+        longest: 4096,
+        times: 1,
+        run,
+    }
 }
 
 #[test]
@@ -63,5 +74,5 @@ fn panics_broken_properties_and_waste_are_failures() {
     let large = target(|_| Ok(std::hint::black_box(vec![1_u8; 200 << 20]).len() > 1));
     assert!(try_input(&large, b"").unwrap_err().contains("held"));
     let rare = target(|input| if input.contains(&0) { Err("found".into()) } else { Ok(true) });
-    assert_eq!(fuzz(&rare, 1, || true).unwrap_err().why, "found");
+    assert_eq!(fuzz(&rare, 1, &mut Times(100_000)).unwrap_err().why, "found");
 }

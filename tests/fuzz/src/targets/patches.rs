@@ -6,34 +6,44 @@ use kontiki_api::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Target, same};
+use super::{Target, owned, same};
 
-pub(super) const JSON: Target = Target {
-    name: "json-patch",
-    seeds: &[
+pub(super) const JSON: Target = Target::documents(
+    "json-patch",
+    || {
+        owned(&[
         br#"[{"a":[1,2],"b":{"c":"d"}},[{"op":"add","path":"/a/-","value":3},{"op":"remove","path":"/b/c"}]]"#,
         br#"[{"a":{"b":1}},[{"op":"copy","from":"/a","path":"/a/c"},{"op":"move","from":"/a/b","path":"/d"},{"op":"test","path":"/d","value":1}]]"#,
         br#"[{"a~b":0,"c/d":1},[{"op":"replace","path":"/a~0b","value":null},{"op":"remove","path":"/c~1d"}]]"#,
-    ],
-    run: json_patch,
-};
-pub(super) const MERGE: Target = Target {
-    name: "merge-patch",
-    seeds: &[
-        br#"[{"a":"b","c":{"d":"e","f":[1]}},{"a":"z","c":{"f":null}}]"#,
-        br#"[{"a":[]},{"a":{"b":{"c":null}}}]"#,
-    ],
-    run: merge_patch,
-};
-pub(super) const STRATEGIC: Target = Target {
-    name: "strategic-patch",
-    seeds: &[
+    ])
+    },
+    json_patch,
+);
+pub(super) const MERGE: Target = Target::documents(
+    "merge-patch",
+    || {
+        owned(&[
+            br#"[{"a":"b","c":{"d":"e","f":[1]}},{"a":"z","c":{"f":null}}]"#,
+            br#"[{"a":[]},{"a":{"b":{"c":null}}}]"#,
+        ])
+    },
+    merge_patch,
+);
+pub(super) const STRATEGIC: Target = Target::documents("strategic-patch", strategic, strategic_patch);
+
+/// Recorded cases of Kubernetes, too.
+fn strategic() -> Vec<Vec<u8>> {
+    let cases = include_str!("../../../../api/tests/vectors/strategic_merge.jsonl").lines();
+    let cases = cases.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let cases = cases.map(|case| json!([case["doc"], case["patch"]]).to_string().into_bytes());
+    let mut seeds = owned(&[
         br#"[{"spec":{"containers":[{"name":"a","image":"x"},{"name":"b"}]}},{"spec":{"containers":[{"name":"a","image":"y"},{"name":"b","$patch":"delete"}]}}]"#,
         br#"[{"metadata":{"finalizers":["a","b"]}},{"metadata":{"$deleteFromPrimitiveList/finalizers":["a"],"$setElementOrder/finalizers":["b"]}}]"#,
         br#"[{"spec":{"volumes":[{"name":"v","emptyDir":{}}]}},{"spec":{"volumes":[{"name":"v","$retainKeys":["name"]}],"$patch":"replace"}}]"#,
-    ],
-    run: strategic_patch,
-};
+    ]);
+    seeds.extend(cases);
+    seeds
+}
 
 /// The document, which is an object as all of the API are, and the patch.
 fn pair(input: &[u8]) -> Option<(Value, Value)> {

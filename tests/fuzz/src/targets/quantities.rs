@@ -3,23 +3,25 @@
 use kontiki_actors::quantity::wide;
 use kontiki_api::quantity::Quantity;
 
-use super::{Target, same, text};
+use super::{Target, owned, same, text};
 
-pub(super) const QUANTITY: Target = Target {
-    name: "quantity",
-    seeds: &[
-        b"100m",
-        b"1.5Gi",
-        b"-64Mi",
-        b"12e3",
-        b"1E-6",
-        b"0.000000001",
-        b"9223372036854775807",
-        b"+.5Ei",
-        b"7n",
-    ],
-    run: quantity,
-};
+pub(super) const QUANTITY: Target = Target::bytes(
+    "quantity",
+    || {
+        owned(&[
+            b"100m",
+            b"1.5Gi",
+            b"-64Mi",
+            b"12e3",
+            b"1E-6",
+            b"0.000000001",
+            b"9223372036854775807",
+            b"+.5Ei",
+            b"7n",
+        ])
+    },
+    quantity,
+);
 
 const NANO: i128 = 1_000_000_000;
 const GREATEST: i128 = i64::MAX as i128 * NANO;

@@ -4,23 +4,23 @@ use std::collections::BTreeMap;
 
 use kontiki_api::selector::{FieldSelector, Selector};
 
-use super::{Target, same, text};
+use super::{Target, owned, same, text};
 
-pub(super) const LABELS: Target = Target {
-    name: "label-selector",
-    seeds: &[b"app=web,tier!=db", b"a in (x, y),!b,c notin (z)", b"n>1,m<5,e", b"example.com/a==b"],
-    run: labels,
-};
-pub(super) const FIELDS: Target = Target {
-    name: "field-selector",
-    seeds: &[b"metadata.name=a,spec.nodeName!=b", b"status.phase==Running", b"a=b\\,c\\=d\\\\"],
-    run: |input| Ok(text(input).is_some_and(|text| text.parse::<FieldSelector>().is_ok())),
-};
-pub(super) const REFERENCE: Target = Target {
-    name: "label-selector-meaning",
-    seeds: &[b"\0\0\0\0\0\0\0\0", b"\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c"],
-    run: meaning,
-};
+pub(super) const LABELS: Target = Target::bytes(
+    "label-selector",
+    || owned(&[b"app=web,tier!=db", b"a in (x, y),!b,c notin (z)", b"n>1,m<5,e", b"example.com/a==b"]),
+    labels,
+);
+pub(super) const FIELDS: Target = Target::bytes(
+    "field-selector",
+    || owned(&[b"metadata.name=a,spec.nodeName!=b", b"status.phase==Running", b"a=b\\,c\\=d\\\\"]),
+    |input| Ok(text(input).is_some_and(|text| text.parse::<FieldSelector>().is_ok())),
+);
+pub(super) const REFERENCE: Target = Target::bytes(
+    "label-selector-meaning",
+    || owned(&[b"\0\0\0\0\0\0\0\0", b"\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c"]),
+    meaning,
+);
 
 fn labels(input: &[u8]) -> Result<bool, String> {
     let Some(selector) = text(input).and_then(|text| text.parse::<Selector>().ok()) else { return Ok(false) };
