@@ -12,6 +12,7 @@ mod admission;
 pub mod apply;
 pub mod audit;
 pub mod backend;
+mod backing;
 mod cel;
 mod custom;
 pub mod discovery;
@@ -20,6 +21,7 @@ pub mod feed;
 mod flow;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod oidc;
 pub mod patch;
 pub mod quantity;
 pub mod resource;
