@@ -12,25 +12,43 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    cel::{Program, Val},
+    cel::{Kind, Program, Val},
     rest::stream::fuzzing as streams,
     streams::{FromClient, FromPod, PodStream, StdStreams, StreamError},
 };
 
 pub use streams::{Frames, blocks, frames, message};
 
-/// Evaluates an expression in CEL, and shows what it comes to. Tells what is left of the budget.
-///
-/// # Errors
-/// Why it is not read or fails, in words.
-pub fn cel(rule: &str, this: &Value, old: Option<&Value>, budget: u64) -> (Result<String, String>, u64) {
+/// What an expression in CEL comes to.
+#[derive(Debug)]
+pub struct Evaluated {
+    /// Its value, or why it is not read or fails, in words.
+    pub value: Result<String, String>,
+    /// Of which type the value is.
+    pub kind: Option<&'static str>,
+    /// Of which type it should be by the expression, if that can be told.
+    pub told: Option<&'static str>,
+    /// What is left of the budget.
+    pub left: u64,
+}
+
+/// Evaluates an expression in CEL.
+pub fn cel(rule: &str, this: &Value, old: Option<&Value>, budget: u64) -> Evaluated {
+    let mut done = Evaluated { value: Err(String::new()), kind: None, told: None, left: budget };
     let program = match Program::compile(rule) {
         Ok(program) => program,
-        Err(error) => return (Err(format!("{error:?}")), budget),
+        Err(error) => return Evaluated { value: Err(format!("{error:?}")), ..done },
     };
-    let mut left = budget;
-    let value = program.run(Val::of(this, None), old.map(|old| Val::of(old, None)), &mut left);
-    (value.map(|value| format!("{value:?}")), left)
+    // A rule of a policy is held against its type; one of a schema may be of any.
+    if let Ok(typed) = Program::compile_among(rule, &["self", "oldSelf"], &[])
+        && typed.kind != Kind::Any
+    {
+        done.told = Some(typed.kind.name());
+    }
+    let value = program.run(Val::of(this, None), old.map(|old| Val::of(old, None)), &mut done.left);
+    done.kind = value.as_ref().ok().map(Val::kind);
+    done.value = value.map(|value| format!("{value:?}"));
+    done
 }
 
 /// Serves port-forward on a connection. Of port 1 the dial fails; others say everything again.

@@ -2,7 +2,8 @@
 //! `kontiki-fuzz replay TARGET FILE` gives one target one input.
 
 use std::{
-    fs,
+    fs::{self, File},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -63,7 +64,8 @@ struct Following {
     began: Instant,
     told: Instant,
     share: Duration,
-    running: PathBuf,
+    /// Holds what is tried. It stays open: a file that is made anew for each input waits for the disk each time.
+    running: File,
     inputs: u64,
     /// The processor's time when the last one began, and the longest that one took, with that input.
     since: Duration,
@@ -93,7 +95,7 @@ impl Watcher for Following {
         self.ended();
         self.inputs += 1;
         // If it cannot be written nothing is lost but the input of a process that ends.
-        fs::write(&self.running, input).ok();
+        self.running.write_all_at(input, 0).and_then(|()| self.running.set_len(input.len() as u64)).ok();
         self.last = input.to_vec();
         self.since = processor_time();
     }
@@ -110,13 +112,14 @@ fn one(name: &str, seconds: &str, seed: &str, folder: &Path) -> Result<(), Strin
     let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{text:?} is no number"));
     let (share, seed) = (Duration::from_secs(number(seconds)?), number(seed)?);
     fs::create_dir_all(folder).map_err(|error| format!("make {}: {error}", folder.display()))?;
-    let (began, running) = (Instant::now(), running(folder, target));
+    let (began, path) = (Instant::now(), running(folder, target));
+    let running = File::create(&path).map_err(|error| format!("make {}: {error}", path.display()))?;
     let (since, slowest) = (processor_time(), (Duration::ZERO, Vec::new()));
     let (told, last) = (began, Vec::new());
     let mut following = Following { target, began, told, share, running, inputs: 0, since, slowest, last };
     let result = fuzz(target, seed, &mut following);
     following.ended();
-    fs::remove_file(&following.running).ok();
+    fs::remove_file(&path).ok();
     let kept = |what: &str, input: &[u8]| -> Result<PathBuf, String> {
         let path = folder.join(format!("{name}-{what}{seed}"));
         let kept = fs::write(&path, input);

@@ -24,9 +24,9 @@ pub(super) const KEY: Target = Target::bytes(
     key,
 );
 pub(super) const JSON_BODY: Target = Target::documents("json-body", bodies, json_body).with(16 << 10, 5_000);
-pub(super) const YAML_BODY: Target = Target::bytes("yaml-body", yaml, yaml_body).with(8 << 10, 4_000);
+pub(super) const YAML_BODY: Target = Target::bytes("yaml-body", yaml, yaml_body).with(8 << 10, 12_000);
 pub(super) const PROTOBUF_BODY: Target =
-    Target::bytes("protobuf-body", messages, protobuf_body).with(16 << 10, 6_000);
+    Target::bytes("protobuf-body", messages, protobuf_body).with(16 << 10, 20_000);
 pub(super) const JOIN_TOKEN: Target = Target::bytes(
     "join-token",
     || {

@@ -8,10 +8,10 @@ use super::{Target, owned, same};
 use crate::engine::mark;
 
 pub(super) const WEBSOCKET: Target =
-    Target::bytes("websocket", websocket_seeds, websocket).with(4 << 10, 4_000);
-pub(super) const SPDY: Target = Target::bytes("spdy", spdy_seeds, spdy).with(4 << 10, 6_000);
+    Target::bytes("websocket", websocket_seeds, websocket).with(4 << 10, 10_000);
+pub(super) const SPDY: Target = Target::bytes("spdy", spdy_seeds, spdy).with(4 << 10, 20_000);
 pub(super) const FORWARD: Target = Target::bytes("spdy-served", spdy_seeds, served).with(4 << 10, 2_000);
-pub(super) const SHIM: Target = Target::bytes("shim", shim_seeds, shim).with(4 << 10, 8_000);
+pub(super) const SHIM: Target = Target::bytes("shim", shim_seeds, shim).with(4 << 10, 20_000);
 
 /// How long a connection may be served that says nothing more, on a clock that runs when nothing else does: longer than any patience.
 const OVER: Duration = Duration::from_secs(24 * 3600);
@@ -132,7 +132,9 @@ fn served(input: &[u8]) -> Result<bool, String> {
             };
             answered = answered.max(tokio::join!(says, hears).1);
         };
-        until_over(async { drop(tokio::join!(serving, client)) })?;
+        until_over(async {
+            tokio::join!(serving, client);
+        })?;
     }
     mark(&format!("{:b}", answered));
     Ok(answered > 0)
