@@ -39,7 +39,7 @@ LEDGER    := chaos-tests/ledger.jsonl
 # Kubernetes' own conformance suite: make conformance FOCUS=sig-apps
 FOCUS     :=
 
-.PHONY: up down status build rocksdb image test conformance chaos bench lint fmt deny ci prerequisites help
+.PHONY: up down status build rocksdb image test conformance chaos fuzz bench lint fmt deny ci prerequisites help
 
 help:
 	@echo 'make up       build, and start three controllers and three workers on this machine'
@@ -47,6 +47,7 @@ help:
 	@echo 'make test     run all tests, and a share of the chaos tests'
 	@echo 'make conformance  Kubernetes'"'"' own suite, as root and with Go: all that applies, or make conformance FOCUS=sig-apps'
 	@echo 'make chaos    a campaign of chaos tests: make chaos MINUTES=80'
+	@echo 'make fuzz     give decoders arbitrary input for long: make fuzz MINUTES=80'
 	@echo 'make bench    measure and write docs/benchmarks.md: all beside etcd, or make bench NAME=create-one, NAME=inside'
 	@echo 'make lint     check format and lints'
 	@echo 'make fmt      put the format right'
@@ -102,6 +103,11 @@ chaos: build image
 	try $(REAL) seeds --from $$(date +%s) --count 1000 --minutes $$((($(MINUTES) * 2 + 4) / 5)) --coverage --ledger $(LEDGER); \
 	$(CHAOS) ledger; \
 	[ -z "$$failed" ] || { printf "failed:$$failed\n" >&2; exit 1; }
+
+# Each target has its share of the time and other seeds each time. What fails is kept in target/fuzz and printed with the command that
+# replays it, as is the slowest input of each. `make test` gives each target a fixed number of inputs; KONTIKI_FUZZ_SEED repeats that.
+fuzz: prerequisites
+	$(CARGO) run --release --locked -p kontiki-fuzz -- run $(MINUTES) $(abspath $(TARGET))/fuzz
 
 ifeq ($(NAME),inside)
 bench: prerequisites

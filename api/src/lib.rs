@@ -19,6 +19,8 @@ pub mod discovery;
 mod editions;
 pub mod feed;
 mod flow;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod oidc;
 pub mod patch;
 pub mod quantity;

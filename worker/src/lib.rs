@@ -9,6 +9,8 @@
 
 pub mod agent;
 mod folder;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod image;
 pub mod logs;
 pub mod pod;

@@ -43,7 +43,7 @@ mod review;
 mod scale;
 mod selection;
 mod snapshot;
-mod stream;
+pub(crate) mod stream;
 mod subresource;
 mod system;
 mod table;

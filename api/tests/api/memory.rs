@@ -48,10 +48,11 @@ pub struct Memory {
 pub type Dial = Arc<dyn Fn(&str, u16) -> Result<PodStream, StreamError> + Send + Sync>;
 
 impl Memory {
-    pub fn new(limits: FeedLimits) -> Arc<Memory> {
-        let memory = Memory {
-            state: Mutex::new(State::default()),
-            feed: Arc::new(Feed::new(0, limits)),
+    /// A cluster as it stands.
+    pub fn at(state: State, limits: FeedLimits) -> Memory {
+        Memory {
+            feed: Arc::new(Feed::new(state.revision(), limits)),
+            state: Mutex::new(state),
             seed: AtomicUsize::new(1),
             disturb: AtomicUsize::new(0),
             quorum: AtomicBool::new(true),
@@ -59,7 +60,11 @@ impl Memory {
             alive: AtomicBool::new(false),
             dial: Mutex::default(),
             usage: Mutex::default(),
-        };
+        }
+    }
+
+    pub fn new(limits: FeedLimits) -> Arc<Memory> {
+        let memory = Memory::at(State::default(), limits);
         let namespace = |name: &str| {
             let document = Document::from_value(json!({
                 "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},

@@ -34,8 +34,8 @@ impl Budget {
         Self { limits, bytes: 0, inodes: 0 }
     }
 
-    pub(super) fn take_inode(&mut self) -> Result<(), ImageError> {
-        self.inodes += 1;
+    pub(super) fn take_inodes(&mut self, count: u64) -> Result<(), ImageError> {
+        self.inodes = self.inodes.saturating_add(count);
         if self.inodes > self.limits.inodes {
             return Err(ImageError::TooBig { limit: self.limits.inodes, unit: "files" });
         }
@@ -52,10 +52,7 @@ impl Budget {
 
     /// Of a layer that is unpacked already.
     pub(super) fn take_layer(&mut self, bytes: u64, inodes: u64) -> Result<(), ImageError> {
-        self.inodes = self.inodes.saturating_add(inodes);
-        if self.inodes > self.limits.inodes {
-            return Err(ImageError::TooBig { limit: self.limits.inodes, unit: "files" });
-        }
+        self.take_inodes(inodes)?;
         self.take_bytes(bytes)
     }
 

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, UnmountFlags};
@@ -197,6 +197,26 @@ fn differences(layered: &Store, one: &Image, flat: &Store, other: &Image) -> Vec
     wrong
 }
 
+/// How many files, directories and links a layer has, and how many it is said to have.
+fn inodes_of(store: &Store, name: &str) -> (u64, u64) {
+    let mut inodes = BTreeSet::new();
+    let mut left = vec![store.layers().dir().join(name).join(FILES)];
+    while let Some(dir) = left.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            let found = entry.metadata().unwrap();
+            // What it took away is not what it has.
+            if !found.file_type().is_char_device() {
+                inodes.insert(found.ino());
+            }
+            if found.is_dir() {
+                left.push(entry.path());
+            }
+        }
+    }
+    (inodes.len() as u64, store.layers().record(name).unwrap().unwrap().inodes)
+}
+
 #[test]
 fn layers_upon_each_other_are_what_one_directory_is() {
     let disk = InMemory::new();
@@ -229,12 +249,73 @@ fn layers_upon_each_other_are_what_one_directory_is() {
         }
         let (one, other) = images.unwrap();
         assert_eq!((one.chain.len(), other.chain.len()), (count, 0), "seed {seed}");
+        for name in &one.chain {
+            let (has, counted) = inodes_of(&layered, name);
+            assert!(has <= counted, "seed {seed}: a layer has {has} files, and {counted} were counted");
+        }
         let differ = differences(&layered, &one, &flat, &other);
         wrong.extend(differ.into_iter().map(|it| format!("seed {seed}: {it}")));
         entries += seen(&flat.root(&other).home().join("rootfs")).len();
     }
     assert!(wrong.is_empty(), "{} of {entries}:\n{}", wrong.len(), wrong[..wrong.len().min(20)].join("\n"));
     assert!(refused > 20 && entries > 500, "{refused} refusals and {entries} entries say little");
+}
+
+/// A path is one entry and many directories, whether they are missing or are copied from below.
+#[test]
+fn directories_that_no_entry_is_of_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits { inodes: 100, ..Limits::default() };
+    let layer = |entries: &[(tar::EntryType, String, String)]| {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (kind, path, target) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(*kind);
+            header.set_mode(0o755);
+            header.set_size(0);
+            match *kind {
+                tar::EntryType::Regular => tar.append_data(&mut header, path, &b""[..]).unwrap(),
+                _ => tar.append_link(&mut header, path, target).unwrap(),
+            }
+        }
+        tar.into_inner().unwrap()
+    };
+    let (deep, other) = ("a/".repeat(40), "b/".repeat(60));
+    let file = |name: &str| (tar::EntryType::Regular, format!("{deep}{name}"), String::new());
+    let short = |name: &str| (tar::EntryType::Regular, name.to_owned(), String::new());
+    let link = |name: &str, target: &str| (tar::EntryType::Link, name.to_owned(), target.to_owned());
+    let symlink = |name: &str, target: &str| (tar::EntryType::Symlink, name.to_owned(), target.to_owned());
+    let of = |layers: &[Vec<u8>]| manifest(dir.path(), layers);
+    let refused = |store: &Store, layers: &[Vec<u8>]| {
+        let refused = keep(store, of(layers)).unwrap_err().to_string();
+        assert!(refused.contains("exceeds the limit of 100 files"), "{refused}");
+    };
+    let (one, two) = (layer(&[file("1")]), layer(&[file("2")]));
+    let too_many = layer(&[file("1"), short(&format!("{other}1"))]);
+
+    let flat = Store::open_with(dir.path().join("one"), limits).unwrap().without_layers();
+    keep(&flat, of(&[one.clone(), two.clone(), layer(&[file("3")])])).unwrap();
+    refused(&flat, std::slice::from_ref(&too_many));
+
+    let Some((layered, _)) = stores(dir.path(), limits) else { return };
+    refused(&layered, &[too_many]);
+    let image = keep(&layered, of(&[one.clone(), two.clone()])).unwrap();
+    let both: Vec<_> = image.chain.iter().map(|name| inodes_of(&layered, name)).collect();
+    assert_eq!(both, [(41, 41); 2]);
+    // By one more file, by one that goes, by a link to one, and wherever a link leads.
+    let first = format!("{deep}1");
+    for third in [
+        layer(&[file("3")]),
+        layer(&[file(".wh.1")]),
+        layer(&[link("l", &first)]),
+        layer(&[symlink("l", &deep), short("l/3")]),
+    ] {
+        refused(&layered, &[one.clone(), two.clone(), third]);
+    }
+    // Of what is copied once, the rest costs no more than its entries.
+    let rest = [file("2"), short("a/x"), symlink("l", "a/a"), link("l/a/y", &first), file(".wh.1")];
+    let image = keep(&layered, of(&[one, layer(&rest)])).unwrap();
+    assert_eq!(layered.layers().record(&image.chain[1]).unwrap().unwrap().inodes, 40 + 5);
 }
 
 /// A layer that only names a big file of the one below.

@@ -31,7 +31,7 @@ pub(super) struct Record {
     pub(super) chain_id: String,
     /// The bytes of its files, those included that it had to copy from below.
     pub(super) bytes: u64,
-    /// Its entries.
+    /// Its entries, and the directories that they needed and that it had to make or to copy from below.
     pub(super) inodes: u64,
 }
 

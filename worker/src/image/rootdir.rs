@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::ImageError;
 
 const DIR_DEPTH_MAX: usize = 256;
+const DIR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// How often a path is resolved anew, if something was renamed or mounted anywhere meanwhile and the kernel cannot tell whether it left the
 /// root (`openat2(2)`, EAGAIN).
 const TRIES: u32 = 32;
@@ -36,32 +37,41 @@ impl RootDir {
         Ok(File::from(self.resolve(path, flags)?))
     }
 
-    /// Opens the directory at a path, making what is missing of it.
-    pub(super) fn open_dir(&self, path: &Path) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match self.resolve(path, flags) {
+    /// Opens the directory at a path, making what is missing of it. Answers how many directories that were, too.
+    pub(super) fn open_dir(&self, path: &Path) -> Result<(OwnedFd, u64), Errno> {
+        match self.resolve(path, DIR) {
             Err(Errno::NOENT) => {}
-            other => return other,
+            other => return other.map(|dir| (dir, 0)),
         }
-        let mut done = PathBuf::new();
-        let mut parent = self.resolve(Path::new("."), flags)?;
+        let (mut done, mut made) = (PathBuf::new(), 0);
+        let mut dir = self.existing_dir(Path::new("."))?;
         for component in path.components() {
             let Component::Normal(name) = component else { continue };
             done.push(name);
-            parent = match self.resolve(&done, flags) {
+            // One name from where we are, and not the path from the root: that would take longer the deeper it leads.
+            let step = || rustix::fs::openat(&dir, name, DIR | OFlags::NOFOLLOW, Mode::empty());
+            dir = match step() {
                 Err(Errno::NOENT) => {
-                    rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
-                    self.resolve(&done, flags)?
+                    rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(0o755))?;
+                    made += 1;
+                    step()?
                 }
+                // A link, perhaps: where that leads is for the kernel to say.
+                Err(Errno::NOTDIR | Errno::LOOP) => self.existing_dir(&done)?,
                 other => other?,
             };
         }
-        Ok(parent)
+        Ok((dir, made))
     }
 
     /// Opens the directory at a path if it is there.
     pub(super) fn existing_dir(&self, path: &Path) -> Result<OwnedFd, Errno> {
-        self.resolve(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)
+        self.resolve(path, DIR)
+    }
+
+    /// The inode of the directory itself.
+    pub(super) fn inode(&self) -> Result<u64, Errno> {
+        Ok(rustix::fs::fstat(&self.fd)?.st_ino)
     }
 
     fn resolve(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {

@@ -35,9 +35,11 @@ pub(super) struct Unpacker {
     parent: Option<(PathBuf, OwnedFd)>,
     /// The digests of the paths that the current layer made; its whiteouts hide only what lies below.
     made: HashSet<[u8; 32]>,
-    /// What lies below is not written to: a file that gets one more name is copied.
+    /// What lies below is not written to: a file that gets one more name is copied, and a directory in which something becomes
+    /// different, with those above it.
     copies: bool,
-    /// The inodes of files that lie in this layer, its own and copies. Not their paths: one path can lead to many files, for a
+    /// The inodes of files and directories that lie in this layer, its own and copies. A directory's is the same before it is
+    /// copied and afterwards (overlayfs.rst, "Inode properties": the layers are on one file system). Not their paths: one path can lead to many files, for a
     /// link in it is soon another one. A copy has the number of what was copied only if that had no other name.
     own: HashSet<u64>,
 }
@@ -59,7 +61,11 @@ impl Unpacker {
 
     /// The same, where other layers lie below that are not written to.
     pub(super) fn upon(rootfs: &Path, limits: Limits, budget: Budget) -> Result<Self, ImageError> {
-        Ok(Self { copies: true, ..Self::new(rootfs, limits, budget)? })
+        let mut unpacker = Self::new(rootfs, limits, budget)?;
+        unpacker.copies = true;
+        let root = unpacker.root.inode();
+        unpacker.own.insert(root.map_err(|it| ImageError::io("look at the root directory")(it.into()))?);
+        Ok(unpacker)
     }
 
     /// What is left of the budget.
@@ -94,7 +100,7 @@ impl Unpacker {
     }
 
     fn apply_entry<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>, raw: &Path) -> Result<(), ImageError> {
-        self.budget.take_inode()?;
+        self.budget.take_inodes(1)?;
         let path = relative(raw)?;
         let failed = |cause: Errno| ImageError::of_entry(raw, cause);
         let Some(name) = path.file_name().map(OsStr::to_owned) else {
@@ -106,13 +112,14 @@ impl Unpacker {
         if name.as_bytes().starts_with(WHITEOUT) {
             return self.white_out(&parent_path, &name, raw);
         }
-        let parent = self.parent_dir(&parent_path).map_err(failed)?;
+        let parent = self.parent_dir(&parent_path, raw)?;
         let kind = entry.header().entry_type();
         let made = if kind.is_dir() {
             if !is_dir(&parent, &name) {
                 self.clear(&parent, &name, &path).map_err(failed)?;
                 rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(0o755)).map_err(failed)?;
             }
+            self.lies_here(&parent, &name).map_err(failed)?;
             true
         } else if kind.is_file() || kind == tar::EntryType::GNUSparse {
             self.clear(&parent, &name, &path).map_err(failed)?;
@@ -125,7 +132,7 @@ impl Unpacker {
             true
         } else if kind.is_hard_link() {
             let target = relative(&link_target(entry, raw)?)?;
-            self.pay_for_copy(&target)?;
+            self.pay_for_copy(&target, raw)?;
             self.hard_link(&target, &parent, &name, &path).map_err(failed)?;
             self.made.insert(digest_of(&path));
             self.restore(parent, parent_path);
@@ -148,11 +155,40 @@ impl Unpacker {
         Ok(())
     }
 
-    fn parent_dir(&mut self, path: &Path) -> Result<OwnedFd, Errno> {
-        match self.parent.take() {
-            Some((known, fd)) if known == path => Ok(fd),
-            _ => self.root.open_dir(path),
+    fn parent_dir(&mut self, path: &Path, raw: &Path) -> Result<OwnedFd, ImageError> {
+        if let Some((_, dir)) = self.parent.take_if(|(known, _)| *known == *path) {
+            return Ok(dir);
         }
+        let (dir, made) = self.root.open_dir(path).map_err(|cause| ImageError::of_entry(raw, cause))?;
+        // A long path is one entry and up to two thousand directories.
+        match self.copies {
+            true => self.pay_for_dirs(&dir, raw)?,
+            false => self.budget.take_inodes(made)?,
+        }
+        Ok(dir)
+    }
+
+    /// Of a directory in which something is to become different: it and those above it come to lie in this layer.
+    fn pay_for_dirs(&mut self, dir: &OwnedFd, raw: &Path) -> Result<(), ImageError> {
+        let failed = |cause: Errno| ImageError::of_entry(raw, cause);
+        let up = |dir: &OwnedFd| {
+            rustix::fs::openat(dir, "..", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        };
+        let mut above = None;
+        // The root is among them, and what is above one of them.
+        while self.own.insert(rustix::fs::fstat(above.as_ref().unwrap_or(dir)).map_err(failed)?.st_ino) {
+            self.budget.take_inodes(1)?;
+            above = Some(up(above.as_ref().unwrap_or(dir)).map_err(failed)?);
+        }
+        Ok(())
+    }
+
+    /// Notes that something lies in this layer.
+    fn lies_here(&mut self, parent: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
+        if self.copies {
+            self.own.insert(rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?.st_ino);
+        }
+        Ok(())
     }
 
     fn restore(&mut self, parent: OwnedFd, path: PathBuf) {
@@ -175,6 +211,9 @@ impl Unpacker {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
             Err(source) => return Err(failed(source)),
         };
+        if self.copies {
+            self.pay_for_dirs(&parent, raw)?;
+        }
         let made = &self.made;
         let keep = |path: &Path| made.contains(&digest_of(path));
         if name.as_bytes() == OPAQUE {
@@ -218,7 +257,7 @@ impl Unpacker {
     }
 
     /// A few bytes of an archive must not make copies without end of what lies below.
-    fn pay_for_copy(&mut self, target: &Path) -> Result<(), ImageError> {
+    fn pay_for_copy(&mut self, target: &Path, raw: &Path) -> Result<(), ImageError> {
         if !self.copies {
             return Ok(());
         }
@@ -226,6 +265,7 @@ impl Unpacker {
         let (Ok(parent), Some(name)) = (parent, target.file_name()) else { return Ok(()) };
         match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if !self.own.contains(&stat.st_ino) => {
+                self.pay_for_dirs(&parent, raw)?;
                 self.budget.take_bytes(u64::try_from(stat.st_size).unwrap_or(0))
             }
             // It lies here, or there is none.
@@ -241,10 +281,7 @@ impl Unpacker {
         let target_parent = self.root.existing_dir(target.parent().unwrap_or(Path::new("")))?;
         self.clear(parent, name, path)?;
         rustix::fs::linkat(&target_parent, target_name, parent, name, AtFlags::empty())?;
-        if self.copies {
-            self.own.insert(rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?.st_ino);
-        }
-        Ok(())
+        self.lies_here(parent, name)
     }
 
     fn set_metadata<R: Read>(

@@ -14,6 +14,7 @@
 
 mod channels;
 mod forward;
+pub(crate) mod fuzzing;
 mod options;
 mod outcome;
 mod ports;

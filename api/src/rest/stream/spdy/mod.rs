@@ -8,6 +8,7 @@
 #[allow(clippy::unwrap_used)]
 pub(super) mod client;
 mod frame;
+pub(super) mod fuzzing;
 mod headers;
 mod session;
 pub(super) mod wire;

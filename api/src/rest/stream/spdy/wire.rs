@@ -4,7 +4,7 @@ use std::{future::Future, pin::pin, time::Duration};
 
 use axum::extract::ws::{Message, WebSocket};
 use bytes::Bytes;
-use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture, stream, stream::BoxStream};
+use futures_util::{FutureExt, SinkExt, Stream, StreamExt, future::BoxFuture, stream, stream::BoxStream};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::mpsc,
@@ -50,7 +50,7 @@ impl Wire {
             Ok(Message::Text(text)) => Some(text.into()),
             _ => None,
         });
-        Wire { input: input.boxed(), writer: Writer(writer), sending: sending.boxed() }
+        Wire::new(input, writer, sending)
     }
 
     /// Through a connection of its own.
@@ -71,7 +71,16 @@ impl Wire {
             let count = read.read(&mut buffer).await.ok().filter(|count| *count > 0)?;
             Some((Bytes::copy_from_slice(&buffer[..count]), (read, buffer)))
         });
-        Wire { input: input.boxed(), writer: Writer(writer), sending: sending.boxed() }
+        Wire::new(input, writer, sending)
+    }
+
+    fn new(
+        input: impl Stream<Item = Bytes> + Send + 'static,
+        writer: mpsc::Sender<Bytes>,
+        sending: impl Future<Output = ()> + Send + 'static,
+    ) -> Wire {
+        // Its end is heard twice: by the session, and by who waits for the last words.
+        Wire { input: input.fuse().boxed(), writer: Writer(writer), sending: sending.boxed() }
     }
 
     /// Serves the connection until either side has enough. What the client still says then is read, or its system would
