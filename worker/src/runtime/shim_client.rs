@@ -18,7 +18,7 @@ use super::shim_link::{self, Link, Teller};
 use super::{
     AdoptedPod, ContainerSpec, ExecOutput, ImageDefaults, ImageRef, PodSandbox, PodStream, PodUsage,
     ProcessStreams, PullError, Runtime, RuntimeClass, RuntimeError, RuntimeEvent, Started, StdStreams,
-    command_line, pod_network, shim_process, shim_streams,
+    command_line, pod_network, remains, shim_process, shim_streams,
 };
 use crate::image::{Credential, Image, Registries, Store};
 use crate::shim::cgroup::Cgroups;
@@ -294,8 +294,9 @@ impl Runtime for ShimRuntime {
             let mut builder = std::fs::DirBuilder::new();
             builder.recursive(true).mode(0o711);
             builder.create(&prepared).map_err(|source| format!("make {}: {source}", prepared.display()))?;
-            shim_process::clear_remains(&prepared)?;
+            let cleared = remains::clear(&prepared, false)?;
             setup.write(&prepared)?;
+            drop(cleared);
             Ok(shared.and_then(|name| program.of(&name, &pods_dir)))
         };
         let sealed = tokio::task::spawn_blocking(prepare)
@@ -427,10 +428,12 @@ impl Runtime for ShimRuntime {
         }
         // A connection of its own: the agent's ends with its link, which others may still hold for a moment.
         let (silent, _) = mpsc::channel(1);
+        let mut ended = false;
         match Link::open(Teller::new(pod_uid.to_owned(), dir.clone(), silent.clone()), true).await {
             Ok((link, _)) => match link.call(Call::Shutdown).await {
+                Ok(_) => ended = true,
                 // A shim that dies on the way has done the most of it; the rest is done below.
-                Ok(_) | Err(RuntimeError::PodUnknown(_)) => {}
+                Err(RuntimeError::PodUnknown(_)) => {}
                 Err(error) => tracing::warn!(pod_uid, %error, "shim did not end cleanly"),
             },
             Err(cause) => {
@@ -440,7 +443,7 @@ impl Runtime for ShimRuntime {
             }
         }
         let remove = move || -> Result<(), String> {
-            shim_process::clear_remains(&dir)?;
+            let _cleared = remains::clear(&dir, ended)?;
             match crate::remove::remove_dir_all(&dir) {
                 Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                     Err(format!("remove {}: {source}", dir.display()))
