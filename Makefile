@@ -36,10 +36,14 @@ NOTE      :=
 # Campaigns that were: one line for each layer.
 LEDGER    := chaos-tests/ledger.jsonl
 
+# How often agents and shims are killed, and which steps: make kill-walk KILLS=500 SEED=7
+KILLS     ?= 500
+SEED      ?= $(shell date +%s)
+
 # Kubernetes' own conformance suite: make conformance FOCUS=sig-apps
 FOCUS     :=
 
-.PHONY: up down status build rocksdb image test conformance chaos bench lint fmt deny ci prerequisites help
+.PHONY: up down status build rocksdb image test conformance chaos kill-walk bench lint fmt deny ci prerequisites help
 
 help:
 	@echo 'make up       build, and start three controllers and three workers on this machine'
@@ -47,6 +51,7 @@ help:
 	@echo 'make test     run all tests, and a share of the chaos tests'
 	@echo 'make conformance  Kubernetes'"'"' own suite, as root and with Go: all that applies, or make conformance FOCUS=sig-apps'
 	@echo 'make chaos    a campaign of chaos tests: make chaos MINUTES=80'
+	@echo 'make kill-walk  kill a worker'"'"'s agent and shims at the steps of pods'"'"' lives, as root: make kill-walk KILLS=500'
 	@echo 'make bench    measure and write docs/benchmarks.md: all beside etcd, or make bench NAME=create-one, NAME=inside'
 	@echo 'make lint     check format and lints'
 	@echo 'make fmt      put the format right'
@@ -102,6 +107,11 @@ chaos: build image
 	try $(REAL) seeds --from $$(date +%s) --count 1000 --minutes $$((($(MINUTES) * 2 + 4) / 5)) --coverage --ledger $(LEDGER); \
 	$(CHAOS) ledger; \
 	[ -z "$$failed" ] || { printf "failed:$$failed\n" >&2; exit 1; }
+
+# It needs root. What goes wrong is printed with the seed and the life that did.
+kill-walk: prerequisites
+	KONTIKI_WALK_KILLS=$(KILLS) KONTIKI_WALK_SEED=$(SEED) $(CARGO) test --release --locked -p kontiki-worker --test kill_walk -- \
+		--ignored --exact the_whole_walk --nocapture
 
 ifeq ($(NAME),inside)
 bench: prerequisites
