@@ -116,18 +116,23 @@ impl ShimRuntime {
         if let Some(estranged) = self.estranged().get(pod_uid) {
             return Err(estranged.error());
         }
-        let mut pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
-        match pods.get(pod_uid) {
+        // One that is closed stays until the pod is removed or started again: it may still have to be silenced.
+        match self.pods().get(pod_uid) {
             Some(link) if !link.is_closed() => Ok(Arc::clone(link)),
-            _ => {
-                pods.remove(pod_uid);
-                Err(RuntimeError::PodUnknown(pod_uid.to_owned()))
-            }
+            _ => Err(RuntimeError::PodUnknown(pod_uid.to_owned())),
         }
     }
 
+    /// What an earlier shim of the pod still has to tell would be taken for news of this one.
     fn keep(&self, link: Arc<Link>) {
-        self.pods.lock().unwrap_or_else(PoisonError::into_inner).insert(link.sandbox.uid.clone(), link);
+        let earlier = self.pods().insert(link.sandbox.uid.clone(), Arc::clone(&link));
+        if let Some(earlier) = earlier.filter(|earlier| !Arc::ptr_eq(earlier, &link)) {
+            earlier.silence();
+        }
+    }
+
+    fn pods(&self) -> MutexGuard<'_, HashMap<String, Arc<Link>>> {
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn estranged(&self) -> MutexGuard<'_, HashMap<String, Estranged>> {
@@ -427,7 +432,7 @@ impl Runtime for ShimRuntime {
         let turn = self.turn(pod_uid);
         let _turn = turn.lock().await;
         let shim_error = |cause| RuntimeError::Shim { pod_uid: pod_uid.to_owned(), cause };
-        if let Some(link) = self.pods.lock().unwrap_or_else(PoisonError::into_inner).remove(pod_uid) {
+        if let Some(link) = self.pods().remove(pod_uid) {
             link.silence();
         }
         // It watches no more: an end that is asked for is no news.
@@ -502,8 +507,7 @@ impl Runtime for ShimRuntime {
     }
 
     fn usage(&self) -> Vec<PodUsage> {
-        let links: Vec<Arc<Link>> =
-            self.pods.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let links: Vec<Arc<Link>> = self.pods().values().filter(|link| !link.is_closed()).cloned().collect();
         let Ok(cgroups) = Cgroups::detect() else { return Vec::new() };
         let parent = Path::new(&self.config.cgroup_parent);
         let usage = |link: Arc<Link>| {
@@ -565,6 +569,28 @@ mod tests {
         while let Err(error) = runtime.start_pod(sandbox()).await {
             assert!(matches!(error, RuntimeError::Shim { .. }), "{error}");
             tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_loss_that_is_told_late_is_not_taken_for_one_of_the_next_sandbox() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = runtime(dir.path());
+        let mut events = runtime.events();
+        // Nobody hears of anything for now.
+        let other = || RuntimeEvent::PodLost { pod_uid: "other".to_owned() };
+        while runtime.events.try_send(other()).is_ok() {}
+        let shim = pod(&runtime);
+        let shim = std::thread::spawn(move || answer(shim.accept().unwrap().0, 1));
+        let uid = runtime.adopt().await.unwrap().remove(0).sandbox.uid;
+        shim.join().unwrap();
+        while runtime.link(&uid).is_ok() {
+            tokio::task::yield_now().await;
+        }
+        runtime.remove_pod(&uid).await.unwrap();
+        drop(runtime);
+        while let Some(event) = events.recv().await {
+            assert_eq!(event, other());
         }
     }
 

@@ -70,11 +70,17 @@ impl Teller {
             return;
         }
         self.told.insert(container.to_owned(), attempt);
-        if self.silenced.load(Ordering::Acquire) {
-            return;
-        }
         let (pod_uid, container) = (self.pod_uid.clone(), container.to_owned());
-        self.events.send(RuntimeEvent::Exited { pod_uid, container, attempt, exit }).await.ok();
+        self.send(RuntimeEvent::Exited { pod_uid, container, attempt, exit }).await;
+    }
+
+    /// Whoever is silenced while there is no room for the event does not send it.
+    async fn send(&self, event: RuntimeEvent) {
+        if let Ok(room) = self.events.reserve().await
+            && !self.silenced.load(Ordering::Acquire)
+        {
+            room.send(event);
+        }
     }
 
     /// The shim is dead: the exits that it wrote down come first.
@@ -84,10 +90,7 @@ impl Teller {
                 self.tell(&record.state.name, record.state.attempt, exit).await;
             }
         }
-        if self.silenced.load(Ordering::Acquire) {
-            return;
-        }
-        self.events.send(RuntimeEvent::PodLost { pod_uid: self.pod_uid }).await.ok();
+        self.send(RuntimeEvent::PodLost { pod_uid: self.pod_uid.clone() }).await;
     }
 }
 
