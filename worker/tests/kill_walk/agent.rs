@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kontiki_proto::worker::{Assignments, Dependency, PodAssignment, TokenAnswer};
+use kontiki_proto::worker::{
+    Assignments, Dependency, LinkPort, PodAssignment, ServiceLink, ServiceLinks, TokenAnswer, VolumeRemoval,
+};
 use kontiki_worker::agent::clock::Clock;
 use kontiki_worker::agent::crew::Command;
 use kontiki_worker::agent::{Agent, AgentConfig, Limits};
@@ -21,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
-use super::filter;
+use super::{filter, pods};
 
 /// How long a life a token has.
 const TOKEN_S: i64 = 3600;
@@ -43,6 +45,8 @@ pub struct Word {
     pub complete: bool,
     pub put: Option<Assigned>,
     pub remove: Vec<String>,
+    /// Volumes that nothing uses any more.
+    pub remove_volumes: Vec<String>,
 }
 
 /// A pod as the leader says it.
@@ -156,14 +160,32 @@ async fn work(home: &Home, mut words: mpsc::Receiver<Word>) {
     });
     say(&json!({ "up": true }));
     while let Some(word) = words.recv().await {
-        let Word { complete, put, remove } = word;
+        let Word { complete, put, remove, remove_volumes } = word;
+        let links = put.iter().map(|_| links()).collect();
         let put = put.into_iter().map(assignment).collect();
-        let assignments = Assignments { complete, put, remove: remove.clone(), ..Assignments::default() };
+        let volume = |name: String| VolumeRemoval { uid: name.clone(), name };
+        let remove_volumes = remove_volumes.into_iter().map(volume).collect();
+        let assignments = Assignments {
+            complete,
+            put,
+            remove: remove.clone(),
+            remove_volumes,
+            links,
+            ..Assignments::default()
+        };
         assert!(crew.send(Command::Assign(assignments)).await.is_ok());
         for uid in remove {
             tokio::spawn(tell_end(crew.clone(), uid));
         }
     }
+}
+
+/// The Services of the pods' namespace.
+fn links() -> ServiceLinks {
+    let port = LinkPort { name: String::new(), protocol: "TCP".into(), port: 80 };
+    let web =
+        ServiceLink { name: "web".into(), address: pods::SERVICE.into(), ports: vec![port], always: false };
+    ServiceLinks { namespace: "ns".into(), services: vec![web], left_out: 0 }
 }
 
 fn assignment(assigned: Assigned) -> PodAssignment {

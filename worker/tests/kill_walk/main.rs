@@ -13,10 +13,13 @@ mod supervisor;
 mod walk;
 mod world;
 
-use pods::KINDS;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use pods::{KINDS, Kind};
 use runtime_support::cannot_run_containers;
 use supervisor::{Plan, Target};
-use walk::{Deeds, Dice, Sum, Walk, measure};
+use walk::{Deeds, Dice, Sum, Walk};
 
 const TARGETS: [Target; 3] = [Target::Agent, Target::Shim, Target::Both];
 /// For so many steps of the next agent those are held back who live on, if they are.
@@ -24,6 +27,8 @@ const HOLD: u32 = 60;
 /// One pod in so many is killed at rest, and one in so many is killed twice.
 const AT_REST: u32 = 12;
 const TWICE: u32 = 4;
+/// Lives that are led at a time; no more than there are kinds, for each first leads one without a kill.
+const WALKERS: usize = 4;
 
 /// A process of its own in the other tests here.
 #[test]
@@ -45,51 +50,73 @@ fn cannot_walk() -> bool {
     false
 }
 
-/// Walks until so many were killed.
-fn run(kills: u32, seed: u64, tell: bool) {
-    let mut dice = Dice(seed);
-    let (mut walk, mut sum) = (Walk::default(), Sum::default());
-    let steps = measure(&mut walk, KINDS, &mut sum);
-    if tell {
-        KINDS.iter().zip(&steps).for_each(|(kind, steps)| println!("{}: {steps} steps", kind.name));
+/// What is done in one life: the same for the same seed.
+fn deeds(seed: u64, index: u32, steps: &[u32], rounds: u32) -> (&'static Kind, Deeds) {
+    let mut dice = Dice::of(seed, index);
+    let pairs = u32::try_from(KINDS.len() * TARGETS.len()).unwrap();
+    let (round, pair) = ((index / pairs) % rounds, index % pairs);
+    let nth = usize::try_from(pair).unwrap();
+    let (kind, steps) = (&KINDS[nth % KINDS.len()], steps[nth % KINDS.len()]);
+    let target = TARGETS[nth / KINDS.len()];
+    // Each round of a pair has its own part of the steps.
+    let (from, to) = (steps * round / rounds, steps * (round + 1) / rounds);
+    let plan =
+        |at: u32, target: Target, dice: &mut Dice| Plan { target, at: at + 1, hold: HOLD * dice.below(2) };
+    let at = from + dice.below(to - from);
+    let mut deeds = Deeds { plans: [Some(plan(at, target, &mut dice)), None], at_rest: None };
+    if dice.below(TWICE) == 0 {
+        let other = TARGETS[usize::try_from(dice.below(3)).unwrap()];
+        let later = dice.below(steps / 2);
+        deeds.plans[1] = Some(plan(later, other, &mut dice));
+    } else if kind.restarts && !kind.deleted_early && dice.below(AT_REST) == 0 {
+        deeds = Deeds { plans: [None, None], at_rest: Some(target) };
     }
+    (kind, deeds)
+}
+
+/// Walks until so many were killed. Most of a life is waiting, so that several are led at a time.
+fn run(kills: u32, seed: u64, tell: bool) {
     let pairs = u32::try_from(KINDS.len() * TARGETS.len()).unwrap();
     let rounds = kills.div_ceil(pairs);
-    for index in 0..u32::MAX {
-        if sum.count() >= kills {
-            break;
+    let (sum, next) = (Mutex::new(Sum::default()), AtomicU32::new(0));
+    let steps = Mutex::new(vec![0; KINDS.len()]);
+    let measure = |first: usize, walk: &mut Walk| {
+        for nth in (first..KINDS.len()).step_by(WALKERS) {
+            let outcome = walk.live(&KINDS[nth], Deeds::default());
+            sum.lock().unwrap().add(&format!("{} without a kill", KINDS[nth].name), &outcome);
+            steps.lock().unwrap()[nth] = outcome.steps;
         }
-        let (round, pair) = ((index / pairs) % rounds, index % pairs);
-        let nth = usize::try_from(pair).unwrap();
-        let (kind, steps) = (&KINDS[nth % KINDS.len()], steps[nth % KINDS.len()]);
-        let target = TARGETS[nth / KINDS.len()];
-        // Each round of a pair has its own part of the steps.
-        let (from, to) = (steps * round / rounds, steps * (round + 1) / rounds);
-        let plan = |at: u32, target: Target, dice: &mut Dice| Plan {
-            target,
-            at: at + 1,
-            hold: HOLD * dice.below(2),
-        };
-        let at = from + dice.below(to - from);
-        let mut deeds = Deeds { plans: [Some(plan(at, target, &mut dice)), None], at_rest: None };
-        if dice.below(TWICE) == 0 {
-            let other = TARGETS[usize::try_from(dice.below(3)).unwrap()];
-            let later = dice.below(steps / 2);
-            deeds.plans[1] = Some(plan(later, other, &mut dice));
-        } else if kind.restarts && !kind.deleted_early && dice.below(AT_REST) == 0 {
-            deeds = Deeds { plans: [None, None], at_rest: Some(target) };
+    };
+    let kill = |walk: &mut Walk, steps: &[u32]| {
+        while sum.lock().unwrap().count() < kills {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let (kind, deeds) = deeds(seed, index, steps, rounds);
+            let outcome = walk.live(kind, deeds);
+            let mut sum = sum.lock().unwrap();
+            sum.add(&format!("seed {seed}, life {index}: {}, {deeds:?}", kind.name), &outcome);
+            if tell && (index + 1) % 10 == 0 {
+                println!("{} of {kills} kills, {} lives went wrong", sum.count(), sum.wrong.len());
+            }
         }
-        let what = format!("seed {seed}, life {index}: {}, {deeds:?}", kind.name);
-        let outcome = walk.live(kind, deeds);
-        sum.add(&what, &outcome);
-        if tell && (index + 1) % 10 == 0 {
-            println!("{} of {kills} kills, {} lives went wrong", sum.count(), sum.wrong.len());
+    };
+    let mut walks: Vec<Walk> = (0..WALKERS).map(|_| Walk::default()).collect();
+    std::thread::scope(|scope| {
+        for (number, walk) in walks.iter_mut().enumerate() {
+            let measure = &measure;
+            scope.spawn(move || measure(number, walk));
         }
-    }
+    });
+    let measured = steps.lock().unwrap().clone();
+    std::thread::scope(|scope| {
+        for walk in &mut walks {
+            let (kill, measured) = (&kill, &measured);
+            scope.spawn(move || kill(walk, measured));
+        }
+    });
+    let sum = sum.into_inner().unwrap();
     if tell {
-        for ((target, step), count) in &sum.kills {
-            println!("{count:4} {target:?} before {step}");
-        }
+        KINDS.iter().zip(&measured).for_each(|(kind, steps)| println!("{}: {steps} steps", kind.name));
+        sum.tell();
         for target in TARGETS {
             let of = sum.kills.iter().filter(|((of, _), _)| *of == target);
             println!("{target:?}: {} kills", of.map(|(_, count)| count).sum::<u32>());

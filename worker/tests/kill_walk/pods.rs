@@ -15,6 +15,8 @@ pub struct Kind {
     pub deleted_early: bool,
     /// Its containers are plain processes of the machine.
     pub plain: bool,
+    /// It has a volume that outlives it.
+    pub claims: bool,
     /// Whether containers that ended are started again.
     pub restarts: bool,
 }
@@ -28,6 +30,9 @@ pub struct Seat {
 
 /// Names the container of a process in its environment: `<uid>/<container>`.
 pub const MARK: &str = "KONTIKI_WALK_MARK";
+
+/// Where the Service is of which containers learn.
+pub const SERVICE: &str = "10.96.0.7";
 
 /// How long a container may take to end.
 const GRACE_S: i64 = 2;
@@ -62,14 +67,15 @@ fn stages(seat: &Seat) -> Value {
 fn volumes(seat: &Seat) -> Value {
     let check = format!(
         "test $(cat /config/key) = value && test $(cat /secret/word) = sesame && echo a > /memory/a && echo a > /disk/a \
-        && test -s /token/token && test $(cat /part) = value && {POLITE}"
+        && test -s /token/token && test $(cat /part) = value && echo a > /lasting/a && test \"$WEB_SERVICE_HOST\" = {SERVICE} \
+        && {POLITE}"
     );
     let mut main = container(seat, "main", &check);
     main["volumeMounts"] = json!([
         {"name": "memory", "mountPath": "/memory"}, {"name": "disk", "mountPath": "/disk"},
         {"name": "config", "mountPath": "/config"}, {"name": "secret", "mountPath": "/secret"},
         {"name": "token", "mountPath": "/token"}, {"name": "config", "mountPath": "/part", "subPath": "key"},
-        {"name": "disk", "mountPath": "/deep", "subPath": "a-folder"},
+        {"name": "disk", "mountPath": "/deep", "subPath": "a-folder"}, {"name": "lasting", "mountPath": "/lasting"},
     ]);
     main["securityContext"] = json!({"runAsUser": 1000});
     let mut spec = pod(vec![main]);
@@ -77,6 +83,7 @@ fn volumes(seat: &Seat) -> Value {
         {"name": "memory", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}, {"name": "disk", "emptyDir": {}},
         {"name": "config", "configMap": {"name": "settings"}}, {"name": "secret", "secret": {"secretName": "login"}},
         {"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
+        {"name": "lasting", "persistentVolumeClaim": {"claimName": "data"}},
     ]);
     spec
 }
@@ -151,6 +158,7 @@ const USUAL: Kind = Kind {
     update: None,
     deleted_early: false,
     plain: false,
+    claims: false,
     restarts: true,
 };
 
@@ -158,11 +166,11 @@ const USUAL: Kind = Kind {
 pub const KINDS: &[Kind] = &[
     Kind { name: "plain", ..USUAL },
     Kind { name: "init and sidecar", spec: stages, ..USUAL },
-    Kind { name: "volumes", spec: volumes, ..USUAL },
+    Kind { name: "volumes", spec: volumes, claims: true, ..USUAL },
     Kind { name: "hooks", spec: hook, ..USUAL },
     Kind { name: "host network", spec: machine_network, ..USUAL },
     Kind { name: "crashing", spec: crashing, ready: has_crashed, restarts: false, ..USUAL },
-    Kind { name: "deleted early", spec: volumes, deleted_early: true, ..USUAL },
+    Kind { name: "deleted early", spec: volumes, claims: true, deleted_early: true, ..USUAL },
     Kind { name: "ephemeral", ready: is_looked_into, update: Some(ephemeral), ..USUAL },
     Kind { name: "host class", spec: plain_processes, plain: true, ..USUAL },
     Kind { name: "shared processes", spec: shared_processes, ..USUAL },
@@ -180,16 +188,33 @@ impl Kind {
     }
 }
 
-/// What pods refer to, by kind and name.
-pub fn objects() -> Vec<(String, String, Value)> {
-    let object = |kind: &str, name: &str, data: Value| {
-        (kind.to_owned(), name.to_owned(), json!({"metadata": {"name": name}, "data": data}))
-    };
-    vec![
-        object("ConfigMap", "settings", json!({"key": "value"})),
+impl Seat {
+    /// The volume that outlives the pod here, if that has one.
+    pub fn lasting(&self) -> String {
+        format!("lasting-{}", self.uid)
+    }
+
+    /// What pods refer to, by kind and name.
+    pub fn objects(&self) -> Vec<(String, String, Value)> {
+        let lasting = self.lasting();
+        let claim = json!({
+            "metadata": {"name": "data", "uid": "claim"}, "spec": {"volumeName": lasting}, "status": {"phase": "Bound"},
+        });
+        let volume = json!({
+            "metadata": {"name": lasting},
+            "spec": {"csi": {"driver": "kontiki.io/local-path"}, "claimRef": {"uid": "claim"}},
+        });
+        let settings = json!({"metadata": {"name": "settings"}, "data": {"key": "value"}});
         // c2VzYW1l is sesame.
-        object("Secret", "login", json!({"word": "c2VzYW1l"})),
-    ]
+        let login = json!({"metadata": {"name": "login"}, "data": {"word": "c2VzYW1l"}});
+        let objects = [
+            ("ConfigMap", "settings", settings),
+            ("Secret", "login", login),
+            ("PersistentVolumeClaim", "data", claim),
+            ("PersistentVolume", &lasting, volume),
+        ];
+        objects.map(|(kind, name, object)| (kind.to_owned(), name.to_owned(), object)).into()
+    }
 }
 
 /// The pod once somebody has deleted it.

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,12 @@ use super::world::{World, descriptors, look};
 /// What is on its way out is gone by then.
 const SETTLES: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(10);
+/// How often it is tried to take away what is left.
+const CLEARS: u32 = 100;
+/// So many are told of.
+const LONGEST: usize = 20;
+/// How many walks there were, so that no two pods are called alike.
+static WALKS: AtomicU32 = AtomicU32::new(0);
 
 enum Message {
     Said(u32, Value),
@@ -49,6 +56,8 @@ enum Stage {
     Runs,
     Deleted,
     Removed,
+    /// Its volume that outlives it is to go, too.
+    Released,
 }
 
 /// What is to be done in one life of a pod.
@@ -69,6 +78,7 @@ pub struct Outcome {
     pub wrong: Vec<String>,
     /// How many steps there were after the last kill, or at all.
     pub steps: u32,
+    pub seconds: u64,
     /// For people.
     pub story: Vec<String>,
 }
@@ -80,6 +90,7 @@ pub struct Walk {
     home: Home,
     log: NamedTempFile,
     supervisor: Supervisor,
+    name: String,
     sender: Sender<Message>,
     messages: Receiver<Message>,
     lives: u32,
@@ -101,6 +112,7 @@ impl Default for Walk {
             home,
             log,
             supervisor,
+            name: format!("pod-{}-{}", std::process::id(), WALKS.fetch_add(1, Ordering::Relaxed)),
             sender,
             messages,
             lives: 0,
@@ -120,7 +132,8 @@ fn ground() -> (Worker, TempDir, Home) {
         shim: worker.shim(),
     };
     // What is made with the first pod and stays.
-    let folders = ["pods", "logs", "local-path", "agent/pods"].map(|folder| home.data.join(folder));
+    let folders =
+        ["pods", "logs", "local-path", "agent/pods", "agent/links"].map(|folder| home.data.join(folder));
     for folder in folders.into_iter().chain(["pods", "volumes"].map(|folder| home.memory.join(folder))) {
         std::fs::create_dir_all(folder).unwrap();
     }
@@ -132,8 +145,9 @@ impl Walk {
     pub fn live(&mut self, kind: &Kind, deeds: Deeds) -> Outcome {
         self.pods += 1;
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let seat = Seat { uid: format!("pod-{}", self.pods), port };
+        let seat = Seat { uid: format!("{}-{}", self.name, self.pods), port };
         let mut outcome = Outcome::default();
+        let begun = Instant::now();
         let mut life = self.begin();
         let before =
             match self.until(|message| matches!(message, Message::Said(_, said) if said["up"] == true)) {
@@ -172,6 +186,7 @@ impl Walk {
             }
             std::thread::sleep(PAUSE);
         }
+        outcome.seconds = begun.elapsed().as_secs();
         self.over(life, &seat, outcome)
     }
 
@@ -193,7 +208,7 @@ impl Walk {
         let mut stale = Value::Null;
         let mut last = Value::Null;
         self.plan(kind, seat, plans.next());
-        life.tell(&word(stage, seat, &pod, revision, true));
+        life.tell(&word(kind, stage, seat, &pod, revision, true));
         let end = Instant::now() + PATIENCE;
         let begun = Instant::now();
         let mut forgotten = false;
@@ -208,9 +223,15 @@ impl Walk {
                 Message::Said(number, said) if number == life.number => {
                     outcome.story.push(format!("{at} ms: {said}"));
                     if said["up"] == true {
-                        life.tell(&word(stage, seat, &pod, revision, true));
-                    } else if said["forgotten"] == seat.uid.as_str() && stage == Stage::Removed && !forgotten
-                    {
+                        life.tell(&word(kind, stage, seat, &pod, revision, true));
+                    } else if said["forgotten"] == seat.uid.as_str() && stage == Stage::Removed {
+                        stage = Stage::Released;
+                        life.tell(&word(kind, stage, seat, &pod, revision, false));
+                        if !kind.claims {
+                            forgotten = true;
+                            self.supervisor.order(Order::End);
+                        }
+                    } else if said["uid"] == seat.lasting().as_str() && !forgotten {
                         forgotten = true;
                         self.supervisor.order(Order::End);
                     } else if said["uid"] == seat.uid.as_str() {
@@ -221,7 +242,7 @@ impl Walk {
                                 return Err("it is gone, and nobody has deleted it".to_owned());
                             }
                             stage = Stage::Removed;
-                            life.tell(&word(stage, seat, &pod, revision, false));
+                            life.tell(&word(kind, stage, seat, &pod, revision, false));
                         } else if stage == Stage::Runs {
                             if kind.deleted_early {
                                 stage = Stage::Deleted;
@@ -240,7 +261,7 @@ impl Walk {
                             }
                             revision += 1;
                             outcome.story.push(format!("{at} ms: {stage:?} revision {revision}"));
-                            life.tell(&word(stage, seat, &pod, revision, false));
+                            life.tell(&word(kind, stage, seat, &pod, revision, false));
                         }
                     }
                 }
@@ -345,25 +366,17 @@ impl Walk {
         life.child.kill().unwrap();
         life.child.wait().unwrap();
         if !outcome.wrong.is_empty() {
-            let mut passes = 0;
-            loop {
+            for _ in 0..CLEARS {
                 let left = look(&self.home, &seat.uid, None, seat.port);
-                let pids: Vec<i32> = left
-                    .iter()
-                    .filter_map(|it| it.strip_prefix("process ")?.split(' ').next()?.parse().ok())
-                    .collect();
-                if pids.is_empty() || passes > 100 {
+                let pid = |it: &String| it.strip_prefix("process ")?.split(' ').next()?.parse().ok();
+                let pids = left.iter().filter_map(pid).filter_map(Pid::from_raw);
+                let killed = pids.map(|pid| kill_process(pid, Signal::KILL)).count();
+                let cgroups: Vec<&str> = left.iter().filter_map(|it| it.strip_prefix("cgroup ")).collect();
+                cgroups.iter().rev().for_each(|dir| drop(std::fs::remove_dir(dir)));
+                if killed == 0 && cgroups.is_empty() {
                     break;
                 }
-                for pid in pids.into_iter().filter_map(Pid::from_raw) {
-                    kill_process(pid, Signal::KILL).ok();
-                }
-                passes += 1;
                 std::thread::sleep(PAUSE);
-            }
-            let cgroups = look(&self.home, &seat.uid, None, seat.port);
-            for dir in cgroups.iter().rev().filter_map(|it| it.strip_prefix("cgroup ")) {
-                std::fs::remove_dir(dir).ok();
             }
             (self.worker, self.memory, self.home) = ground();
         }
@@ -376,15 +389,16 @@ impl Walk {
     }
 }
 
-fn word(stage: Stage, seat: &Seat, pod: &Value, revision: u64, complete: bool) -> Word {
+fn word(kind: &Kind, stage: Stage, seat: &Seat, pod: &Value, revision: u64, complete: bool) -> Word {
     let (uid, pod) = (seat.uid.clone(), pod.clone());
+    let nothing = Word { complete, ..Word::default() };
     match stage {
-        Stage::Removed => Word { complete, put: None, remove: vec![uid] },
-        _ => Word {
-            complete,
-            put: Some(Assigned { uid, revision, pod, objects: pods::objects() }),
-            remove: Vec::new(),
-        },
+        Stage::Released if kind.claims => Word { remove_volumes: vec![seat.lasting()], ..nothing },
+        Stage::Released => nothing,
+        Stage::Removed => Word { remove: vec![uid], ..nothing },
+        Stage::Runs | Stage::Deleted => {
+            Word { put: Some(Assigned { uid, revision, pod, objects: seat.objects() }), ..nothing }
+        }
     }
 }
 
@@ -392,6 +406,13 @@ fn word(stage: Stage, seat: &Seat, pod: &Value, revision: u64, complete: bool) -
 pub struct Dice(pub u64);
 
 impl Dice {
+    /// For the life of this number.
+    pub fn of(seed: u64, life: u32) -> Self {
+        let mut dice = Self(seed ^ (u64::from(life) << 32));
+        dice.below(1);
+        dice
+    }
+
     /// Splitmix64.
     pub fn below(&mut self, bound: u32) -> u32 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -407,6 +428,8 @@ impl Dice {
 pub struct Sum {
     pub kills: BTreeMap<(Target, String), u32>,
     pub wrong: Vec<String>,
+    /// What the lives took.
+    seconds: Vec<u64>,
 }
 
 impl Sum {
@@ -414,6 +437,7 @@ impl Sum {
         for kill in &outcome.kills {
             *self.kills.entry(kill.clone()).or_default() += 1;
         }
+        self.seconds.push(outcome.seconds);
         if outcome.wrong.is_empty() {
             return;
         }
@@ -423,17 +447,20 @@ impl Sum {
         outcome.story.iter().for_each(|story| println!("    {story}"));
     }
 
+    /// Every step before which somebody was killed, and lives that took long.
+    pub fn tell(&self) {
+        for ((target, step), count) in &self.kills {
+            println!("{count:4} {target:?} before {step}");
+        }
+        let mut seconds = self.seconds.clone();
+        seconds.sort_unstable();
+        println!(
+            "seconds of the longest lives: {:?}",
+            seconds.iter().rev().take(LONGEST).collect::<Vec<_>>()
+        );
+    }
+
     pub fn count(&self) -> u32 {
         self.kills.values().sum()
     }
-}
-
-/// The steps that the lives of each kind have: each lives once without a kill.
-pub fn measure(walk: &mut Walk, kinds: &[Kind], sum: &mut Sum) -> Vec<u32> {
-    let measured = kinds.iter().map(|kind| {
-        let outcome = walk.live(kind, Deeds::default());
-        sum.add(&format!("{} without a kill", kind.name), &outcome);
-        outcome.steps
-    });
-    measured.collect()
 }

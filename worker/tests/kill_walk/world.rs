@@ -5,11 +5,16 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use rustix::fs::FlockOperation;
+
 use super::agent::Home;
 use super::pods::MARK;
 
 /// Names each thing that is there.
 pub type World = BTreeSet<String>;
+
+/// What a directory of an image is called: digits of its digest.
+const DIGEST_LENGTH: usize = 64;
 
 /// Looks around. `uid` names the pod that is looked for, `agent` the process that may be there, `port` what nobody may listen on.
 pub fn look(home: &Home, uid: &str, agent: Option<u32>, port: u16) -> World {
@@ -37,12 +42,21 @@ fn files(root: &Path, dir: &Path, world: &mut World) {
         }
         world.insert(format!("file {}", path.display()));
         let name = entry.file_name();
-        // Files of an image are the image's.
-        let image = dir == root.join("images") && name.len() == 64;
+        // Files of an image are the image's; what counts is whether somebody still uses it.
+        let image = (dir == root.join("images") && name.len() == DIGEST_LENGTH)
+            || dir == root.join("images/layered/l");
+        if (image || name.len() == DIGEST_LENGTH) && is_locked(&path) {
+            world.insert(format!("use of {}", path.display()));
+        }
         if !image && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             files(root, &path, world);
         }
     }
+}
+
+fn is_locked(dir: &Path) -> bool {
+    let lock = FlockOperation::NonBlockingLockExclusive;
+    fs::File::open(dir).is_ok_and(|dir| rustix::fs::flock(dir, lock).is_err())
 }
 
 fn cgroups(parent: &str, world: &mut World) {
