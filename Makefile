@@ -36,10 +36,14 @@ NOTE      :=
 # Campaigns that were: one line for each layer.
 LEDGER    := chaos-tests/ledger.jsonl
 
+# How often agents and shims are killed, and which steps: make kill-walk KILLS=500 SEED=7
+KILLS     ?= 500
+SEED      ?= $(shell date +%s)
+
 # Kubernetes' own conformance suite: make conformance FOCUS=sig-apps
 FOCUS     :=
 
-.PHONY: up down status build rocksdb image test conformance chaos fuzz bench lint fmt deny ci prerequisites help
+.PHONY: up down status build rocksdb image test conformance chaos fuzz kill-walk bench lint fmt deny ci prerequisites help
 
 help:
 	@echo 'make up       build, and start three controllers and three workers on this machine'
@@ -48,6 +52,7 @@ help:
 	@echo 'make conformance  Kubernetes'"'"' own suite, as root and with Go: all that applies, or make conformance FOCUS=sig-apps'
 	@echo 'make chaos    a campaign of chaos tests: make chaos MINUTES=80'
 	@echo 'make fuzz     give decoders arbitrary input for long: make fuzz MINUTES=80'
+	@echo 'make kill-walk  kill a worker'"'"'s agent and shims at the steps of pods'"'"' lives, as root: make kill-walk KILLS=500'
 	@echo 'make bench    measure and write docs/benchmarks.md: all beside etcd, or make bench NAME=create-one, NAME=inside'
 	@echo 'make lint     check format and lints'
 	@echo 'make fmt      put the format right'
@@ -108,6 +113,11 @@ chaos: build image
 # replays it, as is the slowest input of each. `make test` gives each target a fixed number of inputs; KONTIKI_FUZZ_SEED repeats that.
 fuzz: prerequisites
 	$(CARGO) run --release --locked -p kontiki-fuzz -- run $(MINUTES) $(abspath $(TARGET))/fuzz
+
+# It needs root. What goes wrong is printed with the seed and the life that did.
+kill-walk: prerequisites
+	KONTIKI_WALK_KILLS=$(KILLS) KONTIKI_WALK_SEED=$(SEED) $(CARGO) test --release --locked -p kontiki-worker --test kill_walk -- \
+		--ignored --exact the_whole_walk --nocapture
 
 ifeq ($(NAME),inside)
 bench: prerequisites

@@ -19,6 +19,7 @@ use super::layout::Layout;
 use super::links::Links;
 use super::node;
 use super::outbox::Outbox;
+use super::sweep::sweep;
 use crate::pod::document::Pod;
 use crate::pod::driver::{Driver, Runs};
 use crate::pod::host::Host;
@@ -119,7 +120,7 @@ impl Crew {
         let mut crew = Crew { host, members, tasks, names, removals, removing, sender, commands, events };
         let mut kept =
             Kept::load_all(&crew.host.layout).map_err(AgentError::disk(crew.host.layout.kept()))?;
-        let known: BTreeSet<String> = kept.iter().map(|kept| kept.assignment.uid.clone()).collect();
+        let mut known: BTreeSet<String> = kept.iter().map(|kept| kept.assignment.uid.clone()).collect();
         for found in adopted.iter().filter(|found| !known.contains(&found.sandbox.uid)) {
             match Kept::from_json(&found.sandbox.blob) {
                 Ok(from_shim) => kept.push(from_shim),
@@ -132,6 +133,11 @@ impl Crew {
                 }
             }
         }
+        known.extend(kept.iter().map(|kept| kept.assignment.uid.clone()));
+        let left_alone = adopted.iter().filter(|found| found.estranged.is_some());
+        known.extend(left_alone.map(|found| found.sandbox.uid.clone()));
+        known.extend(Kept::uids(&crew.host.layout).map_err(AgentError::disk(crew.host.layout.kept()))?);
+        sweep(&crew.host.layout, &known);
         for kept in kept {
             let found = adopted.iter().find(|found| found.sandbox.uid == kept.assignment.uid);
             crew.take_up(kept, found);
@@ -318,10 +324,11 @@ impl Crew {
         let (uid, version) = (assignment.uid.clone(), assignment.version());
         let subject =
             Subject { namespace: assignment.namespace.clone(), name: assignment.name.clone(), runs };
+        let removed = kept.removed;
         let (driver, tenant) = Driver::new(self.host.clone(), inbox.clone(), kept, pod, sender);
         let task = self.tasks.spawn(driver.run());
         self.names.insert(task.id(), uid.clone());
-        self.members.insert(uid, Member { inbox, version, subject, tenant, failures, removed: false });
+        self.members.insert(uid, Member { inbox, version, subject, tenant, failures, removed });
     }
 
     /// Nothing is remembered of the Services of a namespace that has no pods here.

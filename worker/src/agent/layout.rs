@@ -46,8 +46,13 @@ impl Layout {
 
     /// Where a pod's volumes are put.
     pub fn places(&self, uid: &str) -> Places {
-        let memory = self.memory.as_ref().map(|memory| memory.join("volumes").join(uid));
+        let memory = self.secret_volumes().map(|volumes| volumes.join(uid));
         Places { disk: self.volumes(uid), memory, lasting: self.lasting() }
+    }
+
+    /// The folder in memory with the volumes of each pod that hold what is secret.
+    pub(crate) fn secret_volumes(&self) -> Option<PathBuf> {
+        self.memory.as_ref().map(|memory| memory.join("volumes"))
     }
 
     /// The volumes of the cluster's own driver, which outlive pods.
@@ -95,9 +100,14 @@ impl Layout {
         self.pod(uid).join(crate::shim::state::BUNDLES).join(container)
     }
 
+    /// The folder with the logs of all pods.
+    pub(crate) fn all_logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
     /// A pod's logs.
     pub fn logs(&self, namespace: &str, name: &str, uid: &str) -> PathBuf {
-        self.root.join("logs").join(format!("{namespace}_{name}_{uid}"))
+        self.all_logs().join(format!("{namespace}_{name}_{uid}"))
     }
 
     /// Whether a text from outside may be a part of these paths.

@@ -27,6 +27,7 @@ pub mod node;
 pub mod outbox;
 pub mod pressure;
 pub mod reserved;
+mod sweep;
 pub mod tokens;
 mod watch;
 

@@ -79,13 +79,14 @@ impl Driver {
         let dependencies = kept.assignment.dependencies();
         let pod = Arc::new(pod);
         let (tenant, tenancy) = watch::channel(Tenant::of(&pod, &kept.observed));
+        let removed = kept.removed;
         let mut driver = Driver {
             host,
             inbox,
             kept,
             pod,
             dependencies,
-            removed: false,
+            removed,
             hooks: BTreeMap::new(),
             pulls: BTreeMap::new(),
             probes: Probes::default(),

@@ -138,6 +138,9 @@ pub struct Kept {
     pub assignment: Assignment,
     /// What was seen.
     pub observed: Observed,
+    /// The leader knows it no more: whatever becomes of this agent, it is not started again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
     /// The Secrets are in a file of their own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     apart: bool,
@@ -154,7 +157,7 @@ struct Secrets {
 impl Kept {
     /// Of a pod that was just assigned.
     pub fn new(assignment: Assignment) -> Kept {
-        Kept { format: FORMAT, assignment, observed: Observed::default(), apart: false }
+        Kept { format: FORMAT, assignment, observed: Observed::default(), removed: false, apart: false }
     }
 
     /// As it is written.
@@ -217,20 +220,27 @@ impl Kept {
         Ok(kept)
     }
 
+    /// The pods that have a page, whether or not it can be read.
+    pub(crate) fn uids(layout: &Layout) -> io::Result<Vec<String>> {
+        let mut uids = Vec::new();
+        for entry in std::fs::read_dir(layout.kept())? {
+            let name = entry?.file_name();
+            uids.extend(name.to_string_lossy().strip_suffix(".json").map(str::to_owned));
+        }
+        uids.sort_unstable();
+        Ok(uids)
+    }
+
     /// All pods on disk. One that cannot be read is told in the log and left out: the leader sends it again.
     pub fn load_all(layout: &Layout) -> io::Result<Vec<Kept>> {
         let mut all = Vec::new();
-        let entries = std::fs::read_dir(layout.kept())?.map(|entry| entry.map(|entry| entry.path()));
-        let mut paths = entries.collect::<io::Result<Vec<_>>>()?;
-        paths.sort_unstable();
-        for path in paths {
-            if path.extension().is_none_or(|extension| extension != "json") {
-                continue;
-            }
-            let uid = path.file_stem().unwrap_or_default().to_string_lossy();
+        for uid in Kept::uids(layout)? {
             match Kept::load(layout, &uid) {
                 Ok(kept) => all.push(kept),
-                Err(error) => tracing::error!(path = %path.display(), %error, "a pod's state cannot be read"),
+                Err(error) => {
+                    let path = layout.kept_pod(&uid);
+                    tracing::error!(path = %path.display(), %error, "a pod's state cannot be read");
+                }
             }
         }
         Ok(all)

@@ -24,6 +24,7 @@ impl Driver {
             self.assign(assignment, now_ms);
         }
         self.removed |= news.remove;
+        self.kept.removed = self.removed;
         for (container, (attempt, exit)) in &news.exits {
             let record = self.kept.observed.record_mut(container);
             if record.run().is_some_and(|run| run.attempt == *attempt) {

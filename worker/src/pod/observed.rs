@@ -350,6 +350,8 @@ impl Observed {
             self.sandbox = true;
         } else {
             self.lose(pod, now_ms);
+            // Its start may not have been noted yet, and the shim be on its way.
+            self.leftovers |= adopted.is_some();
         }
         for record in self.containers.values_mut() {
             // What was begun before the restart is begun again: a hook runs twice rather than never, and the deadline holds.

@@ -4,6 +4,7 @@
 
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ impl LiveShim {
     /// Who listens in a pod's directory. An error says nothing about whether it lives.
     pub(super) fn find(dir: &Path) -> std::io::Result<Option<Self>> {
         let pid = match pod_network::connect(dir) {
-            Ok(stream) => socket_peercred(&stream)?.pid,
+            Ok(stream) => return Self::behind(&stream),
             Err(source) if matches!(source.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {
                 return Ok(None);
             }
@@ -46,6 +47,20 @@ impl LiveShim {
             }
             Err(source) => return Err(source),
         };
+        Self::of(pid)
+    }
+
+    /// Whose socket a connection leads to, if it lives: children of it may have the socket open for longer.
+    pub(super) fn behind(connection: &UnixStream) -> std::io::Result<Option<Self>> {
+        Self::of(socket_peercred(connection)?.pid)
+    }
+
+    /// Its end, to be waited for.
+    pub(super) fn end(self) -> std::io::Result<ProcessEnd> {
+        ProcessEnd::of(self.handle)
+    }
+
+    fn of(pid: Pid) -> std::io::Result<Option<Self>> {
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(handle) if !has_ended(&handle) => Ok(Some(Self { pid, handle })),
             Ok(_) | Err(rustix::io::Errno::SRCH) => Ok(None),
@@ -101,13 +116,13 @@ impl Estranged {
             let Some(pid) = Pid::from_raw(container.started.pid) else { continue };
             let Some(handle) = shim.child(pid) else { continue };
             running.push((container.name.clone(), pid));
-            let (end, container) = (Ended::of(handle)?, container.clone());
+            let (end, container) = (ProcessEnd::of(handle)?, container.clone());
             ends.spawn(async move {
                 end.wait().await;
                 container
             });
         }
-        let end = Ended::of(shim.handle.try_clone()?)?;
+        let end = ProcessEnd::of(shim.handle.try_clone()?)?;
         let watch = AbortOnDropHandle::new(tokio::spawn(watch(pod_uid.to_owned(), end, ends, events)));
         let met = Self {
             pod_uid: pod_uid.to_owned(),
@@ -151,7 +166,7 @@ impl Estranged {
         for signal in [Signal::TERM, Signal::KILL] {
             pidfd_send_signal(&self.shim.handle, signal).ok();
             let handle = self.shim.handle.try_clone().map_err(|source| source.to_string())?;
-            let end = Ended::of(handle).map_err(|source| source.to_string())?;
+            let end = ProcessEnd::of(handle).map_err(|source| source.to_string())?;
             if tokio::time::timeout(END_MAX, end.wait()).await.is_ok() {
                 return Ok(());
             }
@@ -168,7 +183,7 @@ fn bare_sandbox(pod_uid: &str, dir: &Path) -> PodSandbox {
 
 async fn watch(
     pod_uid: String,
-    shim: Ended,
+    shim: ProcessEnd,
     mut containers: JoinSet<ContainerState>,
     events: mpsc::Sender<RuntimeEvent>,
 ) {
@@ -193,9 +208,10 @@ fn unseen_exit(started_at_ms: i64) -> Exit {
 }
 
 /// The end of a process, to be waited for.
-struct Ended(AsyncFd<OwnedFd>);
+#[derive(Debug)]
+pub(super) struct ProcessEnd(AsyncFd<OwnedFd>);
 
-impl Ended {
+impl ProcessEnd {
     fn of(handle: OwnedFd) -> std::io::Result<Self> {
         // SAFETY: an `OwnedFd` is open and names the same process until it is dropped, and it moves into the `AsyncFd`,
         // which drops it last and never lets it out.
@@ -203,7 +219,7 @@ impl Ended {
         registered.map(Self).map_err(std::io::Error::from)
     }
 
-    async fn wait(self) {
+    pub(super) async fn wait(&self) {
         // It fails only when the runtime shuts down, and then nobody waits any more.
         self.0.ready(Interest::READABLE).await.ok();
     }

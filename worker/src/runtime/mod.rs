@@ -11,6 +11,7 @@ mod estranged;
 pub(crate) mod octets;
 mod pod_network;
 mod pull;
+mod remains;
 mod sealed;
 mod shim_client;
 mod shim_link;

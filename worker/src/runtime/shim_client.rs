@@ -18,7 +18,7 @@ use super::shim_link::{self, Link, Teller};
 use super::{
     AdoptedPod, ContainerSpec, ExecOutput, ImageDefaults, ImageRef, PodSandbox, PodStream, PodUsage,
     ProcessStreams, PullError, Runtime, RuntimeClass, RuntimeError, RuntimeEvent, Started, StdStreams,
-    command_line, pod_network, shim_process, shim_streams,
+    command_line, pod_network, remains, shim_process, shim_streams,
 };
 use crate::image::{Credential, Image, Registries, Root, Store};
 use crate::shim::cgroup::Cgroups;
@@ -116,18 +116,23 @@ impl ShimRuntime {
         if let Some(estranged) = self.estranged().get(pod_uid) {
             return Err(estranged.error());
         }
-        let mut pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
-        match pods.get(pod_uid) {
+        // One that is closed stays until the pod is removed or started again: it may still have to be silenced.
+        match self.pods().get(pod_uid) {
             Some(link) if !link.is_closed() => Ok(Arc::clone(link)),
-            _ => {
-                pods.remove(pod_uid);
-                Err(RuntimeError::PodUnknown(pod_uid.to_owned()))
-            }
+            _ => Err(RuntimeError::PodUnknown(pod_uid.to_owned())),
         }
     }
 
+    /// What an earlier shim of the pod still has to tell would be taken for news of this one.
     fn keep(&self, link: Arc<Link>) {
-        self.pods.lock().unwrap_or_else(PoisonError::into_inner).insert(link.sandbox.uid.clone(), link);
+        let earlier = self.pods().insert(link.sandbox.uid.clone(), Arc::clone(&link));
+        if let Some(earlier) = earlier.filter(|earlier| !Arc::ptr_eq(earlier, &link)) {
+            earlier.silence();
+        }
+    }
+
+    fn pods(&self) -> MutexGuard<'_, HashMap<String, Arc<Link>>> {
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn estranged(&self) -> MutexGuard<'_, HashMap<String, Estranged>> {
@@ -294,8 +299,9 @@ impl Runtime for ShimRuntime {
             let mut builder = std::fs::DirBuilder::new();
             builder.recursive(true).mode(0o711);
             builder.create(&prepared).map_err(|source| format!("make {}: {source}", prepared.display()))?;
-            shim_process::clear_remains(&prepared)?;
+            let cleared = remains::clear(&prepared, false)?;
             setup.write(&prepared)?;
+            drop(cleared);
             Ok(shared.and_then(|name| program.of(&name, &pods_dir)))
         };
         let sealed = tokio::task::spawn_blocking(prepare)
@@ -426,7 +432,7 @@ impl Runtime for ShimRuntime {
         let turn = self.turn(pod_uid);
         let _turn = turn.lock().await;
         let shim_error = |cause| RuntimeError::Shim { pod_uid: pod_uid.to_owned(), cause };
-        if let Some(link) = self.pods.lock().unwrap_or_else(PoisonError::into_inner).remove(pod_uid) {
+        if let Some(link) = self.pods().remove(pod_uid) {
             link.silence();
         }
         // It watches no more: an end that is asked for is no news.
@@ -436,10 +442,12 @@ impl Runtime for ShimRuntime {
         }
         // A connection of its own: the agent's ends with its link, which others may still hold for a moment.
         let (silent, _) = mpsc::channel(1);
+        let mut ended = false;
         match Link::open(Teller::new(pod_uid.to_owned(), dir.clone(), silent.clone()), true).await {
             Ok((link, _)) => match link.call(Call::Shutdown).await {
+                Ok(_) => ended = true,
                 // A shim that dies on the way has done the most of it; the rest is done below.
-                Ok(_) | Err(RuntimeError::PodUnknown(_)) => {}
+                Err(RuntimeError::PodUnknown(_)) => {}
                 Err(error) => tracing::warn!(pod_uid, %error, "shim did not end cleanly"),
             },
             Err(cause) => {
@@ -449,7 +457,7 @@ impl Runtime for ShimRuntime {
             }
         }
         let remove = move || -> Result<(), String> {
-            shim_process::clear_remains(&dir)?;
+            let _cleared = remains::clear(&dir, ended)?;
             match crate::remove::remove_dir_all(&dir) {
                 Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                     Err(format!("remove {}: {source}", dir.display()))
@@ -499,8 +507,7 @@ impl Runtime for ShimRuntime {
     }
 
     fn usage(&self) -> Vec<PodUsage> {
-        let links: Vec<Arc<Link>> =
-            self.pods.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let links: Vec<Arc<Link>> = self.pods().values().filter(|link| !link.is_closed()).cloned().collect();
         let Ok(cgroups) = Cgroups::detect() else { return Vec::new() };
         let parent = Path::new(&self.config.cgroup_parent);
         let usage = |link: Arc<Link>| {
@@ -562,6 +569,28 @@ mod tests {
         while let Err(error) = runtime.start_pod(sandbox()).await {
             assert!(matches!(error, RuntimeError::Shim { .. }), "{error}");
             tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_loss_that_is_told_late_is_not_taken_for_one_of_the_next_sandbox() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = runtime(dir.path());
+        let mut events = runtime.events();
+        // Nobody hears of anything for now.
+        let other = || RuntimeEvent::PodLost { pod_uid: "other".to_owned() };
+        while runtime.events.try_send(other()).is_ok() {}
+        let shim = pod(&runtime);
+        let shim = std::thread::spawn(move || answer(shim.accept().unwrap().0, 1));
+        let uid = runtime.adopt().await.unwrap().remove(0).sandbox.uid;
+        shim.join().unwrap();
+        while runtime.link(&uid).is_ok() {
+            tokio::task::yield_now().await;
+        }
+        runtime.remove_pod(&uid).await.unwrap();
+        drop(runtime);
+        while let Some(event) = events.recv().await {
+            assert_eq!(event, other());
         }
     }
 

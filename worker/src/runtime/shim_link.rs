@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
-use super::estranged::LiveShim;
+use super::estranged::{LiveShim, ProcessEnd};
 use super::{ContainerPhase, Exit, PodSandbox, RuntimeError, RuntimeEvent, pod_network};
 use crate::shim::protocol::frame::Decoder;
 use crate::shim::protocol::{Answer, Call, Message, PREVIOUS, Request, VERSION};
@@ -22,6 +22,7 @@ const CALLS_MAX: usize = 64;
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// The cause when it took longer.
 pub(super) const SILENT: &str = "it does not answer";
+const DEAD: &str = "it is dead";
 const RECONNECTS_MAX: u32 = 3;
 /// Between two such rounds, while the shim lives.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(2);
@@ -69,11 +70,17 @@ impl Teller {
             return;
         }
         self.told.insert(container.to_owned(), attempt);
-        if self.silenced.load(Ordering::Acquire) {
-            return;
-        }
         let (pod_uid, container) = (self.pod_uid.clone(), container.to_owned());
-        self.events.send(RuntimeEvent::Exited { pod_uid, container, attempt, exit }).await.ok();
+        self.send(RuntimeEvent::Exited { pod_uid, container, attempt, exit }).await;
+    }
+
+    /// Whoever is silenced while there is no room for the event does not send it.
+    async fn send(&self, event: RuntimeEvent) {
+        if let Ok(room) = self.events.reserve().await
+            && !self.silenced.load(Ordering::Acquire)
+        {
+            room.send(event);
+        }
     }
 
     /// The shim is dead: the exits that it wrote down come first.
@@ -83,10 +90,7 @@ impl Teller {
                 self.tell(&record.state.name, record.state.attempt, exit).await;
             }
         }
-        if self.silenced.load(Ordering::Acquire) {
-            return;
-        }
-        self.events.send(RuntimeEvent::PodLost { pod_uid: self.pod_uid }).await.ok();
+        self.send(RuntimeEvent::PodLost { pod_uid: self.pod_uid.clone() }).await;
     }
 }
 
@@ -223,9 +227,12 @@ enum Ended {
 async fn carry(wire: &mut Wire, queue: &mut mpsc::Receiver<(Call, Reply)>, teller: &mut Teller) -> Ended {
     // Dropping the replies tells their callers that the connection broke.
     let mut waiting: HashMap<u64, Reply> = HashMap::new();
+    let shim = Arc::clone(&wire.shim);
     loop {
-        // Both branches lose nothing when the other one wins: a receive and a read are cancel-safe.
+        // No branch loses anything when another one wins: a receive and a read are cancel-safe. What a shim said before it died is
+        // heard first.
         let sent = tokio::select! {
+            biased;
             call = queue.recv() => match call {
                 Some((call, reply)) => {
                     wire.next_id += 1;
@@ -236,6 +243,7 @@ async fn carry(wire: &mut Wire, queue: &mut mpsc::Receiver<(Call, Reply)>, telle
                 None => return Ended::Dropped,
             },
             read = wire.read() => read,
+            () = shim.wait() => Err(DEAD.to_owned()),
         };
         if sent.is_err() {
             return Ended::Broken;
@@ -273,6 +281,8 @@ struct Wire {
     decoder: Decoder,
     version: u16,
     next_id: u64,
+    /// A child that the shim was just making has the connection, too, and would keep it open.
+    shim: Arc<ProcessEnd>,
 }
 
 impl Wire {
@@ -293,9 +303,12 @@ impl Wire {
     }
 
     fn connect(dir: &std::path::Path, version: u16) -> Result<Self, String> {
-        let stream = pod_network::connect(dir).map_err(|source| format!("connect to it: {source}"))?;
-        let stream = UnixStream::from_std(stream).map_err(|source| format!("connect to it: {source}"))?;
-        Ok(Self { stream, decoder: Decoder::default(), version, next_id: 0 })
+        let failed = |source: std::io::Error| format!("connect to it: {source}");
+        let stream = pod_network::connect(dir).map_err(failed)?;
+        let shim = LiveShim::behind(&stream).map_err(failed)?.ok_or(DEAD)?;
+        let shim = Arc::new(shim.end().map_err(failed)?);
+        let stream = UnixStream::from_std(stream).map_err(failed)?;
+        Ok(Self { stream, decoder: Decoder::default(), version, next_id: 0, shim })
     }
 
     async fn send(&mut self, id: u64, call: Call) -> Result<(), String> {
@@ -327,6 +340,7 @@ impl Wire {
 
     /// Says hello and waits for the welcome, which comes before anything else.
     async fn hello(&mut self) -> Result<PodState, String> {
+        let shim = Arc::clone(&self.shim);
         let hello = async {
             self.send(0, Call::Hello).await?;
             loop {
@@ -338,7 +352,11 @@ impl Wire {
                 }
             }
         };
-        tokio::time::timeout(HELLO_TIMEOUT, hello).await.map_err(|_| SILENT.to_owned())?
+        tokio::select! {
+            biased;
+            said = tokio::time::timeout(HELLO_TIMEOUT, hello) => said.map_err(|_| SILENT.to_owned())?,
+            () = shim.wait() => Err(DEAD.to_owned()),
+        }
     }
 }
 
@@ -346,8 +364,12 @@ impl Wire {
 pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::io::{Read, Write};
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixListener;
+    use std::process::{Command, Stdio};
+
+    use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 
     use super::*;
     use crate::shim::protocol::golden_v1;
@@ -413,6 +435,59 @@ pub(super) mod tests {
             }
         }
         assert!(receiver.try_recv().is_err(), "nobody said that it is lost");
+    }
+
+    const DIR: &str = "KONTIKI_TEST_SHIM_DIR";
+
+    #[tokio::test]
+    async fn a_shim_is_dead_though_a_child_of_it_has_its_sockets() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut shim = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "runtime::shim_link::tests::a_shim_with_a_child", "--ignored", "--nocapture"])
+            .env(DIR, dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(shim.stdout.take().unwrap()).lines().map_while(Result::ok);
+        said.find(|line| line.contains("it listens")).unwrap();
+        let (events, mut receiver) = mpsc::channel(1);
+        let teller = || Teller::new("u-1".to_owned(), dir.path().to_owned(), events.clone());
+        let (link, _) = Link::open(teller(), true).await.unwrap();
+        let child = said.find_map(|line| line.split_once("child ")?.1.parse().ok());
+        let child = Pid::from_raw(child.unwrap()).unwrap();
+        let mut call = std::pin::pin!(link.call(Call::StoreBlob(Vec::new())));
+        let dies = async {
+            tokio::task::yield_now().await;
+            shim.kill().unwrap();
+        };
+        let (called, ()) = tokio::join!(&mut call, dies);
+        called.unwrap_err();
+        let lost = receiver.recv().await;
+        let found = Link::find(teller()).await.map(drop);
+        kill_process(child, Signal::KILL).unwrap();
+        shim.wait().unwrap();
+        assert_eq!(lost, Some(RuntimeEvent::PodLost { pod_uid: "u-1".to_owned() }));
+        assert_eq!(found, Err(DEAD.to_owned()));
+    }
+
+    /// Not a test: the shim of the one above. It says welcome, and no more.
+    #[test]
+    #[ignore = "it never ends"]
+    fn a_shim_with_a_child() {
+        let Some(dir) = std::env::var_os(DIR) else { return };
+        set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
+        let path = std::path::Path::new(&dir).join(crate::shim::state::SOCKET);
+        let listener = UnixListener::bind(path).unwrap();
+        println!("it listens");
+        let (stream, _) = listener.accept().unwrap();
+        answer(stream.try_clone().unwrap(), 1);
+        let sockets = [OwnedFd::from(listener), OwnedFd::from(stream)];
+        let [input, output] = sockets.each_ref().map(|socket| Stdio::from(socket.try_clone().unwrap()));
+        let child = Command::new("sleep").arg("1000").stdin(input).stdout(output).spawn().unwrap();
+        println!("child {}", child.id());
+        loop {
+            std::thread::park();
+        }
     }
 
     #[tokio::test]

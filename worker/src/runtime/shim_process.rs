@@ -1,4 +1,4 @@
-//! Starts shims, and knows what to do about one that is dead.
+//! Starts shims.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -6,14 +6,10 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
-use crate::runtime::{ContainerPhase, RuntimeClass};
 use crate::shim::READY;
-use crate::shim::cgroup::Cgroups;
-use crate::shim::state::{BUNDLES, PodState, Setup};
 
 /// A shim that is not ready by then hangs.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -71,31 +67,4 @@ fn execute(path: &str, program: &str, args: &[String], dir: &Path) -> std::io::R
         // Until it leads a session of its own it must at least not share the agent's fate in a terminal.
         .process_group(0)
         .spawn()
-}
-
-/// Ends what a dead shim may have left: processes, cgroups, mounts. Its mount namespace and its children die with it;
-/// this is for what the kernel could not do for us.
-pub(super) fn clear_remains(dir: &Path) -> Result<(), String> {
-    let Ok(setup) = Setup::read(dir) else { return Ok(()) };
-    match setup.sandbox.class {
-        RuntimeClass::Container => {
-            let cgroups = Cgroups::detect().unwrap_or_default();
-            cgroups.kill(&setup.pod_cgroup());
-            cgroups.remove(&setup.pod_cgroup())
-        }
-        RuntimeClass::Host => {
-            let records = PodState::read(dir).map(|state| state.containers).unwrap_or_default();
-            for record in records.iter().filter(|record| record.state.phase == ContainerPhase::Running) {
-                // The number may be another process's by now: only one that works in the pod's directory is ours.
-                let started = &record.state.started;
-                let bundle = dir.join(BUNDLES).join(&record.state.name);
-                let ours =
-                    std::fs::read_link(format!("/proc/{}/cwd", started.pid)).is_ok_and(|cwd| cwd == bundle);
-                if let Some(pid) = Pid::from_raw(started.pid).filter(|_| ours) {
-                    rustix::process::kill_process_group(pid, Signal::KILL).ok();
-                }
-            }
-            Ok(())
-        }
-    }
 }

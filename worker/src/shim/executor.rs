@@ -2,7 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Access, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -62,6 +63,10 @@ impl Executor for Become {
         unsafe {
             close_all_but(Some(self.failure.as_raw_fd()));
         }
+        // The shim died before its death was asked to be told of. Of the other end of this pipe nobody else has a copy now.
+        if self.dies_with_shim && is_unheard(self.failure.as_fd()) {
+            std::process::exit(NO_PROGRAM);
+        }
         let reason = match self.confinement.apply() {
             Ok(()) => format!("{MARK}{program}\": {}", plain(&Command::new(program).args(rest).exec())),
             Err(source) => format!("confine the container's system calls: {}", plain(&source)),
@@ -86,6 +91,13 @@ impl Become {
         rustix::io::write(self.failure.as_fd(), message.as_bytes()).ok();
         std::io::stderr().write_all(message.as_bytes()).ok();
     }
+}
+
+/// Whether nobody has the reading end of a pipe.
+fn is_unheard(pipe: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(pipe, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::ERR)
 }
 
 fn arguments(spec: &Spec) -> &[String] {
@@ -164,6 +176,14 @@ mod tests {
         assert_eq!(missing, Err("exec: \"/no/such\": stat /no/such: no such file or directory".to_owned()));
         assert_eq!(find("/", ""), Err("exec: \"/\": is a directory".to_owned()));
         assert_eq!(find("sh", "/nowhere:/bin"), Ok(PathBuf::from("/bin/sh")));
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_any_more_is_noticed() {
+        let (near, far) = rustix::pipe::pipe().unwrap();
+        assert!(!is_unheard(far.as_fd()));
+        drop(near);
+        assert!(is_unheard(far.as_fd()));
     }
 
     #[test]

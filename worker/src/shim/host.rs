@@ -14,6 +14,9 @@ use crate::runtime::RuntimeError;
 /// Where containers find the token of their account.
 const ACCOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
+/// Tells a process where it may leave a termination message; also how what is left of a pod is found.
+pub(crate) const MESSAGE_PATH: &str = "TERMINATION_MESSAGE_PATH";
+
 /// Starts the container's command as a process in a session of its own.
 pub(super) fn start(launch: &Launch, pod_dir: &Path) -> Result<(Process, Vec<String>), RuntimeError> {
     let dir = pod_dir.join(super::state::BUNDLES).join(&launch.spec.name);
@@ -43,7 +46,7 @@ pub(super) fn exec(
     spawn(launch, &pod_dir.join(super::state::BUNDLES).join(&launch.spec.name), command, stdio)
 }
 
-/// The file in which the process may leave a termination message; it is told by `TERMINATION_MESSAGE_PATH`.
+/// The file in which the process may leave a termination message; it is told by [`MESSAGE_PATH`].
 pub(super) fn message_file(dir: &Path) -> PathBuf {
     dir.join("termination-log")
 }
@@ -67,7 +70,7 @@ fn spawn(launch: &Launch, dir: &Path, args: &[String], stdio: container::Stdio) 
         .env_clear()
         .envs(launch.env.iter().map(|(name, value)| (name, value)))
         .env("PATH", &host_path)
-        .env("TERMINATION_MESSAGE_PATH", message_file(dir))
+        .env(MESSAGE_PATH, message_file(dir))
         .current_dir(working_dir)
         .stdin(stdio.stdin.map_or_else(Stdio::null, Stdio::from))
         .stdout(stdio.stdout)
@@ -75,6 +78,7 @@ fn spawn(launch: &Launch, dir: &Path, args: &[String], stdio: container::Stdio) 
     if in_terminal && launch.env_value("TERM").is_none() {
         command.env("TERM", terminal::TERM);
     }
+    let shim = rustix::process::getpid();
     // SAFETY: the closure runs in the forked child of a single-threaded process, before execve; it makes system
     // calls only and neither allocates nor takes locks.
     unsafe {
@@ -84,6 +88,10 @@ fn spawn(launch: &Launch, dir: &Path, args: &[String], stdio: container::Stdio) 
                 rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
             }
             rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+            // Of a death before that nobody is told any more.
+            if rustix::process::getppid() != Some(shim) {
+                return Err(rustix::io::Errno::SRCH.into());
+            }
             signals::restore_for_exec()
         });
     }

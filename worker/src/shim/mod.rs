@@ -20,7 +20,7 @@ mod container;
 mod descriptors;
 mod exec;
 mod executor;
-mod host;
+pub(crate) mod host;
 mod launch;
 mod linux;
 mod log;
@@ -40,6 +40,7 @@ mod terminal;
 use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -119,7 +120,12 @@ fn take_lock(dir: &Path) -> Result<File, String> {
     let lock = File::create(&path).map_err(|source| format!("open {}: {source}", path.display()))?;
     rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| format!("another shim already serves {}", dir.display()))?;
-    Ok(lock)
+    // Who removes a pod holds its lock meanwhile: what was opened before that locks nothing after it.
+    let file = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    match (lock.metadata().map(file), std::fs::metadata(&path).map(file)) {
+        (Ok(own), Ok(current)) if own == current => Ok(lock),
+        _ => Err(format!("{} was removed meanwhile", dir.display())),
+    }
 }
 
 /// Standard output was the agent's pipe; from now on there is nobody to talk to but a file.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, fchown, symlink};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown, fchown, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use crate::remove::remove_dir_all;
@@ -33,18 +33,28 @@ pub(super) fn check_path(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Makes a folder with this mode, if it is not there.
+/// Makes a folder with this mode, if it is not there. One that nobody may use was not finished by who made it.
 pub(super) fn folder(path: &Path, mode: u32) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", path.display());
     match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => return Ok(()),
+        Ok(metadata) if metadata.is_dir() && metadata.permissions().mode() & 0o7777 != 0 => return Ok(()),
+        Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => return Err(format!("{} is not a directory", path.display())),
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => make_unusable(path).map_err(failed)?,
         Err(error) => return Err(failed(error)),
     }
-    fs::create_dir_all(path).map_err(failed)?;
     // Past the umask.
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)
+}
+
+fn make_unusable(path: &Path) -> std::io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0).create(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
 }
 
 /// Makes `payload` the content of a volume. No file is written again when it is so already.

@@ -37,6 +37,23 @@ fn on_disk(dir: &Path) -> Places {
 }
 
 #[test]
+fn a_folder_that_was_only_begun_is_finished_and_one_that_is_there_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let pod = pod(r#"{"name":"e","emptyDir":{}}"#, "");
+    let (place, none) = (dir.path().join("e"), Dependencies::default());
+    let mode = || std::fs::metadata(&place).unwrap().mode() & 0o7777;
+    let set = |mode| std::fs::set_permissions(&place, fs::Permissions::from_mode(mode)).unwrap();
+    put(&pod, &none, dir.path()).unwrap();
+    assert_eq!(mode(), 0o777);
+    set(0o1750);
+    put(&pod, &none, dir.path()).unwrap();
+    assert_eq!(mode(), 0o1750, "its user's");
+    set(0);
+    put(&pod, &none, dir.path()).unwrap();
+    assert_eq!(mode(), 0o777, "whoever made it died before it could be used");
+}
+
+#[test]
 fn files_appear_with_their_modes_and_follow_the_objects() {
     let dir = tempfile::tempdir().unwrap();
     let pod = pod(

@@ -261,8 +261,13 @@ impl Worker {
     /// An agent's runtime; several after another stand for restarts of the agent. Its shims are of this build, or of
     /// another one whose program `KONTIKI_TEST_SHIM` names.
     pub fn runtime(&self) -> Agent {
+        self.runtime_with(vec![self.shim()])
+    }
+
+    /// The program of those shims.
+    pub fn shim(&self) -> String {
         let shim = std::env::var("KONTIKI_TEST_SHIM").ok();
-        self.runtime_with(vec![shim.unwrap_or_else(|| env!("CARGO_BIN_EXE_kontiki-shim").to_owned())])
+        shim.unwrap_or_else(|| env!("CARGO_BIN_EXE_kontiki-shim").to_owned())
     }
 
     /// The same, whose shims are started by this command.

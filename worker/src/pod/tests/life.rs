@@ -450,6 +450,27 @@ async fn a_removed_pod_is_killed_and_forgotten_and_so_is_one_that_a_complete_lis
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_an_agent_began_is_ended_by_the_next_one() {
+    let mut worker = Worker::new().await;
+    worker.put(1, pod(json!({})), &[]).await;
+    worker.until("ready", ready).await;
+    // The agent noted that the pod is removed, and came no further.
+    worker.shutdown.cancel();
+    let page = worker.config.data_dir.join("agent/pods/uid-1.json");
+    let mut kept: Value = serde_json::from_slice(&std::fs::read(&page).unwrap()).unwrap();
+    kept["removed"] = true.into();
+    (&mut worker.task).await.unwrap();
+    std::fs::write(&page, kept.to_string()).unwrap();
+    worker.task = tokio::spawn(async {});
+    worker.restart().await;
+    assert_eq!(digests(&worker).await, [""; 0]);
+    while page.exists() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(worker.runtime.adopt().await.unwrap(), []);
+}
+
 async fn digests(worker: &Worker) -> Vec<String> {
     let (answer, digests) = oneshot::channel();
     assert!(worker.crew.send(Command::Digests(answer)).await.is_ok());

@@ -46,6 +46,21 @@ fn start(name: &str) -> Step {
 }
 
 #[test]
+fn what_is_found_of_a_pod_that_does_not_live_is_removed_first_whatever_was_noted_of_it() {
+    let pod = pod(r#""containers":[{"name":"a"}]"#);
+    let found =
+        AdoptedPod { sandbox: PodSandbox::default(), alive: false, estranged: None, containers: Vec::new() };
+    for delete_by_ms in [None, Some(0)] {
+        let mut seen = Observed { delete_by_ms, ..Observed::default() };
+        seen.adopt(&pod, Some(&found), 0);
+        assert_eq!(next(&pod, &seen, 0), Step::RemoveSandbox);
+    }
+    let mut seen = Observed { delete_by_ms: Some(0), ..Observed::default() };
+    seen.adopt(&pod, None, 0);
+    assert_eq!(next(&pod, &seen, 0), Step::Gone);
+}
+
+#[test]
 fn of_a_pod_whose_shim_cannot_be_spoken_to_ends_need_not_be_seen() {
     let pod = pod(r#""containers":[{"name":"a"}]"#);
     let mut seen = ready();
