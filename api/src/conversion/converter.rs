@@ -1,28 +1,19 @@
-//! The webhook of a definition: asked about many objects at once, by not too many requests at once.
+//! The webhook of a definition, asked about many objects at once.
 
-use std::{
-    collections::HashMap,
-    ops::Range,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use kontiki_actors::{DefinitionDigest, Document, Kind, Object};
 use serde_json::Value;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout},
-};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
     Asker,
     review::{self, Form, Wrong},
+    shared::Shared,
+    turns::Turns,
 };
 use crate::{
     admission::{Endpoint, Memory},
@@ -41,12 +32,9 @@ const QUESTION: usize = 2 << 20;
 const ANSWER: usize = 16 << 20;
 /// Questions about the objects of one request at once.
 const TOGETHER: usize = 4;
-/// Questions to one webhook at once; others wait for these.
-const ASKING: usize = 32;
-/// Questions at once to a webhook that let the last one wait for so long in vain, until it answers again. All others are refused at once: each of
-/// them would keep its seat among the requests of all kinds for as long as a webhook may take.
-const PROBES: usize = 2;
-const SLOW: Duration = Duration::from_secs(5);
+/// What a watch shows of one event, and bytes of a document that is kept for other watches.
+const FEW: usize = 2;
+const SHARED: usize = 32 << 10;
 
 /// Makes objects of one version of a custom kind those of another.
 #[derive(Debug)]
@@ -59,10 +47,8 @@ pub(crate) struct Converter {
     /// The form of the question; none if the webhook takes none that is known here.
     form: Option<Form>,
     endpoint: Endpoint,
-    asking: Semaphore,
-    probes: Semaphore,
-    /// Whether the last question had no answer for long.
-    silent: AtomicBool,
+    turns: Turns,
+    shared: Shared,
 }
 
 /// What a version declares.
@@ -92,9 +78,8 @@ impl Converter {
             form: items(told, "conversionReviewVersions")
                 .find_map(|(_, version)| Form::named(version.as_str().unwrap_or_default())),
             endpoint: Endpoint::read(id, SECONDS, ANSWER, &told["clientConfig"]),
-            asking: Semaphore::new(ASKING),
-            probes: Semaphore::new(PROBES),
-            silent: AtomicBool::new(false),
+            turns: Turns::new(),
+            shared: Shared::default(),
         }
     }
 
@@ -140,6 +125,36 @@ impl Converter {
         Ok(objects)
     }
 
+    /// One object in a version.
+    pub(super) async fn object(
+        &self,
+        asker: Asker<'_>,
+        to: &str,
+        object: Arc<Object>,
+    ) -> Result<Arc<Object>, Status> {
+        if object.document.version() == Some(to) {
+            return Ok(object);
+        }
+        self.objects(asker, to, vec![object]).await?.into_iter().next().ok_or_else(lost)
+    }
+
+    /// Objects that a watch shows, in a version. When it has to catch up, it asks for itself, about all of them at once.
+    pub(super) async fn watched(
+        &self,
+        asker: Asker<'_>,
+        to: &str,
+        mut objects: Vec<Arc<Object>>,
+    ) -> Result<Vec<Arc<Object>>, Status> {
+        if objects.len() > FEW || objects.iter().any(|object| object.document.len() > SHARED) {
+            return self.objects(asker, to, objects).await;
+        }
+        for object in &mut objects {
+            let key = (object.meta.uid.clone(), object.revision, to.to_owned());
+            *object = self.shared.get_or(key, self.object(asker, to, object.clone())).await?;
+        }
+        Ok(objects)
+    }
+
     /// An object of one version in another.
     pub(super) async fn value(
         &self,
@@ -154,7 +169,7 @@ impl Converter {
             return Ok(value);
         }
         let made = self.ask_about(asker, to, vec![value]).await?;
-        made.into_iter().next().ok_or_else(|| Status::internal("an object was lost while it was converted"))
+        made.into_iter().next().ok_or_else(lost)
     }
 
     /// The version of documents that say none: they are from before there was a webhook, mostly from when there was one version.
@@ -233,23 +248,18 @@ impl Converter {
 
     /// Asks the webhook, when it is this question's turn.
     async fn ask(&self, asker: Asker<'_>, question: Vec<u8>) -> Result<Bytes, String> {
-        let permit = if self.silent.load(Ordering::Relaxed) {
-            self.probes.try_acquire().map_err(|_| {
-                format!("it does not answer, and until it does, {PROBES} requests at a time wait for it")
-            })
-        } else {
-            let waited = timeout(self.endpoint.timeout(), self.asking.acquire()).await;
-            let waited = waited.map_err(|_| format!("{ASKING} requests wait for it already"))?;
-            waited.map_err(|closed| closed.to_string())
-        };
-        let _permit = permit?;
+        let _turn = self.turns.take(self.endpoint.timeout()).await?;
         let state = asker.api.backend.view(Freshness::Any).await.map_err(|error| error.to_string())?;
         let memory = Memory { places: &asker.api.bodies, user: asker.user };
         let began = Instant::now();
         let answer = asker.api.webhooks.ask(&self.endpoint, state, question, memory).await;
-        self.silent.store(answer.is_err() && began.elapsed() >= SLOW, Ordering::Relaxed);
+        self.turns.ended(answer.is_ok(), began.elapsed());
         answer
     }
+}
+
+fn lost() -> Status {
+    Status::internal("an object was lost while it was converted")
 }
 
 /// An error that Kubernetes has no reason for.

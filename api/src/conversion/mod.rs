@@ -7,6 +7,9 @@
 //!            from there on: selected, patched, applied to, printed
 //!   stored   on the way in: what is to be stored, prepared and checked, becomes a document of the version that objects are stored in
 //!   value    between two versions, for those who have a say in a write
+//!
+//!   converter.rs  the webhook of a definition      review.rs  what it is asked, and says
+//!   turns.rs      by how many at once              shared.rs  what many watches show
 //! ```
 //!
 //! A document says in which version it is, so that nothing is converted twice, and what was stored before the version for that changed is
@@ -14,6 +17,8 @@
 
 mod converter;
 mod review;
+mod shared;
+mod turns;
 
 use std::sync::Arc;
 
@@ -56,13 +61,22 @@ pub(crate) async fn shown_one(
 ) -> Result<Arc<Object>, Status> {
     match served.converter() {
         None => Ok(object),
-        Some(converter) => {
-            let shown = converter.objects(asker, served.version(), vec![object]).await?;
-            shown
-                .into_iter()
-                .next()
-                .ok_or_else(|| Status::internal("an object was lost while it was converted"))
-        }
+        Some(converter) => converter.object(asker, served.version(), object).await,
+    }
+}
+
+/// The same for a watch: what others show at the same time is converted for all of them.
+///
+/// # Errors
+/// As [`shown`].
+pub(crate) async fn watched(
+    asker: Asker<'_>,
+    served: &Served,
+    objects: Vec<Arc<Object>>,
+) -> Result<Vec<Arc<Object>>, Status> {
+    match served.converter() {
+        None => Ok(objects),
+        Some(converter) => converter.watched(asker, served.version(), objects).await,
     }
 }
 

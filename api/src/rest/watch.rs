@@ -340,7 +340,7 @@ impl Watch {
     /// Objects in the version that is asked for.
     async fn shown(&self, objects: Vec<Arc<Object>>) -> Result<Vec<Arc<Object>>, Status> {
         let Some((api, user)) = &self.asker else { return Ok(objects) };
-        conversion::shown(Asker { api, user }, &self.served, objects).await
+        conversion::watched(Asker { api, user }, &self.served, objects).await
     }
 
     /// The same as [`Watch::write_events`] where objects have to be converted before they are selected and shown.
