@@ -7,6 +7,7 @@
 //! | 1 | what there was before levels: the kinds up to code 54 |
 //! | 2 | CustomResourceDefinition and custom kinds, FlowSchema, PriorityLevelConfiguration; [`Part::Whole`]; [`Request::By`]; the level itself: [`Input::Raise`], [`Change::Level`], [`Rejection::Level`] |
 //! | 3 | HorizontalPodAutoscaler |
+//! | 4 | definitions that have objects converted by a webhook, and documents of custom kinds that say in which version they are |
 //!
 //! What only the leader's decisions depend on needs no level: it decides, and the others fold what it decided. A level that was released is
 //! as it is: what is new belongs to the next one. The compiler asks for the level of every new kind and variant.
@@ -16,13 +17,16 @@ use crate::{
     entry::{Entry, Turned},
     input::{Input, Outcome, Part, Rejection, Request},
     kind::{Custom, Kind},
-    object::ObjectKey,
+    object::{DefinitionDigest, Document, ObjectKey},
 };
 
 /// The newest level that this build knows.
-pub const LEVEL: u32 = 3;
+pub const LEVEL: u32 = 4;
 /// Where every cluster begins, and what builds know that never heard of levels.
 pub const FIRST: u32 = 1;
+/// From here on documents of custom kinds may say in which version they are. Whoever makes them looks before; an older build would show
+/// them in that version whatever it was asked for.
+pub const VERSIONED: u32 = 4;
 
 /// The level that brought the kind with this code; none for a code without one.
 pub(crate) const fn of_code(code: u16) -> Option<u32> {
@@ -60,13 +64,20 @@ impl Request {
     /// The lowest level at which it can be decided and logged.
     pub fn level(&self) -> u32 {
         match self {
-            Request::Create { key, .. } | Request::Delete { key, .. } | Request::Bind { key, .. } => {
-                key.level()
+            Request::Create { key, document, .. } => key.level().max(of_document(key, document)),
+            Request::Delete { key, .. } | Request::Bind { key, .. } => key.level(),
+            Request::Update { key, document, part, .. } => {
+                key.level().max(part.level()).max(of_document(key, document))
             }
-            Request::Update { key, part, .. } => key.level().max(part.level()),
             Request::By { request, .. } => request.level().max(2),
         }
     }
+}
+
+/// The level of what a document asks for: an older build would convert objects of such a definition by name only.
+fn of_document(key: &ObjectKey, document: &Document) -> u32 {
+    let asks = key.kind == Kind::CUSTOM_RESOURCE_DEFINITION && DefinitionDigest::of_webhook(document);
+    if asks { VERSIONED } else { FIRST }
 }
 
 impl Input {

@@ -25,6 +25,8 @@ const LEVELS: &[(u32, &[u16])] = &[
     ),
     (2, &[55, 60, 61]),
     (3, &[27]),
+    // Forms of documents only.
+    (4, &[]),
 ];
 
 fn widget() -> Kind {
@@ -115,6 +117,14 @@ fn below_its_level_a_kind_is_refused_and_nothing_of_it_is_made() {
             assert!(said.contains("level 2") && said.contains("it is at level 1"), "{said}");
         }
         assert_eq!(count(&cluster.state, kind), 0);
+    }
+    // What is new in a document of a kind that is not.
+    for (strategy, level) in [("None", 2), ("Webhook", 4)] {
+        let document = Document::from_value(json!({"spec": {"conversion": {"strategy": strategy}}}));
+        let definition = key(Kind::CUSTOM_RESOURCE_DEFINITION, "x");
+        let (generate_name, dry_run) = (None, false);
+        let request = Request::Create { key: definition, document, generate_name, dry_run };
+        assert_eq!(request.level(), level);
     }
     // What is new in a request about a kind that is not.
     let whole = Request::Update {

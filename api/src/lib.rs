@@ -14,6 +14,7 @@ pub mod audit;
 pub mod backend;
 mod backing;
 mod cel;
+mod conversion;
 mod custom;
 pub mod discovery;
 mod editions;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     apply::Set,
+    conversion::Converter,
     custom::{Scale, Version},
     editions::{self, Edition},
     resource::{Behaviour, Strategy, field::Errors},
@@ -76,7 +77,13 @@ impl Served {
         Served { kind: edition.kind, custom: None, edition: Some(edition) }
     }
 
-    /// An object of this version in another one. Versions of a custom kind differ in nothing but their name and what is completed.
+    /// Makes objects of one version those of another, where a version is more than a name.
+    pub(crate) fn converter(&self) -> Option<&Converter> {
+        self.defined()?.converter.as_deref()
+    }
+
+    /// An object of this version in another one, of a kind without a webhook for that: versions of a custom kind differ in nothing but
+    /// their name and what is completed.
     pub(crate) fn converted(&self, mut value: Value, to: &Served) -> Value {
         if let Some(edition) = self.edition {
             edition.take(&mut value);
@@ -101,12 +108,16 @@ impl Served {
         self.custom.is_none() && self.edition.is_none()
     }
 
-    /// The document to be stored of one of this form.
+    /// The document to be stored of one of this form; where a webhook converts, of one of the version that objects are stored in.
     pub(crate) fn document(&self, mut value: Value) -> Document {
         if let Some(edition) = self.edition {
             edition.take(&mut value);
         }
-        Document::from_value(value)
+        let document = Document::from_value(value);
+        match self.defined().and_then(|version| version.stored.as_deref()) {
+            Some(version) => document.in_version(version),
+            None => document,
+        }
     }
 
     /// `apps`; empty for core.
@@ -161,9 +172,10 @@ impl Served {
     }
 
     /// What a write of a part may change, as the turn has it: where custom resources keep their replicas, and whether their status is
-    /// one, only their definition knows.
+    /// one, only their definition knows. What was converted is stored as a whole: no part of it fits to the rest in another version.
     pub(crate) fn part(&self, part: Part) -> Part {
         match part {
+            Part::Main | Part::Scale | Part::Status if self.converter().is_some() => Part::Whole,
             Part::Main | Part::Scale if self.custom.is_some() && self.has_status() => Part::Main,
             Part::Main | Part::Scale if self.custom.is_some() => Part::Whole,
             part => part,
@@ -231,7 +243,7 @@ impl Served {
         self.defined()?.deprecation.as_deref()
     }
 
-    /// An object as clients of this version see it.
+    /// An object as clients of this version see it. Where a webhook converts, it is in this version already ([`crate::conversion`]).
     pub(crate) fn value(&self, object: &Object) -> Value {
         if let Some(edition) = self.edition {
             let mut value = object.to_value();

@@ -12,7 +12,7 @@ use super::{condition, scaled::scaled};
 use crate::{
     input::Rejection,
     kind::Kind,
-    object::{BudgetDigest, Object, ObjectKey, OwnerRef, Uid},
+    object::{BudgetDigest, DefinitionDigest, Object, ObjectKey, OwnerRef, Uid},
     state::State,
     turn::Turn,
 };
@@ -184,10 +184,14 @@ fn scale_of(state: &State, namespace: &str, owner: &OwnerRef) -> Option<(Uid, i6
     scalable.then(|| (object.meta.uid.clone(), replicas()))
 }
 
-/// What a custom object says by the scale of its definition's version; none without a scale, or where the field is absent.
+/// What a custom object says by the scale of its definition's version; none without a scale, or where the field is absent. Where versions
+/// are more than names, it is looked at in the version that it is stored in.
 fn custom_scale(state: &State, object: &Object, api_version: &str) -> Option<i64> {
-    let (_, version) = api_version.rsplit_once('/')?;
-    let spec = state.definition_of(object.key.kind)?.document.spec_value();
+    let (_, named) = api_version.rsplit_once('/')?;
+    let definition = state.definition_of(object.key.kind)?;
+    let converts = definition.definition().is_some_and(DefinitionDigest::converts);
+    let version = object.document.version().filter(|_| converts).unwrap_or(named);
+    let spec = definition.document.spec_value();
     let told = spec["versions"].as_array()?.iter().find(|told| told["name"] == version)?;
     // Definitions are refused whose path is none of plain names.
     let path = told["subresources"]["scale"]["specReplicasPath"].as_str()?;

@@ -1,12 +1,18 @@
 //! A document in segments: metadata, spec, status and the rest, each canonical JSON, served as they are. A change
 //! carries only the segments that changed, so a status report does not rewrite a spec. The resourceVersion is not in
 //! the bytes: it is the object's revision, written in when the document is served.
+//!
+//! Of a custom kind that has several versions, a document also says in which of them it is: as what `rest` begins with, under a name that
+//! no other field of `rest` can have (ADR 23).
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::kind::Kind;
+
+/// What `rest` begins with where it says in which version the document is.
+const VERSION: &[u8] = b"{\"apiVersion\":\"";
 
 /// The segments. An empty one is absent; `rest` is a JSON object of all other top-level fields.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -50,8 +56,8 @@ impl Document {
 
     /// Joins the segments to a value, without apiVersion, kind and resourceVersion.
     pub fn to_value(&self) -> Value {
-        let mut map = match read(&self.rest) {
-            Some(Value::Object(map)) => map,
+        let mut map = match self.rest_value() {
+            Value::Object(map) => map,
             _ => Map::new(),
         };
         map.insert("metadata".into(), self.metadata_value());
@@ -81,7 +87,43 @@ impl Document {
 
     /// The other fields as a value, always an object.
     pub fn rest_value(&self) -> Value {
-        read(&self.rest).filter(Value::is_object).unwrap_or_else(|| Value::Object(Map::new()))
+        let mut rest = read(&self.rest).filter(Value::is_object).unwrap_or_else(|| Value::Object(Map::new()));
+        if let Some(map) = rest.as_object_mut() {
+            map.remove("apiVersion");
+        }
+        rest
+    }
+
+    /// The version of its kind that this document is in, as `v1`, if it says so.
+    pub fn version(&self) -> Option<&str> {
+        let told = self.rest.strip_prefix(VERSION)?;
+        let end = told.iter().position(|byte| *byte == b'"')?;
+        std::str::from_utf8(&told[..end]).ok()
+    }
+
+    /// This document, saying that it is in a version of its kind. The name of a version needs no escapes.
+    pub fn in_version(mut self, version: &str) -> Document {
+        let fields = self.fields();
+        let mut rest = Vec::with_capacity(VERSION.len() + version.len() + fields.len() + 3);
+        rest.extend_from_slice(VERSION);
+        rest.extend_from_slice(version.as_bytes());
+        rest.push(b'"');
+        if !fields.is_empty() {
+            rest.push(b',');
+            rest.extend_from_slice(fields);
+        }
+        rest.push(b'}');
+        self.rest = rest.into();
+        self
+    }
+
+    /// The fields of `rest` as they stand in it: without its braces, and without the version.
+    fn fields(&self) -> &[u8] {
+        let inner = self.rest.get(1..self.rest.len().saturating_sub(1)).unwrap_or_default();
+        let Some(version) = self.version() else { return inner };
+        // The prefix has the brace, and is closed by a quote.
+        let after = inner.get(VERSION.len() + version.len()..).unwrap_or_default();
+        after.strip_prefix(b",").unwrap_or(after)
     }
 
     /// This document with another status.
@@ -130,9 +172,10 @@ impl Document {
                 out.extend_from_slice(bytes);
             }
         }
-        if self.rest.len() > 2 {
+        let fields = self.fields();
+        if !fields.is_empty() {
             out.push(b',');
-            out.extend_from_slice(&self.rest[1..self.rest.len() - 1]);
+            out.extend_from_slice(fields);
         }
         out.push(b'}');
     }
@@ -173,6 +216,36 @@ mod tests {
             json!({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","resourceVersion":"9"},
             "data":{"x":"1"},"immutable":true})
         );
+    }
+
+    #[test]
+    fn a_document_may_say_in_which_version_it_is_and_is_served_without() {
+        let group = Kind::custom("example.com", "widgets", "Widget", true);
+        for value in [
+            json!({"metadata": {}}),
+            json!({"metadata": {}, "spec": {"a": 1}, "apiVersion": "example.com/v7", "aaa": 1, "zzz": {"b": [2]}}),
+        ] {
+            let plain = Document::from_value(value.clone());
+            assert_eq!(plain.version(), None);
+            let told = plain.clone().in_version("v1");
+            assert_eq!(told.version(), Some("v1"));
+            let again = told.clone().in_version("v2beta1");
+            assert_eq!(again.version(), Some("v2beta1"));
+            for document in [&plain, &told, &again] {
+                assert_eq!(document.to_value(), plain.to_value());
+                let mut out = Vec::new();
+                document.write_json(group, "v3", 5, &mut out);
+                let mut expected = value.clone();
+                expected["apiVersion"] = "example.com/v3".into();
+                expected["kind"] = "Widget".into();
+                expected["metadata"]["resourceVersion"] = "5".into();
+                assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), expected);
+            }
+            assert_ne!(told, plain);
+        }
+        // What a client calls so is no version.
+        let nested = Document::from_value(json!({"x": {"apiVersion": "v1"}}));
+        assert_eq!(nested.version(), None);
     }
 
     #[test]

@@ -6,11 +6,13 @@ use kontiki_actors::State;
 use serde_json::{Value, json};
 
 use crate::{
+    conversion,
     custom::Definitions,
     editions,
     resource::fields::items,
-    rest::{path::Target, query::Query},
+    rest::{call::Call, path::Target, query::Query},
     served::Served,
+    status::Status,
 };
 
 /// What is done to an object.
@@ -135,18 +137,26 @@ impl Asked {
         let Some(definition) = state.definition_of(kind) else { return Vec::new() };
         let spec = definition.document.spec_value();
         items(&spec, "versions")
-            .filter_map(|(_, version)| definitions.version(definition, version["name"].as_str()?))
+            .filter_map(|(_, version)| definitions.version(state, definition, version["name"].as_str()?))
             .map(Served::custom)
             .filter(|other| *other != self.served)
             .collect()
     }
 
     /// A value of the request in another version, if it is an object that has any.
-    pub(super) fn shown<'v>(&self, value: &'v Value, version: &Served) -> Cow<'v, Value> {
+    ///
+    /// # Errors
+    /// It cannot be converted.
+    pub(super) async fn shown<'v>(
+        &self,
+        call: &Call,
+        value: &'v Value,
+        version: &Served,
+    ) -> Result<Cow<'v, Value>, Status> {
         if !value.is_object() || !self.is_object() || *version == self.served {
-            return Cow::Borrowed(value);
+            return Ok(Cow::Borrowed(value));
         }
-        Cow::Owned(self.served.converted(value.clone(), version))
+        conversion::value(call.asker(), &self.served, version, value.clone()).await.map(Cow::Owned)
     }
 
     /// Whether what is written is the object itself, in a version of its kind, and not something below it.

@@ -5,7 +5,10 @@ use std::{collections::HashMap, error::Error, net::SocketAddr, sync::Arc, time::
 use bytes::{Bytes, BytesMut};
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, client::conn::http1};
+use hyper::{
+    body::{Body, Incoming},
+    client::conn::http1,
+};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::{
@@ -18,7 +21,7 @@ use tokio_rustls::{
 };
 
 use super::{
-    hook::Hook,
+    endpoint::Endpoint,
     place::{Target, To},
 };
 use crate::rest::{
@@ -26,8 +29,6 @@ use crate::rest::{
     places::{Place, Places},
 };
 
-/// Bytes of an answer: a patch of an object as large as one may be, in base64, and some more.
-const ANSWER: usize = 5 << 20;
 /// Headers of an answer, and their bytes.
 const HEADERS: usize = 100;
 const HEADER_BYTES: usize = 64 << 10;
@@ -63,9 +64,9 @@ impl Connection {
 
 /// Where the memory for long answers comes from, and for whom.
 #[derive(Clone, Copy)]
-pub(super) struct Memory<'a> {
-    pub(super) places: &'a Places,
-    pub(super) user: &'a str,
+pub(crate) struct Memory<'a> {
+    pub(crate) places: &'a Places,
+    pub(crate) user: &'a str,
 }
 
 impl Client {
@@ -75,14 +76,14 @@ impl Client {
     /// In words, as Kubernetes' client has them. They name no content.
     pub(super) async fn ask(
         &self,
-        hook: &Hook,
+        endpoint: &Endpoint,
         target: &Target,
         question: Vec<u8>,
         memory: Memory<'_>,
     ) -> Result<Bytes, String> {
-        let url = target.url(hook.seconds);
-        let asking = self.exchange(hook, target, Bytes::from(question), memory);
-        match timeout(hook.timeout(), asking).await {
+        let url = target.url(endpoint.seconds);
+        let asking = self.exchange(endpoint, target, Bytes::from(question), memory);
+        match timeout(endpoint.timeout(), asking).await {
             Ok(answer) => answer.map_err(|why| match why {
                 Failed::Way(why) => format!("Post {url:?}: {why}"),
                 Failed::Answer(why) => why,
@@ -93,28 +94,28 @@ impl Client {
 
     async fn exchange(
         &self,
-        hook: &Hook,
+        endpoint: &Endpoint,
         target: &Target,
         question: Bytes,
         memory: Memory<'_>,
     ) -> Result<Bytes, Failed> {
         // A connection that was kept may be one that the other side has closed: the question is then asked anew. It was not answered, and
         // webhooks have no side effects that count, or they could not be asked again by anybody.
-        while let Some(kept) = self.kept(hook, target) {
-            match self.on(kept, hook, target, &question, memory).await {
+        while let Some(kept) = self.kept(endpoint, target) {
+            match self.on(kept, endpoint, target, &question, memory).await {
                 Err(Failed::Way(_)) => {}
                 answer => return answer,
             }
         }
-        let made = connect(hook, target).await.map_err(Failed::Way)?;
-        self.on(made, hook, target, &question, memory).await
+        let made = connect(endpoint, target).await.map_err(Failed::Way)?;
+        self.on(made, endpoint, target, &question, memory).await
     }
 
     /// Asks on a connection, and keeps it.
     async fn on(
         &self,
         mut connection: Connection,
-        hook: &Hook,
+        endpoint: &Endpoint,
         target: &Target,
         question: &Bytes,
         memory: Memory<'_>,
@@ -122,7 +123,7 @@ impl Client {
         let broken = |error: hyper::Error| Failed::Way(chain(&error));
         let sender = &mut connection.sender;
         sender.ready().await.map_err(broken)?;
-        let request = Request::post(format!("{}?timeout={}s", target.path, hook.seconds))
+        let request = Request::post(format!("{}?timeout={}s", target.path, endpoint.seconds))
             .header(header::HOST, &target.authority)
             .header(header::USER_AGENT, concat!("kontiki/", env!("CARGO_PKG_VERSION")))
             .header(header::CONTENT_TYPE, "application/json")
@@ -131,8 +132,8 @@ impl Client {
             .map_err(|error| Failed::Way(error.to_string()))?;
         let answer = sender.send_request(request).await.map_err(broken)?;
         let status = answer.status();
-        let (bytes, _place) = read(answer.into_body(), memory).await?;
-        self.keep(&hook.id, connection);
+        let (bytes, _place) = read(answer.into_body(), endpoint.answer, memory).await?;
+        self.keep(&endpoint.id, connection);
         if status.is_success() {
             return Ok(bytes);
         }
@@ -149,9 +150,9 @@ impl Client {
     }
 
     /// A connection that waits, to where the webhook still is.
-    fn kept(&self, hook: &Hook, target: &Target) -> Option<Connection> {
+    fn kept(&self, endpoint: &Endpoint, target: &Target) -> Option<Connection> {
         let mut idle = self.idle.lock();
-        let list = idle.get_mut(&hook.id)?;
+        let list = idle.get_mut(&endpoint.id)?;
         while let Some(connection) = list.pop() {
             let there = match &target.to {
                 To::Host(..) => true,
@@ -161,7 +162,7 @@ impl Client {
                 return Some(connection);
             }
         }
-        idle.remove(&hook.id);
+        idle.remove(&endpoint.id);
         None
     }
 
@@ -187,26 +188,28 @@ enum Failed {
     Answer(String),
 }
 
-/// The whole body, and the place in memory that a long one takes.
-async fn read(mut body: Incoming, memory: Memory<'_>) -> Result<(Bytes, Option<Place>), Failed> {
+/// The whole body of at most so many bytes, and the place in memory that a long one takes: for as much as it says to be, else for the most.
+async fn read(mut body: Incoming, most: usize, memory: Memory<'_>) -> Result<(Bytes, Option<Place>), Failed> {
+    let told = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
+    let takes = told.map_or(most, |told| told.min(most));
     let (mut bytes, mut place) = (BytesMut::new(), None);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Failed::Way(chain(&error)))?;
         let Ok(data) = frame.into_data() else { continue };
         bytes.extend_from_slice(&data);
-        if bytes.len() > ANSWER {
-            return Err(Failed::Answer(format!("the answer of the webhook is longer than {ANSWER} bytes")));
+        if bytes.len() > most {
+            return Err(Failed::Answer(format!("the answer of the webhook is longer than {most} bytes")));
         }
         if bytes.len() > SHORT && place.is_none() {
-            let taken = memory.places.take(memory.user, ANSWER >> 10);
+            let taken = memory.places.take(memory.user, takes.div_ceil(1024));
             place = Some(taken.map_err(|status| Failed::Answer(status.message))?);
         }
     }
     Ok((bytes.freeze(), place))
 }
 
-async fn connect(hook: &Hook, target: &Target) -> Result<Connection, String> {
-    let (sender, to) = open(hook.tls()?, &target.server, &target.to).await?;
+async fn connect(endpoint: &Endpoint, target: &Target) -> Result<Connection, String> {
+    let (sender, to) = open(endpoint.tls()?, &target.server, &target.to).await?;
     Ok(Connection { sender, to, since: Instant::now() })
 }
 

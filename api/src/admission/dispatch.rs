@@ -22,7 +22,7 @@ use super::{
     shown::{Asker, Shown},
 };
 use crate::{
-    patch as patches, resource,
+    conversion, patch as patches, resource,
     rest::{body::type_of, call::Call},
     served::{Served, Typed},
     status::Status,
@@ -127,7 +127,7 @@ impl<'a> Admission<'a> {
                 }
                 let key = format!("round_{round}_index_{}", matched.at);
                 let changed = match self.ask(matched, true, &object, old).await {
-                    Ok(said) => self.patched(matched, said, &object)?,
+                    Ok(said) => self.patched(matched, said, &object).await?,
                     Err(refused) => {
                         self.passed_over(matched, refused, &format!("{OPENED}{MUTATION}{key}"))?;
                         None
@@ -207,7 +207,8 @@ impl<'a> Admission<'a> {
         }
         let state = if hook.conditions.ask() { Some(self.call.view().await?) } else { None };
         let judge = Asker { call: self.call, asked, state };
-        let (object, old) = (asked.shown(object, &matched.served), asked.shown(old, &matched.served));
+        let object = asked.shown(self.call, object, &matched.served).await?;
+        let old = asked.shown(self.call, old, &matched.served).await?;
         let shown = Shown {
             object: &object,
             old: &old,
@@ -241,16 +242,15 @@ impl<'a> Admission<'a> {
             Refused::Failed(format!("could not create admission objects: {why}"))
         })?;
         let failed = |why: String| Refused::Failed(format!("failed to call webhook: {why}"));
-        let state = call.own_view().await.map_err(Refused::Status)?;
-        let target = hook.place.find(&state).map_err(failed)?;
-        drop(state);
         let uid = Uuid::new_v4().to_string();
         let question = {
-            let (object, old) = (asked.shown(object, &matched.served), asked.shown(old, &matched.served));
+            let object = asked.shown(call, object, &matched.served).await.map_err(Refused::Status)?;
+            let old = asked.shown(call, old, &matched.served).await.map_err(Refused::Status)?;
             review::encode(version, &uid, &matched.request, &object, &old)
         };
         let memory = Memory { places: &call.api.bodies, user: &call.user.name };
-        let answer = call.api.webhooks.client.ask(hook, &target, question, memory).await.map_err(failed)?;
+        let state = call.own_view().await.map_err(Refused::Status)?;
+        let answer = call.api.webhooks.ask(&hook.endpoint, state, question, memory).await.map_err(failed)?;
         let said = review::decode(version, &uid, mutating, &answer)
             .map_err(|why| Refused::Failed(format!("received invalid webhook response: {why}")))?;
         for (key, text) in &said.annotations {
@@ -261,7 +261,7 @@ impl<'a> Admission<'a> {
     }
 
     /// What a webhook makes of an object; none if it leaves it as it is.
-    fn patched(&self, matched: &Matched, said: Said, object: &Value) -> Result<Option<Value>, Status> {
+    async fn patched(&self, matched: &Matched, said: Said, object: &Value) -> Result<Option<Value>, Status> {
         let Some(patch) = said.patch.filter(|patch| *patch != json!([])) else { return Ok(None) };
         let (hook, asked) = (&matched.hook, &self.asked);
         let refuse = |why: String| {
@@ -269,7 +269,7 @@ impl<'a> Admission<'a> {
                 format!("admission webhook {:?} returned a patch that cannot be applied: {why}", hook.name);
             Status::internal(text)
         };
-        let before = asked.shown(object, &matched.served);
+        let before = asked.shown(self.call, object, &matched.served).await?;
         let mut value = patches::json(&before, &patch).map_err(|error| refuse(error.to_string()))?;
         if value["apiVersion"] != before["apiVersion"] || value["kind"] != before["kind"] {
             return Err(refuse("it changes apiVersion or kind".into()));
@@ -279,7 +279,7 @@ impl<'a> Admission<'a> {
             if matched.served != asked.served {
                 let typed = matched.served.typed()?;
                 typed.check(&mut value).map_err(|error| refuse(error.to_string()))?;
-                value = matched.served.converted(value, &asked.served);
+                value = conversion::value(self.call.asker(), &matched.served, &asked.served, value).await?;
             }
             asked.served.typed()?.check(&mut value).map_err(|error| refuse(error.to_string()))?;
             if asked.served.defined().is_none() {

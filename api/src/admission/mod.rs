@@ -6,6 +6,7 @@
 //!   asked.rs       what is written, as webhooks are asked about it        matching.rs    what webhooks and policies are for
 //!   dispatch.rs    all webhooks and policies of a write, in their order   review.rs      the question, and what an answer says
 //!   client.rs      questions over HTTPS                                   place.rs       where a webhook is: URL or Service
+//!   endpoint.rs    whom to ask, and how
 //!   policies/      policies, their bindings and parameters                shown.rs       what expressions see, and may ask
 //! ```
 //!
@@ -17,6 +18,7 @@ mod asked;
 mod client;
 mod conditions;
 mod dispatch;
+mod endpoint;
 mod hook;
 mod matching;
 mod place;
@@ -25,14 +27,16 @@ mod review;
 mod shown;
 
 pub(crate) use asked::{Asked, Operation};
-pub(crate) use client::{chain, open};
+pub(crate) use client::{Memory, chain, open};
 pub(crate) use conditions::check as check_conditions;
 pub(crate) use dispatch::Admission;
+pub(crate) use endpoint::Endpoint;
 pub(crate) use place::To;
 pub(crate) use policies::{Policies, check as check_policy};
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kontiki_actors::{Kind, ObjectKey, State};
 use parking_lot::Mutex;
 
@@ -60,6 +64,23 @@ struct Known {
 }
 
 impl Webhooks {
+    /// Asks somebody, where he is in a state, and waits for the whole answer for as long as it may take.
+    ///
+    /// # Errors
+    /// In words, as Kubernetes' client has them. They name no content.
+    pub(crate) async fn ask(
+        &self,
+        endpoint: &Endpoint,
+        state: State,
+        question: Vec<u8>,
+        memory: Memory<'_>,
+    ) -> Result<Bytes, String> {
+        let target = endpoint.find(&state)?;
+        // A state is not held while others think.
+        drop(state);
+        self.client.ask(endpoint, &target, question, memory).await
+    }
+
     /// The webhooks of a state; none if there is no configuration. They are read once, and again when a configuration changes.
     fn of(&self, state: &State) -> Option<Arc<Hooks>> {
         let kinds = [Kind::MUTATING_WEBHOOK_CONFIGURATION, Kind::VALIDATING_WEBHOOK_CONFIGURATION];

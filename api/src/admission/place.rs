@@ -28,7 +28,7 @@ pub(super) enum Place {
 
 /// Where a question goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
+pub(crate) struct Target {
     /// Whom its certificate must name.
     pub(super) server: String,
     /// As the header `Host` has it.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use kontiki_actors::{Kind, Object};
+use kontiki_actors::{DefinitionDigest, Kind, Object};
 use serde_json::{Value, json};
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
     validate::{NOWHERE, validate},
 };
 use crate::{
+    conversion::Converter,
     resource::{
         field::Errors,
         fields::{items, text},
@@ -38,7 +39,13 @@ pub(crate) struct Version {
     /// `v1`.
     pub(crate) name: String,
     pub(crate) list_kind: String,
-    pub(crate) schema: Schema,
+    /// The generation of the definition.
+    pub(crate) generation: i64,
+    /// The version that documents are stored in, where they say so.
+    pub(crate) stored: Option<String>,
+    /// Makes objects of one version those of another; without one, a version is a name only.
+    pub(crate) converter: Option<Arc<Converter>>,
+    pub(crate) schema: Arc<Schema>,
     /// Whether the schema has defaults.
     completes: bool,
     /// Whether it has rules.
@@ -54,24 +61,41 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    /// The versions of a definition that clients may use, by name.
-    pub(super) fn all(definition: &Object) -> HashMap<String, Arc<Version>> {
+    /// The versions of a definition that clients may use, by name. `versioned`: documents may say in which version they are.
+    pub(super) fn all(definition: &Object, versioned: bool) -> HashMap<String, Arc<Version>> {
         let Some(digest) = definition.definition() else { return HashMap::new() };
-        let kind = digest.kind();
         let spec = definition.document.spec_value();
-        let list_kind = digest.status.accepted_names.list_kind.to_string();
-        let served = items(&spec, "versions").filter(|(_, version)| version["served"] == true);
         let mut patterns = Patterns::default();
-        served
+        // Objects may be stored in versions that clients do not get.
+        let read = items(&spec, "versions").filter(|(_, told)| digest.converts() || told["served"] == true);
+        let read: Vec<(&Value, Arc<Schema>)> = read
             .map(|(_, told)| {
-                let version = Version::read(kind, &list_kind, told, &mut patterns);
+                let schema = Schema::read_with(&told["schema"]["openAPIV3Schema"], &mut patterns);
+                (told, Arc::new(schema))
+            })
+            .collect();
+        let schemas = || read.iter().map(|(told, schema)| (text(told, "name"), schema.clone()));
+        let converter = digest.converts().then(|| {
+            let told = &spec["conversion"]["webhook"];
+            Arc::new(Converter::read(definition, digest, told, schemas()))
+        });
+        // A kind of one version has nothing to tell apart.
+        let says = converter.is_some() || versioned && digest.versions.len() > 1;
+        let stored = digest.storage().filter(|_| says);
+        read.iter()
+            .filter(|(told, _)| told["served"] == true)
+            .map(|(told, schema)| {
+                let mut version = Version::read(digest, told, schema.clone());
+                version.generation = definition.meta.generation;
+                version.stored = stored.map(str::to_owned);
+                version.converter.clone_from(&converter);
                 (version.name.clone(), Arc::new(version))
             })
             .collect()
     }
 
-    fn read(kind: Kind, list_kind: &str, told: &Value, patterns: &mut Patterns) -> Version {
-        let schema = Schema::read_with(&told["schema"]["openAPIV3Schema"], patterns);
+    fn read(digest: &DefinitionDigest, told: &Value, schema: Arc<Schema>) -> Version {
+        let kind = digest.kind();
         let subresources = &told["subresources"];
         let path = |text: &str| -> Option<Vec<String>> {
             let path = JsonPath::parse(text).ok()?;
@@ -92,7 +116,10 @@ impl Version {
         let selectable = items(told, "selectableFields").map(|(_, field)| text(field, "jsonPath"));
         Version {
             kind,
-            list_kind: list_kind.to_owned(),
+            list_kind: digest.status.accepted_names.list_kind.to_string(),
+            generation: 0,
+            stored: None,
+            converter: None,
             completes: any(&schema),
             ruled: rules::any(&schema),
             schema,

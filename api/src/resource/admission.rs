@@ -94,25 +94,7 @@ fn webhooks(configuration: &Value, errors: &mut Errors) {
             let detail = "the timeout value must be between 1 and 30 seconds";
             errors.invalid(&path("timeoutSeconds"), &webhook["timeoutSeconds"], detail);
         }
-        let mut seen = HashSet::new();
-        for (at, version) in items(webhook, "admissionReviewVersions") {
-            let (version, path) = (version.as_str().unwrap_or_default(), path("admissionReviewVersions"));
-            if !seen.insert(version) {
-                errors.invalid_text(&format!("{path}[{at}]"), version, "duplicate version");
-                continue;
-            }
-            for wrong in NameRule::Label1035.check(version) {
-                errors.invalid_text(&format!("{path}[{at}]"), version, &wrong);
-            }
-        }
-        let known = |(_, version): (usize, &Value)| matches!(version.as_str(), Some("v1" | "v1beta1"));
-        let versions = &webhook["admissionReviewVersions"];
-        if items(webhook, "admissionReviewVersions").count() > 0
-            && !items(webhook, "admissionReviewVersions").any(known)
-        {
-            let detail = "must include at least one of v1, v1beta1";
-            errors.invalid(&path("admissionReviewVersions"), versions, detail);
-        }
+        review_versions(webhook, "admissionReviewVersions", &path("admissionReviewVersions"), errors);
         client(&webhook["clientConfig"], &path("clientConfig"), errors);
         for key in ["namespaceSelector", "objectSelector"] {
             metadata::selector(&webhook[key], &path(key), errors);
@@ -121,8 +103,26 @@ fn webhooks(configuration: &Value, errors: &mut Errors) {
     }
 }
 
+/// Which forms of a question a webhook takes: each told once, and one that is known here.
+pub(super) fn review_versions(webhook: &Value, key: &str, path: &str, errors: &mut Errors) {
+    let mut seen = HashSet::new();
+    for (at, version) in items(webhook, key) {
+        let version = version.as_str().unwrap_or_default();
+        if !seen.insert(version) {
+            errors.invalid_text(&format!("{path}[{at}]"), version, "duplicate version");
+            continue;
+        }
+        for wrong in NameRule::Label1035.check(version) {
+            errors.invalid_text(&format!("{path}[{at}]"), version, &wrong);
+        }
+    }
+    if !seen.is_empty() && !seen.contains("v1") && !seen.contains("v1beta1") {
+        errors.invalid(path, &webhook[key], "must include at least one of v1, v1beta1");
+    }
+}
+
 /// Where a webhook is: by URL or by service.
-fn client(config: &Value, path: &str, errors: &mut Errors) {
+pub(super) fn client(config: &Value, path: &str, errors: &mut Errors) {
     let url = config["url"].as_str();
     if url.is_some() == config["service"].is_object() {
         errors.required(path, "exactly one of url or service is required");

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use kontiki_actors::{KINDS, kind::ALSO};
+use kontiki_pki::trust;
 use serde_json::{Value, json};
 
 use super::{
-    Column, Strategy,
+    Column, Strategy, admission,
     field::Errors,
-    fields::{at, default_text, items, object, text},
+    fields::{self, at, default_text, items, object, text},
     names::NameRule,
 };
 use crate::custom::{Patterns, columns, jsonpath::JsonPath, rules, schema::Schema, structural};
@@ -43,6 +45,11 @@ fn default(definition: &mut Value) {
     let Some(spec) = definition.get_mut("spec").and_then(Value::as_object_mut) else { return };
     let conversion = object(spec, "conversion");
     default_text(conversion, "strategy", "None");
+    let client = conversion.get_mut("webhook").and_then(|webhook| webhook.get_mut("clientConfig"));
+    let service = client.and_then(|client| client.get_mut("service")).and_then(Value::as_object_mut);
+    if let Some(service) = service {
+        fields::default(service, "port", 443);
+    }
     let names = object(spec, "names");
     let kind = names.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
     if !kind.is_empty() {
@@ -111,20 +118,48 @@ fn in_group(definition: &Value, group: &str, errors: &mut Errors) {
     }
 }
 
+/// How objects are converted. Kubernetes names the fields as it has them inside.
 fn conversion(conversion: &Value, errors: &mut Errors) {
+    const CLIENT: &str = "spec.conversion.webhookClientConfig";
+    const VERSIONS: &str = "spec.conversion.conversionReviewVersions";
+    let webhook = &conversion["webhook"];
+    let (client, versions) = (&webhook["clientConfig"], items(webhook, "conversionReviewVersions").count());
     match text(conversion, "strategy") {
         "" | "None" => {
-            if !conversion["webhook"].is_null() {
-                let why = "should not be set when strategy is not set to Webhook";
-                errors.forbidden("spec.conversion.webhook", why);
+            let why = "should not be set when strategy is not set to Webhook";
+            for (field, is_set) in [(CLIENT, !client.is_null()), (VERSIONS, versions > 0)] {
+                if is_set {
+                    errors.forbidden(field, why);
+                }
             }
         }
         "Webhook" => {
-            let why = "conversion by webhooks is not supported here yet: use \"None\", which changes apiVersion and nothing else";
-            errors.invalid_text("spec.conversion.strategy", "Webhook", why);
+            if client.is_null() {
+                errors.required(CLIENT, "required when strategy is set to Webhook");
+            } else {
+                admission::client(client, CLIENT, errors);
+                for (key, why) in
+                    [("name", "service name is required"), ("namespace", "service namespace is required")]
+                {
+                    if client["service"].is_object() && text(&client["service"], key).is_empty() {
+                        errors.required(&format!("{CLIENT}.service.{key}"), why);
+                    }
+                }
+            }
+            if versions == 0 {
+                errors.required(VERSIONS, "");
+            }
+            admission::review_versions(webhook, "conversionReviewVersions", VERSIONS, errors);
         }
         other => errors.not_supported("spec.conversion.strategy", other, &["None", "Webhook"]),
     }
+}
+
+/// Whether a definition names those who vouch for its webhook, and nobody can be read of what it says.
+fn vouched_by_nobody(definition: &Value) -> bool {
+    let told = text(&definition["spec"]["conversion"]["webhook"]["clientConfig"], "caBundle");
+    let read = STANDARD.decode(told).map_err(|error| error.to_string());
+    !told.is_empty() && read.and_then(|pem| trust::roots_of(&pem)).is_err()
 }
 
 /// The forms of names.
@@ -292,6 +327,12 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     let conditions = items(&old["status"], "conditions");
     let established =
         conditions.into_iter().any(|(_, c)| c["type"] == "Established" && c["status"] == "True");
+    // Before it is served, and while it is wrong already, it may be: who mends it may need more than one step.
+    if established && vouched_by_nobody(new) && !vouched_by_nobody(old) {
+        let path = "spec.conversion.webhookClientConfig.caBundle";
+        let told = text(&new["spec"]["conversion"]["webhook"]["clientConfig"], "caBundle");
+        errors.invalid_text(path, told, "unable to load root certificates: it holds no certificate in PEM");
+    }
     for (path, always) in [
         (&["spec", "scope"][..], false),
         (&["spec", "names", "kind"], false),

@@ -58,7 +58,8 @@ pub fn labels(labels: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
-fn annotations(annotations: &Value, errors: &mut Errors) {
+/// Checks a map of annotations.
+pub fn annotations(annotations: &Value, errors: &mut Errors) {
     let mut size = 0;
     for (key, value) in annotations.as_object().into_iter().flatten() {
         size += key.len() + value.as_str().map_or(0, str::len);

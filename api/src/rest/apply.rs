@@ -26,6 +26,7 @@ use super::{
 use crate::{
     admission::Admission,
     apply::{ApplyError, message},
+    conversion,
     resource::fields::text,
     schema::{
         reader::{self, Limits, ReadError},
@@ -65,8 +66,8 @@ pub(crate) async fn apply(mut call: Call, target: Target, write: Write) -> Answe
     let applied = Applied { target: &target, write: &write, config, force, part, locked };
     let (code, object, more) = submit(&call, &key, &applied).await?;
     let reply = match part {
-        Part::Scale => scale::show(&target.served, code, write.form, &object)?,
-        _ => read::show(&call, &target.served, code, write.form, &object)?,
+        Part::Scale => scale::show(&call, &target.served, code, write.form, &object).await?,
+        _ => read::show(&call, &target.served, code, write.form, &object).await?,
     };
     Ok(reply.warned([warnings, more].concat()))
 }
@@ -164,7 +165,13 @@ async fn submit(
     let mut attempt = 0;
     loop {
         let mut state = call.view().await?;
-        let old = state.get(key).cloned();
+        let mut old = state.get(key).cloned();
+        if let Some(stored) = old.take_if(|_| applied.target.served.converter().is_some()) {
+            // No state is held while others think.
+            drop(state);
+            old = Some(conversion::shown_one(call.asker(), &applied.target.served, stored).await?);
+            state = call.view().await?;
+        }
         let mut review = Review::default();
         let (target, dry_run) = (applied.target, applied.write.dry_run);
         let admission = match &old {
@@ -194,7 +201,7 @@ async fn submit(
                 let Proposal { value, warnings, .. } = proposal;
                 let request = Request::Update {
                     key: key.clone(),
-                    document: target.served.document(value),
+                    document: conversion::stored(call.asker(), &target.served, value).await?,
                     part: target.served.part(applied.part),
                     revision: Some(old.revision),
                     uid: Some(old.meta.uid.clone()),
@@ -209,7 +216,7 @@ async fn submit(
                 if let Some(admission) = &admission {
                     admission.validate(&value, &Value::Null).await?;
                 }
-                (201, creation(target, applied.write, value), warnings)
+                (201, creation(call, target, applied.write, value).await?, warnings)
             }
         };
         warnings.append(&mut review.warnings);

@@ -43,6 +43,7 @@ use super::{
 use crate::{
     audit::{Asked, Record},
     backend::{Freshness, Unavailable},
+    conversion::Asker,
     status::Status,
 };
 
@@ -449,6 +450,11 @@ pub(crate) fn method_not_allowed(method: &Method, on: &str) -> Status {
 }
 
 impl Call {
+    /// Who has objects converted for this request.
+    pub(crate) fn asker(&self) -> Asker<'_> {
+        Asker { api: &self.api, user: &self.user.name }
+    }
+
     /// A place among others for this request's user, with which the request goes on.
     pub(crate) fn place(&self, among: &Places) -> Result<Place, Status> {
         Ok(among.take(&self.user.name, 1)?.recorded(self.record.clone()))

@@ -20,7 +20,7 @@ use super::{
     snapshot::{NoSnapshot, Snapshot},
     table,
 };
-use crate::{backend::Freshness, served::Served, status::Status};
+use crate::{backend::Freshness, conversion, served::Served, status::Status};
 
 /// Where a list in pages goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,8 +75,8 @@ pub(crate) async fn list(call: Call, target: Target) -> Answered {
     if call.query.text("sendInitialEvents").is_some() {
         return Err(forbidden_option("sendInitialEvents", "sendInitialEvents is forbidden for list"));
     }
-    let page = page(&call, &selection).await?;
-    show(&call, form, &target.served, &page)
+    let page = page(&call, &target.served, &selection).await?;
+    show(&call, form, &target.served, page).await
 }
 
 fn forbidden_option(field: &str, why: &str) -> Status {
@@ -110,8 +110,9 @@ pub(crate) fn exactly(query: &Query, limited: bool) -> Result<bool, Status> {
     }
 }
 
-/// The page that a request asks for.
-pub(crate) async fn page(call: &Call, selection: &Selection) -> Result<Page, Status> {
+/// The page that a request asks for. Its objects are as they are stored, or, where it takes that to select them, in the version that is
+/// asked for.
+pub(crate) async fn page(call: &Call, served: &Served, selection: &Selection) -> Result<Page, Status> {
     let query = &call.query;
     let limit = query.number("limit")?.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
     let exactly = exactly(query, limit.is_some())?;
@@ -144,6 +145,9 @@ pub(crate) async fn page(call: &Call, selection: &Selection) -> Result<Page, Sta
             (snapshot, None)
         }
     };
+    if served.converter().is_some() && selection.narrowed() {
+        return collect_shown(call, served, &snapshot, selection, after, limit).await;
+    }
     Ok(collect(&snapshot, selection, after.as_ref(), limit))
 }
 
@@ -195,16 +199,38 @@ fn collect(
         }
         ControlFlow::Continue(())
     });
-    if remaining > 0
-        && let Some(last) = page.objects.last()
-    {
-        // Also of a list that went on after it had expired: what is left of it is of one moment again.
-        let rv = snapshot.revision();
-        let token = Token { v: 1, rv, ns: last.key.namespace.to_string(), name: last.key.name.to_string() };
-        page.next = Some(token.encode());
+    if remaining > 0 {
+        page.goes_on();
         page.remaining = (!selection.narrowed()).then_some(remaining);
     }
     page
+}
+
+/// The same where versions are more than names: fields, labels and annotations are those of the version that is asked for.
+async fn collect_shown(
+    call: &Call,
+    served: &Served,
+    snapshot: &Snapshot,
+    selection: &Selection,
+    mut after: Option<ObjectKey>,
+    limit: Option<usize>,
+) -> Result<Page, Status> {
+    let mut page = Page { objects: Vec::new(), revision: snapshot.revision(), next: None, remaining: None };
+    loop {
+        let some = snapshot.some(selection, after.as_ref());
+        let Some(last) = some.last() else { return Ok(page) };
+        after = Some(last.key.clone());
+        for object in conversion::shown(call.asker(), served, some).await? {
+            if !selection.matches(&object) {
+                continue;
+            }
+            if limit.is_some_and(|limit| page.objects.len() >= limit) {
+                page.goes_on();
+                return Ok(page);
+            }
+            page.objects.push(object);
+        }
+    }
 }
 
 /// The namespace of a lookup by name: that of the request, or none for cluster-scoped kinds.
@@ -213,7 +239,7 @@ fn place(selection: &Selection) -> Option<&str> {
 }
 
 /// Shows a page in the form that was agreed on.
-pub(crate) fn show(call: &Call, form: Form, served: &Served, page: &Page) -> Answered {
+pub(crate) async fn show(call: &Call, form: Form, served: &Served, mut page: Page) -> Answered {
     let mut metadata = Map::new();
     metadata.insert("resourceVersion".into(), page.revision.to_string().into());
     if let Some(next) = &page.next {
@@ -224,10 +250,13 @@ pub(crate) fn show(call: &Call, form: Form, served: &Served, page: &Page) -> Ans
     }
     let metadata = Value::Object(metadata);
     let size: usize = page.objects.iter().map(|o| o.document.len() + 160).sum();
-    let place = match size > SHORT {
-        true => Some(call.api.lists.take(&call.user.name, size.div_ceil(1024))?),
+    // Objects that were converted are nobody else's.
+    let takes = if served.converter().is_some() { 2 * size } else { size };
+    let place = match takes > SHORT {
+        true => Some(call.api.lists.take(&call.user.name, takes.div_ceil(1024))?),
         false => None,
     };
+    page.objects = conversion::shown(call.asker(), served, page.objects).await?;
     let mut out = Vec::with_capacity(size + 256);
     let head = |kind: &str, api_version: &str| {
         format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata},\"items\":[")
@@ -264,6 +293,15 @@ fn join(objects: &[Arc<Object>], out: &mut Vec<u8>, write: impl Fn(&Object, &mut
 }
 
 impl Page {
+    /// Tells where the next page begins: after the last object of this one.
+    fn goes_on(&mut self) {
+        let Some(last) = self.objects.last() else { return };
+        // Also of a list that went on after it had expired: what is left of it is of one moment again.
+        let rv = self.revision;
+        let token = Token { v: 1, rv, ns: last.key.namespace.to_string(), name: last.key.name.to_string() };
+        self.next = Some(token.encode());
+    }
+
     /// A page of objects that belong to no list of the state.
     pub(crate) fn of(objects: Vec<Arc<Object>>, revision: u64) -> Page {
         Page { objects, revision, next: None, remaining: None }

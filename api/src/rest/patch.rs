@@ -64,8 +64,8 @@ pub(crate) async fn patch(mut call: Call, target: Target) -> Answered {
         |old: &Arc<Object>, stage| propose(served, old, part, subresource, kindred, &patch, &write, stage);
     let (object, warnings) = update(&call, &target, &key, part, write.dry_run, propose).await?;
     let reply = match part {
-        Part::Scale => scale::show(served, 200, write.form, &object)?,
-        _ => read::show(&call, served, 200, write.form, &object)?,
+        Part::Scale => scale::show(&call, served, 200, write.form, &object).await?,
+        _ => read::show(&call, served, 200, write.form, &object).await?,
     };
     Ok(reply.warned(warnings))
 }

@@ -183,7 +183,7 @@ impl Route {
         if !definition.definition()?.established() {
             return None;
         }
-        let version = definitions.version(definition, version)?;
+        let version = definitions.version(state, definition, version)?;
         let (name, subresource) = match rest {
             [] => (None, None),
             [name] => (Some((*name).to_owned()), None),

@@ -12,13 +12,13 @@ use super::{
     reply::{Answered, Reply},
     table,
 };
-use crate::{backend::Freshness, served::Served, status::Status};
+use crate::{backend::Freshness, conversion, served::Served, status::Status};
 
 /// Answers a GET.
 pub(crate) async fn get(call: Call, target: Target) -> Answered {
     let form = negotiate(&call.headers, Answer::Object)?;
     let object = find(&call, &key(&target)?).await?;
-    show(&call, &target.served, 200, form, &object)
+    show(&call, &target.served, 200, form, &object).await
 }
 
 /// The object at a key, as new as the request asks for.
@@ -39,7 +39,15 @@ pub(crate) fn key(target: &Target) -> Result<ObjectKey, Status> {
 }
 
 /// Shows one object in the form that was agreed on.
-pub(crate) fn show(call: &Call, served: &Served, code: u16, form: Form, object: &Arc<Object>) -> Answered {
+pub(crate) async fn show(
+    call: &Call,
+    served: &Served,
+    code: u16,
+    form: Form,
+    object: &Arc<Object>,
+) -> Answered {
+    // Its labels and annotations, too, may be others in another version.
+    let object = &conversion::shown_one(call.asker(), served, object.clone()).await?;
     let mut out = Vec::with_capacity(object.document.len() + 256);
     match form.shape {
         Shape::Plain => served.write(object, object.revision, &mut out),

@@ -17,6 +17,7 @@ use super::{
     write::{Proposal, Write, check_preconditions, same_name, update},
 };
 use crate::{
+    conversion,
     custom::{at, set},
     resource::{field::Errors, fields::number, selector_text},
     served::Served,
@@ -30,7 +31,7 @@ pub(crate) async fn answer(mut call: Call, target: Target) -> Answered {
         Method::GET => {
             let form = negotiate(&call.headers, Answer::Other)?;
             let object = read::find(&call, &key).await?;
-            show(&target.served, 200, form, &object)
+            show(&call, &target.served, 200, form, &object).await
         }
         Method::PUT => {
             let write = Write::of(&call)?;
@@ -45,7 +46,7 @@ pub(crate) async fn answer(mut call: Call, target: Target) -> Answered {
                 Ok(Proposal { value, locked, warnings: decoded.warnings.clone(), scale })
             })
             .await?;
-            Ok(show(served, 200, write.form, &object)?.warned(warnings))
+            Ok(show(&call, served, 200, write.form, &object).await?.warned(warnings))
         }
         Method::PATCH => patch::patch(call, target).await,
         ref method => Err(method_not_allowed(method, "Scale")),
@@ -106,9 +107,16 @@ pub(crate) fn applied(served: &Served, old: &Object, scale: &Value) -> Result<Va
 }
 
 /// Shows an object's scale.
-pub(crate) fn show(served: &Served, code: u16, form: Form, object: &Arc<Object>) -> Answered {
+pub(crate) async fn show(
+    call: &Call,
+    served: &Served,
+    code: u16,
+    form: Form,
+    object: &Arc<Object>,
+) -> Answered {
     if form.shape != Shape::Plain {
         return Err(Status::not_acceptable("application/json, application/yaml"));
     }
-    Reply::in_media(code, form.media, of(served, object).to_string().into_bytes())
+    let object = conversion::shown_one(call.asker(), served, object.clone()).await?;
+    Reply::in_media(code, form.media, of(served, &object).to_string().into_bytes())
 }

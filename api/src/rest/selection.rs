@@ -71,11 +71,16 @@ impl Selection {
         self.labels.is_some() || !self.fields.is_everything()
     }
 
-    /// Whether an object belongs to it.
-    pub(crate) fn matches(&self, object: &Object) -> bool {
+    /// Whether an object could belong to it, by where it is.
+    pub(crate) fn is_place_of(&self, object: &Object) -> bool {
         object.key.kind == self.kind
             && self.namespace.as_deref().is_none_or(|n| n == object.key.namespace)
             && self.name.as_deref().is_none_or(|n| n == object.key.name)
+    }
+
+    /// Whether an object belongs to it. Where versions are more than names, it is to be in the version that is asked for.
+    pub(crate) fn matches(&self, object: &Object) -> bool {
+        self.is_place_of(object)
             && self.labels.as_ref().is_none_or(|labels| labels.matches(&object.meta.labels))
             && (self.fields.is_everything() || self.fields_match(object))
     }

@@ -19,6 +19,10 @@ use crate::{
 /// Events read from the feed at a time.
 const BATCH: usize = 1024;
 
+/// Bytes and objects of a part of a collection that is looked at as a whole.
+const PART: usize = 1 << 20;
+const PARTS: usize = 256;
+
 /// The state at a revision.
 pub(crate) struct Snapshot {
     state: State,
@@ -121,6 +125,24 @@ impl Snapshot {
                 return;
             }
         }
+    }
+
+    /// Some of the objects that could belong to a selection and follow a key, in order: a part that is worth a question about them, and
+    /// none only when there are no more.
+    pub(crate) fn some(&self, selection: &Selection, after: Option<&ObjectKey>) -> Vec<Arc<Object>> {
+        let (mut some, mut bytes) = (Vec::new(), 0);
+        self.visit(selection, after, |object| {
+            if selection.is_place_of(object) {
+                bytes += object.document.len();
+                some.push(object.clone());
+            }
+            if bytes < PART && some.len() < PARTS {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
+        some
     }
 
     /// One object.

@@ -98,7 +98,7 @@ async fn put(mut call: Call, target: Target, part: Part) -> Answered {
         Ok(Proposal { value, locked, warnings: decoded.warnings.clone(), scale: None })
     })
     .await?;
-    Ok(read::show(&call, served, 200, write.form, &object)?.warned(warnings))
+    Ok(read::show(&call, served, 200, write.form, &object).await?.warned(warnings))
 }
 
 /// A polite deletion of a pod: refused while a disruption budget forbids it.

@@ -51,7 +51,7 @@ pub(crate) fn writer<'a>(
     };
     let of = match served.typed()? {
         Typed::Table(of) => of.into(),
-        Typed::Custom(version) => (&version.schema).into(),
+        Typed::Custom(version) => (&*version.schema).into(),
     };
     Ok(Writer { manager: &write.manager, subresource, of, api_version, reach, now: &write.now })
 }

@@ -14,13 +14,14 @@ use axum::body::Body;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures_util::stream;
-use kontiki_actors::{Object, ObjectKey};
+use kontiki_actors::{DefinitionDigest, Event, Kind, Object, ObjectKey};
 use kontiki_hooks::{Defect, planted};
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::{task::AbortHandle, time::Instant};
 
 use super::{
+    Api,
     call::{Call, now_ms},
     negotiate::{Answer, Media, Shape, negotiate},
     path::Target,
@@ -34,6 +35,7 @@ use super::{
 };
 use crate::{
     backend::Freshness,
+    conversion::{self, Asker},
     feed::{Expired, Feed, FeedEvent},
     served::Served,
     status::Status,
@@ -41,6 +43,8 @@ use crate::{
 
 /// Events looked at before the stream is polled again.
 const BATCH: usize = 512;
+/// The same where their objects have to be converted, all at once.
+const BATCH_SHOWN: usize = 128;
 /// Bytes of one chunk of initial objects.
 const CHUNK: usize = 64 << 10;
 /// A client's longest watch.
@@ -81,6 +85,7 @@ pub(crate) async fn watch(call: Call, target: Target) -> Answered {
     let list_end = initial.is_some() && call.query.switch("sendInitialEvents");
     let interval = call.api.options.bookmark_interval;
     let now = Instant::now();
+    let asker = target.served.converter().map(|_| (call.api.clone(), call.user.name.clone()));
     let watch = Watch {
         feed: call.api.backend.feed(),
         selection,
@@ -96,6 +101,7 @@ pub(crate) async fn watch(call: Call, target: Target) -> Answered {
         next_bookmark: now + interval,
         deadline: now + lasts,
         ended: false,
+        asker,
         _place: place,
     };
     let chunks = stream::unfold(Unread::of(watch), |unread| async move {
@@ -226,6 +232,8 @@ struct Watch {
     next_bookmark: Instant,
     deadline: Instant,
     ended: bool,
+    /// Who has objects converted, where versions are more than names.
+    asker: Option<(Arc<Api>, String)>,
     _place: Place,
 }
 
@@ -241,15 +249,24 @@ impl Watch {
             return None;
         }
         let mut out = Vec::new();
-        if let Some(initial) = self.initial.take() {
-            self.write_initial(initial, &mut out);
+        while let Some(initial) = self.initial.take() {
+            if self.asker.is_none() {
+                self.write_initial(initial, &mut out);
+            } else if let Err(status) = self.write_initial_shown(initial, &mut out).await {
+                self.write_error(&status, &mut out);
+                self.ended = true;
+            }
             if !out.is_empty() {
                 return Some(out.into());
             }
         }
         loop {
-            if let Err(expired) = self.write_events(&mut out) {
-                self.write_error(&Status::from(expired), &mut out);
+            let written = match self.asker {
+                None => self.write_events(&mut out).map_err(Status::from),
+                Some(_) => self.write_events_shown(&mut out).await,
+            };
+            if let Err(status) = written {
+                self.write_error(&status, &mut out);
                 self.ended = true;
             }
             let now = Instant::now();
@@ -300,12 +317,92 @@ impl Watch {
         }
     }
 
+    /// The same where objects have to be converted before they are selected and shown.
+    async fn write_initial_shown(&mut self, mut initial: Initial, out: &mut Vec<u8>) -> Result<(), Status> {
+        let some = initial.snapshot.some(&self.selection, initial.shown.as_ref());
+        let last = some.last().map(|object| object.key.clone());
+        for object in self.shown(some).await? {
+            if self.selection.matches(&object) {
+                self.write_object("ADDED", &object, object.revision, None, out);
+            }
+        }
+        match last {
+            Some(last) => {
+                initial.shown = Some(last);
+                self.initial = Some(initial);
+            }
+            None if self.list_end => self.write_bookmark(true, out),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Objects in the version that is asked for.
+    async fn shown(&self, objects: Vec<Arc<Object>>) -> Result<Vec<Arc<Object>>, Status> {
+        let Some((api, user)) = &self.asker else { return Ok(objects) };
+        conversion::watched(Asker { api, user }, &self.served, objects).await
+    }
+
+    /// The same as [`Watch::write_events`] where objects have to be converted before they are selected and shown.
+    async fn write_events_shown(&mut self, out: &mut Vec<u8>) -> Result<(), Status> {
+        loop {
+            let batch = self.feed.read(self.after, BATCH_SHOWN)?;
+            let end = batch.events.iter().position(|entry| self.is_redefined_by(entry));
+            let events = &batch.events[..end.unwrap_or(batch.events.len())];
+            let kind = self.selection.kind;
+            let events = events.iter().map(|entry| &entry.event).filter(|event| event.key().kind == kind);
+            // Whether an object was selected before has to be known only where not all are, and what it was, where it is gone.
+            let narrowed = self.selection.narrowed();
+            let looks_back = |event: &Event| narrowed || event.new.is_none();
+            let mut stored = Vec::new();
+            for event in events.clone() {
+                let old = event.old.as_ref().filter(|_| looks_back(event));
+                let both = old.into_iter().chain(&event.new);
+                stored.extend(both.filter(|object| self.selection.is_place_of(object)).cloned());
+            }
+            let mut shown = self.shown(stored).await?.into_iter();
+            for event in events {
+                let place = |object: &&Arc<Object>| self.selection.is_place_of(object);
+                let old = event.old.as_ref().filter(place);
+                let old = if looks_back(event) { old.and_then(|_| shown.next()) } else { old.cloned() };
+                let new = event.new.as_ref().filter(place).and_then(|_| shown.next());
+                self.write_change(event.revision, old.as_ref(), new.as_ref(), None, out);
+            }
+            if let Some(end) = end {
+                self.after = batch.events[end].event.revision;
+                self.ended = true;
+                return Ok(());
+            }
+            self.after = batch.revision;
+            if batch.events.is_empty() || out.len() >= CHUNK {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether with this event versions become more than names, or are converted otherwise. The watch ends then: its client comes again, and
+    /// is served by what holds from there on.
+    fn is_redefined_by(&self, entry: &FeedEvent) -> bool {
+        let (Some(version), Some(new)) = (self.served.defined(), &entry.event.new) else { return false };
+        if new.key.kind != Kind::CUSTOM_RESOURCE_DEFINITION
+            || new.key.name != self.selection.kind.resource_name()
+        {
+            return false;
+        }
+        let converts = |object: &Arc<Object>| object.definition().is_some_and(DefinitionDigest::converts);
+        let concerns = converts(new) || entry.event.old.as_ref().is_some_and(converts);
+        concerns && new.meta.generation > version.generation
+    }
+
     /// Writes what happened since; nothing when nothing did.
     fn write_events(&mut self, out: &mut Vec<u8>) -> Result<(), Expired> {
         loop {
             let batch = self.feed.read(self.after, BATCH)?;
             for event in &batch.events {
                 self.write_event(event, out);
+                if self.ended {
+                    return Ok(());
+                }
             }
             self.after = batch.revision;
             if batch.events.is_empty() || out.len() >= CHUNK {
@@ -317,24 +414,41 @@ impl Watch {
     fn write_event(&mut self, entry: &FeedEvent, out: &mut Vec<u8>) {
         let event = &entry.event;
         if event.key().kind != self.selection.kind {
+            if self.is_redefined_by(entry) {
+                self.after = event.revision;
+                self.ended = true;
+            }
             return;
         }
-        let old = event.old.as_ref().filter(|object| self.selection.matches(object));
-        let new = event.new.as_ref().filter(|object| self.selection.matches(object));
+        self.write_change(event.revision, event.old.as_ref(), event.new.as_ref(), Some(entry), out);
+    }
+
+    /// Writes what became of an object, if the watch selects it; with the event, if both are as they are stored.
+    fn write_change(
+        &mut self,
+        revision: u64,
+        old: Option<&Arc<Object>>,
+        new: Option<&Arc<Object>>,
+        entry: Option<&FeedEvent>,
+        out: &mut Vec<u8>,
+    ) {
+        let old = old.filter(|object| self.selection.matches(object));
+        let new = new.filter(|object| self.selection.matches(object));
         // What has as many encodings as versions is encoded by each watch for itself.
-        let shared = |json: fn(&FeedEvent) -> Bytes| self.served.as_stored().then(|| json(entry));
+        let entry = entry.filter(|_| self.served.as_stored());
+        let shared = |json: fn(&FeedEvent) -> Bytes| entry.map(json);
         // What a watch does not select does not exist for it.
         match (old, new) {
             (None, None) => {}
             (Some(_), None) if planted(Defect::WatchLosesDelete) => {}
             (None, Some(object)) => {
-                self.write_object("ADDED", object, event.revision, shared(FeedEvent::new_json), out)
+                self.write_object("ADDED", object, revision, shared(FeedEvent::new_json), out)
             }
             (Some(_), Some(object)) => {
-                self.write_object("MODIFIED", object, event.revision, shared(FeedEvent::new_json), out);
+                self.write_object("MODIFIED", object, revision, shared(FeedEvent::new_json), out);
             }
             (Some(object), None) => {
-                self.write_object("DELETED", object, event.revision, shared(FeedEvent::old_json), out)
+                self.write_object("DELETED", object, revision, shared(FeedEvent::old_json), out)
             }
         }
     }

@@ -20,6 +20,7 @@ use super::{
     restriction, tracking,
 };
 use crate::{
+    conversion,
     resource::{self, Strategy, fields::text},
     status::Status,
 };
@@ -116,9 +117,9 @@ async fn create_object(call: &Call, target: &Target, write: &Write, decoded: Dec
     if let Some(admission) = &admission {
         admission.validate(&value, &Value::Null).await?;
     }
-    let request = review.request(creation(target, write, value));
+    let request = review.request(creation(call, target, write, value).await?);
     let object = call.submit(request, 0).await?.object().ok_or_else(no_answer)?;
-    Ok(read::show(call, &target.served, 201, write.form, &object)?.warned(warnings))
+    Ok(read::show(call, &target.served, 201, write.form, &object).await?.warned(warnings))
 }
 
 /// Looks at a new object on what this controller holds; but not if that knows nothing of its namespace yet.
@@ -189,15 +190,20 @@ pub(crate) fn prepare_new(
 }
 
 /// Asks for a new object that is prepared.
-pub(crate) fn creation(target: &Target, write: &Write, value: Value) -> Request {
+pub(crate) async fn creation(
+    call: &Call,
+    target: &Target,
+    write: &Write,
+    value: Value,
+) -> Result<Request, Status> {
     let metadata = &value["metadata"];
     let (name, prefix) = (text(metadata, "name"), text(metadata, "generateName"));
-    Request::Create {
+    Ok(Request::Create {
         key: ObjectKey::new(target.served.kind, target.namespace.as_deref().unwrap_or_default(), name),
         generate_name: name.is_empty().then(|| prefix.into()),
-        document: target.served.document(value),
+        document: conversion::stored(call.asker(), &target.served, value).await?,
         dry_run: write.dry_run,
-    }
+    })
 }
 
 pub(crate) fn no_answer() -> Status {
@@ -231,7 +237,7 @@ pub(crate) async fn replace(mut call: Call, target: Target) -> Answered {
         Ok(Proposal { value, locked, warnings, scale: None })
     })
     .await?;
-    Ok(read::show(&call, served, 200, write.form, &object)?.warned(warnings))
+    Ok(read::show(&call, served, 200, write.form, &object).await?.warned(warnings))
 }
 
 /// Checks what an update says about the object that it is for. Tells whether it names a revision.
@@ -283,7 +289,13 @@ pub(crate) async fn update(
             continue;
         }
         let stage = Stage::of(admission.as_ref());
-        let old = state.get(key).cloned().ok_or_else(|| Status::not_found(key.kind, &key.name));
+        let mut old = state.get(key).cloned().ok_or_else(|| Status::not_found(key.kind, &key.name));
+        if let (Ok(stored), true) = (&mut old, served.converter().is_some()) {
+            // No state is held while others think.
+            drop(state);
+            *stored = conversion::shown_one(call.asker(), served, stored.clone()).await?;
+            state = call.own_view().await?;
+        }
         let proposed = old.and_then(|old| {
             let proposal = propose(&old, stage)?;
             if stage == Stage::Whole {
@@ -316,7 +328,7 @@ pub(crate) async fn update(
         }
         let request = review.request(Request::Update {
             key: key.clone(),
-            document: served.document(proposal.value),
+            document: conversion::stored(call.asker(), served, proposal.value).await?,
             part: served.part(part),
             revision: Some(old.revision),
             uid: Some(old.meta.uid.clone()),

@@ -160,7 +160,7 @@ async fn definitions_are_checked_as_kubernetes_checks_them() {
                 "/spec/conversion",
                 json!({"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"]}}),
             ),
-            "FieldValueInvalid spec.conversion.strategy: Invalid value: \"Webhook\": conversion by webhooks is not supported here yet: use \"None\", which changes apiVersion and nothing else",
+            "FieldValueRequired spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook",
         ),
         (
             with("/spec/names/listKind", json!("Back_ups")),

@@ -6,6 +6,7 @@ mod access;
 mod apply;
 mod audit;
 mod client;
+mod conversion;
 mod custom;
 mod ephemeral;
 mod flow;

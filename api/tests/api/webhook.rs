@@ -107,6 +107,22 @@ impl Webhook {
         webhook
     }
 
+    /// One that converts objects by this: an object, and the apiVersion that is wanted.
+    pub(crate) async fn converting(
+        convert: impl Fn(&Value, &str) -> Value + Send + Sync + 'static,
+    ) -> Webhook {
+        Webhook::raw(move |review| {
+            let request = &review["request"];
+            let wanted = request["desiredAPIVersion"].as_str().unwrap();
+            let objects = request["objects"].as_array().unwrap().iter();
+            let objects: Vec<Value> = objects.map(|object| convert(object, wanted)).collect();
+            let response =
+                json!({"uid": request["uid"], "convertedObjects": objects, "result": {"status": "Success"}});
+            Some((200, conversion_of(response)))
+        })
+        .await
+    }
+
     /// What it was asked since the last time.
     pub(crate) fn asked(&self) -> Vec<Value> {
         std::mem::take(&mut self.asked.lock())
@@ -131,6 +147,13 @@ impl Webhook {
         })
     }
 
+    /// It as the conversion of a definition.
+    pub(crate) fn conversion(&self) -> Value {
+        let url = format!("https://localhost:{}/convert", self.port);
+        let client = json!({"url": url, "caBundle": self.bundle});
+        json!({"strategy": "Webhook", "webhook": {"clientConfig": client, "conversionReviewVersions": ["v1"]}})
+    }
+
     /// It as part of a configuration, behind a Service of the default namespace.
     pub(crate) fn behind(&self, service: &str, name: &str, rules: Value) -> Value {
         let mut hook = self.hook(name, rules);
@@ -144,6 +167,13 @@ impl Webhook {
 pub(crate) fn review_of(response: Value) -> Vec<u8> {
     let review =
         json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": response});
+    review.to_string().into_bytes()
+}
+
+/// The bytes of an answer about conversions.
+pub(crate) fn conversion_of(response: Value) -> Vec<u8> {
+    let review =
+        json!({"kind": "ConversionReview", "apiVersion": "apiextensions.k8s.io/v1", "response": response});
     review.to_string().into_bytes()
 }
 

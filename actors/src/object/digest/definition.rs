@@ -7,6 +7,9 @@ use serde::Deserialize;
 use super::{Condition, Document, read};
 use crate::kind::Kind;
 
+/// The strategy of conversion that asks somebody else.
+const WEBHOOK: &str = "Webhook";
+
 /// A definition of a custom kind.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -19,6 +22,8 @@ pub struct DefinitionDigest {
     pub names: Names,
     /// Its versions, in the order of the definition.
     pub versions: Vec<DefinedVersion>,
+    /// How objects of one version become those of another.
+    pub conversion: Conversion,
     /// What became of it.
     #[serde(skip)]
     pub status: DefinitionStatus,
@@ -40,6 +45,14 @@ pub struct Names {
     pub list_kind: CompactString,
     /// `all`.
     pub categories: Vec<CompactString>,
+}
+
+/// How objects of one version of a custom kind become those of another.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Conversion {
+    /// `None`, `Webhook`.
+    pub strategy: CompactString,
 }
 
 /// A version of a custom kind.
@@ -70,6 +83,27 @@ impl DefinitionDigest {
     pub(super) fn of(document: &Document) -> DefinitionDigest {
         let spec: DefinitionDigest = read(&document.spec);
         DefinitionDigest { status: read(&document.status), ..spec }
+    }
+
+    /// Whether a document of a definition has objects converted by a webhook.
+    pub(crate) fn of_webhook(document: &Document) -> bool {
+        /// All that counts of it.
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Spec {
+            conversion: Conversion,
+        }
+        read::<Spec>(&document.spec).conversion.strategy == WEBHOOK
+    }
+
+    /// Whether objects are converted by a webhook; else a version is a name only.
+    pub fn converts(&self) -> bool {
+        self.conversion.strategy == WEBHOOK
+    }
+
+    /// The version that objects are stored in.
+    pub fn storage(&self) -> Option<&str> {
+        self.versions.iter().find(|version| version.storage).map(|version| version.name.as_str())
     }
 
     /// The kind that it defines.

@@ -14,7 +14,7 @@ use super::{
     params,
     policy::{INVALID, Policy, Refusal},
 };
-use crate::{resource::fields::text, rest::call::Call, served::Served, status::Status};
+use crate::{conversion, resource::fields::text, rest::call::Call, served::Served, status::Status};
 
 /// What all policies of one write may cost together. Kubernetes gives as much to each of them.
 const ALL: u64 = 10_000_000;
@@ -123,7 +123,8 @@ impl Session<'_> {
         };
         let state_of_rights = if policy.asks { Some(self.call.view().await?) } else { None };
         let asker = Asker { call: self.call, asked, state: state_of_rights };
-        let (object, old) = (asked.shown(object, served), asked.shown(old, served));
+        let object = asked.shown(self.call, object, served).await?;
+        let old = asked.shown(self.call, old, served).await?;
         let mut annotations: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for binding in bindings {
             let found: Vec<Option<Arc<Object>>> = match (&kind, &binding.params) {
@@ -191,12 +192,16 @@ impl Session<'_> {
         state: &State,
     ) -> Result<Result<Vec<Arc<Object>>, String>, Status> {
         let namespace = &self.asked.namespace;
-        match params::collect(kind, wanted, namespace, state, &mut self.left) {
+        let found = match params::collect(kind, wanted, namespace, state, &mut self.left) {
             Err(_) if self.left > 0 => {
                 let newer = self.call.view().await?;
-                Ok(params::collect(kind, wanted, namespace, &newer, &mut self.left))
+                params::collect(kind, wanted, namespace, &newer, &mut self.left)
             }
-            found => Ok(found),
+            found => found,
+        };
+        match found {
+            Ok(found) => conversion::shown(self.call.asker(), kind, found).await.map(Ok),
+            Err(why) => Ok(Err(why)),
         }
     }
 

@@ -22,7 +22,7 @@ pub(super) fn kind_of(
     if !found.is_custom() {
         return Served::by_resource(group, version, found.info().plural);
     }
-    definitions.version(state.definition_of(found)?, version).map(Served::custom)
+    definitions.version(state, state.definition_of(found)?, version).map(Served::custom)
 }
 
 /// The parameters of a binding for a write in a namespace, which is empty where it is in none. Each is to be judged with.
