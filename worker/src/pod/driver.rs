@@ -272,6 +272,7 @@ impl Driver {
             ),
             hosts: names::hosts(&self.pod, &self.host.machine_file("/etc/hosts"), &self.host.names),
             resolver: Some(resolver),
+            privileged: self.pod.all_containers().any(|it| it.security_context.privileged),
             sysctls: security::sysctls(&self.pod),
             blob: self.kept.to_blob(),
         };
