@@ -123,8 +123,22 @@ async fn probes_reach_a_container_by_commands_and_ports() {
     assert_eq!(tokio::time::timeout(PATIENCE, hello).await.unwrap(), "hello\n");
     let closed = agent.runtime.connect("u-1", 81, PATIENCE).await.err().unwrap();
     assert_eq!(closed.to_string(), "dial 127.0.0.1:81 in pod u-1: connection refused");
-    // Asked to end, it does so as it likes.
+    // A pod in the machine's network.
+    agent.start(PodSandbox { host_network: true, ..pod("u-2") }).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    agent.runtime.connect("u-2", port, PATIENCE).await.unwrap();
+    agent.runtime.remove_pod("u-2").await.unwrap();
+
+    // Somebody who looks at another one's processes.
     let mut agent = agent;
+    let target = Some("web".to_owned());
+    let look = "ps | grep -q '[n]c -ll' && echo seen; ps | grep -q 'sleep 12[3]' || echo alone";
+    let spec = ContainerSpec { process_target: target, ..agent.spec("u-1", "debug", look) };
+    agent.runtime.start_container("u-1", agent.spec("u-1", "other", "sleep 123")).await.unwrap();
+    let (_, said) = agent.said("u-1", spec).await;
+    assert_eq!(said, "seen\nalone\n");
+    // Asked to end, it does so as it likes.
     agent.runtime.signal("u-1", "web", TERM).await.unwrap();
     assert_eq!(agent.exit_of("web").await.code, 7);
     agent.runtime.remove_pod("u-1").await.unwrap();

@@ -263,6 +263,11 @@ async fn runtime(settings: &WorkerSettings, data_dir: &Path) -> anyhow::Result<(
     Ok((Arc::new(runtime), images))
 }
 
+/// Whether a daemon runs the containers of the worker in a folder, by what was written down.
+pub(crate) fn is_by_daemon(data_dir: &Path) -> bool {
+    std::fs::read_to_string(data_dir.join(RUNTIME_FILE)).is_ok_and(|kind| kind.trim() == CRI)
+}
+
 /// Pods that one runtime has started are nothing that another one could find again.
 fn keep_to(data_dir: &Path, kind: &str) -> anyhow::Result<()> {
     let file = data_dir.join(RUNTIME_FILE);
@@ -389,11 +394,13 @@ mod tests {
     fn a_runtime_does_not_take_over_the_pods_of_another() {
         let dir = tempfile::tempdir().unwrap();
         keep_to(dir.path(), BUILTIN).unwrap();
+        assert!(!is_by_daemon(dir.path()));
         std::fs::create_dir_all(dir.path().join("pods/u-1")).unwrap();
         let refused = keep_to(dir.path(), CRI).unwrap_err().to_string();
         assert!(refused.contains("pods of the builtin runtime"), "{refused}");
         std::fs::remove_dir(dir.path().join("pods/u-1")).unwrap();
         keep_to(dir.path(), CRI).unwrap();
+        assert!(is_by_daemon(dir.path()));
         std::fs::create_dir(dir.path().join("pods/u-2")).unwrap();
         keep_to(dir.path(), CRI).unwrap();
         assert!(keep_to(dir.path(), BUILTIN).unwrap_err().to_string().contains("pods of the cri runtime"));

@@ -243,10 +243,13 @@ async fn hear(
                 VERDICT => {
                     let room = VERDICT_MAX.saturating_sub(verdict.len()).min(bytes.len());
                     verdict.extend_from_slice(&bytes[..room]);
-                    if fin || Verdict::read(&verdict).is_some() {
+                    let read = Verdict::read(&verdict);
+                    if fin || read.is_some() {
                         // What the process wrote came before.
                         drop((stdout, stderr));
-                        return Ok(Verdict::read(&verdict).unwrap_or_default());
+                        let said = || String::from_utf8_lossy(&verdict).trim().to_owned();
+                        return read
+                            .ok_or_else(|| format!("it does not say how its process did: \"{}\"", said()));
                     }
                 }
                 STDOUT => hand_on(&mut stdout, &bytes, fin).await,
@@ -306,7 +309,6 @@ impl Verdict {
                 Ok(exit.and_then(|cause| cause.message.parse().ok()).unwrap_or(1))
             }
             ("Failure", _) => Err(RuntimeError::StartFailed(self.message)),
-            // Nothing was said of somebody who was attached.
             _ => Ok(0),
         }
     }
@@ -401,9 +403,13 @@ mod tests {
             verdict(r#"{"status":"Failure","reason":"InternalError","message":"not found in $PATH"}"#);
         let (streams, _, _server) = served(refused, ALL).await;
         assert_eq!(streams.exit.await, Err(RuntimeError::StartFailed("not found in $PATH".to_owned())));
-        let (streams, _, server) = served(data(STDOUT, false, b"x").to_vec(), ALL).await;
-        drop(server);
-        assert!(matches!(streams.exit.await, Err(RuntimeError::Daemon { .. })));
+        let mut silent = data(STDOUT, false, b"x").to_vec();
+        silent.extend(data(VERDICT, true, b""));
+        for answer in [data(STDOUT, false, b"x").to_vec(), silent] {
+            let (streams, _, server) = served(answer, ALL).await;
+            drop(server);
+            assert!(matches!(streams.exit.await, Err(RuntimeError::Daemon { .. })));
+        }
     }
 
     #[tokio::test]
