@@ -78,6 +78,7 @@ impl Daemon {
         let network = json!({ "cniVersion": "0.4.0", "name": "none", "plugins": [{ "type": "none" }] });
         std::fs::write(at("cni/10-none.conflist"), network.to_string()).unwrap();
         let (dir, pause) = (self.dir.path().display(), self.registry.name("pause"));
+        // Not every machine lets its root protect processes from want of memory, which a daemon would do with sandboxes.
         let config = format!(
             r#"version = 2
 root = "{dir}/root"
