@@ -26,8 +26,8 @@ fn container(image: &str, name: &str, script: &str, more: Value) -> Value {
 }
 
 fn ready(status: &Value) -> bool {
-    let conditions = status["conditions"].as_array().into_iter().flatten();
-    conditions.into_iter().any(|it| it["type"] == "Ready" && it["status"] == "True")
+    let mut conditions = status["conditions"].as_array().into_iter().flatten();
+    conditions.any(|it| it["type"] == "Ready" && it["status"] == "True")
 }
 
 fn first(status: &Value) -> &Value {

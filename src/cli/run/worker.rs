@@ -245,7 +245,8 @@ async fn runtime(settings: &WorkerSettings, data_dir: &Path) -> anyhow::Result<(
         config.pod_pids_limit = pids(config.pod_pids_limit);
         let runtime = CriRuntime::connect(config).await.map_err(|cause| anyhow!(cause))?;
         let images = runtime.image_place().await.filter(|place| place.exists());
-        return Ok((Arc::new(runtime), images.unwrap_or_else(|| data_dir.to_owned())));
+        let runtime: Arc<dyn Runtime> = Arc::new(runtime);
+        return Ok((runtime, images.unwrap_or_else(|| data_dir.to_owned())));
     }
     keep_to(data_dir, BUILTIN)?;
     let images = settings.images.clone().unwrap_or_else(|| data_dir.join(IMAGES));
@@ -260,7 +261,8 @@ async fn runtime(settings: &WorkerSettings, data_dir: &Path) -> anyhow::Result<(
     let registries =
         Registries::new(settings::read(settings.registries.as_ref())?).context("the registries")?;
     let runtime = ShimRuntime::new(shims, store, Arc::new(registries)).context("the runtime")?;
-    Ok((Arc::new(runtime), images))
+    let runtime: Arc<dyn Runtime> = Arc::new(runtime);
+    Ok((runtime, images))
 }
 
 /// Whether a daemon runs the containers of the worker in a folder, by what was written down.
