@@ -140,7 +140,7 @@ kinds! {
     API_SERVICE     = 50, "apiregistration.k8s.io", "v1", "APIService", "apiservices", "apiservice", NONE, Cluster, API, Uncounted, None;
     MUTATING_WEBHOOK_CONFIGURATION = 51, "admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", "mutatingwebhookconfiguration", NONE, Cluster, API, Counted, None;
     VALIDATING_WEBHOOK_CONFIGURATION = 52, "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", "validatingwebhookconfiguration", NONE, Cluster, API, Counted, None;
-    VALIDATING_ADMISSION_POLICY = 53, "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies", "validatingadmissionpolicy", NONE, Cluster, API, Counted, None;
+    VALIDATING_ADMISSION_POLICY = 53, "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies", "validatingadmissionpolicy", NONE, Cluster, API, Counted, Some(kinds::admission_policy::reconcile);
     VALIDATING_ADMISSION_POLICY_BINDING = 54, "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", "validatingadmissionpolicybinding", NONE, Cluster, API, Counted, None;
     CUSTOM_RESOURCE_DEFINITION = 55, "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", "customresourcedefinition", &["crd", "crds"], Cluster, API, Counted, Some(kinds::definition::reconcile);
     FLOW_SCHEMA     = 60, "flowcontrol.apiserver.k8s.io", "v1", "FlowSchema", "flowschemas", "flowschema", NONE, Cluster, NONE, Counted, Some(kinds::flow_schema::reconcile);

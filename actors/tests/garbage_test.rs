@@ -327,3 +327,28 @@ fn an_owner_of_another_namespace_is_told_of() {
     );
     assert_eq!(told, [words]);
 }
+
+#[test]
+fn a_circle_of_owners_goes_whole() {
+    for propagation in [Propagation::Foreground, Propagation::Background] {
+        for size in 1..=3 {
+            let mut cluster = Cluster::new(1);
+            let names: Vec<String> = (0..size).map(|n| format!("pod-{n}")).collect();
+            for name in &names {
+                cluster.create(Kind::POD, pod(name, "web"));
+            }
+            cluster.work_out();
+            for (at, name) in names.iter().enumerate() {
+                let owner = cluster.get(Kind::POD, &names[(at + size - 1) % size]);
+                let reference = json!([{"apiVersion": "v1", "kind": "Pod", "name": owner.key.name, "uid": owner.meta.uid,
+                    "controller": true, "blockOwnerDeletion": true}]);
+                cluster.edit(Kind::POD, name, |pod| pod["metadata"]["ownerReferences"] = reference);
+            }
+            cluster.advance(5);
+            assert_eq!(cluster.active().len(), size, "all have an owner");
+            cluster.delete(Kind::POD, &names[0], Some(propagation));
+            cluster.work_out();
+            assert_eq!(cluster.pods().len(), 0, "{propagation:?} of {size}");
+        }
+    }
+}

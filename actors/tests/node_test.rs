@@ -324,3 +324,60 @@ fn a_node_under_pressure_says_so_and_gets_no_more_pods() {
     cluster.set_replicas(Kind::DEPLOYMENT, "web", 8);
     assert_eq!(on(&cluster, "node-0").count(), 4);
 }
+
+#[test]
+fn who_is_put_on_a_node_that_does_not_take_him_has_failed_there() {
+    let mut cluster = Cluster::new(2);
+    let asking = |name: &str, node: &str, asks: &Value| {
+        let mut pod = pod(name, "web");
+        pod["spec"]["nodeName"] = node.into();
+        for (pointer, value) in asks.as_object().unwrap() {
+            pod["spec"]["containers"][0][pointer] = value.clone();
+        }
+        pod
+    };
+    let port =
+        |protocol: &str| json!({"ports": [{"hostPort": 8080, "containerPort": 80, "protocol": protocol}]});
+    let cpu = |amount: &str| json!({"resources": {"requests": {"cpu": amount}}});
+    cluster.create(Kind::POD, asking("first", "node-0", &port("TCP")));
+    cluster.create(Kind::POD, asking("other", "node-0", &port("UDP")));
+    cluster.create(Kind::POD, asking("large", "node-0", &cpu("60")));
+    let mut elsewhere = asking("elsewhere", "node-0", &json!({}));
+    elsewhere["spec"]["nodeSelector"] = json!({"disk": "ssd"});
+    cluster.create(Kind::POD, elsewhere);
+    cluster.create(Kind::POD, asking("second", "node-0", &port("TCP")));
+    cluster.create(Kind::POD, asking("larger", "node-0", &cpu("5")));
+    // Whoever else places pods is told the same.
+    cluster.create(Kind::POD, asking("bound", "", &cpu("65")));
+    let bind = Request::Bind { key: key(Kind::POD, "bound"), node: "node-1".into(), dry_run: false };
+    cluster.decide(Input::Api(bind));
+    for name in ["first", "other", "large"] {
+        assert_eq!(cluster.status(Kind::POD, name)["phase"], "Pending", "{name}");
+    }
+    let ports = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
+    let affinity = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
+    let room = |wanted, used| {
+        format!("Node didn't have enough resource: cpu, requested: {wanted}, used: {used}, capacity: 64000")
+    };
+    for (name, node, reason, message) in [
+        ("second", "node-0", "NodePorts", ports),
+        ("elsewhere", "node-0", "NodeAffinity", affinity),
+        ("larger", "node-0", "OutOfcpu", room(5000, 60_000).as_str()),
+        ("bound", "node-1", "OutOfcpu", room(65_000, 0).as_str()),
+    ] {
+        let status = cluster.status(Kind::POD, name);
+        assert_eq!((&status["phase"], &status["reason"]), (&json!("Failed"), &json!(reason)), "{name}");
+        assert_eq!(status["message"], format!("Pod was rejected: {message}"), "{name}");
+        assert!(cluster.events(reason).iter().any(|said| said == message), "{name}");
+        assert_eq!(cluster.get(Kind::POD, name).document.spec_value()["nodeName"], node, "{name}");
+    }
+    // What has failed takes no room, and is deleted without a worker.
+    cluster.create(Kind::POD, asking("small", "node-0", &cpu("4")));
+    assert_eq!(cluster.status(Kind::POD, "small")["phase"], "Pending");
+    cluster.delete(Kind::POD, "second", None);
+    assert!(cluster.find(Kind::POD, "second").is_none());
+    // Nobody is there to refuse anybody.
+    cluster.verdicts(&["node-1"], Life::Down);
+    cluster.create(Kind::POD, asking("early", "node-1", &cpu("65")));
+    assert_eq!(cluster.status(Kind::POD, "early")["phase"], "Pending");
+}

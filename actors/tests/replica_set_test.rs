@@ -210,3 +210,24 @@ fn pods_of_another_namespace_that_name_it_are_none_of_its() {
     let status = cluster.status(Kind::REPLICA_SET, "web");
     assert_eq!((&status["replicas"], &status["readyReplicas"]), (&json!(4), &json!(4)));
 }
+
+#[test]
+fn a_node_that_refuses_pods_is_not_asked_at_once_again() {
+    let mut cluster = Cluster::new(1);
+    let mut set = replica_set("web", 3);
+    let template = &mut set["spec"]["template"]["spec"];
+    template["nodeName"] = "node-0".into();
+    template["containers"][0]["ports"] = json!([{"hostPort": 8080, "containerPort": 80, "protocol": "TCP"}]);
+    cluster.create(Kind::REPLICA_SET, set);
+    cluster.advance(9);
+    assert_eq!((cluster.active().len(), cluster.pods().len()), (1, 2), "one has the port, one was refused");
+    cluster.advance(2);
+    assert_eq!((cluster.active().len(), cluster.pods().len()), (1, 3));
+    assert_eq!(cluster.status(Kind::REPLICA_SET, "web")["replicas"], 1);
+    // What becomes free is taken then.
+    let one = cluster.active()[0].clone();
+    cluster.advance(10);
+    cluster.report(&[one], |_| (json!({"phase": "Failed", "reason": "Evicted"}), false));
+    cluster.advance(10);
+    assert_eq!(cluster.active().len(), 1);
+}

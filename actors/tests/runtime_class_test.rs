@@ -47,4 +47,7 @@ fn a_pod_gets_what_its_runtime_class_says_or_is_refused() {
         let spec = applied(&cluster, free).unwrap();
         assert!(["overhead", "nodeSelector", "tolerations"].iter().all(|field| same(&spec, field)));
     }
+    // What is no map is refused by its field, later; here it must not end the turn.
+    let strange = json!({"runtimeClassName": "vm", "nodeSelector": "a", "tolerations": "b"});
+    assert_eq!(applied(&cluster, strange).unwrap()["nodeSelector"], "a");
 }

@@ -440,3 +440,34 @@ fn the_first_refusal_ends_a_turn_and_is_tried_again_later() {
         assert_eq!(cluster.pods().len(), 600, "{resource}");
     }
 }
+
+#[test]
+fn a_pod_that_its_node_refuses_is_made_anew_until_it_is_taken() {
+    let mut cluster = Cluster::new(1);
+    let conflict = json!([{"hostPort": 8080, "containerPort": 80, "protocol": "TCP"}]);
+    let mut guest = pod("guest", "other");
+    guest["spec"]["nodeName"] = "node-0".into();
+    guest["spec"]["containers"][0]["ports"] = conflict.clone();
+    cluster.create(Kind::POD, guest);
+    let mut template = template("db", "v1");
+    template["spec"]["nodeName"] = "node-0".into();
+    template["spec"]["containers"][0]["ports"] = conflict;
+    cluster.create(STS, set(1, &json!({"template": template})));
+    let first = cluster.get(Kind::POD, "db-0");
+    assert_eq!(cluster.status(Kind::POD, "db-0")["reason"], "NodePorts");
+    // Not at once: it would be refused as soon, for ever in the same turn.
+    cluster.advance(9);
+    assert_eq!(cluster.get(Kind::POD, "db-0").meta.uid, first.meta.uid);
+    cluster.advance(2);
+    assert_ne!(cluster.get(Kind::POD, "db-0").meta.uid, first.meta.uid);
+    assert_eq!(cluster.status(Kind::POD, "db-0")["phase"], "Failed");
+    assert_eq!(
+        cluster.events("RecreatingFailedPod"),
+        ["StatefulSet default/db is recreating failed Pod db-0"]
+    );
+    cluster.delete(Kind::POD, "guest", None);
+    cluster.work_out();
+    cluster.advance(11);
+    cluster.work_out();
+    assert_eq!(cluster.status(Kind::POD, "db-0")["phase"], "Running");
+}

@@ -66,9 +66,29 @@ impl Served {
     pub(crate) fn by_resource(group: &str, version: &str, plural: &str) -> Option<Served> {
         let also = || {
             let edition = editions::by_resource(group, version, plural)?;
-            Some(Served { kind: edition.kind, custom: None, edition: Some(edition) })
+            Some(Served::of_edition(edition))
         };
         Kind::by_resource(group, version, plural).map(Served::from).or_else(also)
+    }
+
+    /// A further form of a built-in kind.
+    pub(crate) fn of_edition(edition: &'static Edition) -> Served {
+        Served { kind: edition.kind, custom: None, edition: Some(edition) }
+    }
+
+    /// An object of this version in another one. Versions of a custom kind differ in nothing but their name and what is completed.
+    pub(crate) fn converted(&self, mut value: Value, to: &Served) -> Value {
+        if let Some(edition) = self.edition {
+            edition.take(&mut value);
+        }
+        match to.edition {
+            Some(edition) => edition.show(&mut value),
+            None => value["apiVersion"] = to.api_version().into(),
+        }
+        if let Some(version) = to.defined() {
+            version.complete(&mut value);
+        }
+        value
     }
 
     /// The form that is meant, if it is not the one that is stored.

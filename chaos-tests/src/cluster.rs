@@ -7,7 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -199,9 +200,15 @@ impl Cluster {
         Ok(kill_process(self.pid(name)?, signal)?)
     }
 
-    /// kill -9.
+    /// kill -9, until the process is gone: one that is still being torn down would be taken for one that runs.
     pub fn kill(&self, name: &str) -> anyhow::Result<()> {
-        self.signal(name, Signal::KILL)
+        let process = pidfd_open(self.pid(name)?, PidfdFlags::empty())?;
+        pidfd_send_signal(&process, Signal::KILL)?;
+        let patience = Timespec { tv_sec: 60, tv_nsec: 0 };
+        match poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience))? {
+            0 => bail!("{name} was killed and is still there after {} s", patience.tv_sec),
+            _ => Ok(()),
+        }
     }
 }
 

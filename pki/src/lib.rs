@@ -6,9 +6,10 @@
 //!                                               └───────> client_config ──> Dialer ──> tonic channels
 //!   JoinToken ──> pinned Dialer ──> Cluster.Join ──> Identity
 //!   Ca ──derive──> AccountKeys ──> tokens of service accounts
+//!   keys of others ──> VerifyingKey ──> whether they signed it
 //! ```
 //!
-//! There is one way to connect and one way to accept: TLS 1.3, verified anew on each connection against the cluster's
+//! There is one way to connect to the cluster and one way to accept: TLS 1.3, verified anew on each connection against the cluster's
 //! CA. A certificate names its cluster, role and name in a URI; a controller is dialed by its identity and not by
 //! its address, so an address that was given to another process cannot stand in for it.
 //!
@@ -29,6 +30,7 @@ mod subject;
 mod tls;
 mod token;
 pub mod trust;
+mod verifying;
 
 pub use accept::{ALPN, PeerAddr, serve};
 pub use account_keys::{AccountKeys, AccountPublicKey};
@@ -40,5 +42,6 @@ pub use listener::bind;
 pub use peer::{Peer, Role};
 pub use request::SigningRequest;
 pub use subject::Subject;
-pub use tls::{install_crypto, pinned_client_config};
+pub use tls::{install_crypto, pinned_client_config, unverified_client_config};
 pub use token::JoinToken;
+pub use verifying::{SigningAlgorithm, VerifyingKey};

@@ -4,6 +4,9 @@
 
 pub mod trace;
 
+/// How messages become bytes.
+pub use prost::Message;
+
 /// Between controllers.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
 pub mod raft {

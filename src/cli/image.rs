@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
-use kontiki_worker::image::{Store, normalise};
+use kontiki_worker::image::{Image, Store, normalise};
+use serde::Serialize;
 
 use super::access::DEFAULT_DIR;
 use super::run::worker::is_by_daemon;
@@ -28,7 +29,7 @@ pub(crate) enum ImageCommand {
     /// Remove images by name or digest, unless a container uses them.
     #[command(visible_alias = "rm")]
     Remove(RemoveArgs),
-    /// Remove the images that have no name any more, unless a container uses them.
+    /// Remove the images that have no name any more, unless a container uses them, and what pulls left that did not end.
     Prune(PruneArgs),
 }
 
@@ -118,23 +119,39 @@ pub(crate) fn load(store: &Store, file: &Path) -> anyhow::Result<Vec<String>> {
     Ok(loaded.into_iter().flat_map(|loaded| loaded.names).collect())
 }
 
+/// An image, and what would be free without it: layers that others have too are not among it.
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    image: Image,
+    own_bytes: u64,
+}
+
 fn list(store: &Store, output: Output) -> anyhow::Result<()> {
-    let images = store.list();
+    let images = store.list().into_iter();
+    let images: Vec<Listed> =
+        images.map(|image| Listed { own_bytes: store.own_bytes(&image), image }).collect();
     match output {
         Output::Json => print_json(&images),
         Output::Table => {
-            let mut table = table::table(&["IMAGE", "DIGEST", "SIZE"]);
-            for image in &images {
+            let mut table = table::table(&["IMAGE", "DIGEST", "SIZE", "OWN"]);
+            for Listed { image, own_bytes } in &images {
                 let digest: String = image.digest.chars().take(19).collect();
-                let size = mebibytes(image.size_bytes);
+                let (size, own) = (mebibytes(image.size_bytes), mebibytes(*own_bytes));
                 for name in &image.names {
-                    table.add_row([name, &digest, &size]);
+                    table.add_row([name, &digest, &size, &own]);
                 }
                 if image.names.is_empty() {
-                    table.add_row(["<none>", &digest, &size]);
+                    table.add_row(["<none>", &digest, &size, &own]);
                 }
             }
             say_text(&table::text(&mut table));
+            let taken = store.taken()?;
+            say(format_args!(
+                "{} in images, {} left by pulls that did not end (see kontiki image prune)",
+                mebibytes(taken.images),
+                mebibytes(taken.leftovers)
+            ));
             Ok(())
         }
     }
@@ -160,12 +177,11 @@ fn remove(store: &Store, names: &[String]) -> anyhow::Result<()> {
 
 fn prune(store: &Store, all: bool) -> anyhow::Result<()> {
     let gone = store.prune(all)?;
-    for image in &gone {
+    for image in &gone.images {
         let name = image.names.first().unwrap_or(&image.digest);
         say(format_args!("removed {name}"));
     }
-    let bytes = gone.iter().fold(0_u64, |sum, image| sum.saturating_add(image.size_bytes));
-    say(format_args!("{} images, {}", gone.len(), mebibytes(bytes)));
+    say(format_args!("{} images, {}", gone.images.len(), mebibytes(gone.bytes)));
     Ok(())
 }
 

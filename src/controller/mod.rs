@@ -13,6 +13,7 @@
 
 mod assembly;
 pub(crate) mod audit_log;
+pub(crate) mod authentication;
 mod backend;
 mod bootstrap;
 pub(crate) mod cluster;
@@ -39,17 +40,19 @@ pub use crew::{Room, Spawner};
 use kontiki_api::{
     audit::{Audit, Policy},
     feed::Feed,
+    oidc::{Authenticators, Configuration, Timings},
     rest,
     token::Issuer,
 };
 use kontiki_pki::{ALPN, AccountKeys, Ca, Identity};
-use kontiki_raft::{Limits, MemberInfo, Node, Options, PeerDialer, Timings};
+use kontiki_raft::{Limits, MemberInfo, Node, Options, PeerDialer};
 pub use peers::{Dial, caller_of};
 pub use replica::{Replica, TABLES};
 pub use stage::Nature;
 use tokio_util::sync::CancellationToken;
 
 use audit_log::{AuditLog, AuditLogOptions};
+use authentication::AuthenticationFile;
 use crew::Threads;
 use front::Front;
 use lane::{Lane, LanePeers};
@@ -114,6 +117,7 @@ pub(crate) async fn run(
     identity: Identity,
     ca: Option<Ca>,
     audit: Option<(Policy, AuditLogOptions)>,
+    authentication: Option<(Configuration, Option<AuthenticationFile>)>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let (audit, audit_log) = match audit {
@@ -123,6 +127,13 @@ pub(crate) async fn run(
         }
         None => (None, None),
     };
+    let authenticators = authentication.map(|(configuration, file)| {
+        let authenticators = Arc::new(Authenticators::start(configuration, Timings::default()));
+        if let Some(file) = file {
+            tokio::spawn(authentication::follow(file, authenticators.clone()));
+        }
+        authenticators
+    });
     let keys = ca.as_ref().map(AccountKeys::of).transpose()?;
     let issuer = keys.map(Issuer::new);
     let listener = kontiki_pki::bind(config.listen, false)
@@ -158,6 +169,7 @@ pub(crate) async fn run(
         api: rest::Options {
             advertised: config.advertise.clone(),
             issuer: issuer.map(Arc::new),
+            authenticators,
             audit,
             ..rest::Options::default()
         },
@@ -235,7 +247,11 @@ fn options(config: &ControllerConfig, identity: &Identity, dialer: Arc<dyn PeerD
             zone: config.zone.clone(),
             address: config.advertise.clone(),
         },
-        timings: Timings { heartbeat: election / 2, election_min: election, election_max: election * 2 },
+        timings: kontiki_raft::Timings {
+            heartbeat: election / 2,
+            election_min: election,
+            election_max: election * 2,
+        },
         limits: limits(config),
         tables: TABLES,
         dialer,

@@ -58,10 +58,8 @@ pub fn kinds_that_are_only_stored(s: &Scenario) {
     }
     let service = ["-n", &s.namespace, "create", "service", "clusterip", "warned", "--tcp=80"];
     let said = String::from_utf8(s.cluster.kubectl_output(&service).unwrap().stderr).unwrap();
-    assert!(
-        said.contains("Warning: Services get an address, but no node ports, and nothing routes"),
-        "{said}"
-    );
+    let warning = "Warning: Services get addresses and node ports, but nothing routes to their pods yet";
+    assert!(said.contains(warning), "{said}");
     s.kubectl(&["create", "quota", "few", "--hard=count/leases.coordination.k8s.io=3,secrets=1"]);
     s.kubectl(&["create", "secret", "generic", "one"]);
     let refused = s.refused(&["create", "secret", "generic", "two"]);

@@ -19,14 +19,17 @@ pub fn follows_and_looks_back(s: &Scenario) {
 }
 
 pub fn config_maps_and_secrets_reach_the_container(s: &Scenario) {
-    s.kubectl(&["create", "configmap", "conf", "--from-literal=colour=blue"]);
+    s.kubectl(&["create", "configmap", "conf", "--from-literal=colour=blue", "--from-literal=data-1=one"]);
+    s.kubectl(&["create", "service", "clusterip", "my-shop", "--tcp=8080"]);
     s.kubectl(&["create", "secret", "generic", "key", "--from-literal=word=open"]);
     s.apply(
         "apiVersion: v1\nkind: Pod\nmetadata: {name: reader}\nspec:\n  restartPolicy: Never\n  containers:\n  - name: c\n    \
-         image: kontiki.local/web:1\n    command: [sh, -c, 'echo $COLOUR $(cat /secret/word)']\n    env:\n    - name: COLOUR\n      \
+         image: kontiki.local/web:1\n    command: [sh, -c, 'echo $COLOUR $(cat /secret/word) $MY_SHOP_SERVICE_PORT; tr \"\\0\" \"\\n\" \
+         < /proc/1/environ | grep data']\n    envFrom: [{configMapRef: {name: conf}}]\n    env:\n    - name: COLOUR\n      \
          valueFrom: {configMapKeyRef: {name: conf, key: colour}}\n    volumeMounts: [{name: v, mountPath: /secret}]\n  \
          volumes: [{name: v, secret: {secretName: key}}]\n",
     );
     s.succeeded("reader");
-    assert_eq!(s.kubectl(&["logs", "reader"]), "blue open\n");
+    // A shell hands on only what could be a variable of its own.
+    assert_eq!(s.kubectl(&["logs", "reader"]), "blue open 8080\ndata-1=one\n");
 }

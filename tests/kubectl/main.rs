@@ -12,9 +12,12 @@ mod debug;
 mod edit;
 mod get;
 mod identity;
+#[path = "../../api/tests/api/issuer.rs"]
+mod issuer;
 mod jobs;
 mod logs;
 mod nodes;
+mod proxy;
 mod refuse;
 mod roles;
 mod rollout;
@@ -22,6 +25,7 @@ mod security;
 mod stateful;
 mod streams;
 mod top;
+mod users;
 
 use kontiki_chaos_tests::{Cluster, Plan, example_image};
 use scenario::Scenario;
@@ -32,7 +36,9 @@ type Run = fn(&Scenario);
 fn kubectl_drives_the_cluster() {
     kontiki_pki::install_crypto();
     let image = Some(example_image().unwrap());
-    let cluster = Cluster::start(Plan { image, ..Plan::of(env!("CARGO_BIN_EXE_kontiki")) }).unwrap();
+    let users = users::Users::start();
+    let plan = Plan { image, environment: users.environment(), ..Plan::of(env!("CARGO_BIN_EXE_kontiki")) };
+    let cluster = Cluster::start(plan).unwrap();
     let scenarios: &[(&str, Run)] = &[
         ("get", get::tables_formats_and_selectors),
         ("watch", get::watches),
@@ -58,6 +64,7 @@ fn kubectl_drives_the_cluster() {
         ("terminal", streams::exec_in_a_terminal),
         ("cp", streams::copies_both_ways),
         ("port-forward", streams::forwards_ports),
+        ("proxy", proxy::hands_requests_on),
         ("attach", streams::attaches),
         ("debug", debug::looks_into_a_pod_that_runs),
         ("debug-profiles", debug::profiles_say_what_it_may),
@@ -81,5 +88,9 @@ fn kubectl_drives_the_cluster() {
     for (name, run) in scenarios.iter().filter(|(name, _)| wanted(name)) {
         eprintln!("scenario {name}");
         run(&Scenario::begin(&cluster, name));
+    }
+    if wanted("users") {
+        eprintln!("scenario users");
+        users::of_an_issuer_elsewhere(&Scenario::begin(&cluster, "users"), &users);
     }
 }

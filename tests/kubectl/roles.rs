@@ -104,7 +104,7 @@ pub fn tokens_of_service_accounts(s: &Scenario) {
 }
 
 /// A kubeconfig of the same cluster, for a user with these credentials and no certificate.
-fn config_with(s: &Scenario, user: Value) -> String {
+pub fn config_with(s: &Scenario, user: Value) -> String {
     let mut config: Value =
         serde_json::from_str(&s.kubectl(&["config", "view", "--raw", "-o", "json"])).unwrap();
     for entry in config["users"].as_array_mut().unwrap() {

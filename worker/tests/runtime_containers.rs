@@ -79,6 +79,18 @@ async fn a_container_sees_its_own_world() {
         "what the shim blocks and ignores is not handed on"
     );
 
+    // All names that Kubernetes lets a variable have; a shell would drop some.
+    let mut spec = agent.spec("named", "");
+    spec.command = ["cat", "/proc/self/environ"].map(str::to_owned).to_vec();
+    let odd = [("data-1", "one"), ("1. ~!", "two"), ("a.b", "x=y")];
+    spec.env = odd.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    agent.run("pod", spec).await;
+    let output = agent.log("named", "stdout");
+    for (name, value) in odd {
+        let pair = format!("{name}={value}");
+        assert!(output.split('\0').any(|found| found == pair), "{pair} in {output:?}");
+    }
+
     // A user with the groups that the image gives it; and nothing that an earlier attempt wrote.
     let mut spec = agent.spec("user", "id -u; id -g; id -G; ls /new || echo clean");
     spec.user = Some(1000);

@@ -26,8 +26,10 @@ async fn a_host_process_logs_ends_and_leaves_its_message() {
     // A program of the image is found before one of the machine.
     let exit = agent.run("pod", agent.spec("image", "readlink -f /proc/$$/exe")).await;
     assert_eq!(exit.code, 0);
+    let images = worker.store.home(&worker.store.resolve("busybox:1").unwrap());
+    assert!(agent.log("image", "stdout").starts_with(images.parent().unwrap().to_str().unwrap()));
     assert!(
-        agent.log("image", "stdout").trim().ends_with("rootfs/bin/busybox"),
+        agent.log("image", "stdout").trim().ends_with("/bin/busybox"),
         "{}",
         agent.log("image", "stdout")
     );

@@ -5,10 +5,10 @@ mod runtime_support;
 
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kontiki_worker::image::{ImageError, Limits, LoadedImage, Store};
-use runtime_support::{Tar, hex, oci_archive, plain};
+use runtime_support::{Tar, View, hex, oci_archive, plain};
 use serde_json::json;
 
 struct Bench {
@@ -34,18 +34,22 @@ impl Bench {
     }
 
     /// Loads one image of these layers and answers its root.
-    fn root(&self, layers: Vec<Vec<u8>>) -> PathBuf {
+    fn root(&self, layers: Vec<Vec<u8>>) -> View {
         let layers: Vec<_> = layers.into_iter().map(plain).collect();
         let loaded = self.load(&oci_archive("it:1", &layers, json!({}))).unwrap();
-        self.store.rootfs(&loaded[0].image)
+        View::of(&self.store, &loaded[0].image)
     }
 
     /// What a refused load says; the store must be as if it never had been asked.
     fn refusal(&self, archive: &[u8]) -> String {
         let refusal = self.load(archive).unwrap_err().to_string();
         assert_eq!(self.store.list(), []);
-        let left: Vec<_> = std::fs::read_dir(self.dir.path().join("images")).unwrap().flatten().collect();
-        assert!(left.is_empty(), "{left:?} is left behind");
+        let images = self.dir.path().join("images");
+        for (dir, kept) in [("", &["layered", "lock"][..]), ("layered", &["l"]), ("layered/l", &[])] {
+            let mut left = if images.join(dir).exists() { names(&images.join(dir)) } else { Vec::new() };
+            left.retain(|name| !kept.contains(&name.as_str()));
+            assert_eq!(left, [""; 0], "left behind in {dir}");
+        }
         refusal
     }
 }
@@ -228,7 +232,7 @@ fn compressed_layers_and_docker_archives_are_read() {
     for stored in [gzip.finish().unwrap(), zstd] {
         let bench = Bench::new();
         let loaded = bench.load(&oci_archive("web:1", &[(stored, layer.clone())], json!({}))).unwrap();
-        assert!(bench.store.rootfs(&loaded[0].image).join("file").exists());
+        assert!(bench.store.root(&loaded[0].image).find(Path::new("file")).is_some());
     }
 
     let config = json!({ "os": "linux", "config": { "Cmd": ["/file"], "Entrypoint": null },
@@ -276,7 +280,8 @@ fn names_lead_to_the_image_loaded_last() {
     assert!(again.remove("web:1").unwrap());
     assert!(!again.remove("web:1").unwrap());
     assert_eq!(bench.store.resolve("web:1"), None);
-    assert!(!bench.store.rootfs(&second.image).exists());
+    assert!(!bench.store.home(&second.image).exists());
+    assert_eq!(bench.store.root(&second.image).find(Path::new("file")), None);
 }
 
 #[test]

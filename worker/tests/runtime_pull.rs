@@ -71,7 +71,7 @@ async fn an_image_in_use_is_not_removed() {
     let refused = worker.store.remove("busybox:1").unwrap_err();
     assert!(matches!(refused, ImageError::InUse(_)), "{refused}");
     assert!(refused.to_string().contains("delete the pods that use it first"));
-    assert_eq!(worker.store.prune(true).unwrap(), []);
+    assert_eq!(worker.store.prune(true).unwrap().images, []);
 
     // It may start again.
     agent.runtime.signal("pod", "main", 9).await.unwrap();
@@ -97,7 +97,7 @@ async fn a_shim_that_is_killed_holds_no_image() {
     agent.start_pod("pod", RuntimeClass::Container).await;
     let spec = agent.spec("main", "sleep 1000");
     agent.runtime.start_container("pod", spec).await.unwrap();
-    assert_eq!(worker.store.prune(true).unwrap(), []);
+    assert_eq!(worker.store.prune(true).unwrap().images, []);
     let state = std::fs::read(worker.dir.path().join("pods/pod/state.json")).unwrap();
     let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
     let pid = i32::try_from(state["shim_pid"].as_i64().unwrap()).unwrap();
@@ -107,6 +107,6 @@ async fn a_shim_that_is_killed_holds_no_image() {
     )
     .unwrap();
     while !matches!(agent.event().await, kontiki_worker::runtime::RuntimeEvent::PodLost { .. }) {}
-    assert_eq!(worker.store.prune(true).unwrap().len(), 1);
+    assert_eq!(worker.store.prune(true).unwrap().images.len(), 1);
     agent.runtime.remove_pod("pod").await.unwrap();
 }

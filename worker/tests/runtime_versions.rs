@@ -42,9 +42,9 @@ impl Raw {
 /// What an agent of the future asks for when it starts a container.
 fn launch(worker: &Worker, agent: &Agent, name: &str, script: &str) -> Value {
     let image = worker.store.resolve("busybox:1").unwrap();
-    json!({ "StartContainer": {
+    json!({ "StartLayered": {
         "spec": { "name": name, "log_path": agent.logs.join(name).join("0.log"), "novelty": 1 },
-        "rootfs": worker.store.rootfs(&image), "args": ["sh", "-c", script], "env": [["PATH", "/bin"]],
+        "rootfs": worker.store.root(&image), "args": ["sh", "-c", script], "env": [["PATH", "/bin"]],
         "working_dir": "/", "uid": 0, "gid": 0, "groups": [],
     } })
 }

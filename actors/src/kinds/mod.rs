@@ -2,6 +2,7 @@
 //! brings the state nearer to what the object asks for; it acts on the turn only. Not for placement (`scheduling/`)
 //! and not for what every kind goes through alike, such as deletion and garbage collection (`turn/`).
 
+pub mod admission_policy;
 mod claim;
 pub mod cluster_role;
 mod condition;

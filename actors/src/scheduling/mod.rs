@@ -24,6 +24,7 @@ mod preempt;
 mod properties;
 mod queue;
 mod reasons;
+mod rejected;
 mod score;
 mod spread;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use pod_affinity::wants;
 pub use preempt::Preemption;
 pub use queue::{SchedulingQueue, ToPlace};
 pub use reasons::Reason;
+pub use rejected::{Rejected, rejected};
 pub use view::Work;
 
 use self::{group::Group, pick::Picker, view::View};

@@ -115,8 +115,10 @@ impl Turn {
                 .map_err(|why| Rejection::Forbidden(key.clone(), why))?;
             document = Document::from_value(value);
         }
+        let mut names_node = false;
         if key.kind == Kind::POD {
             let mut spec = document.spec_value();
+            names_node = spec["nodeName"].is_string();
             service_accounts::admit(self, &key.namespace, &mut spec)
                 .map_err(|why| Rejection::Forbidden(key.clone(), why))?;
             document = document.with_spec(spec);
@@ -125,7 +127,10 @@ impl Turn {
         document = node_ports::assign(self, &key, None, document)?;
         self.check_pod_security(user, &key, None, &document)?;
         quota::admit(self, &key, None, &document).map_err(|why| Rejection::Forbidden(key.clone(), why))?;
-        let object = self.put(&key, document);
+        let object = match names_node {
+            true => self.put_on_its_node(&key, document),
+            false => self.put(&key, document),
+        };
         self.collect_later(&object);
         Ok(answer(&object))
     }
@@ -276,7 +281,7 @@ impl Turn {
         if pod.meta.deleting() {
             return Err(Rejection::Conflict(key.clone(), format!("pod {} is being deleted", key.name)));
         }
-        self.assign(&pod, node);
+        self.bind_to(&pod, node);
         Ok(Outcome::Done)
     }
 

@@ -76,6 +76,9 @@ impl Turn {
         }
         let at = rfc3339(self.now_ms().saturating_add(grace.saturating_mul(1000)));
         let first = !object.meta.deleting();
+        // In a circle of owners that all wait for their dependents, nobody would ever go: who closes it is waited for no more.
+        let closes_circle = options.propagation == Some(Propagation::Foreground)
+            && self.state.dependents(&object.meta.uid).any(|d| d.key == *key || waits_in_foreground(d));
         self.edit_metadata(key, |meta| {
             // Its controllers do something else from here on, so it counts as changed, once.
             if first && object.meta.generation > 0 {
@@ -85,6 +88,12 @@ impl Turn {
             meta.insert("deletionGracePeriodSeconds".into(), grace.into());
             if !finalizers.is_empty() {
                 meta.insert("finalizers".into(), json!(finalizers));
+            }
+            let owners = meta.get_mut("ownerReferences").filter(|_| closes_circle);
+            for owner in owners.and_then(Value::as_array_mut).into_iter().flatten() {
+                if owner["blockOwnerDeletion"] == true {
+                    owner["blockOwnerDeletion"] = false.into();
+                }
             }
         });
         let Some(marked) = self.state.get(key) else { return Ok(deleted(&object)) };
@@ -167,6 +176,10 @@ impl Turn {
 /// Whether a deletion goes on when something happened to dependents.
 pub(super) fn waits_for_dependents(object: &Object) -> bool {
     object.meta.deleting() && object.meta.finalizers.iter().any(|f| f == ORPHAN || f == FOREGROUND)
+}
+
+fn waits_in_foreground(object: &Object) -> bool {
+    object.meta.deleting() && object.meta.finalizers.iter().any(|f| f == FOREGROUND)
 }
 
 fn check(object: &Object, options: &DeleteOptions) -> Result<(), Rejection> {

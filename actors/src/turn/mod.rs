@@ -252,11 +252,15 @@ impl Turn {
             return None;
         }
         api::complete_metadata(self, kind, &mut value["metadata"]);
+        let names_node = kind == Kind::POD && value["spec"]["nodeName"].is_string();
         let mut document = Document::from_value(value);
         if kind == Kind::JOB {
             document = job::select_own_pods(document);
         }
-        Some(self.put(&key, document))
+        Some(match names_node {
+            true => self.put_on_its_node(&key, document),
+            false => self.put(&key, document),
+        })
     }
 
     /// Whether there may be objects of a kind at the cluster's level.

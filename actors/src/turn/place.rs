@@ -1,6 +1,6 @@
 //! Placing pods, on the turn's own state: what is planned is true, there is nothing to conflict with.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use compact_str::CompactString;
 use serde_json::{Value, json};
@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use super::Turn;
 use crate::{
     input::DeleteOptions,
+    kind::Kind,
     kinds::{pod, storage},
-    object::{Object, ObjectKey},
-    scheduling::{self, Preemption},
+    object::{Document, Object, ObjectKey},
+    scheduling::{self, Preemption, Rejected},
 };
 
 impl Turn {
@@ -72,6 +73,49 @@ impl Turn {
             })
         };
         self.state.wanting().filter(wants).cloned().collect()
+    }
+
+    /// Puts a pod that names its node, since somebody else than the scheduler wants it there. Nobody is to start one that its node
+    /// does not take, not even for a moment: it has failed from the beginning.
+    pub(super) fn put_on_its_node(&mut self, key: &ObjectKey, document: Document) -> Arc<Object> {
+        match self.rejected(key, &document) {
+            None => self.put(key, document),
+            Some(rejected) => self.put_rejected(key, document, rejected),
+        }
+    }
+
+    /// The same of a pod that is there already and had no node.
+    pub(super) fn bind_to(&mut self, pod: &Object, node: &str) {
+        let mut spec = pod.document.spec_value();
+        spec["nodeName"] = node.into();
+        let named = pod.document.with_spec(spec);
+        match self.rejected(&pod.key, &named) {
+            None => self.assign(pod, node),
+            Some(rejected) => drop(self.put_rejected(&pod.key, named, rejected)),
+        }
+    }
+
+    /// Why the node that a pod names does not take it.
+    fn rejected(&self, key: &ObjectKey, document: &Document) -> Option<Rejected> {
+        let pod = Object::new(key.clone(), 0, document.clone());
+        let digest = pod.pod().filter(|digest| !digest.terminal())?;
+        let node = self.state.get(&ObjectKey::new(Kind::NODE, "", digest.node.as_ref()?))?;
+        scheduling::rejected(&self.state, digest, node)
+    }
+
+    fn put_rejected(&mut self, key: &ObjectKey, document: Document, rejected: Rejected) -> Arc<Object> {
+        let Rejected { reason, message } = rejected;
+        let mut status = document.status_value();
+        if !status.is_object() {
+            status = json!({});
+        }
+        status["phase"] = "Failed".into();
+        status["reason"] = reason.as_str().into();
+        status["message"] = format!("{}{message}", pod::REJECTED).into();
+        status["startTime"] = self.now().into();
+        let pod = self.put(key, document.with_status(status));
+        self.event(&pod, "Warning", &reason, message, "kubelet");
+        pod
     }
 
     /// Puts a pod on a node.

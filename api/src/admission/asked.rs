@@ -1,8 +1,14 @@
 //! What is written, as webhooks are asked about it.
 
+use std::borrow::Cow;
+
+use kontiki_actors::State;
 use serde_json::{Value, json};
 
 use crate::{
+    custom::Definitions,
+    editions,
+    resource::fields::items,
     rest::{path::Target, query::Query},
     served::Served,
 };
@@ -117,6 +123,30 @@ impl Asked {
     pub(super) fn has_own_labels(&self) -> bool {
         let writes = matches!(self.operation, Operation::Create | Operation::Update);
         self.is_namespace() && self.subresource.is_empty() && writes
+    }
+
+    /// The other versions, and groups, in which the resource is served.
+    pub(super) fn others(&self, state: &State, definitions: &Definitions) -> Vec<Served> {
+        let kind = self.served.kind;
+        if !kind.is_custom() {
+            let all = [Served::from(kind)].into_iter().chain(editions::of(kind));
+            return all.filter(|other| *other != self.served).collect();
+        }
+        let Some(definition) = state.definition_of(kind) else { return Vec::new() };
+        let spec = definition.document.spec_value();
+        items(&spec, "versions")
+            .filter_map(|(_, version)| definitions.version(definition, version["name"].as_str()?))
+            .map(Served::custom)
+            .filter(|other| *other != self.served)
+            .collect()
+    }
+
+    /// A value of the request in another version, if it is an object that has any.
+    pub(super) fn shown<'v>(&self, value: &'v Value, version: &Served) -> Cow<'v, Value> {
+        if !value.is_object() || !self.is_object() || *version == self.served {
+            return Cow::Borrowed(value);
+        }
+        Cow::Owned(self.served.converted(value.clone(), version))
     }
 
     /// Whether what is written is the object itself, in a version of its kind, and not something below it.

@@ -1,6 +1,6 @@
 //! Questions over HTTPS. Connections are kept for the next question to the same webhook; everything has an end.
 
-use std::{collections::HashMap, error::Error, net::SocketAddr, time::Duration};
+use std::{collections::HashMap, error::Error, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, StatusCode, header};
@@ -12,7 +12,10 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
 };
-use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, pki_types::ServerName},
+};
 
 use super::{
     hook::Hook,
@@ -35,7 +38,8 @@ const KEPT: usize = 256;
 /// Addresses that are tried for one question.
 const ADDRESSES: usize = 4;
 
-type Sender = http1::SendRequest<Full<Bytes>>;
+/// Sends requests on a connection.
+pub(crate) type Sender = http1::SendRequest<Full<Bytes>>;
 
 /// Asks webhooks.
 #[derive(Default)]
@@ -202,9 +206,21 @@ async fn read(mut body: Incoming, memory: Memory<'_>) -> Result<(Bytes, Option<P
 }
 
 async fn connect(hook: &Hook, target: &Target) -> Result<Connection, String> {
-    let tls = hook.tls()?;
-    let name = ServerName::try_from(target.server.clone()).map_err(|error| error.to_string())?;
-    let (stream, to) = dial(&target.to).await?;
+    let (sender, to) = open(hook.tls()?, &target.server, &target.to).await?;
+    Ok(Connection { sender, to, since: Instant::now() })
+}
+
+/// Opens a connection to a server of this name, over TLS, and tells which address it is at. It ends when the sender is dropped.
+///
+/// # Errors
+/// In words, with the cause.
+pub(crate) async fn open(
+    tls: Arc<ClientConfig>,
+    server: &str,
+    to: &To,
+) -> Result<(Sender, SocketAddr), String> {
+    let name = ServerName::try_from(server.to_owned()).map_err(|error| error.to_string())?;
+    let (stream, to) = dial(to).await?;
     stream.set_nodelay(true).ok();
     let stream = TlsConnector::from(tls).connect(name, stream).await;
     let stream = stream.map_err(|error| format!("tls: {}", chain(&error)))?;
@@ -215,7 +231,7 @@ async fn connect(hook: &Hook, target: &Target) -> Result<Connection, String> {
     tokio::spawn(async move {
         connection.await.ok();
     });
-    Ok(Connection { sender, to, since: Instant::now() })
+    Ok((sender, to))
 }
 
 async fn dial(to: &To) -> Result<(TcpStream, SocketAddr), String> {
@@ -238,7 +254,7 @@ async fn dial(to: &To) -> Result<(TcpStream, SocketAddr), String> {
 }
 
 /// An error and its causes.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

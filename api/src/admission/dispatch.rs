@@ -1,6 +1,10 @@
-//! All webhooks of one write: those that change it one after the other, those that judge it all at once.
+//! All webhooks and policies of one write: webhooks that change it one after the other, then policies, then webhooks that judge it, all at
+//! once.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+};
 
 use futures_util::future::join_all;
 use kontiki_actors::{Kind, ObjectKey, State};
@@ -10,14 +14,15 @@ use uuid::Uuid;
 use super::{
     asked::Asked,
     client::Memory,
-    conditions::Held,
+    conditions::{self, Held},
     hook::Hook,
-    matching::{selects, selects_either},
+    matching::Scope,
+    policies::{self, Wanted},
     review::{self, Said},
+    shown::{Asker, Shown},
 };
 use crate::{
-    patch as patches,
-    resource::{self, fields::items},
+    patch as patches, resource,
     rest::{body::type_of, call::Call},
     served::{Served, Typed},
     status::Status,
@@ -30,12 +35,13 @@ const VALIDATING: &str = "validating.webhook.admission.k8s.io/";
 /// Who was changed is asked again at most once.
 const ROUNDS: usize = 2;
 
-/// The webhooks that have a say in a write.
+/// The webhooks and policies that have a say in a write.
 pub(crate) struct Admission<'a> {
     call: &'a Call,
     asked: Asked,
     mutating: Vec<Matched>,
     validating: Vec<Matched>,
+    policies: Vec<Wanted>,
 }
 
 /// A webhook whose rules and namespaces are those of a write.
@@ -49,25 +55,6 @@ struct Matched {
     request: Value,
 }
 
-impl Matched {
-    /// A value as the webhook wants it.
-    fn converted(&self, asked: &Asked, value: &Value) -> Value {
-        convert(&self.served, asked, value)
-    }
-}
-
-/// Versions of a custom kind differ in nothing but their name and what is completed.
-fn convert(served: &Served, asked: &Asked, value: &Value) -> Value {
-    let mut value = value.clone();
-    if value.is_object() && asked.is_object() && *served != asked.served {
-        value["apiVersion"] = served.api_version().into();
-        if let Some(version) = served.defined() {
-            version.complete(&mut value);
-        }
-    }
-    value
-}
-
 /// Why a webhook let a write not pass.
 enum Refused {
     /// It could not be asked, in words.
@@ -77,60 +64,51 @@ enum Refused {
 }
 
 impl<'a> Admission<'a> {
-    /// The webhooks that are for this, by their rules and by its namespace; none at all mostly, and then nothing was done but to look. The
-    /// state is what this controller holds.
+    /// The webhooks and policies that are for this, by their rules and by its namespace; none at all mostly, and then nothing was done but to
+    /// look. The state is what this controller holds.
     pub(crate) async fn of(
         call: &'a Call,
         state: &State,
         asked: Asked,
     ) -> Result<Option<Admission<'a>>, Status> {
-        let Some(hooks) = call.api.webhooks.of(state) else { return Ok(None) };
-        if asked.served.kind.info().group == "admissionregistration.k8s.io" {
-            // Or nobody could get rid of a webhook that refuses everything.
+        let kind = asked.served.kind;
+        // Or nobody could get rid of what refuses everything. Policies may guard the configurations of webhooks, though.
+        let configures = kind.info().group == "admissionregistration.k8s.io";
+        let hooks = if configures { None } else { call.api.webhooks.of(state) };
+        let is_policy =
+            matches!(kind, Kind::VALIDATING_ADMISSION_POLICY | Kind::VALIDATING_ADMISSION_POLICY_BINDING);
+        let bound = if is_policy { None } else { call.api.policies.of(state) };
+        if hooks.is_none() && bound.is_none() {
             return Ok(None);
         }
-        let mut labels = None;
-        let mut admission = Admission { call, asked, mutating: Vec::new(), validating: Vec::new() };
-        for (mutating, all) in [(true, &hooks.mutating), (false, &hooks.validating)] {
+        let mut meant = Meant { call, state, asked: &asked, others: OnceLock::new(), labels: None };
+        let (mut mutating, mut validating, mut policies) = (Vec::new(), Vec::new(), Vec::new());
+        let hooks = hooks.unwrap_or_default();
+        for (list, all) in [(&mut mutating, &hooks.mutating), (&mut validating, &hooks.validating)] {
             for (at, hook) in all.iter().enumerate() {
-                let asked = &admission.asked;
-                let Some(served) = admission.version_for(hook, state) else { continue };
-                let everywhere = asked.namespace.is_empty() || asked.has_own_labels();
-                if !everywhere && !hook.namespaces.is_everything() {
-                    if labels.is_none() {
-                        labels = Some(labels_of(call, state, &asked.namespace).await?);
-                    }
-                    if !selects(&hook.namespaces, labels.as_ref().unwrap_or(&Value::Null)) {
-                        continue;
-                    }
+                if let Some(served) = meant.by(&hook.scope).await? {
+                    let request = review::request(&asked, &call.user, &served);
+                    list.push(Matched { hook: hook.clone(), at, served, request });
                 }
-                let request = review::request(asked, &call.user, served.version());
-                let matched = Matched { hook: hook.clone(), at, served, request };
-                let list = if mutating { &mut admission.mutating } else { &mut admission.validating };
-                list.push(matched);
             }
         }
-        let any = !admission.mutating.is_empty() || !admission.validating.is_empty();
-        Ok(any.then_some(admission))
-    }
-
-    /// The version in which a webhook wants what is written; none if it is not for it.
-    fn version_for(&self, hook: &Hook, state: &State) -> Option<Served> {
-        let asked = &self.asked;
-        let rules = || hook.rules.iter().filter(|rule| rule.is_for(asked));
-        if rules().any(|rule| rule.has_version(asked.served.version())) {
-            return Some(asked.served.clone());
+        for bound in bound.iter().flat_map(|bound| bound.iter()) {
+            let Some(served) = meant.by(&bound.policy.scope).await? else { continue };
+            let mut bindings = Vec::new();
+            for binding in &bound.bindings {
+                let is_meant = match &binding.scope {
+                    Some(scope) => meant.by(scope).await?.is_some(),
+                    None => true,
+                };
+                bindings.extend(is_meant.then(|| binding.clone()));
+            }
+            if !bindings.is_empty() {
+                let request = review::request(&asked, &call.user, &served);
+                policies.push(Wanted { policy: bound.policy.clone(), bindings, served, request });
+            }
         }
-        rules().next().filter(|_| hook.equivalent)?;
-        // Built-in kinds have one version.
-        let definition = state.definition_of(asked.served.kind)?;
-        let spec = definition.document.spec_value();
-        let versions: Vec<&str> =
-            items(&spec, "versions").filter_map(|(_, version)| version["name"].as_str()).collect();
-        rules()
-            .flat_map(|rule| versions.iter().filter(|version| rule.has_version(version)))
-            .find_map(|version| self.call.api.definitions.version(definition, version))
-            .map(Served::custom)
+        let any = !mutating.is_empty() || !validating.is_empty() || !policies.is_empty();
+        Ok(any.then_some(Admission { call, asked, mutating, validating, policies }))
     }
 
     /// Whether there are webhooks that may change what is written.
@@ -144,7 +122,7 @@ impl<'a> Admission<'a> {
         let (mut invoked, mut again) = (BTreeSet::new(), BTreeSet::new());
         for round in 0..ROUNDS {
             for (index, matched) in self.mutating.iter().enumerate() {
-                if round > 0 && !again.contains(&index) || !self.wants(matched, &object, old)? {
+                if round > 0 && !again.contains(&index) || !self.wants(matched, &object, old).await? {
                     continue;
                 }
                 let key = format!("round_{round}_index_{}", matched.at);
@@ -175,11 +153,12 @@ impl<'a> Admission<'a> {
         Ok(object)
     }
 
-    /// Asks those that judge, all at once. The first refusal in their order counts.
+    /// Asks those that judge: policies, then webhooks, all at once. The first refusal in their order counts.
     pub(crate) async fn validate(&self, object: &Value, old: &Value) -> Result<(), Status> {
+        policies::ask(self.call, &self.asked, &self.policies, object, old).await?;
         let mut wanted = Vec::new();
         for matched in &self.validating {
-            if self.wants(matched, object, old)? {
+            if self.wants(matched, object, old).await? {
                 wanted.push(matched);
             }
         }
@@ -197,7 +176,7 @@ impl<'a> Admission<'a> {
     /// Asks all of them about what they cannot change.
     pub(crate) async fn admit(&self, object: &Value, old: &Value) -> Result<(), Status> {
         for matched in &self.mutating {
-            if !self.wants(matched, object, old)? {
+            if !self.wants(matched, object, old).await? {
                 continue;
             }
             match self.ask(matched, true, object, old).await {
@@ -218,19 +197,26 @@ impl<'a> Admission<'a> {
     }
 
     /// Whether the objects and the conditions of a webhook are such that it is asked.
-    fn wants(&self, matched: &Matched, object: &Value, old: &Value) -> Result<bool, Status> {
+    async fn wants(&self, matched: &Matched, object: &Value, old: &Value) -> Result<bool, Status> {
         let (hook, asked) = (&matched.hook, &self.asked);
-        if asked.has_own_labels() && !selects(&hook.namespaces, &object["metadata"]["labels"]) {
-            return Ok(false);
-        }
-        if !selects_either(&hook.objects, object, old) {
+        if !hook.scope.has_object(asked, object, old) {
             return Ok(false);
         }
         if hook.conditions.is_empty() {
             return Ok(true);
         }
-        let (object, old) = (matched.converted(asked, object), matched.converted(asked, old));
-        match hook.conditions.hold(&object, &old, &matched.request) {
+        let state = if hook.conditions.ask() { Some(self.call.view().await?) } else { None };
+        let judge = Asker { call: self.call, asked, state };
+        let (object, old) = (asked.shown(object, &matched.served), asked.shown(old, &matched.served));
+        let shown = Shown {
+            object: &object,
+            old: &old,
+            request: &matched.request,
+            namespace: &Value::Null,
+            params: &Value::Null,
+            judge: &judge,
+        };
+        match hook.conditions.hold(&shown, &mut { conditions::ALL }) {
             Held::Yes => Ok(true),
             Held::No => Ok(false),
             Held::Unknown(_) if hook.ignored => Ok(false),
@@ -260,7 +246,7 @@ impl<'a> Admission<'a> {
         drop(state);
         let uid = Uuid::new_v4().to_string();
         let question = {
-            let (object, old) = (matched.converted(asked, object), matched.converted(asked, old));
+            let (object, old) = (asked.shown(object, &matched.served), asked.shown(old, &matched.served));
             review::encode(version, &uid, &matched.request, &object, &old)
         };
         let memory = Memory { places: &call.api.bodies, user: &call.user.name };
@@ -283,14 +269,18 @@ impl<'a> Admission<'a> {
                 format!("admission webhook {:?} returned a patch that cannot be applied: {why}", hook.name);
             Status::internal(text)
         };
-        let before = matched.converted(asked, object);
+        let before = asked.shown(object, &matched.served);
         let mut value = patches::json(&before, &patch).map_err(|error| refuse(error.to_string()))?;
         if value["apiVersion"] != before["apiVersion"] || value["kind"] != before["kind"] {
             return Err(refuse("it changes apiVersion or kind".into()));
         }
         // In the version that was asked for.
         if asked.is_object() {
-            value["apiVersion"] = asked.api_version.as_str().into();
+            if matched.served != asked.served {
+                let typed = matched.served.typed()?;
+                typed.check(&mut value).map_err(|error| refuse(error.to_string()))?;
+                value = matched.served.converted(value, &asked.served);
+            }
             asked.served.typed()?.check(&mut value).map_err(|error| refuse(error.to_string()))?;
             if asked.served.defined().is_none() {
                 resource::default(asked.served.kind, &mut value);
@@ -336,6 +326,35 @@ impl<'a> Admission<'a> {
         if let Some(record) = &self.call.record {
             record.annotate(key, text());
         }
+    }
+}
+
+/// Who is meant by a write.
+struct Meant<'m> {
+    call: &'m Call,
+    state: &'m State,
+    asked: &'m Asked,
+    /// The other versions of what is written, and the labels of the namespace that it is in, once somebody wants them.
+    others: OnceLock<Vec<Served>>,
+    labels: Option<Value>,
+}
+
+impl Meant<'_> {
+    /// The version in which what is written is wanted; none if rules or the namespace are not those of a scope.
+    async fn by(&mut self, scope: &Scope) -> Result<Option<Served>, Status> {
+        let (call, state, asked) = (self.call, self.state, self.asked);
+        let others = || self.others.get_or_init(|| asked.others(state, &call.api.definitions)).as_slice();
+        let Some(served) = scope.version(asked, others) else { return Ok(None) };
+        if scope.looks_at_namespace(asked) {
+            let labels = match self.labels.take() {
+                Some(labels) => labels,
+                None => labels_of(call, state, &asked.namespace).await?,
+            };
+            if !scope.has_namespace(self.labels.insert(labels)) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(served))
     }
 }
 

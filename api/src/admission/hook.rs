@@ -11,11 +11,8 @@ use kontiki_pki::trust;
 use serde_json::Value;
 use tokio_rustls::rustls::ClientConfig;
 
-use super::{conditions::Conditions, matching::Rule, place::Place, review::Version};
-use crate::{
-    resource::fields::{items, text},
-    selector::Selector,
-};
+use super::{conditions::Conditions, matching::Scope, place::Place, review::Version};
+use crate::resource::fields::{items, text};
 
 /// A webhook.
 #[derive(Debug)]
@@ -24,11 +21,7 @@ pub(super) struct Hook {
     pub(super) configuration: String,
     /// Tells it from all others, also from those that it was before its configuration changed: connections are kept by it.
     pub(super) id: String,
-    pub(super) rules: Vec<Rule>,
-    /// Whether other versions of a resource are meant, too.
-    pub(super) equivalent: bool,
-    pub(super) namespaces: Selector,
-    pub(super) objects: Selector,
+    pub(super) scope: Scope,
     pub(super) conditions: Conditions,
     /// Whether the request goes on when the webhook cannot be asked.
     pub(super) ignored: bool,
@@ -60,21 +53,13 @@ impl Hook {
     }
 
     fn read(configuration: &str, id: String, told: &Value) -> Hook {
-        // They were checked when they were written. One that cannot be read all the same must not let anything pass unasked.
-        let selector = |key: &str| match &told[key] {
-            Value::Null => Selector::everything(),
-            selector => Selector::from_object(Some(selector)).unwrap_or_else(|_| Selector::everything()),
-        };
         let client = &told["clientConfig"];
         Hook {
             name: text(told, "name").to_owned(),
             configuration: configuration.to_owned(),
             id,
-            rules: items(told, "rules").map(|(_, rule)| Rule::read(rule)).collect(),
-            equivalent: text(told, "matchPolicy") != "Exact",
-            namespaces: selector("namespaceSelector"),
-            objects: selector("objectSelector"),
-            conditions: Conditions::read(told),
+            scope: Scope::of_webhook(told),
+            conditions: Conditions::read(told, false),
             ignored: text(told, "failurePolicy") == "Ignore",
             seconds: told["timeoutSeconds"].as_u64().unwrap_or(10).clamp(1, 30),
             dry_run: matches!(text(told, "sideEffects"), "None" | "NoneOnDryRun"),

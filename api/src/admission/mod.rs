@@ -1,11 +1,12 @@
-//! Admission webhooks: programs elsewhere that change what is written, or say yes or no to it.
+//! Admission: webhooks, programs elsewhere that change what is written or say yes or no to it; and policies, expressions that say yes or no.
 //! <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/>
 //!
 //! ```text
-//!   hook.rs        a webhook as its configuration says it, read once      conditions.rs  its conditions, in CEL
-//!   asked.rs       what is written, as webhooks are asked about it        matching.rs    whether a webhook is to be asked
-//!   dispatch.rs    all webhooks of a write, in their order                review.rs      the question, and what an answer says
+//!   hook.rs        a webhook as its configuration says it, read once      conditions.rs  conditions of webhooks and policies, in CEL
+//!   asked.rs       what is written, as webhooks are asked about it        matching.rs    what webhooks and policies are for
+//!   dispatch.rs    all webhooks and policies of a write, in their order   review.rs      the question, and what an answer says
 //!   client.rs      questions over HTTPS                                   place.rs       where a webhook is: URL or Service
+//!   policies/      policies, their bindings and parameters                shown.rs       what expressions see, and may ask
 //! ```
 //!
 //! They are asked by the controller that has the request, before the turn: a webhook that does not answer holds up the requests that it is
@@ -19,11 +20,16 @@ mod dispatch;
 mod hook;
 mod matching;
 mod place;
+mod policies;
 mod review;
+mod shown;
 
 pub(crate) use asked::{Asked, Operation};
+pub(crate) use client::{chain, open};
 pub(crate) use conditions::check as check_conditions;
 pub(crate) use dispatch::Admission;
+pub(crate) use place::To;
+pub(crate) use policies::{Policies, check as check_policy};
 
 use std::sync::Arc;
 

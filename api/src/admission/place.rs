@@ -11,8 +11,9 @@ use rand::Rng;
 use serde_json::Value;
 
 use crate::{
+    backing,
     resource::fields::{items, text},
-    selector::{Labels, Selector},
+    selector::Labels,
 };
 
 /// The label by which an EndpointSlice names its Service.
@@ -38,7 +39,7 @@ pub(super) struct Target {
 
 /// What is dialed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum To {
+pub(crate) enum To {
     Host(String, u16),
     Addresses(Vec<SocketAddr>),
 }
@@ -98,7 +99,7 @@ impl Place {
             slices.filter(|slice| slice.meta.labels.label(OF_SERVICE) == Some(name.as_str())).peekable();
         let mut addresses: Vec<SocketAddr> = match slices.peek() {
             Some(_) => slices.flat_map(|slice| ready(&slice.to_value(), port_name)).collect(),
-            None => of_pods(state, namespace, &spec["selector"], of_port),
+            None => of_pods(state, namespace, &spec, of_port),
         };
         if addresses.is_empty() {
             return Err(format!("no endpoints available for service {name:?}"));
@@ -121,34 +122,12 @@ fn ready(slice: &Value, port_name: &str) -> Vec<SocketAddr> {
 }
 
 /// The addresses of the ready pods that a Service selects, with the port that it sends to.
-fn of_pods(state: &State, namespace: &str, selector: &Value, port: &Value) -> Vec<SocketAddr> {
-    let Ok(selector) = Selector::from_labels(Some(selector)) else { return Vec::new() };
-    let pods = state.list(Kind::POD, Some(namespace));
-    let pods = pods.filter(|pod| !pod.meta.deleting() && selector.matches(&pod.meta.labels));
-    let address = |pod: &Arc<Object>| {
-        let status = pod.document.status_value();
-        let ready = |(_, condition): (usize, &Value)| {
-            text(condition, "type") == "Ready" && text(condition, "status") == "True"
-        };
-        items(&status, "conditions").find(|condition| ready(*condition))?;
-        let ip: IpAddr = text(&status, "podIP").parse().ok()?;
-        Some(SocketAddr::new(ip, port_of(port, &pod.document.spec_value())?))
+fn of_pods(state: &State, namespace: &str, spec: &Value, port: &Value) -> Vec<SocketAddr> {
+    let address = |pod: Arc<Object>| {
+        let ip: IpAddr = text(&pod.document.status_value(), "podIP").parse().ok()?;
+        Some(SocketAddr::new(ip, backing::port_of(port, &pod.document.spec_value())?))
     };
-    pods.filter_map(address).collect()
-}
-
-/// The port of a pod that a port of a Service sends to: a number, or the name of one of its containers'.
-fn port_of(port: &Value, pod: &Value) -> Option<u16> {
-    let number = |value: &Value| value.as_u64().and_then(|port| u16::try_from(port).ok());
-    match &port["targetPort"] {
-        Value::String(name) => {
-            let ports = items(pod, "containers").flat_map(|(_, container)| items(container, "ports"));
-            let named = ports.map(|(_, port)| port).find(|port| text(port, "name") == name)?;
-            number(&named["containerPort"])
-        }
-        Value::Null => number(&port["port"]),
-        target => number(target),
-    }
+    backing::pods(state, namespace, spec).into_iter().filter_map(address).collect()
 }
 
 fn of_url(url: &str) -> Result<Target, String> {

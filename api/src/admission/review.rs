@@ -9,6 +9,7 @@ use crate::{
     resource::fields::{items, text},
     rest::User,
     schema::reader::{self, Limits},
+    served::Served,
     status::{Cause, Status},
 };
 
@@ -42,9 +43,9 @@ impl Version {
     }
 }
 
-/// All of a question but its uid and the objects. `version` is the version of the resource that the webhook wants.
-pub(super) fn request(asked: &Asked, user: &User, version: &str) -> Value {
-    let info = asked.served.kind.info();
+/// All of a question but its uid and the objects. `version` is the version of the resource that the webhook wants. What is empty is left out.
+pub(super) fn request(asked: &Asked, user: &User, version: &Served) -> Value {
+    let plural = asked.served.kind.info().plural;
     let split = |api_version: &str| {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         json!({"group": group, "version": version, "kind": asked.kind})
@@ -52,19 +53,33 @@ pub(super) fn request(asked: &Asked, user: &User, version: &str) -> Value {
     let told = split(&asked.api_version);
     let mut kind = told.clone();
     if asked.is_object() {
-        kind["version"] = version.into();
+        kind["group"] = version.group().into();
+        kind["version"] = version.version().into();
     }
-    let resource = |version: &str| json!({"group": info.group, "version": version, "resource": info.plural});
+    let resource = |of: &Served| json!({"group": of.group(), "version": of.version(), "resource": plural});
     let extra: Map<String, Value> =
         user.extra.iter().map(|(key, values)| (key.clone(), json!(values))).collect();
-    json!({
+    let mut request = json!({
         "kind": kind, "resource": resource(version), "subResource": asked.subresource,
-        "requestKind": told, "requestResource": resource(asked.served.version()),
+        "requestKind": told, "requestResource": resource(&asked.served),
         "requestSubResource": asked.subresource,
         "name": asked.name, "namespace": asked.namespace, "operation": asked.operation.name(),
         "userInfo": {"username": user.name, "uid": user.uid, "groups": user.groups, "extra": extra},
         "dryRun": asked.dry_run, "options": asked.options,
-    })
+    });
+    let told = |value: &Value| match value {
+        Value::String(text) => !text.is_empty(),
+        Value::Object(map) => !map.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        _ => true,
+    };
+    if let Some(request) = request.as_object_mut() {
+        request.retain(|_, value| value.as_str() != Some(""));
+    }
+    if let Some(user) = request["userInfo"].as_object_mut() {
+        user.retain(|_, value| told(value));
+    }
+    request
 }
 
 #[derive(Serialize)]
@@ -87,15 +102,7 @@ struct Question<'a> {
 
 /// The bytes of a question.
 pub(super) fn encode(version: Version, uid: &str, request: &Value, object: &Value, old: &Value) -> Vec<u8> {
-    let mut request = request.as_object().cloned().unwrap_or_default();
-    request.retain(|_, value| value.as_str() != Some(""));
-    if let Some(user) = request.get_mut("userInfo").and_then(Value::as_object_mut) {
-        user.retain(|_, value| {
-            value.as_str() != Some("")
-                && value.as_object().is_none_or(|map| !map.is_empty())
-                && value.as_array().is_none_or(|list| !list.is_empty())
-        });
-    }
+    let request = request.as_object().cloned().unwrap_or_default();
     let question = Question { uid, request, object, old };
     let review = Review { kind: "AdmissionReview", api_version: version.api_version(), request: question };
     serde_json::to_vec(&review).unwrap_or_default()

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::custom::Pattern;
 
 use super::{
-    functions,
+    Variable, functions,
     parse::{Expr, Macro},
     value::{Str, Val},
 };
@@ -16,18 +16,40 @@ const PATTERN: u64 = 2000;
 const PATTERN_BYTES: usize = 64;
 const PATTERN_STEP: usize = 16 << 10;
 const PATTERNS: usize = 16;
+/// What it costs to ask whether somebody may do something, as in Kubernetes.
+const ASKING: u64 = 350_000;
 const SPENT: &str = "operation cancelled: actual cost limit exceeded";
 
-/// Where an expression is evaluated: its variables, and what is left of its budget.
+/// Variables, and what was found of them.
+pub(crate) struct Lazy<'a> {
+    variables: &'a [Variable],
+    values: Vec<Option<Result<Val<'a>, String>>>,
+}
+
+impl<'a> Lazy<'a> {
+    /// Variables that nobody looked at.
+    pub(crate) fn new(variables: &'a [Variable]) -> Lazy<'a> {
+        Lazy { variables, values: variables.iter().map(|_| None).collect() }
+    }
+}
+
+/// Where an expression is evaluated: its names and variables, and what is left of its budget.
 pub(crate) struct Env<'a, 'b> {
     names: Vec<(&'a str, Val<'a>)>,
+    /// How many of the names everything knows: the others are elements.
+    known: usize,
+    lazy: Option<&'b mut Lazy<'a>>,
     budget: &'b mut u64,
     patterns: Vec<(String, Rc<Pattern>)>,
 }
 
 impl<'a, 'b> Env<'a, 'b> {
-    pub(super) fn new(names: Vec<(&'a str, Val<'a>)>, budget: &'b mut u64) -> Env<'a, 'b> {
-        Env { names, budget, patterns: Vec::new() }
+    pub(super) fn new(
+        names: Vec<(&'a str, Val<'a>)>,
+        lazy: Option<&'b mut Lazy<'a>>,
+        budget: &'b mut u64,
+    ) -> Env<'a, 'b> {
+        Env { known: names.len(), names, lazy, budget, patterns: Vec::new() }
     }
 
     /// Takes from the budget.
@@ -70,6 +92,7 @@ impl<'a, 'b> Env<'a, 'b> {
                 Ok(Val::Bytes(bytes.as_slice().into()))
             }
             Expr::Name(name) => self.name(name),
+            Expr::Variable(at) => self.variable(*at),
             Expr::Select(of, name, optional) => self.select(of, name, *optional),
             Expr::Has(of, name) => self.has(of, name),
             Expr::Index(of, index, optional) => self.index(of, index, *optional),
@@ -120,6 +143,34 @@ impl<'a, 'b> Env<'a, 'b> {
         of.map(|of| Val::Type(of)).ok_or_else(|| format!("no such attribute(s): {name}"))
     }
 
+    fn variable(&mut self, at: usize) -> Result<Val<'a>, String> {
+        let found =
+            self.lazy.as_deref().and_then(|lazy| Some((lazy.variables.get(at)?, lazy.values.get(at)?)));
+        let Some((variable, value)) = found else { return Err("no such attribute(s): variables".into()) };
+        if let Some(value) = value {
+            return value.clone();
+        }
+        let name = &variable.name;
+        let value = match &variable.program {
+            Ok(program) => {
+                // It knows nothing of the elements that are looked at where it is named.
+                let elements = self.names.split_off(self.known);
+                let value = self.eval(&program.expr);
+                self.names.truncate(self.known);
+                self.names.extend(elements);
+                value.map_err(|why| format!("composited variable {name:?} fails to evaluate: {why}"))
+            }
+            Err(why) => Err(format!("composited variable {name:?} fails to compile: {why}")),
+        };
+        // What ran out of one expression's budget may be found in that of the next.
+        if *self.budget > 0
+            && let Some(place) = self.lazy.as_deref_mut().and_then(|lazy| lazy.values.get_mut(at))
+        {
+            *place = Some(value.clone());
+        }
+        value
+    }
+
     /// A value that may be one of an optional, and whether it was.
     fn open(value: Val<'a>) -> Result<(Val<'a>, bool), ()> {
         match value {
@@ -131,6 +182,9 @@ impl<'a, 'b> Env<'a, 'b> {
 
     fn select(&mut self, of: &'a Expr, name: &'a str, optional: bool) -> Result<Val<'a>, String> {
         let Ok((value, inner)) = Env::open(self.eval(of)?) else { return Ok(Val::Optional(None)) };
+        if let Val::Rights(rights) = &value {
+            return rights.select(name);
+        }
         if !value.is_map() {
             return Err("no such overload".into());
         }
@@ -236,6 +290,7 @@ impl<'a, 'b> Env<'a, 'b> {
                 self.pay((by.len() as u64 / 8).saturating_mul(list.size().unwrap_or(0) as u64))
             }
             ("split", [Val::Text(text), Val::Text(by), ..]) => self.pay(text.matches(&**by).count() as u64),
+            ("check", [Val::Rights(_), ..]) => self.pay(ASKING),
             _ => Ok(()),
         }
     }
@@ -345,14 +400,15 @@ impl<'a, 'b> Env<'a, 'b> {
             let element = keys.as_ref().map_or_else(|| range.at(place), |keys| keys.get(place).cloned());
             let element = self.decoded(element)?.unwrap_or(Val::Null);
             self.names.push((variable, element.clone()));
-            let counts = match which.map(|which| self.eval(which)) {
-                None | Some(Ok(Val::Bool(true))) => true,
-                Some(Ok(Val::Bool(false))) => false,
-                Some(Ok(_)) => return Err("no such overload".into()),
-                Some(Err(why)) => return Err(why),
+            let counts: Result<bool, String> = match which.map(|which| self.eval(which)) {
+                None | Some(Ok(Val::Bool(true))) => Ok(true),
+                Some(Ok(Val::Bool(false))) => Ok(false),
+                Some(Ok(_)) => Err("no such overload".into()),
+                Some(Err(why)) => Err(why),
             };
-            let value = if counts { self.eval(what) } else { Ok(Val::Bool(false)) };
+            let value = if counts == Ok(true) { self.eval(what) } else { Ok(Val::Bool(false)) };
             self.names.pop();
+            let counts = counts?;
             if *self.budget == 0 {
                 return Err(SPENT.into());
             }

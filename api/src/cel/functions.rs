@@ -3,7 +3,7 @@
 use std::{cmp::Ordering, rc::Rc};
 
 use super::{
-    CompileError,
+    CompileError, format, rights,
     value::{Val, duration},
 };
 use crate::{custom::Pattern, quantity::Quantity};
@@ -13,7 +13,7 @@ pub(super) const TYPES: [&str; 9] =
     ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "uint"];
 
 /// What functions that Kubernetes has are called on, and this build has not.
-pub(super) const SPACES: [&str; 4] = ["authorizer", "format", "ip", "sets"];
+pub(super) const SPACES: [&str; 3] = ["format", "ip", "sets"];
 
 /// Bytes of a text of which all parts are looked for.
 const SEARCHED: usize = 10_000;
@@ -33,6 +33,7 @@ const KNOWN: &[&str] = &[
     "endsWith",
     "find",
     "findAll",
+    "format",
     "getDate",
     "getDayOfMonth",
     "getFullYear",
@@ -83,13 +84,10 @@ const ALSO: &[&str] = &["type", "value", "isURL"];
 const ELSEWHERE: &[&str] = &[
     "add",
     "allocate",
-    "authorizer",
-    "check",
     "cidr",
     "containsCIDR",
     "containsIP",
     "family",
-    "format",
     "getDayOfWeek",
     "getDayOfYear",
     "getEscapedPath",
@@ -98,7 +96,6 @@ const ELSEWHERE: &[&str] = &[
     "getPort",
     "getQuery",
     "getScheme",
-    "group",
     "ip",
     "ip.isCanonical",
     "isCanonical",
@@ -127,7 +124,7 @@ const SETS: &[&str] = &["equivalent", "intersects", "quote", "slice", "validate"
 
 /// Whether a function is there.
 pub(super) fn known(name: &str) -> Result<(), CompileError> {
-    if KNOWN.contains(&name) || ALSO.contains(&name) {
+    if [KNOWN, ALSO, rights::FUNCTIONS].iter().any(|known| known.contains(&name)) {
         return Ok(());
     }
     if ELSEWHERE.contains(&name) || SETS.contains(&name) || matches!(name, "all" | "exists" | "existsOne") {
@@ -141,7 +138,8 @@ pub(super) fn shown(value: &Val<'_>) -> String {
     text_of(value).unwrap_or_else(|| value.kind().to_owned())
 }
 
-fn text_of(value: &Val<'_>) -> Option<String> {
+/// A plain value as text.
+pub(super) fn text_of(value: &Val<'_>) -> Option<String> {
     Some(match value {
         Val::Text(text) => text.to_string(),
         Val::Bool(on) => on.to_string(),
@@ -251,6 +249,7 @@ pub(super) fn call<'a>(
         ("isURL", [Val::Text(text)]) => Ok(Val::Bool(is_url(text))),
         ("optional.of", [of]) => Ok(Val::Optional(Some(Rc::new(of.clone())))),
         ("optional.none", []) => Ok(Val::Optional(None)),
+        (_, [Val::Rights(rights), rest @ ..]) => rights.call(name, rest),
         (_, [Val::Optional(inner), rest @ ..]) => optional(name, inner.as_ref(), rest),
         (_, [Val::Text(text), rest @ ..]) => of_text(name, text, rest, pattern),
         (_, [Val::Quantity(quantity), rest @ ..]) => of_quantity(name, *quantity, rest),
@@ -369,6 +368,9 @@ fn of_text<'a>(
                 .get(from..to)
                 .ok_or_else(|| format!("invalid substring range. start: {from}, end: {to}"))?;
             Val::owned(part)
+        }
+        ("format", [values]) if values.is_list() => {
+            Val::owned(format::text(text, &values.items().unwrap_or_default())?)
         }
         ("charAt", [Val::Int(at)]) => {
             Val::owned(text[place(text, *at)?..].chars().next().map(String::from).unwrap_or_default())

@@ -5,10 +5,10 @@ use super::{CompileError, functions, token::Token};
 /// How deep expressions may be in each other: neither reading nor evaluating one comes near the end of the stack.
 const DEPTH: usize = 100;
 /// How deep an expression may be that was read, in which each link of a chain is below the next.
-const NESTED: usize = 200;
+pub(super) const NESTED: usize = 200;
 /// What an expression may make of other values: lists, maps and optionals. Each holds what was made before at most once more, so that
 /// values are no deeper than this (and an object) in each other: neither comparing nor dropping one comes near the end of the stack.
-const MADE: usize = 500;
+pub(super) const MADE: usize = 500;
 /// Links of all chains of an expression.
 const LINKS: usize = 2000;
 
@@ -23,6 +23,8 @@ pub(super) enum Expr {
     Text(String),
     Bytes(Vec<u8>),
     Name(String),
+    /// `variables.a`, by its place among the variables.
+    Variable(usize),
     /// `a.b`; `a.?b`, which may be absent.
     Select(Box<Expr>, String, bool),
     /// `has(a.b)`.
@@ -76,7 +78,7 @@ pub(super) fn parse(tokens: Vec<Token>) -> Result<Expr, String> {
 }
 
 /// How deep an expression is.
-fn depth(expr: &Expr) -> usize {
+pub(super) fn depth(expr: &Expr) -> usize {
     let (mut open, mut most) = (vec![(expr, 1)], 0);
     while let Some((expr, at)) = open.pop() {
         most = most.max(at);
@@ -86,7 +88,7 @@ fn depth(expr: &Expr) -> usize {
 }
 
 /// How many values an expression makes of others.
-fn made(expr: &Expr) -> usize {
+pub(super) fn made(expr: &Expr) -> usize {
     let (mut open, mut count) = (vec![expr], 0);
     while let Some(expr) = open.pop() {
         count += usize::from(match expr {
@@ -97,6 +99,21 @@ fn made(expr: &Expr) -> usize {
         open.extend(below(expr));
     }
     count
+}
+
+/// Whether an expression, or one in it, looks at the field of a name: `of.field`, `of.?field` or `has(of.field)`.
+pub(super) fn selects(expr: &Expr, of: &str, field: &str) -> bool {
+    let mut open = vec![expr];
+    while let Some(expr) = open.pop() {
+        if let Expr::Select(on, name, _) | Expr::Has(on, name) = expr
+            && name == field
+            && matches!(&**on, Expr::Name(on) if on == of)
+        {
+            return true;
+        }
+        open.extend(below(expr));
+    }
+    false
 }
 
 fn below(expr: &Expr) -> Vec<&Expr> {
@@ -387,11 +404,47 @@ fn method(on: Expr, name: String, mut arguments: Vec<Expr>) -> Result<Expr, Stri
     Ok(Expr::Each(kind, boxed(on), variable, boxed(what), which))
 }
 
-/// Checks that all names and functions are known. Tells whether it looks at what was before.
-pub(super) fn resolve(expr: &Expr, scope: &mut Vec<String>, old: &mut bool) -> Result<(), CompileError> {
-    let all = |exprs: &[&Expr], scope: &mut Vec<String>, old: &mut bool| {
-        exprs.iter().try_for_each(|expr| resolve(expr, scope, old))
-    };
+/// What an expression may name, and what was found in it.
+pub(super) struct Scope<'a> {
+    names: Vec<String>,
+    /// What may be named as `variables.NAME`.
+    variables: Vec<&'a str>,
+    /// Whether it looks at what was before.
+    pub(super) old: bool,
+    /// Whether it asks who may do what.
+    pub(super) asks: bool,
+    /// The variables that it looks at.
+    pub(super) used: Vec<usize>,
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn new(names: &[&str], variables: Vec<&'a str>) -> Scope<'a> {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Scope { names, variables, old: false, asks: false, used: Vec::new() }
+    }
+
+    /// The place of a variable that an expression names by `of.name`; none if it names something else.
+    fn variable(&mut self, of: &Expr, name: &str) -> Result<Option<usize>, CompileError> {
+        if self.variables.is_empty() || !is_variables(of, &self.names) {
+            return Ok(None);
+        }
+        // Of two with the same name, the later one counts.
+        let at = self.variables.iter().rposition(|known| *known == name);
+        let at = at.ok_or_else(|| CompileError::Wrong(format!("undefined field '{name}'")))?;
+        self.used.push(at);
+        Ok(Some(at))
+    }
+}
+
+/// The name by which all variables are known, where no element has this name.
+const VARIABLES: &str = "variables";
+
+fn is_variables(of: &Expr, names: &[String]) -> bool {
+    matches!(of, Expr::Name(name) if name == VARIABLES) && !names.iter().any(|name| name == VARIABLES)
+}
+
+/// Checks that all names and functions are known, and finds variables.
+pub(super) fn resolve(expr: &mut Expr, scope: &mut Scope<'_>) -> Result<(), CompileError> {
     match expr {
         Expr::Null
         | Expr::Bool(_)
@@ -399,43 +452,75 @@ pub(super) fn resolve(expr: &Expr, scope: &mut Vec<String>, old: &mut bool) -> R
         | Expr::Uint(_)
         | Expr::Double(_)
         | Expr::Text(_)
-        | Expr::Bytes(_) => Ok(()),
+        | Expr::Bytes(_)
+        | Expr::Variable(_) => Ok(()),
         Expr::Name(name) => {
-            *old |= name == "oldSelf";
-            if scope.contains(name) || functions::TYPES.contains(&name.as_str()) {
+            if scope.names.contains(name) || functions::TYPES.contains(&name.as_str()) {
+                scope.old |= name == "oldSelf";
+                scope.asks |= name == "authorizer";
                 return Ok(());
+            }
+            if name == VARIABLES && !scope.variables.is_empty() {
+                let why = "'variables' stands for nothing by itself: name one of them, variables.NAME";
+                return Err(CompileError::Wrong(why.into()));
             }
             if functions::SPACES.contains(&name.as_str()) {
                 return Err(CompileError::Unsupported(format!("{name:?} is not supported here yet")));
             }
             Err(CompileError::Wrong(format!("undeclared reference to '{name}' (in container '')")))
         }
-        Expr::Select(of, ..) | Expr::Has(of, _) | Expr::Not(of) | Expr::Minus(of) => resolve(of, scope, old),
+        Expr::Select(of, name, optional) => match scope.variable(of, name)? {
+            Some(at) if *optional => {
+                *expr = Expr::Call("optional.of".into(), vec![Expr::Variable(at)]);
+                Ok(())
+            }
+            Some(at) => {
+                *expr = Expr::Variable(at);
+                Ok(())
+            }
+            None => resolve(of, scope),
+        },
+        Expr::Has(of, name) => match scope.variable(of, name)? {
+            Some(_) => {
+                *expr = Expr::Bool(true);
+                Ok(())
+            }
+            None => resolve(of, scope),
+        },
+        Expr::Not(of) | Expr::Minus(of) => resolve(of, scope),
         Expr::Index(a, b, _) | Expr::And(a, b) | Expr::Or(a, b) | Expr::Binary(_, a, b) => {
-            all(&[a, b], scope, old)
+            resolve(a, scope)?;
+            resolve(b, scope)
         }
-        Expr::If(a, b, c) => all(&[a, b, c], scope, old),
-        Expr::List(items) => items.iter().try_for_each(|item| resolve(item, scope, old)),
-        Expr::Map(entries) => entries.iter().try_for_each(|(key, value)| all(&[key, value], scope, old)),
+        Expr::If(a, b, c) => {
+            resolve(a, scope)?;
+            resolve(b, scope)?;
+            resolve(c, scope)
+        }
+        Expr::List(items) => items.iter_mut().try_for_each(|item| resolve(item, scope)),
+        Expr::Map(entries) => entries.iter_mut().try_for_each(|(key, value)| {
+            resolve(key, scope)?;
+            resolve(value, scope)
+        }),
         Expr::Call(name, arguments) => {
             functions::known(name)?;
-            arguments.iter().try_for_each(|argument| resolve(argument, scope, old))
+            arguments.iter_mut().try_for_each(|argument| resolve(argument, scope))
         }
         Expr::Each(_, range, variable, what, which) => {
-            resolve(range, scope, old)?;
-            scope.push(variable.clone());
-            resolve(what, scope, old)?;
+            resolve(range, scope)?;
+            scope.names.push(variable.clone());
+            resolve(what, scope)?;
             if let Some(which) = which {
-                resolve(which, scope, old)?;
+                resolve(which, scope)?;
             }
-            scope.pop();
+            scope.names.pop();
             Ok(())
         }
         Expr::Bind(variable, init, body) => {
-            resolve(init, scope, old)?;
-            scope.push(variable.clone());
-            resolve(body, scope, old)?;
-            scope.pop();
+            resolve(init, scope)?;
+            scope.names.push(variable.clone());
+            resolve(body, scope)?;
+            scope.names.pop();
             Ok(())
         }
     }

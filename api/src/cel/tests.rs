@@ -284,6 +284,217 @@ fn the_schema_says_what_values_are() {
     }
 }
 
+/// Variables, each of which may look at those before it.
+fn variables(told: &[(&str, &str)]) -> Vec<Variable> {
+    let mut all: Vec<Variable> = Vec::new();
+    for (name, text) in told {
+        let program = Program::compile_among(text, &["self"], &all).map_err(|error| format!("{error:?}"));
+        all.push(Variable { name: (*name).to_owned(), program });
+    }
+    all
+}
+
+#[test]
+fn variables_are_worked_out_once_and_only_if_somebody_looks() {
+    let this = json!({"l": (0..1000).collect::<Vec<_>>(), "x": "outer"});
+    let all = variables(&[
+        ("dear", "self.l.map(a, a + 1).sum()"),
+        ("broken", "self.gone"),
+        ("of", "'of ' + self.x"),
+        ("twice", "variables.of + variables.of"),
+        ("none", "self.x +"),
+    ]);
+    let texts = [
+        "variables.dear == 500500",
+        "variables.dear > 1 && has(variables.dear) && variables.?dear.hasValue()",
+        "false && variables.broken == '' || true",
+        // Elements of other names, and of the same, are not for it to see.
+        "self.l.exists(self, variables.twice == 'of outerof outer' && self == 3)",
+        "self.l.exists(variables, variables == 3)",
+        "variables.broken == ''",
+        "variables.none == ''",
+    ];
+    let programs: Vec<Program> =
+        texts.iter().map(|text| Program::compile_among(text, &["self"], &all).unwrap()).collect();
+    let mut lazy = Lazy::new(&all);
+    let mut costs = Vec::new();
+    for (text, program) in texts.iter().zip(&programs) {
+        let mut left = 100_000;
+        let out = program.run_among(vec![("self", Val::of(&this, None))], &mut lazy, &mut left);
+        costs.push(100_000 - left);
+        match (text.split(' ').next(), out) {
+            (Some("variables.broken"), Err(why)) => {
+                assert_eq!(why, "composited variable \"broken\" fails to evaluate: no such key: gone");
+            }
+            (Some("variables.none"), Err(why)) => {
+                assert!(why.starts_with("composited variable \"none\" fails to compile: "), "{why}");
+            }
+            (_, out) => assert!(matches!(out, Ok(Val::Bool(true))), "{text}: {out:?}"),
+        }
+    }
+    assert!(costs[0] > 3000 && costs[1] < 100, "{costs:?}");
+    // What ran out of one budget is tried again with the next.
+    let mut lazy = Lazy::new(&all);
+    for (budget, ends) in [(1000, true), (100_000, false)] {
+        let mut left = budget;
+        let out = programs[0].run_among(vec![("self", Val::of(&this, None))], &mut lazy, &mut left);
+        assert_eq!(out.is_err(), ends, "{out:?}");
+    }
+}
+
+#[test]
+fn variables_are_those_before_and_not_too_deep() {
+    let all = variables(&[("a", "1"), ("b", "variables.a + 1")]);
+    for (text, why) in [
+        ("variables.c == 1", "undefined field 'c'"),
+        ("variables == 1", "stands for nothing by itself"),
+        ("variables['a'] == 1", "stands for nothing by itself"),
+    ] {
+        let Err(CompileError::Wrong(said)) = Program::compile_among(text, &[], &all) else {
+            panic!("{text}")
+        };
+        assert!(said.contains(why), "{text}: {said}");
+    }
+    let said = Program::compile_among("variables.a == 1", &[], &[]).unwrap_err();
+    let none = "undeclared reference to 'variables' (in container '')";
+    assert_eq!(said, CompileError::Wrong(none.into()));
+    // Each doubles the one before: to hold them costs nothing, to look at them what it takes; and a chain has an end.
+    let texts: Vec<(String, String)> = (0..400_usize)
+        .map(|n| match n.checked_sub(1) {
+            None => ("v0".to_owned(), "[0, 0]".to_owned()),
+            Some(before) => (format!("v{n}"), format!("[variables.v{before}, variables.v{before}]")),
+        })
+        .collect();
+    let told: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let all = variables(&told);
+    let deepest = all.iter().position(|variable| variable.program.is_err()).unwrap();
+    assert!((50..150).contains(&deepest), "{deepest}");
+    let said = all[deepest].program.as_ref().unwrap_err();
+    assert!(said.contains("more than 200 deep in each other"), "{said}");
+    let text = format!("variables.v{0} == variables.v{0}", deepest - 2);
+    let program = Program::compile_among(&text, &[], &all).unwrap();
+    let said = program.run_among(Vec::new(), &mut Lazy::new(&all), &mut 1_000_000).unwrap_err();
+    assert_eq!(said, "operation cancelled: actual cost limit exceeded");
+}
+
+#[test]
+fn values_are_written_into_texts() {
+    let this = json!({"l": [1, "a", [2.5, true]], "m": {"b": 1, "a": null}});
+    for (text, expected) in [
+        ("'%s and %s'.format(['a', 1])", "a and 1"),
+        ("'%d%%'.format([50])", "50%"),
+        ("'%s %s'.format([self.l, self.m])", "[1, a, [2.5, true]] {a: null, b: 1}"),
+        ("'%.2f|%f|%.0f'.format([1.5, 2, 3.0])", "1.50|2.000000|3"),
+        ("'%e'.format([1500.0])", "1.500000e+03"),
+        ("'%b %o %x %X %x'.format([5, 8, 255, 255, 'az'])", "101 10 ff FF 617a"),
+        ("'%x'.format([-255])", "-ff"),
+    ] {
+        assert!(holds(&format!("{text} == '{expected}'"), &this), "{text}");
+    }
+    for (text, why) in [
+        ("'%s'.format([])", "more clauses than values"),
+        ("'%d'.format(['a'])", "%d is not for a string"),
+        ("'%y'.format([1])", "unrecognized formatting clause"),
+        ("'%.999f'.format([1.0])", "a precision of 999"),
+        ("'%'.format([1])", "unexpected end of string"),
+    ] {
+        let said = run(&format!("{text} == ''"), &this, None, 100_000).unwrap_err();
+        assert!(said.contains(why), "{text}: {said}");
+    }
+    // A list in a list in a list costs what it takes to write it.
+    let binds: String = (1..=40).map(|n| format!("cel.bind(a{n}, [a{0}, a{0}], ", n - 1)).collect();
+    let text = format!("cel.bind(a0, [0, 0], {binds}'%s'.format([a40]) == ''{}", ")".repeat(41));
+    let said = run(&text, &this, None, 1_000_000).unwrap_err();
+    assert_eq!(said, "operation cancelled: actual cost limit exceeded");
+}
+
+#[test]
+fn what_is_of_no_type_is_told_before() {
+    for (text, kind) in [
+        ("self.a > 1 && !self.b || has(self.c)", Kind::Bool),
+        ("'a' + self.b", Kind::Text),
+        ("self.a + self.b", Kind::Any),
+        ("self.l.map(x, x.size())", Kind::List),
+        ("self.a ? 'x' : 'y'", Kind::Text),
+        ("self.a ? 'x' : null", Kind::Any),
+        ("size(self.l) * 2", Kind::Int),
+        ("timestamp(self.a) - timestamp(self.b)", Kind::Duration),
+        ("timestamp(self.a) + duration('1h')", Kind::Time),
+        ("1 < 2.0 && 1u <= 1", Kind::Bool),
+        ("self.l.exists(x, x == 1)", Kind::Bool),
+        ("cel.bind(x, 1, string(x))", Kind::Text),
+    ] {
+        assert_eq!(Program::compile_among(text, &["self"], &[]).unwrap().kind, kind, "{text}");
+    }
+    for (text, why) in [
+        ("size(self.l) > 'a'", "found no matching overload for '_>_' applied to '(int, string)'"),
+        ("'a' + 1", "found no matching overload for '_+_' applied to '(string, int)'"),
+        ("!'a'", "found no matching overload for '!_' applied to '(string)'"),
+        ("self.a && 1", "found no matching overload for '_&&_' applied to '(dyn, int)'"),
+        ("1 ? true : false", "found no matching overload for '_?_:_' applied to '(int, bool, bool)'"),
+        ("self.l.all(x, 1 == 'a')", "found no matching overload for '_==_' applied to '(int, string)'"),
+    ] {
+        let said = Program::compile_among(text, &["self"], &[]);
+        assert_eq!(said.err(), Some(CompileError::Wrong(why.into())), "{text}");
+    }
+    // Rules of schemas are told where they are run.
+    assert!(Program::compile("'a' + 1 == 'b'").is_ok());
+}
+
+#[derive(Debug)]
+struct Anybody;
+
+impl Judge for Anybody {
+    fn may(&self, account: Option<(&str, &str)>, verb: &str, on: &Place) -> (bool, String) {
+        (verb == "get", format!("{account:?} {on:?}"))
+    }
+
+    fn requested(&self) -> Place {
+        Place::Path("/requested".into())
+    }
+}
+
+#[test]
+fn rights_are_asked_for_in_steps_and_cost() {
+    let ask = |text: &str, budget: u64| {
+        let program = Program::compile_with(text, &["authorizer"]).map_err(|error| format!("{error:?}"))?;
+        assert!(program.asks, "{text}");
+        let mut left = budget;
+        let names = vec![("authorizer", Val::Rights(Rights::new(&Anybody)))];
+        match program.run_with(names, &mut left)? {
+            Val::Bool(on) => Ok((on, budget - left)),
+            other => Err(format!("{other:?}")),
+        }
+    };
+    let (on, cost) = ask("authorizer.path('/x').check('get').allowed()", 1_000_000).unwrap();
+    assert!(on && cost > 350_000, "{cost}");
+    for text in [
+        "!authorizer.path('/x').check('put').allowed()",
+        "authorizer.requestResource.check('get').reason().contains('/requested')",
+        "authorizer.group('g').resource('r').subresource('s').namespace('n').name('o').check('get').reason() == \
+         'None Resource { group: \"g\", resource: \"r\", subresource: \"s\", namespace: \"n\", name: \"o\" }'",
+        "authorizer.serviceAccount('n', 'a').path('/x').check('get').reason().startsWith('Some((\"n\", \"a\"))')",
+        "authorizer.group('').resource('pods').labelSelector('a=b').fieldSelector('c=d').check('get').allowed()",
+        "!authorizer.path('/x').check('get').errored() && authorizer.path('/x').check('get').error() == ''",
+    ] {
+        assert!(ask(text, 1_000_000).unwrap_or_else(|why| panic!("{text}: {why}")).0, "{text}");
+    }
+    let one = "authorizer.path('/x').check('put').allowed()";
+    let said = ask(&format!("{one} || {one} || {one}"), 1_000_000).unwrap_err();
+    assert_eq!(said, "operation cancelled: actual cost limit exceeded");
+    for text in [
+        "authorizer.check('get').allowed()",
+        "authorizer.path('').check('get').allowed()",
+        "authorizer.resource('pods').check('get').allowed()",
+        "authorizer.path('/x').name('n').check('get').allowed()",
+        "authorizer.group(1).resource('a').check('get').allowed()",
+        "authorizer.allowed()",
+        "authorizer.gone == 1",
+    ] {
+        ask(text, 1_000_000).unwrap_err();
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_is_too_much(text in "(self|oldSelf|[a-z]|[0-9]|\\.|\\?|\\[|\\]|\\(|\\)|\\{|\\}|,|:|==|<|&&|\\|\\||!|-|\\+|/|'x'|\"|\\\\| |has|all|map|size|in|é){0,60}") {

@@ -4,6 +4,7 @@ use std::{cmp::Ordering, ops::Deref, rc::Rc};
 
 use serde_json::{Map, Value};
 
+use super::rights::Rights;
 use crate::{
     custom::schema::{Schema, Type},
     quantity::Quantity,
@@ -52,6 +53,7 @@ pub(crate) enum Val<'a> {
     Type(&'static str),
     Quantity(Quantity),
     Optional(Option<Rc<Val<'a>>>),
+    Rights(Rights<'a>),
 }
 
 impl<'a> Val<'a> {
@@ -100,8 +102,21 @@ impl<'a> Val<'a> {
         Val::Text(Str::Made(text.into().into()))
     }
 
+    /// The texts of a text or of a list of texts, none for null; nothing if it is something else.
+    pub(crate) fn texts(&self) -> Option<Vec<String>> {
+        let text = |value: &Val<'a>| match value {
+            Val::Text(text) => Some(text.to_string()),
+            _ => None,
+        };
+        match self {
+            Val::Null => Some(Vec::new()),
+            Val::Text(_) => Some(vec![text(self)?]),
+            other => other.items()?.iter().map(text).collect(),
+        }
+    }
+
     /// Its type, as expressions name it.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Val::Null => "null_type",
             Val::Bool(_) => "bool",
@@ -117,6 +132,7 @@ impl<'a> Val<'a> {
             Val::Type(_) => "type",
             Val::Quantity(_) => "kubernetes.Quantity",
             Val::Optional(_) => "optional_type",
+            Val::Rights(_) => "kubernetes.authorization.Authorizer",
         }
     }
 

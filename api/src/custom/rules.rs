@@ -17,6 +17,9 @@ use crate::{
 /// What one rule may cost, and what all rules of an object may.
 const ONE: u64 = 1_000_000;
 const ALL: u64 = 10_000_000;
+/// Kubernetes' words for a budget that is spent.
+pub(crate) const SPENT: &str =
+    "validation failed due to running out of cost budget, no further validation rules will be run";
 /// Bytes of a message that an expression makes.
 const MESSAGE: usize = 5 << 10;
 const REASONS: [&str; 4] =
@@ -184,7 +187,9 @@ impl Walk<'_> {
         let out = rule.program.run(this(), before.clone(), &mut budget);
         self.left -= given - budget;
         let told = match out {
-            Ok(Val::Bool(true)) => return,
+            Ok(Val::Bool(true)) if self.left > 0 => return,
+            // Those after it are not run: nobody may get past them by spending exactly all.
+            Ok(Val::Bool(true)) => SPENT.into(),
             Ok(Val::Bool(false)) => {
                 let given = ONE.min(self.left);
                 let mut budget = given;
@@ -196,10 +201,7 @@ impl Walk<'_> {
                 }
             }
             Ok(_) => format!("the result is no truth value evaluating rule: {}", rule.message()),
-            Err(_) if self.left == 0 => {
-                "validation failed due to running out of cost budget, no further validation rules will be run"
-                    .into()
-            }
+            Err(_) if self.left == 0 => SPENT.into(),
             Err(why) => format!("{why} evaluating rule: {}", rule.message()),
         };
         let of = schema.of.map_or("", |of| of.name());

@@ -144,6 +144,7 @@ fn of_kind(kind: Kind, group: &'static str, version: &'static str) -> Resource {
     let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
     let mut subresources = Vec::new();
     const STREAM: &[&str] = &["create", "get"];
+    const PROXY: &[&str] = &["create", "delete", "get", "patch", "update"];
     if strategy.status {
         subresources.push(below("status", group, version, info.kind, CHANGE));
     }
@@ -158,6 +159,10 @@ fn of_kind(kind: Kind, group: &'static str, version: &'static str) -> Resource {
         subresources.push(below("exec", "", "v1", "PodExecOptions", STREAM));
         subresources.push(below("log", "", "v1", "Pod", &["get"]));
         subresources.push(below("portforward", "", "v1", "PodPortForwardOptions", STREAM));
+        subresources.push(below("proxy", "", "v1", "PodProxyOptions", PROXY));
+    }
+    if kind == Kind::SERVICE {
+        subresources.push(below("proxy", "", "v1", "ServiceProxyOptions", PROXY));
     }
     if kind == Kind::CERTIFICATE_SIGNING_REQUEST {
         subresources.push(below("approval", info.group, info.version, info.kind, CHANGE));

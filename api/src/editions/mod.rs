@@ -12,7 +12,7 @@ mod event;
 use kontiki_actors::Kind;
 use serde_json::Value;
 
-use crate::resource::field::Errors;
+use crate::{resource::field::Errors, served::Served};
 
 /// A further form of a built-in kind.
 #[derive(Debug)]
@@ -39,6 +39,11 @@ static ALL: [Edition; 2] = [event::EDITION, autoscaler::EDITION];
 /// All further forms.
 pub(crate) fn all() -> impl Iterator<Item = &'static Edition> {
     ALL.iter()
+}
+
+/// The further forms of a kind.
+pub(crate) fn of(kind: Kind) -> impl Iterator<Item = Served> {
+    all().filter(move |edition| edition.kind == kind).map(Served::of_edition)
 }
 
 /// The further form that is served at a URL.

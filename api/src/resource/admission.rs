@@ -1,4 +1,4 @@
-//! Webhooks and policies that judge writes. Webhooks are asked by `admission/`; policies are data, and none is asked yet.
+//! Configurations of webhooks that change or judge writes. They are asked by `admission/`.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Behaviour, Column, Strategy, age,
     field::Errors,
-    fields::{at, default, default_text, each, items, object, section, text},
+    fields::{default, default_text, each, items, object, text},
     metadata,
     names::NameRule,
 };
@@ -64,7 +64,7 @@ fn default_webhook(webhook: &mut Map<String, Value>) {
 }
 
 /// Everything of the named resources is meant, unless it is narrowed.
-fn default_match(matched: &mut Map<String, Value>, rules: &str) {
+pub(super) fn default_match(matched: &mut Map<String, Value>, rules: &str) {
     default_text(matched, "matchPolicy", "Equivalent");
     default(matched, "namespaceSelector", json!({}));
     default(matched, "objectSelector", json!({}));
@@ -117,7 +117,7 @@ fn webhooks(configuration: &Value, errors: &mut Errors) {
         for key in ["namespaceSelector", "objectSelector"] {
             metadata::selector(&webhook[key], &path(key), errors);
         }
-        crate::admission::check_conditions(webhook, &format!("webhooks[{at}]"), errors);
+        crate::admission::check_conditions(webhook, &format!("webhooks[{at}]"), false, errors);
     }
 }
 
@@ -191,7 +191,7 @@ fn at_service(service: &Value, path: &str, errors: &mut Errors) {
 }
 
 /// Checks what writes are meant.
-fn rules(matched: &Value, list: &str, path: &str, errors: &mut Errors) {
+pub(super) fn rules(matched: &Value, list: &str, path: &str, errors: &mut Errors) {
     for (at, rule) in items(matched, list) {
         let path = |key: &str| format!("{path}.{list}[{at}].{key}");
         for key in ["operations", "apiGroups", "apiVersions", "resources"] {
@@ -254,148 +254,5 @@ fn resources_of(rule: &Value, path: &str, errors: &mut Errors) {
     if told.contains(&"*") && plain {
         let detail = "if '*' is present, must not specify other resources without subresources";
         errors.invalid(path, &rule["resources"], detail);
-    }
-}
-
-const POLICY_DATA: Strategy = Strategy {
-    schema_required: true,
-    behaviour: Behaviour::Data(
-        "ValidatingAdmissionPolicies are stored, but not asked yet: every write passes",
-    ),
-    ..Strategy::PASSIVE
-};
-
-/// The strategy of policies.
-pub static POLICY: Strategy = Strategy {
-    default: |policy| {
-        let spec = section(policy, "spec");
-        default_text(spec, "failurePolicy", "Fail");
-        if spec.get("matchConstraints").is_some_and(Value::is_object) {
-            default_resources(object(spec, "matchConstraints"));
-        }
-    },
-    validate: validate_policy,
-    columns: &[Column::number("Validations"), Column::text("ParamKind"), Column::text("Age")],
-    cells: |policy, now| {
-        let parameters = at(policy, &["spec", "paramKind"]);
-        let shown = match parameters {
-            Value::Object(_) => format!("{}/{}", text(parameters, "apiVersion"), text(parameters, "kind")),
-            _ => "<unset>".to_owned(),
-        };
-        vec![items(&policy["spec"], "validations").count().into(), shown.into(), age(policy, now)]
-    },
-    status: true,
-    ..POLICY_DATA
-};
-
-fn default_resources(matched: &mut Map<String, Value>) {
-    default_match(matched, "resourceRules");
-    each(matched, "excludeResourceRules").for_each(|rule| default_text(rule, "scope", "*"));
-}
-
-fn validate_policy(policy: &Value, errors: &mut Errors) {
-    let spec = &policy["spec"];
-    errors.one_of("spec.failurePolicy", &spec["failurePolicy"], &["Fail", "Ignore"]);
-    let given = |key: &str| items(spec, key).next().is_some();
-    if !given("validations") && !given("auditAnnotations") {
-        let detail = "validations or auditAnnotations must contain at least one item";
-        errors.required("spec.validations", detail);
-        errors.required("spec.auditAnnotations", detail);
-    }
-    if spec["paramKind"].is_object() {
-        for key in ["apiVersion", "kind"] {
-            if text(&spec["paramKind"], key).is_empty() {
-                errors.required(&format!("spec.paramKind.{key}"), "");
-            }
-        }
-    }
-    let matched = &spec["matchConstraints"];
-    if !matched.is_object() {
-        errors.required("spec.matchConstraints", "");
-        return;
-    }
-    if items(matched, "resourceRules").next().is_none() {
-        errors.required("spec.matchConstraints.resourceRules", "");
-    }
-    resources(matched, "spec.matchConstraints", errors);
-}
-
-fn resources(matched: &Value, path: &str, errors: &mut Errors) {
-    for list in ["resourceRules", "excludeResourceRules"] {
-        rules(matched, list, path, errors);
-    }
-    errors.one_of(&format!("{path}.matchPolicy"), &matched["matchPolicy"], &["Equivalent", "Exact"]);
-    for key in ["namespaceSelector", "objectSelector"] {
-        metadata::selector(&matched[key], &format!("{path}.{key}"), errors);
-    }
-}
-
-/// The strategy of what puts policies in force.
-pub static POLICY_BINDING: Strategy = Strategy {
-    default: |binding| {
-        if let Some(matched) =
-            section(binding, "spec").get_mut("matchResources").and_then(Value::as_object_mut)
-        {
-            default_resources(matched);
-        }
-    },
-    validate: validate_binding,
-    columns: &[Column::text("PolicyName"), Column::text("ParamRef"), Column::text("Age")],
-    cells: |binding, now| {
-        let (spec, parameters) = (&binding["spec"], at(binding, &["spec", "paramRef"]));
-        let shown = match (text(parameters, "namespace"), text(parameters, "name")) {
-            _ if !parameters.is_object() => "<unset>".to_owned(),
-            (_, "") => "*".to_owned(),
-            ("", name) => name.to_owned(),
-            (namespace, name) => format!("{namespace}/{name}"),
-        };
-        vec![text(spec, "policyName").into(), shown.into(), age(binding, now)]
-    },
-    ..POLICY_DATA
-};
-
-fn validate_binding(binding: &Value, errors: &mut Errors) {
-    let spec = &binding["spec"];
-    match text(spec, "policyName") {
-        "" => errors.required("spec.policyName", ""),
-        name => {
-            for wrong in NameRule::Subdomain.check(name) {
-                errors.invalid_text("spec.policyName", name, &wrong);
-            }
-        }
-    }
-    let path = "spec.validationActions";
-    if items(spec, "validationActions").next().is_none() {
-        errors.required(path, "");
-    }
-    let mut actions = HashSet::new();
-    for (at, action) in items(spec, "validationActions") {
-        let path = format!("{path}[{at}]");
-        errors.one_of(&path, action, &["Audit", "Deny", "Warn"]);
-        if !actions.insert(action.as_str().unwrap_or_default()) {
-            errors.duplicate(&path, action);
-        }
-    }
-    if actions.contains("Deny") && actions.contains("Warn") {
-        let detail = "must not contain both Deny and Warn (repeating the same validation failure information in the \
-            API response and headers serves no purpose)";
-        errors.invalid(path, &spec["validationActions"], detail);
-    }
-    let parameters = &spec["paramRef"];
-    if parameters.is_object() {
-        if text(parameters, "name").is_empty() == parameters["selector"].is_null() {
-            errors.required("spec.paramRef.name", "one of name or selector must be specified");
-        }
-        match text(parameters, "parameterNotFoundAction") {
-            "" => errors.required("spec.paramRef.parameterNotFoundAction", ""),
-            _ => errors.one_of(
-                "spec.paramRef.parameterNotFoundAction",
-                &parameters["parameterNotFoundAction"],
-                &["Allow", "Deny"],
-            ),
-        }
-    }
-    if spec["matchResources"].is_object() {
-        resources(&spec["matchResources"], "spec.matchResources", errors);
     }
 }

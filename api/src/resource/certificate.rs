@@ -194,8 +194,16 @@ pub fn status(told: &Value, old: &Value, approval: bool) -> Value {
     let mut status = if approval { old.clone() } else { told.clone() };
     let mut list = conditions(told);
     if !approval {
-        list.retain(|condition| !verdict(condition));
-        list.extend(conditions(old).into_iter().filter(verdict));
+        // Those that are there stay where the signer names them, as they were; others are neither taken away nor made.
+        let mut kept: Vec<Value> = conditions(old).into_iter().filter(verdict).collect();
+        list.retain_mut(|condition| {
+            if !verdict(condition) {
+                return true;
+            }
+            let same = kept.iter().position(|old| old["type"] == condition["type"]);
+            same.map(|same| *condition = kept.remove(same)).is_some()
+        });
+        list.append(&mut kept);
     }
     if !status.is_object() {
         status = json!({});

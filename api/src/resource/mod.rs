@@ -24,6 +24,7 @@ pub mod network;
 pub mod node;
 pub mod passive;
 pub mod pod;
+pub mod policy;
 pub mod quota;
 pub mod rbac;
 mod required;
@@ -191,8 +192,8 @@ impl Strategy {
             Kind::API_SERVICE => &api_service::STRATEGY,
             Kind::MUTATING_WEBHOOK_CONFIGURATION => &admission::MUTATING,
             Kind::VALIDATING_WEBHOOK_CONFIGURATION => &admission::VALIDATING,
-            Kind::VALIDATING_ADMISSION_POLICY => &admission::POLICY,
-            Kind::VALIDATING_ADMISSION_POLICY_BINDING => &admission::POLICY_BINDING,
+            Kind::VALIDATING_ADMISSION_POLICY => &policy::POLICY,
+            Kind::VALIDATING_ADMISSION_POLICY_BINDING => &policy::POLICY_BINDING,
             Kind::CUSTOM_RESOURCE_DEFINITION => &definition::STRATEGY,
             Kind::FLOW_SCHEMA => &flow::FLOW_SCHEMA,
             Kind::PRIORITY_LEVEL_CONFIGURATION => &flow::PRIORITY_LEVEL,
@@ -408,6 +409,10 @@ fn update_status(kind: Kind, object: &mut Value, old: &Value, approval: bool) ->
         Kind::NODE => {
             object["status"] = status;
             node::prepare_status(object);
+        }
+        Kind::VALIDATING_ADMISSION_POLICY => {
+            policy::status(&status, &mut errors);
+            object["status"] = status;
         }
         _ => object["status"] = status,
     }

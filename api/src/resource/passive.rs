@@ -192,6 +192,9 @@ static RUNTIME_CLASS: Strategy = Strategy {
     validate_update: |new, old, errors| errors.immutable("handler", &new["handler"], &old["handler"]),
     columns: &[Column::text("Handler"), Column::text("Age")],
     cells: |class, now| vec![text(class, "handler").into(), age(class, now)],
+    behaviour: Behaviour::Partly(
+        "pods get a RuntimeClass's overhead and scheduling, but its handler chooses no runtime yet: workers run pods of the class host as plain processes, and all others in their own runtime",
+    ),
     ..Strategy::PASSIVE
 };
 

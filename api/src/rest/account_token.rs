@@ -1,4 +1,5 @@
-//! Tokens of service accounts as requests: who shows one, and POST of `serviceaccounts/NAME/token`, by which they are made.
+//! Tokens as requests: who shows one, of a service account or of a user who is known elsewhere, and POST of
+//! `serviceaccounts/NAME/token`, by which those of service accounts are made.
 
 use kontiki_actors::{Kind, Object, ObjectKey, State};
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ use crate::{
         fields::{items, text},
     },
     status::Status,
-    token::{Believed, Bound, Claims, ISSUER, Reference, Refusal, believe},
+    token::{Age, Believed, Bound, Claims, ISSUER, Reference, Refusal, believe},
 };
 
 /// Seconds that a token lives unless more or less is asked for, and how few and how many that may be.
@@ -29,10 +30,22 @@ const LIFETIME_S: i64 = 3600;
 const LIFETIME_MIN_S: i64 = 600;
 const LIFETIME_MAX_S: i64 = 1 << 32;
 
-/// The user of a token that was shown with a request; whatever is wrong with it is 401 and no word on why.
-pub(super) async fn user(api: &Api, token: &str) -> Result<User, Status> {
+/// The user of a token that was shown with a request, and if it should have been replaced before, this in words for the audit. Whatever is
+/// wrong with it is 401 and no word on why.
+pub(super) async fn user(api: &Api, token: &str) -> Result<(User, Option<String>), Status> {
     match believed(api, token, &[ISSUER.to_owned()]).await? {
-        Ok(believed) => Ok(believed.user),
+        Ok(Believed { user, age, .. }) => {
+            if let (Some(issuer), Some(age)) = (&api.options.issuer, age) {
+                issuer.count(age);
+            }
+            let stale = match age {
+                Some(Age::Stale(late_s)) => {
+                    Some(format!("subject: {}, seconds after warning threshold: {late_s}", user.name))
+                }
+                _ => None,
+            };
+            Ok((user, stale))
+        }
         Err(refusal) => {
             tracing::debug!(%refusal, "a bearer token is not believed");
             Err(Status::unauthorized())
@@ -46,9 +59,11 @@ pub(super) async fn believed(
     token: &str,
     audiences: &[String],
 ) -> Result<Result<Believed, Refusal>, Status> {
-    let Some(issuer) = &api.options.issuer else { return Ok(Err(Refusal::Foreign)) };
-    let claims = match issuer.prove(token) {
+    let proven = api.options.issuer.as_ref().map(|issuer| issuer.prove(token));
+    let claims = match proven.unwrap_or(Err(Refusal::Foreign)) {
         Ok(claims) => claims,
+        // Asked after the cluster's own: whoever made it may first have to be asked for his keys.
+        Err(Refusal::Foreign) => return Ok(elsewhere(api, token, audiences).await),
         Err(refusal) => return Ok(Err(refusal)),
     };
     let state = api.backend.view(Freshness::Any).await?;
@@ -59,6 +74,19 @@ pub(super) async fn believed(
             Ok(believe(&claims, audiences, now_ms(), &state))
         }
         answer => Ok(answer),
+    }
+}
+
+/// The same of a token that this cluster did not make. Those of issuers elsewhere are for the API, and for nobody else who asks about them.
+async fn elsewhere(api: &Api, token: &str, audiences: &[String]) -> Result<Believed, Refusal> {
+    let for_api = audiences.iter().any(|audience| audience == ISSUER);
+    let Some(authenticators) = api.options.authenticators.as_ref().filter(|_| for_api) else {
+        return Err(Refusal::Foreign);
+    };
+    match authenticators.believe(token, now_ms()).await {
+        None => Err(Refusal::Foreign),
+        Some(Ok(user)) => Ok(Believed { user, audiences: vec![ISSUER.to_owned()], age: None }),
+        Some(Err(why)) => Err(Refusal::Elsewhere(why)),
     }
 }
 

@@ -19,19 +19,43 @@ enum Shown {
     Other,
 }
 
+/// Who asks.
+pub(super) struct Known {
+    pub(super) user: User,
+    /// That his token should have been replaced before, in words for the audit.
+    pub(super) stale: Option<String>,
+}
+
+impl From<User> for Known {
+    fn from(user: User) -> Known {
+        Known { user, stale: None }
+    }
+}
+
 /// The user that a request comes from. A client certificate decides alone, as in Kubernetes: what else is shown beside it is not
 /// looked at. Credentials that prove nothing are 401, not anonymous: whoever shows some wants to be somebody. A token is taken out of
 /// the headers, so that nothing else sees it.
 pub(super) async fn authenticate(
     api: &Api,
     peer: Option<&Peer>,
+    path: &str,
     headers: &mut HeaderMap,
-) -> Result<User, Status> {
+) -> Result<Known, Status> {
     let shown = take(headers);
     match (peer, shown) {
-        (Some(peer), _) => Ok(User::of(peer)),
-        (None, Shown::Nothing) => Ok(User::anonymous()),
-        (None, Shown::Token(token)) => account_token::user(api, &token).await,
+        (Some(peer), _) => Ok(User::of(peer).into()),
+        (None, Shown::Nothing) => {
+            let authenticators = api.options.authenticators.as_ref();
+            if authenticators.is_none_or(|known| known.admits_anonymous(path)) {
+                Ok(User::anonymous().into())
+            } else {
+                Err(Status::unauthorized())
+            }
+        }
+        (None, Shown::Token(token)) => {
+            let (user, stale) = account_token::user(api, &token).await?;
+            Ok(Known { user, stale })
+        }
         (None, Shown::Other) => Err(Status::unauthorized()),
     }
 }

@@ -15,6 +15,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use hyper::upgrade::OnUpgrade;
 use kontiki_actors::{Document, Object, ObjectKey, Outcome, State};
 use kontiki_pki::{Peer, PeerAddr};
 use tokio::time::Instant;
@@ -24,7 +25,7 @@ use uuid::Uuid;
 use super::{
     Api, SHORT,
     access::{self, Access, Attributes, On},
-    authentication::authenticate,
+    authentication::{Known, authenticate},
     body, delete,
     identity::{self, User},
     impersonation::Impersonation,
@@ -79,6 +80,12 @@ pub(crate) struct Call {
     pub(crate) trace: Option<String>,
     /// The wish to become a stream, of requests that may.
     pub(crate) upgrade: Option<Upgrade>,
+    /// The connection of a request that is handed on, when its protocol changes.
+    pub(crate) connection: Option<OnUpgrade>,
+    /// Where it comes from.
+    pub(crate) address: Option<PeerAddr>,
+    /// As it was asked.
+    pub(crate) uri: http::Uri,
     body: SharedBody,
     /// Holds what a long body takes of the memory for them.
     body_place: Option<Place>,
@@ -175,7 +182,7 @@ async fn serve(
         let fields = access::fields(&parts.method, route, query);
         let access = Access::of(&parts.method, parts.uri.path(), route, query, fields.as_ref());
         let peer = parts.extensions.get::<Peer>();
-        let user = authenticate(&api, peer, &mut parts.headers).await;
+        let known = authenticate(&api, peer, parts.uri.path(), &mut parts.headers).await;
         let asked = || Asked {
             id,
             uri: &parts.uri,
@@ -184,8 +191,11 @@ async fn serve(
             access: &access,
             version: route.map_or_else(|_| access::unknown_version(parts.uri.path()), Route::version),
         };
-        let record = record(&api, user.as_ref(), asked, notes);
-        let user = user?;
+        let record = record(&api, known.as_ref().map(|known| &known.user), asked, notes);
+        let Known { user, stale } = known?;
+        if let (Some(record), Some(stale)) = (record, stale) {
+            record.annotate("authentication.k8s.io/stale-token", stale);
+        }
         let user = match Impersonation::take(&mut parts.headers)? {
             Some(wanted) => {
                 let user = impersonate(&api, user, wanted).await?;
@@ -212,9 +222,17 @@ async fn serve(
         }
         user
     };
-    let (route, query) = (defined(&api, parts.uri.path(), route).await?, query?);
+    let route = defined(&api, parts.uri.path(), route).await?;
+    let proxy = is_proxy(&route);
+    // What is behind a proxy may read its own as it likes.
+    let query = if proxy { query.unwrap_or_default() } else { query? };
+    if proxy {
+        // It runs for as long as its client wants; its place among the streams bounds it.
+        drop(seat.take());
+    }
     let streams = is_stream(&parts.method, &route, &query);
     let upgrade = if stream::may_upgrade(&route) { Upgrade::take(&mut parts).await } else { None };
+    let connection = if proxy { parts.extensions.remove::<OnUpgrade>() } else { None };
     let (asker, reads) = (user.name.clone(), parts.method == Method::GET);
     let call = Call {
         api: api.clone(),
@@ -225,6 +243,9 @@ async fn serve(
         query,
         trace,
         upgrade,
+        connection,
+        address: parts.extensions.get::<PeerAddr>().copied(),
+        uri: parts.uri,
         body,
         body_place: None,
         record: notes.record.get().cloned(),
@@ -317,9 +338,14 @@ fn timeout(text: &str) -> Option<Duration> {
     number.checked_mul(millis).filter(|n| *n > 0).map(Duration::from_millis)
 }
 
+fn is_proxy(route: &Route) -> bool {
+    matches!(route, Route::Objects(target) if target.subresource.as_deref() == Some("proxy"))
+}
+
 fn is_stream(method: &Method, route: &Route, query: &Query) -> bool {
     let Route::Objects(target) = route else { return false };
     stream::is_one(route)
+        || is_proxy(route)
         || *method == Method::GET
             && match target.subresource.as_deref() {
                 None => query.switch("watch"),
@@ -426,6 +452,11 @@ impl Call {
     /// A place among others for this request's user, with which the request goes on.
     pub(crate) fn place(&self, among: &Places) -> Result<Place, Status> {
         Ok(among.take(&self.user.name, 1)?.recorded(self.record.clone()))
+    }
+
+    /// The body as it comes, for whoever hands it on.
+    pub(crate) fn take_body(&self) -> Body {
+        self.body.lock().take().unwrap_or_default()
     }
 
     /// The whole body.

@@ -36,6 +36,16 @@ impl User {
         User::named(User::ANONYMOUS.into(), vec!["system:unauthenticated".into()])
     }
 
+    /// A service account, as if one of its pods asked.
+    pub(crate) fn account(namespace: &str, name: &str) -> User {
+        let groups = [
+            "system:serviceaccounts".to_owned(),
+            format!("system:serviceaccounts:{namespace}"),
+            "system:authenticated".to_owned(),
+        ];
+        User::named(format!("system:serviceaccount:{namespace}:{name}"), groups.into())
+    }
+
     /// Whoever a certificate names.
     pub fn of(peer: &Peer) -> User {
         let name = match peer.role {

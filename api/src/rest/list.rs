@@ -27,7 +27,7 @@ use crate::{backend::Freshness, served::Served, status::Status};
 struct Token {
     /// Format.
     v: u8,
-    /// The revision of the first page; 0: as it is now, no matter what the pages before showed.
+    /// The revision of the pages before; 0: as it is now, no matter what they showed.
     rv: u64,
     /// The last key shown.
     ns: String,
@@ -117,7 +117,6 @@ pub(crate) async fn page(call: &Call, selection: &Selection) -> Result<Page, Sta
     let exactly = exactly(query, limit.is_some())?;
     let wanted = revision(query.text("resourceVersion"))?;
     let backend = &*call.api.backend;
-    let mut inconsistent = false;
     let (snapshot, after) = match query.text("continue") {
         Some(token) => {
             if wanted.is_some_and(|r| r != 0) {
@@ -126,8 +125,7 @@ pub(crate) async fn page(call: &Call, selection: &Selection) -> Result<Page, Sta
             }
             let token = Token::decode(token)?;
             let after = ObjectKey::new(selection.kind, &token.ns, &token.name);
-            inconsistent = token.rv == 0 || planted(Defect::ListTorn);
-            let snapshot = if inconsistent {
+            let snapshot = if token.rv == 0 || planted(Defect::ListTorn) {
                 Snapshot::now(backend, Freshness::Linearizable).await?
             } else {
                 Snapshot::at(backend, token.rv).await.map_err(|e| expired(e, Some(&token)))?
@@ -146,8 +144,7 @@ pub(crate) async fn page(call: &Call, selection: &Selection) -> Result<Page, Sta
             (snapshot, None)
         }
     };
-    let page = collect(&snapshot, selection, after.as_ref(), limit, inconsistent);
-    Ok(page)
+    Ok(collect(&snapshot, selection, after.as_ref(), limit))
 }
 
 fn expired(error: NoSnapshot, token: Option<&Token>) -> Status {
@@ -170,7 +167,6 @@ fn collect(
     selection: &Selection,
     after: Option<&ObjectKey>,
     limit: Option<usize>,
-    inconsistent: bool,
 ) -> Page {
     let mut page = Page { objects: Vec::new(), revision: snapshot.revision(), next: None, remaining: None };
     if let (Some(name), Some(namespace)) = (&selection.name, place(selection)) {
@@ -202,7 +198,8 @@ fn collect(
     if remaining > 0
         && let Some(last) = page.objects.last()
     {
-        let rv = if inconsistent { 0 } else { snapshot.revision() };
+        // Also of a list that went on after it had expired: what is left of it is of one moment again.
+        let rv = snapshot.revision();
         let token = Token { v: 1, rv, ns: last.key.namespace.to_string(), name: last.key.name.to_string() };
         page.next = Some(token.encode());
         page.remaining = (!selection.narrowed()).then_some(remaining);

@@ -5,6 +5,7 @@
 //!                                                  -> body.rs, negotiate.rs (forms)
 //!     read.rs, list.rs, table.rs, watch.rs        reads: from a view and the feed
 //!     stream/                                     requests that become streams: exec, attach, port-forward
+//!     proxy/                                      requests that are handed on to pods and Services
 //!     write.rs, patch.rs, delete.rs, subresource/ writes: a request of a turn, answered after commit
 //!     apply.rs, tracking.rs                       server-side apply; who owns what, with every write
 //!     pod_security.rs                             what they are warned of
@@ -32,6 +33,7 @@ pub mod path;
 pub(crate) mod places;
 mod pod_security;
 mod presentation;
+mod proxy;
 pub(crate) mod query;
 mod rbac;
 mod read;
@@ -61,7 +63,13 @@ pub use system::GIT_VERSION;
 use tokio::sync::Semaphore;
 
 use crate::{
-    admission::Webhooks, audit::Audit, backend::Backend, custom::Definitions, flow::Flow, token::Issuer,
+    admission::{Policies, Webhooks},
+    audit::Audit,
+    backend::Backend,
+    custom::Definitions,
+    flow::Flow,
+    oidc::Authenticators,
+    token::Issuer,
 };
 use places::Places;
 
@@ -99,6 +107,8 @@ pub struct Options {
     pub audit: Option<Audit>,
     /// Makes and believes tokens of service accounts; without one, no token is believed.
     pub issuer: Option<Arc<Issuer>>,
+    /// Believes tokens of users who are known elsewhere; without it, none of those is believed.
+    pub authenticators: Option<Arc<Authenticators>>,
     /// `host:port` under which clients reach this API, told in discovery.
     pub advertised: String,
     /// Names a request: no two get the same, or the second write would be answered like the first and not done. A simulation has
@@ -128,6 +138,7 @@ impl Default for Options {
             authorizer: Arc::new(Rbac),
             audit: None,
             issuer: None,
+            authenticators: None,
             advertised: "127.0.0.1:6443".into(),
             // Not the audit id: clients choose that.
             request_id: Arc::new(|_| uuid::Uuid::new_v4().to_string()),
@@ -152,6 +163,7 @@ pub(crate) struct Api {
     pub(crate) presenters: Arc<Semaphore>,
     pub(crate) definitions: Definitions,
     pub(crate) webhooks: Webhooks,
+    pub(crate) policies: Policies,
 }
 
 /// The service of the whole REST API. It reads a [`kontiki_pki::Peer`] from the request's extensions; a request
@@ -173,6 +185,7 @@ pub fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
         presenters: Arc::new(presentation::workers()),
         definitions: Definitions::default(),
         webhooks: Webhooks::default(),
+        policies: Policies::default(),
     });
     Router::new().fallback(move |request: axum::extract::Request| call::answer(api.clone(), request))
 }

@@ -119,6 +119,8 @@ const LENGTH_LIMIT: usize = 4096;
 impl Route {
     /// Reads a path.
     pub fn parse(path: &str) -> Result<Route, Status> {
+        // What is below a proxy is the business of what is behind it.
+        let path = at_proxy(path).map_or(path, |(path, _)| path);
         if path.len() > LENGTH_LIMIT {
             return Err(Status::no_resource());
         }
@@ -233,6 +235,19 @@ impl Route {
     }
 }
 
+/// The path of a proxy, and what is behind it there: nothing, or a path with its slash. None if it is not one of a proxy.
+pub(super) fn at_proxy(path: &str) -> Option<(&str, &str)> {
+    let own = path.trim_start_matches('/');
+    // With one slash before it: with two, a redirect to it would lead elsewhere.
+    let path = &path[path.len().checked_sub(own.len() + 1)?..];
+    let mut steps = own.splitn(8, '/');
+    let mut next = || steps.next();
+    let is_one = next()? == "api" && next()? == "v1" && next()? == "namespaces" && next().is_some();
+    let is_one = is_one && matches!(next()?, "pods" | "services") && next().is_some() && next()? == "proxy";
+    let behind = steps.next().map_or(0, |behind| behind.len() + 1);
+    is_one.then(|| path.split_at(path.len() - behind))
+}
+
 fn health(health: Health, below: &[&str]) -> Result<Route, Status> {
     let check = match below {
         [] => None,
@@ -336,6 +351,47 @@ mod tests {
         let namespace = target("/api/v1/namespaces/x/finalize");
         assert_eq!((namespace.served.kind, namespace.name.as_deref()), (Kind::NAMESPACE, Some("x")));
         assert_eq!(target("/api/v1/nodes/a%2Eb").name.as_deref(), Some("a.b"));
+    }
+
+    #[test]
+    fn what_is_behind_a_proxy_is_not_read() {
+        let proxy = "/api/v1/namespaces/a/pods/https:web:80/proxy";
+        for behind in [
+            "",
+            "/",
+            "//",
+            "/a%2Fb//c/",
+            "/%zz/%ff/../..",
+            "/proxy/",
+            &format!("/{}", "x".repeat(2 * LENGTH_LIMIT)),
+        ] {
+            let path = format!("{proxy}{behind}");
+            assert_eq!(at_proxy(&path), Some((proxy, behind)));
+            let target = target(&path);
+            assert_eq!(target.name.as_deref(), Some("https:web:80"));
+            assert_eq!(
+                (target.namespace.as_deref(), target.subresource.as_deref()),
+                (Some("a"), Some("proxy"))
+            );
+        }
+        assert_eq!(target("/api/v1/namespaces/a/services/s/proxy/x").served.kind, Kind::SERVICE);
+        assert_eq!(at_proxy(&format!("//{proxy}//")), Some((proxy, "//")), "one slash before it");
+        for other in [
+            "/api/v1/namespaces/a/pods/web",
+            "/api/v1/namespaces/a/pods/web/log/proxy",
+            "/api/v1/namespaces/a/configmaps/web/proxy/x",
+            "/apis/apps/v1/namespaces/a/pods/web/proxy/x",
+            "/api/v1/nodes/n/proxy/x",
+        ] {
+            assert_eq!(at_proxy(other), None, "{other}");
+        }
+        for none in [
+            "/api/v1/namespaces//pods/web/proxy/x",
+            "/api/v1/nodes/n/proxy/x",
+            "/api/v1/namespaces/a/pods//proxy/x",
+        ] {
+            assert_eq!(Route::parse(none).unwrap_err().code, 404, "{none}");
+        }
     }
 
     #[test]

@@ -173,7 +173,7 @@ async fn token(call: &Call, spec: &Value) -> Result<Value, Status> {
         audiences.push(ISSUER.to_owned());
     }
     Ok(match account_token::believed(&call.api, token, &audiences).await? {
-        Ok(Believed { user, audiences }) => {
+        Ok(Believed { user, audiences, .. }) => {
             json!({"authenticated": true, "user": info(&user), "audiences": audiences})
         }
         Err(refusal) => json!({"authenticated": false, "user": {}, "error": refusal.to_string()}),

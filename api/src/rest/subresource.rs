@@ -1,4 +1,4 @@
-//! What stands below an object: status, scale, log, exec, ephemeralcontainers, eviction, binding, token, finalize.
+//! What stands below an object: status, scale, log, exec, proxy, ephemeralcontainers, eviction, binding, token, finalize.
 
 use http::Method;
 use kontiki_actors::{Kind, ObjectKey, Request, input::Part};
@@ -9,7 +9,7 @@ use super::{
     delete::Deletion,
     logs, patch,
     path::Target,
-    read,
+    proxy, read,
     reply::Answered,
     scale, stream, tracking,
     write::{Proposal, Write, check_preconditions, done, same_name, update},
@@ -36,6 +36,7 @@ pub(crate) async fn answer(call: Call, target: Target, subresource: &str) -> Ans
         ("attach" | "exec" | "portforward", Method::GET | Method::POST) => {
             stream::answer(call, target, subresource).await
         }
+        ("proxy", _) => proxy::answer(call, target).await,
         ("log", Method::GET) => logs::logs(call, target).await,
         ("status" | "approval" | EPHEMERAL, Method::GET) => read::get(call, target).await,
         ("status", Method::PUT) => put(call, target, Part::Status).await,

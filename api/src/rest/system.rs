@@ -72,7 +72,9 @@ fn metrics(call: &Call) -> String {
     let all = call.api.backend.metrics();
     let (all, end) = all.strip_suffix(END).map_or((all.as_str(), ""), |all| (all, END));
     let audit = call.api.options.audit.as_ref().map(Audit::metrics).unwrap_or_default();
-    format!("{all}{}{audit}{end}", call.api.flow.metrics())
+    let users = call.api.options.authenticators.as_ref().map(|known| known.metrics()).unwrap_or_default();
+    let accounts = call.api.options.issuer.as_ref().map(|issuer| issuer.metrics()).unwrap_or_default();
+    format!("{all}{}{audit}{accounts}{users}{end}", call.api.flow.metrics())
 }
 
 /// What is served now. A definition counts at once, as its kind does: what others acknowledged is in it.

@@ -291,9 +291,9 @@ mod tests {
 
     #[test]
     fn what_yaml_repeats_is_told_by_its_lines_and_the_last_wins() {
-        let text = "\na: 1\nspec:\n  foo: x\n  foo: y\n  list:\n  - {k: 1, k: 2}\na: null\n";
+        let text = "\na: 1\nspec:\n  foo: x\n  foo: z\n  list:\n  - {k: 1, k: 2}\na: null\n";
         let (value, told) = read_yaml_telling(text).unwrap();
-        assert_eq!(value, json!({"a": null, "spec": {"foo": "y", "list": [{"k": 2}]}}));
+        assert_eq!(value, json!({"a": null, "spec": {"foo": "z", "list": [{"k": 2}]}}));
         let lines = [(5, "foo"), (7, "k"), (8, "a")];
         assert_eq!(told, lines.map(|(line, key)| format!("line {line}: key {key:?} already set in map")));
         let plain = read_yaml_telling("1: a\nb: &x {c: ~, d: 1.5}\ne: {<<: *x, c: true}\n").unwrap();

@@ -9,7 +9,13 @@ mod claims;
 mod jws;
 mod pod;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 pub use claims::{Bound, Claims, Reference};
 use kontiki_actors::{Kind, Object, ObjectKey, State, object::service_account};
@@ -36,6 +42,9 @@ pub struct Issuer {
     keys: AccountKeys,
     /// By the hash of the whole token.
     proven: Mutex<HashMap<[u8; 32], Arc<Claims>>>,
+    /// Uses of tokens that are to be replaced long before they end: before that, and after.
+    fresh: AtomicU64,
+    stale: AtomicU64,
 }
 
 /// Why a token is not believed.
@@ -61,6 +70,9 @@ pub enum Refusal {
     /// Its account, or what it is bound to, is not there any more.
     #[error("service account token has been invalidated")]
     Gone,
+    /// An issuer elsewhere made it, and it does not hold: why.
+    #[error("{0}")]
+    Elsewhere(String),
 }
 
 /// Whom a believed token stands for.
@@ -70,12 +82,40 @@ pub struct Believed {
     pub user: User,
     /// Those of the audiences asked for that it was made for.
     pub audiences: Vec<String>,
+    /// How it stands with a token that is to be replaced long before it ends; none for all others.
+    pub age: Option<Age>,
+}
+
+/// How it stands with a token that is to be replaced long before it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// It need not be replaced yet.
+    Fresh,
+    /// Whoever uses it should have replaced it so many seconds ago: he reads his token only once.
+    Stale(i64),
 }
 
 impl Issuer {
     /// With these keys.
     pub fn new(keys: AccountKeys) -> Issuer {
-        Issuer { keys, proven: Mutex::default() }
+        Issuer { keys, proven: Mutex::default(), fresh: AtomicU64::new(0), stale: AtomicU64::new(0) }
+    }
+
+    /// Counts a use of a token.
+    pub(crate) fn count(&self, age: Age) {
+        let count = if age == Age::Fresh { &self.fresh } else { &self.stale };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often tokens were used, as Prometheus text.
+    pub(crate) fn metrics(&self) -> String {
+        let [fresh, stale] = [&self.fresh, &self.stale].map(|count| count.load(Ordering::Relaxed));
+        format!(
+            "# HELP kontiki_serviceaccount_valid_tokens uses of tokens that pods read anew in time.\n\
+             # TYPE kontiki_serviceaccount_valid_tokens counter\nkontiki_serviceaccount_valid_tokens_total {fresh}\n\
+             # HELP kontiki_serviceaccount_stale_tokens uses of tokens that pods should have read anew before.\n\
+             # TYPE kontiki_serviceaccount_stale_tokens counter\nkontiki_serviceaccount_stale_tokens_total {stale}\n"
+        )
     }
 
     /// The token of these claims; none when the library fails.
@@ -163,7 +203,11 @@ pub fn believe(claims: &Claims, wanted: &[String], now_ms: i64, state: &State) -
             return Err(Refusal::Gone);
         }
     }
-    Ok(Believed { user: claims.user(), audiences })
+    let age = claims.bound.warnafter.map(|until| match now_s - until {
+        late if late > 0 => Age::Stale(late),
+        _ => Age::Fresh,
+    });
+    Ok(Believed { user: claims.user(), audiences, age })
 }
 
 fn is_there(object: &Object, now_ms: i64) -> bool {

@@ -177,6 +177,14 @@ fn what_every_pod_gets_is_taken_for_longer_and_says_so() {
         ("system:serviceaccount:a:robot", NOW_S, NOW_S)
     );
     assert_eq!(serde_json::to_value(&claims).unwrap()["kubernetes.io"]["warnafter"], NOW_S + 3607);
+    let mut state = State::default();
+    put(&mut state, Kind::SERVICE_ACCOUNT, "a", "robot", None);
+    put_pod(&mut state, "p", "n1");
+    let age = |claims: &Claims, now_s: i64| asked(claims, ISSUER, now_s, &state).unwrap().age;
+    assert_eq!(age(&claims, NOW_S), Some(Age::Fresh));
+    assert_eq!(age(&claims, NOW_S + 3607), Some(Age::Fresh));
+    assert_eq!(age(&claims, NOW_S + 3617), Some(Age::Stale(10)));
+    assert_eq!(age(&self::claims(), NOW_S), None);
     // As those were that an earlier build has made.
     let mut older = serde_json::to_value(&claims).unwrap();
     older["kubernetes.io"].as_object_mut().unwrap().remove("warnafter");

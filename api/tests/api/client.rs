@@ -78,6 +78,10 @@ impl Client {
         self.peer.as_ref()
     }
 
+    pub(crate) fn app(&self) -> Router {
+        self.app.clone()
+    }
+
     pub(crate) async fn raw(
         &self,
         method: &str,

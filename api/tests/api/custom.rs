@@ -71,8 +71,13 @@ pub(crate) fn backup(name: &str) -> Value {
 
 pub(crate) async fn defined() -> Client {
     let client = Client::new();
-    client.post(DEFINITIONS, &definition()).await.with(201);
+    define(&client).await;
     client
+}
+
+/// Defines backups.
+pub(crate) async fn define(client: &Client) {
+    client.post(DEFINITIONS, &definition()).await.with(201);
 }
 
 fn causes(status: &Value) -> Vec<String> {

@@ -38,9 +38,14 @@ pub struct Memory {
     pub behind: Mutex<Option<State>>,
     /// Whether its one node really runs pods.
     pub alive: AtomicBool,
+    /// Who answers on the ports of its pods; nobody if there is none.
+    pub dial: Mutex<Option<Dial>>,
     /// What its nodes say that they use; none if they cannot be asked.
     pub usage: Mutex<Option<Vec<NodeUsage>>>,
 }
+
+/// Opens a stream to a port of the pod of this name.
+pub type Dial = Arc<dyn Fn(&str, u16) -> Result<PodStream, StreamError> + Send + Sync>;
 
 impl Memory {
     pub fn new(limits: FeedLimits) -> Arc<Memory> {
@@ -52,6 +57,7 @@ impl Memory {
             quorum: AtomicBool::new(true),
             behind: Mutex::default(),
             alive: AtomicBool::new(false),
+            dial: Mutex::default(),
             usage: Mutex::default(),
         };
         let namespace = |name: &str| {
@@ -264,8 +270,15 @@ impl Backend for Memory {
         .boxed()
     }
 
-    fn open_stream(&self, _: Arc<Object>, to: StreamTo) -> BoxFuture<'_, Result<PodStream, StreamError>> {
-        async move { Err(StreamError::NotFound(format!("nothing runs here: {to:?}"))) }.boxed()
+    fn open_stream(&self, pod: Arc<Object>, to: StreamTo) -> BoxFuture<'_, Result<PodStream, StreamError>> {
+        let dial = self.dial.lock().clone();
+        async move {
+            match (dial, to) {
+                (Some(dial), StreamTo::Port(port)) => dial(&pod.key.name, port),
+                (_, to) => Err(StreamError::NotFound(format!("nothing runs here: {to:?}"))),
+            }
+        }
+        .boxed()
     }
 
     fn usage(&self, nodes: BTreeSet<String>, pods: bool) -> BoxFuture<'_, Result<Vec<NodeUsage>, String>> {

@@ -417,7 +417,13 @@ async fn documents_say_what_is_below_pods() {
         |name: &str| &document["paths"][format!("/api/v1/namespaces/{{namespace}}/pods/{{name}}/{name}")];
     let log = &below("log")["get"]["responses"]["200"]["content"];
     assert_eq!(log["text/plain"]["schema"]["type"], "string");
-    for (name, method) in [("exec", "get"), ("exec", "post"), ("portforward", "post")] {
+    for (name, method) in [
+        ("exec", "get"),
+        ("exec", "post"),
+        ("portforward", "post"),
+        ("proxy", "put"),
+        ("proxy/{path}", "head"),
+    ] {
         assert_eq!(below(name)[method]["x-kubernetes-action"], "connect", "{name}");
     }
     for name in ["eviction", "binding"] {

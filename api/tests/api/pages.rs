@@ -54,6 +54,14 @@ async fn an_expired_page_says_how_to_go_on() {
     let token = expired["metadata"]["continue"].as_str().unwrap();
     let rest = client.get(&format!("{MAPS}?continue={token}")).await.with(200);
     assert_eq!(names(&rest), ["b", "c", "d", "e", "f"]);
+    // What is left of it in pages is of one moment again.
+    let second = client.get(&format!("{MAPS}?limit=2&continue={token}")).await.with(200);
+    assert_eq!((names(&second), &second["metadata"]["remainingItemCount"]), (vec!["b", "c"], &json!(3)));
+    assert!(revision(&second) > revision(&first));
+    client.delete(&format!("{MAPS}/d")).await.with(200);
+    let token = second["metadata"]["continue"].as_str().unwrap();
+    let third = client.get(&format!("{MAPS}?limit=2&continue={token}")).await.with(200);
+    assert_eq!((names(&third), revision(&third)), (vec!["d", "e"], revision(&second)));
 }
 
 #[tokio::test]

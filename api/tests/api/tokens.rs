@@ -2,11 +2,17 @@
 
 use std::sync::Arc;
 
-use kontiki_api::{FeedLimits, Options, token::Issuer};
+use kontiki_api::{
+    FeedLimits, Options,
+    token::{Bound, Claims, Issuer, Reference},
+};
 use kontiki_pki::{AccountKeys, Ca, Role};
 use serde_json::{Value, json};
 
-use crate::client::{Client, peer, pod};
+use crate::{
+    audit::audited,
+    client::{Client, peer, pod},
+};
 
 const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
 const TOKEN: &str = "/api/v1/namespaces/default/serviceaccounts/robot/token";
@@ -148,6 +154,49 @@ async fn what_cannot_be_asked_for() {
     );
 }
 
+/// What a program is that read its token when it started, and never again.
+#[tokio::test]
+async fn a_token_that_should_have_been_read_anew_is_told_of() {
+    let keys = AccountKeys::of(&Ca::create("kontiki-test").unwrap()).unwrap();
+    let issuer = Arc::new(Issuer::new(keys));
+    let options = Options { issuer: Some(issuer.clone()), ..Options::default() };
+    let (client, _, lines) = audited("- {level: Metadata}", options);
+    let account = client.post(ACCOUNTS, &json!({"metadata": {"name": "robot"}})).await.with(201);
+    let mut value = pod("p");
+    value["spec"]["serviceAccountName"] = "robot".into();
+    let pod = client.post("/api/v1/namespaces/default/pods", &value).await.with(201);
+    let reference = |object: &Value| Reference {
+        name: object["metadata"]["name"].as_str().unwrap().to_owned(),
+        uid: object["metadata"]["uid"].as_str().unwrap().to_owned(),
+    };
+    let bound = Bound {
+        namespace: "default".into(),
+        serviceaccount: reference(&account),
+        pod: Some(reference(&pod)),
+        ..Bound::default()
+    };
+    let now_s = jiff::Timestamp::now().as_second();
+    let token = |made_s: i64| {
+        let claims = Claims::new(bound.clone(), vec![API.into()], 3607, made_s, "1".into());
+        issuer.sign(&claims).unwrap()
+    };
+    let annotation = || lines.last()["annotations"]["authentication.k8s.io/stale-token"].clone();
+    assert_eq!(get(&client, &token(now_s), "/api").await, 200);
+    assert_eq!(annotation(), Value::Null);
+    assert_eq!(get(&client, &token(now_s - 4000), "/api").await, 200, "taken all the same");
+    let told = annotation();
+    let late = told
+        .as_str()
+        .unwrap()
+        .strip_prefix("subject: system:serviceaccount:default:robot, seconds after warning threshold: ");
+    assert!(late.unwrap().parse::<i64>().unwrap() >= 393, "{told}");
+    let metrics = String::from_utf8(client.get("/metrics").await.bytes.to_vec()).unwrap();
+    for line in ["kontiki_serviceaccount_valid_tokens_total 1", "kontiki_serviceaccount_stale_tokens_total 1"]
+    {
+        assert!(metrics.lines().any(|told| told == line), "{line} in {metrics}");
+    }
+}
+
 #[tokio::test]
 async fn others_can_ask_whose_a_token_is() {
     let client = cluster().await;
@@ -215,9 +264,10 @@ async fn a_pod_needs_its_account_and_gets_what_reaches_the_api() {
         json!({"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}})
     );
     assert_eq!(made["spec"]["containers"][0]["volumeMounts"][0]["name"], volume["name"]);
-    // As it was read, and with another label.
+    // As it was read, and with another label; it may have got a condition meanwhile.
     let mut again = made.clone();
     again["metadata"]["labels"] = json!({"a": "b"});
+    again["metadata"]["resourceVersion"] = json!(null);
     let put = client.put(&format!("{pods}/p"), &again).await.with(200);
     assert_eq!(put["spec"], made["spec"]);
 }

@@ -145,7 +145,8 @@ async fn changes_are_made_in_order_before_anything_is_checked() {
     configure(&client, MUTATING, "b", vec![label.hook("label", pods())]).await;
     configure(&client, MUTATING, "a", vec![image.hook("image", pods())]).await;
     configure(&client, VALIDATING, "c", vec![last.hook("last", pods())]).await;
-    let refused = json!({"metadata": {"name": "web"}, "spec": {}});
+    // Its account's token would be mounted into containers after they were asked (docs/adr/0020).
+    let refused = json!({"metadata": {"name": "web"}, "spec": {"automountServiceAccountToken": false}});
     let made = client.post(PODS, &refused).await.with(201);
     assert_eq!(made["metadata"]["labels"], json!({"seen": "yes"}));
     assert_eq!(made["spec"]["containers"][0]["image"], "nginx");
@@ -411,7 +412,8 @@ async fn selectors_and_conditions_say_what_is_asked_about() {
     let failing = hook("when", "matchConditions", failing);
     client.patch(&config, MERGE, &json!({"webhooks": [failing]})).await.with(200);
     let status = client.post(MAPS, &map("z")).await.with(403);
-    assert_eq!(message(&status), "configmaps \"z\" is forbidden: no such key: spec");
+    let told = "configmaps \"z\" is forbidden: expression 'object.spec.replicas > 1' resulted in error: no such key: spec";
+    assert_eq!(message(&status), told);
     let failing = with(failing, "failurePolicy", json!("Ignore"));
     client.patch(&config, MERGE, &json!({"webhooks": [failing]})).await.with(200);
     client.post(MAPS, &map("z")).await.with(201);

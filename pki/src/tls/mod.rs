@@ -3,6 +3,7 @@
 
 mod members;
 mod pinned;
+mod unverified;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use crate::Error;
 
 pub(crate) use members::refusal_in;
 pub use pinned::pinned_client_config;
+pub use unverified::unverified_client_config;
 
 /// Makes aws-lc-rs the process's crypto provider. First thing in every `main` and test; repeating it changes nothing.
 pub fn install_crypto() {

@@ -11,6 +11,7 @@ use kontiki_pki::{Ca, DEFAULT_LIFETIME, Identity, Role, Subject};
 use kontiki_proto::cluster::Member;
 use serde::Deserialize;
 
+use super::authentication;
 use super::joining::{self, Newcomer};
 use super::settings::{self, first_of};
 use super::{ca_dir, enrolment, has_identity, identity_dir, shutdown_signals};
@@ -114,6 +115,34 @@ pub(crate) struct ControllerSettings {
     /// Keep old files for so many days; 0 for as long as there are not too many [default: 0].
     #[arg(long, env = "KONTIKI_AUDIT_LOG_MAXAGE", value_name = "DAYS")]
     audit_log_maxage: Option<u64>,
+    /// Believe tokens of the OpenID Connect issuers of this file (AuthenticationConfiguration of apiserver.config.k8s.io/v1, in YAML); it is read
+    /// again when it changes.
+    #[arg(long, env = "KONTIKI_AUTHENTICATION_CONFIG", value_name = "FILE")]
+    pub(super) authentication_config: Option<PathBuf>,
+    /// Instead of --authentication-config, for one issuer: its https URL, as its tokens name it.
+    #[arg(long, env = "KONTIKI_OIDC_ISSUER_URL", value_name = "URL")]
+    pub(super) oidc_issuer_url: Option<String>,
+    /// For whom the issuer's tokens must be made.
+    #[arg(long, env = "KONTIKI_OIDC_CLIENT_ID", value_name = "ID")]
+    pub(super) oidc_client_id: Option<String>,
+    /// The claim with a user's name [default: sub].
+    #[arg(long, env = "KONTIKI_OIDC_USERNAME_CLAIM", value_name = "CLAIM")]
+    pub(super) oidc_username_claim: Option<String>,
+    /// How users' names begin; - for as the issuer says them [default: the issuer's URL and #; nothing for the claim email].
+    #[arg(long, env = "KONTIKI_OIDC_USERNAME_PREFIX", value_name = "PREFIX")]
+    pub(super) oidc_username_prefix: Option<String>,
+    /// The claim with a user's groups; without it the issuer's users are in none.
+    #[arg(long, env = "KONTIKI_OIDC_GROUPS_CLAIM", value_name = "CLAIM")]
+    pub(super) oidc_groups_claim: Option<String>,
+    /// How groups' names begin [default: as the issuer says them].
+    #[arg(long, env = "KONTIKI_OIDC_GROUPS_PREFIX", value_name = "PREFIX")]
+    pub(super) oidc_groups_prefix: Option<String>,
+    /// Who vouches for the issuer's certificate, in PEM [default: whom the machine trusts].
+    #[arg(long, env = "KONTIKI_OIDC_CA_FILE", value_name = "FILE")]
+    pub(super) oidc_ca_file: Option<PathBuf>,
+    /// A claim that tokens must have, with this value; may be given again.
+    #[arg(long, env = "KONTIKI_OIDC_REQUIRED_CLAIM", value_name = "CLAIM=VALUE")]
+    pub(super) oidc_required_claim: Option<Vec<String>>,
 }
 
 impl ControllerSettings {
@@ -128,7 +157,8 @@ pub(crate) fn run(args: ControllerArgs) -> anyhow::Result<()> {
     let settings = first_of!(ControllerSettings, args.settings, file, {
         name, zone, data_dir, listen, shared_listen, advertise, bootstrap, join, server, replace, election_timeout_ms,
         node_grace_ms, snapshot_entries, pretend_level, otlp_endpoint, audit_policy_file, audit_log_path, audit_log_maxsize,
-        audit_log_maxbackup, audit_log_maxage,
+        audit_log_maxbackup, audit_log_maxage, authentication_config, oidc_issuer_url, oidc_client_id, oidc_username_claim,
+        oidc_username_prefix, oidc_groups_claim, oidc_groups_prefix, oidc_ca_file, oidc_required_claim,
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
@@ -154,7 +184,7 @@ async fn start(settings: ControllerSettings, name: String) -> anyhow::Result<()>
     let advertise =
         settings.advertise.clone().unwrap_or_else(|| format!("{}:{}", settings::host_name(), listen.port()));
     let zone = settings.zone.clone().unwrap_or_default();
-    let audit = audit(&settings)?;
+    let (audit, authentication) = (audit(&settings)?, authentication::read(&settings)?);
     let shutdown = shutdown_signals()?;
     let (identity, ca) = identity(&settings, &name, &zone, &advertise, &data_dir).await?;
     let peer = identity.peer();
@@ -195,7 +225,7 @@ async fn start(settings: ControllerSettings, name: String) -> anyhow::Result<()>
         snapshot_entries: settings.snapshot_entries,
         level: settings.level(),
     };
-    controller::run(config, identity, Some(ca), audit, shutdown).await
+    controller::run(config, identity, Some(ca), audit, authentication, shutdown).await
 }
 
 /// What is audited, and where it goes; none when nothing is.

@@ -1,6 +1,7 @@
 //! One process of a real cluster: settings from flags, environment and a file; an identity, kept or newly joined; then
 //! the role itself runs until it is told to stop.
 
+mod authentication;
 pub(crate) mod controller;
 pub(crate) mod enrolment;
 mod joining;

@@ -46,6 +46,12 @@ pub(super) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().to_lowercase()
 }
 
+/// Settings of this text, for tests of what becomes of them.
+#[cfg(test)]
+pub(super) fn parse_for_test<T: DeserializeOwned + Default>(text: &str) -> T {
+    parse(text, Path::new("settings.yaml")).unwrap_or_else(|error| panic!("{error}"))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

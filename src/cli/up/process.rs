@@ -16,8 +16,13 @@ const LOG_MAX: u64 = 16 << 20;
 const TAIL_BYTES: u64 = 4096;
 const TAIL_LINES: usize = 12;
 /// Settings that are meant for every process of a cluster.
-const PASSED_ON: [&str; 4] =
-    ["KONTIKI_OTLP_ENDPOINT", "KONTIKI_PRETEND_LEVEL", "KONTIKI_REGISTRIES", "KONTIKI_SNAPSHOT_ENTRIES"];
+const PASSED_ON: [&str; 5] = [
+    "KONTIKI_AUTHENTICATION_CONFIG",
+    "KONTIKI_OTLP_ENDPOINT",
+    "KONTIKI_PRETEND_LEVEL",
+    "KONTIKI_REGISTRIES",
+    "KONTIKI_SNAPSHOT_ENTRIES",
+];
 
 /// The folder with pid files.
 pub(crate) fn run_dir(dir: &Path) -> PathBuf {

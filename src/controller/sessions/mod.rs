@@ -13,6 +13,7 @@ mod complete;
 mod election;
 mod insist;
 mod lag;
+mod links;
 pub mod liveness;
 mod opens;
 mod pace;

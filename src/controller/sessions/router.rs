@@ -21,7 +21,7 @@ use kontiki_hooks::{Mark, reached};
 use kontiki_proto::worker::{NodeUsage, OpenStream};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Lag, Liveness, LivenessTimings, Pace, session::Session, sign::SignOfLife};
+use super::{Lag, Liveness, LivenessTimings, Pace, links::services_of, session::Session, sign::SignOfLife};
 use crate::controller::{
     crew::Vital,
     replica::Replica,
@@ -276,6 +276,9 @@ impl Term {
             }
         } else if let Some(readers) = self.interested.get(key) {
             nodes.extend(readers.iter().cloned());
+        }
+        if key.kind == Kind::SERVICE {
+            nodes.extend(self.interested.get(&services_of(&key.namespace)).into_iter().flatten().cloned());
         }
         let volume = event.event.new.as_ref().filter(|_| key.kind == Kind::PERSISTENT_VOLUME);
         nodes.extend(volume.and_then(|volume| storage::to_be_removed_by(volume)).map(CompactString::from));

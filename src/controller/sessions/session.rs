@@ -31,6 +31,7 @@ use super::{
     assignment::{assignment, dependencies, is_news, is_on, removal, users_on},
     complete::Complete,
     insist::insist,
+    links::{self, concerned, links, watched},
     opens::Opens,
     router::{Interest, Register, Sessions, Tell, Unregister},
     service::node_hello,
@@ -156,6 +157,8 @@ impl Session {
         let volumes = state.list(Kind::PERSISTENT_VOLUME, None);
         let remove_volumes = volumes.filter_map(|volume| removal(volume, &self.node)).collect();
         let mut keep = Vec::new();
+        let all = put.iter().chain(known.iter().map(|(pod, _)| pod));
+        let links = links(&state, all.map(|pod| pod.key.namespace.as_str()));
         for (pod, needed) in &known {
             self.watch_over(&state, pod, needed);
             keep.push(pod.meta.uid.to_string());
@@ -171,6 +174,7 @@ impl Session {
                 keep,
                 remove: vec![],
                 remove_volumes,
+                links,
             }),
             ctx,
         );
@@ -199,7 +203,7 @@ impl Session {
     /// From here on, changes of what the pod refers to are heard of.
     fn watch_over(&mut self, state: &State, pod: &Object, needed: &BTreeSet<ObjectKey>) {
         let mut unknown = BTreeSet::new();
-        for object in needed {
+        for object in needed.iter().chain(&watched(pod)) {
             let users = self.users.entry(object.clone()).or_default();
             if users.is_empty() {
                 unknown.insert(object.clone());
@@ -220,8 +224,15 @@ impl Session {
         };
         let state = self.parts.replica.view();
         let (mut put, mut remove, mut folders) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+        let mut linked = BTreeSet::new();
         for event in events.iter().map(|e| &e.event).filter(|e| e.revision > floor) {
             let key = event.key();
+            if key.kind == Kind::SERVICE {
+                if links::is_news(event.old.as_deref(), event.new.as_deref()) {
+                    linked.extend(concerned(key, &self.users));
+                }
+                continue;
+            }
             if key.kind != Kind::POD {
                 let new = event.new.as_ref().filter(|_| key.kind == Kind::PERSISTENT_VOLUME);
                 if let Some(removal) = new.and_then(|volume| removal(volume, &self.node)) {
@@ -252,15 +263,18 @@ impl Session {
             }
         }
         self.users.retain(|_, users| !users.is_empty());
-        self.hand_out(&state, put.into_values().collect(), remove, folders.into_values().collect(), ctx);
+        let folders = folders.into_values().collect();
+        self.hand_out(&state, put.into_values().collect(), remove, folders, linked, ctx);
     }
 
     /// Objects that pods refer to changed before the session was told of their changes.
     fn look_again(&mut self, objects: &BTreeSet<ObjectKey>, ctx: &mut Context<Self>) {
         let state = self.parts.replica.view();
-        let users = users_on(&state, &self.node, objects, &self.users);
+        let linked = objects.iter().flat_map(|object| concerned(object, &self.users)).collect();
+        let objects = objects.iter().filter(|object| object.kind != Kind::SERVICE).cloned().collect();
+        let users = users_on(&state, &self.node, &objects, &self.users);
         let put = users.into_iter().map(|pod| (pod, None)).collect();
-        self.hand_out(&state, put, Vec::new(), Vec::new(), ctx);
+        self.hand_out(&state, put, Vec::new(), Vec::new(), linked, ctx);
     }
 
     fn hand_out(
@@ -269,17 +283,21 @@ impl Session {
         put: Vec<(Arc<Object>, Option<Arc<str>>)>,
         remove: Vec<String>,
         mut folders: Vec<VolumeRemoval>,
+        mut linked: BTreeSet<String>,
         ctx: &mut Context<Self>,
     ) {
-        if put.is_empty() && remove.is_empty() && folders.is_empty() {
+        if put.is_empty() && remove.is_empty() && folders.is_empty() && linked.is_empty() {
             return;
         }
         let mut remove = Some(remove);
         for chunk in put.chunks(PODS_PER_MESSAGE).chain(put.is_empty().then_some(&[][..])) {
+            let mut linked = std::mem::take(&mut linked);
+            linked.extend(chunk.iter().map(|(pod, _)| pod.key.namespace.to_string()));
+            let links = links(state, linked.iter().map(String::as_str));
             let put = chunk.iter().map(|(pod, trace)| self.assign(state, pod, trace.as_deref())).collect();
             let remove = remove.take().unwrap_or_default();
             let remove_volumes = std::mem::take(&mut folders);
-            let message = Assignments { put, remove, remove_volumes, ..Assignments::default() };
+            let message = Assignments { put, remove, remove_volumes, links, ..Assignments::default() };
             self.send(to_worker::What::Assignments(message), ctx);
         }
     }

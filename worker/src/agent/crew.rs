@@ -16,6 +16,7 @@ use super::aside::aside;
 use super::config::{AgentConfig, AgentError};
 use super::disk;
 use super::layout::Layout;
+use super::links::Links;
 use super::node;
 use super::outbox::Outbox;
 use crate::pod::document::Pod;
@@ -89,13 +90,14 @@ impl Crew {
     /// Finds the pods of an earlier life of this worker, as they are now.
     pub async fn gather(config: &AgentConfig, runtime: Arc<dyn Runtime>) -> Result<Crew, AgentError> {
         let layout = Layout::with_memory(&config.data_dir, config.memory.as_deref());
-        for folder in [layout.kept()].into_iter().chain(layout.kept_secrets()) {
+        for folder in [layout.kept(), layout.links()].into_iter().chain(layout.kept_secrets()) {
             disk::private_folder(&folder).map_err(AgentError::disk(folder))?;
         }
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         // First listen, then look: what happens in between is told twice rather than never.
         let events = runtime.events();
         let adopted = runtime.adopt().await.map_err(AgentError::Adopt)?;
+        let links = Links::load(&layout).map_err(AgentError::disk(layout.links()))?;
         let host = Arc::new(Host {
             runtime,
             outbox: Arc::new(Outbox::default()),
@@ -106,6 +108,7 @@ impl Crew {
             seccomp_default: config.seccomp_default,
             tokens: Arc::default(),
             api: Arc::default(),
+            links,
         });
         // Until a session tells which one leads.
         if let Some(address) = config.controllers.first() {
@@ -132,6 +135,9 @@ impl Crew {
         for kept in kept {
             let found = adopted.iter().find(|found| found.sandbox.uid == kept.assignment.uid);
             crew.take_up(kept, found);
+        }
+        for namespace in crew.host.links.namespaces() {
+            crew.forget_unused(&namespace);
         }
         Ok(crew)
     }
@@ -207,7 +213,10 @@ impl Crew {
     }
 
     fn assign(&mut self, assignments: Assignments) {
-        let Assignments { complete, put, keep, remove, remove_volumes } = assignments;
+        let Assignments { complete, put, keep, remove, remove_volumes, links } = assignments;
+        for of_namespace in links {
+            self.host.links.set(of_namespace);
+        }
         if complete && planted(Defect::ResyncRestarts) {
             self.kill_all(&keep);
         }
@@ -315,6 +324,13 @@ impl Crew {
         self.members.insert(uid, Member { inbox, version, subject, tenant, failures, removed: false });
     }
 
+    /// Nothing is remembered of the Services of a namespace that has no pods here.
+    fn forget_unused(&self, namespace: &str) {
+        if !self.members.values().any(|member| member.subject.namespace == namespace) {
+            self.host.links.forget(namespace);
+        }
+    }
+
     fn hand_on(&self, event: RuntimeEvent) {
         let (RuntimeEvent::Exited { pod_uid, .. } | RuntimeEvent::PodLost { pod_uid }) = &event;
         let Some(member) = self.members.get(pod_uid) else { return };
@@ -336,6 +352,7 @@ impl Crew {
         };
         let Some(uid) = self.names.remove(&id) else { return };
         let Some(member) = self.members.remove(&uid) else { return };
+        self.forget_unused(&member.subject.namespace);
         let Some(failure) = failure else { return };
         error!(pod = %uid, %failure, "a pod's driver failed");
         if member.failures >= FAILURES_MAX {

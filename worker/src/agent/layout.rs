@@ -3,6 +3,7 @@
 //! ```text
 //!   agent/term, agent/controllers.json     the session's memory
 //!   agent/pods/<uid>.json                  what was assigned, and what was seen of it
+//!   agent/links/<namespace>                the Services that containers of the namespace's pods are told of
 //!   seccomp/                               profiles of the machine, which its operator puts there
 //!   pods/<uid>/volumes/                    the rest of the folder is the runtime's
 //!   local-path/<persistent volume>/        what claims are bound to; it stays until its volume is deleted
@@ -62,6 +63,11 @@ impl Layout {
     /// The folder with a file per pod.
     pub fn kept(&self) -> PathBuf {
         self.agent().join("pods")
+    }
+
+    /// The folder with a file per namespace that has pods here.
+    pub fn links(&self) -> PathBuf {
+        self.agent().join("links")
     }
 
     /// A pod's file.

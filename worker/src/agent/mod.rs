@@ -20,6 +20,7 @@ pub(crate) mod disk;
 mod eviction;
 pub mod images;
 pub mod layout;
+pub mod links;
 pub mod memory;
 pub(crate) mod meter;
 pub mod node;

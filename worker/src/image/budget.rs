@@ -22,7 +22,7 @@ impl Default for Limits {
 }
 
 /// What is left of the limits while an image is unpacked.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Budget {
     limits: Limits,
     bytes: u64,
@@ -50,8 +50,21 @@ impl Budget {
         Ok(())
     }
 
+    /// Of a layer that is unpacked already.
+    pub(super) fn take_layer(&mut self, bytes: u64, inodes: u64) -> Result<(), ImageError> {
+        self.inodes = self.inodes.saturating_add(inodes);
+        if self.inodes > self.limits.inodes {
+            return Err(ImageError::TooBig { limit: self.limits.inodes, unit: "files" });
+        }
+        self.take_bytes(bytes)
+    }
+
     pub(super) fn bytes_taken(&self) -> u64 {
         self.bytes
+    }
+
+    pub(super) fn inodes_taken(&self) -> u64 {
+        self.inodes
     }
 }
 

@@ -5,7 +5,10 @@ use serde::Deserialize;
 use super::ImageError;
 use super::archive::{Archive, Spooled};
 use super::config::{ConfigDocument, machine_architecture, null_is_default};
+use super::name::is_digest;
 
+/// Layers of one image, as with Docker: the kernel reads the names of all of them from one page.
+pub(super) const LAYERS_MAX: usize = 127;
 const IMAGES_MAX: usize = 64;
 const INDEX_DEPTH_MAX: u32 = 4;
 
@@ -16,7 +19,8 @@ pub(super) struct Manifest {
     pub(super) digest: String,
     pub(super) names: Vec<String>,
     pub(super) config: ConfigDocument,
-    pub(super) layers: Vec<Spooled>,
+    /// Its packed layers, the lowest first; none of a layer that is to be here already.
+    pub(super) layers: Vec<Option<Spooled>>,
 }
 
 #[derive(Deserialize)]
@@ -122,8 +126,11 @@ fn add_oci(
     if !fits_machine(&config) {
         return Ok(());
     }
-    let layers =
-        document.layers.iter().map(|layer| blob(archive, layer).cloned()).collect::<Result<Vec<_>, _>>()?;
+    let layers = document
+        .layers
+        .iter()
+        .map(|layer| blob(archive, layer).cloned().map(Some))
+        .collect::<Result<_, _>>()?;
     images.push(checked(Manifest { digest: descriptor.digest.clone(), names, config, layers })?);
     Ok(())
 }
@@ -141,8 +148,11 @@ fn docker_images(archive: &Archive) -> Result<Vec<Manifest>, ImageError> {
         if !fits_machine(&config) {
             continue;
         }
-        let layers =
-            image.layers.iter().map(|path| archive.file(path).cloned()).collect::<Result<Vec<_>, _>>()?;
+        let layers = image
+            .layers
+            .iter()
+            .map(|path| archive.file(path).cloned().map(Some))
+            .collect::<Result<_, _>>()?;
         images.push(checked(Manifest {
             digest: spooled.digest.clone(),
             names: image.repo_tags,
@@ -170,12 +180,31 @@ pub(super) fn fits_machine(config: &ConfigDocument) -> bool {
 }
 
 /// An image whose documents contradict each other is refused.
-pub(super) fn checked(manifest: Manifest) -> Result<Manifest, ImageError> {
-    let (layers, diff_ids) = (manifest.layers.len(), manifest.config.rootfs.diff_ids.len());
-    if layers != diff_ids {
-        return Err(ImageError::Malformed(format!("image has {layers} layers but {diff_ids} diff ids")));
-    }
+fn checked(manifest: Manifest) -> Result<Manifest, ImageError> {
+    check_layers(manifest.layers.len(), &manifest.config)?;
     Ok(manifest)
+}
+
+/// Refuses an image of so many layers if its configuration says something else, or nothing that layers could be known by.
+pub(super) fn check_layers(layers: usize, config: &ConfigDocument) -> Result<(), ImageError> {
+    let diff_ids = &config.rootfs.diff_ids;
+    if layers != diff_ids.len() {
+        return Err(ImageError::Malformed(format!(
+            "image has {layers} layers but {} diff ids",
+            diff_ids.len()
+        )));
+    }
+    if layers > LAYERS_MAX {
+        return Err(ImageError::TooBig { limit: LAYERS_MAX as u64, unit: "layers" });
+    }
+    // They become names of directories.
+    match diff_ids.iter().find(|diff_id| !is_digest(diff_id)) {
+        Some(odd) => {
+            let shown: String = odd.chars().take(80).collect();
+            Err(ImageError::Malformed(format!("\"{shown}\" is not a sha256 digest")))
+        }
+        None => Ok(()),
+    }
 }
 
 fn parse<'a, T: Deserialize<'a>>(what: &str, bytes: &'a [u8]) -> Result<T, ImageError> {

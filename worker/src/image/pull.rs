@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ImageError;
-use super::manifest::{self, Manifest};
+use super::blobs::Blob;
+use super::manifest::Manifest;
 use super::registry::{Client, Credential, Patience, Progress, Reference, Registries, RegistryError};
 use super::store::{Image, Store};
 use super::usage::Turn;
@@ -35,8 +36,9 @@ impl Puller {
         Self { store, client: Client::new(registries, patience) }
     }
 
-    /// Makes the store hold what the name leads to in its registry now. Layers are fetched only if it does not hold the
-    /// image yet. All or nothing; whoever drops the future ends the pull.
+    /// Makes the store hold what the name leads to in its registry now. Only layers are fetched that it does not hold yet.
+    /// The image is there whole or not at all; whoever drops the future ends the pull. What has come of layers until then is
+    /// what the next pull that needs them goes on with.
     pub async fn pull(
         &self,
         name: &str,
@@ -56,16 +58,22 @@ impl Puller {
             return Ok(Pulled { image, new: false });
         }
         let loading = Arc::new(self.store.begin()?);
-        let spool = loading.spool()?;
-        let layers = located.layers(&spool, progress).await?;
+        let reserved = self.store.reserve(&loading, &digest, located.diff_ids())?;
+        let blobs = located.layers(&self.store.blobs(), &|index| reserved.has(index), progress).await?;
         progress.unpacking();
+        let layers = blobs.iter().map(|blob| Some(blob.as_ref()?.spooled.clone())).collect();
         let names = vec![reference.to_string()];
-        let manifest = manifest::checked(Manifest { digest, names, config: located.into_config(), layers })?;
+        let manifest = Manifest { digest, names, config: located.into_config(), layers };
         let store = Arc::clone(&self.store);
         // The unpacking keeps its turn and its directory to its end, even if nobody waits for it any more.
         let kept = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            store.keep(&loading, manifest, repo_digest)
+            let kept = store.keep(&loading, manifest, repo_digest);
+            // What could not be stored is stored later, from what is here; what is wrong would be wrong again.
+            if !kept.as_ref().is_err_and(ImageError::may_pass) {
+                blobs.into_iter().flatten().filter_map(Arc::into_inner).for_each(Blob::discard);
+            }
+            kept
         });
         let broken =
             |source: tokio::task::JoinError| ImageError::Malformed(format!("the unpacking: {source}"));
@@ -85,7 +93,7 @@ impl Puller {
                 let repo_digest = format!("{}@{digest}", reference.place());
                 let same = image.digest == digest || image.repo_digests.contains(&repo_digest);
                 if same {
-                    self.store.touch(&image.digest);
+                    self.store.touch(&image);
                 }
                 Ok(same.then_some(image))
             }

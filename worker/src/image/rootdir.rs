@@ -13,6 +13,9 @@ use rustix::io::Errno;
 use super::ImageError;
 
 const DIR_DEPTH_MAX: usize = 256;
+/// How often a path is resolved anew, if something was renamed or mounted anywhere meanwhile and the kernel cannot tell whether it left the
+/// root (`openat2(2)`, EAGAIN).
+const TRIES: u32 = 32;
 
 /// A directory that paths cannot leave.
 #[derive(Debug)]
@@ -64,7 +67,15 @@ impl RootDir {
     fn resolve(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), resolve)
+        let open = || rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), resolve);
+        let mut found = open();
+        for _ in 0..TRIES {
+            match found {
+                Err(Errno::AGAIN) => found = open(),
+                _ => break,
+            }
+        }
+        found
     }
 }
 

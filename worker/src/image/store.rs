@@ -1,38 +1,54 @@
 //! The images of a worker on disk, by digest, and the names that lead to them.
 //!
 //! ```text
-//! images/index.json              every image: names, configuration, size
-//! images/<hex digest>/rootfs/    its files, unpacked; the directory is locked by those who use it
+//! images/layered/index.json      every image in layers: names, configuration, size
+//! images/layered/<hex digest>/   which layers it has; the directory is locked by those who use it
+//! images/layered/l/<name>/       a layer (`layers.rs`)
+//! images/index.json              the images in one directory: of builds before layers, and where layers cannot be mounted
+//! images/<hex digest>/rootfs/    the files of such an image; its directory is locked by those who use it
+//! images/blobs/                  packed layers on their way (`blobs.rs`)
 //! images/loading-<...>/          a load or a removal in progress; removed when it ends and when the store is opened
 //! images/pulling-<hex digest>    locked by the one that pulls that image
 //! ```
 //!
 //! Any number of processes may use one store: the index is replaced whole, under a lock.
 
-use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use super::ImageError;
 use super::archive::Archive;
+use super::blobs::Blobs;
 use super::budget::Limits;
+use super::collect::Collected;
 use super::config::ImageConfig;
+use super::index::Index;
+use super::layers::{Layers, chain_ids, name_of};
+use super::leftovers::KEPT;
 use super::manifest::{self, Manifest};
 use super::name::{is_digest, normalise};
-use super::unpack::Unpacker;
-use super::usage::{Claim, Turn};
+use super::overlay;
+use super::root::{Root, Stack};
+use super::unpacking::UNPACKING;
+use super::usage::{Claim, Turn, lock};
 use super::user::{self, Identity};
 
-const INDEX: &str = "index.json";
 const LOCK: &str = "lock";
-const LOADING: &str = "loading-";
+pub(super) const LAYERED: &str = "layered";
+const LAYERS: &str = "l";
+const BLOBS: &str = "blobs";
+pub(super) const LOADING: &str = "loading-";
 const PULLING: &str = "pulling-";
-const INDEX_VERSION: u32 = 1;
+/// Names that are tried for a load: more are not taken at a time.
+const LOADING_TRIES: u32 = 1000;
 
 /// An image that the worker holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +61,10 @@ pub struct Image {
     pub config: ImageConfig,
     /// The digests of its uncompressed layers, the lowest first.
     pub layers: Vec<String>,
-    /// The bytes of its files, unpacked.
+    /// The names of its layers' directories, the lowest first; none if it is in one directory of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chain: Vec<String>,
+    /// The bytes of its files, unpacked; other images may have some of them, too.
     pub size_bytes: u64,
     /// What it was pulled as, as `repository@digest`: the digest is that of an index where its name led to one.
     #[serde(default)]
@@ -69,12 +88,8 @@ pub struct Store {
     dir: PathBuf,
     limits: Limits,
     next: AtomicU64,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-struct Index {
-    version: u32,
-    images: BTreeMap<String, Image>,
+    /// Whether images are unpacked in layers here; found out when the first one is.
+    has_layers: OnceLock<bool>,
 }
 
 impl Store {
@@ -93,28 +108,42 @@ impl Store {
             .create(&dir)
             .map_err(ImageError::io(format!("make {}", dir.display())))?;
         let dir = dir.canonicalize().map_err(ImageError::io(format!("open {}", dir.display())))?;
-        let store = Self { dir, limits, next: AtomicU64::new(0) };
+        let store = Self { dir, limits, next: AtomicU64::new(0), has_layers: OnceLock::new() };
         store.sweep()?;
         Ok(store)
     }
 
     /// Loads every image of an archive (OCI or docker-archive; plain, gzip or zstd). All or nothing.
     pub fn load(&self, archive: &Path) -> Result<Vec<LoadedImage>, ImageError> {
+        let mut layers = Vec::new();
+        let loaded = self.load_noting(archive, &mut layers);
+        if loaded.is_err() && !layers.is_empty() {
+            // Why it failed is what is to be told.
+            self.lock().and_then(|_lock| self.release(layers)).ok();
+        }
+        loaded
+    }
+
+    /// The same; `layers` becomes the names of those that may have been unpacked.
+    fn load_noting(&self, archive: &Path, layers: &mut Vec<String>) -> Result<Vec<LoadedImage>, ImageError> {
         let loading = self.begin()?;
         let spool = loading.spool()?;
         let files = Archive::read(archive, &spool, self.limits)?;
         let file_name = archive.file_stem().and_then(|stem| stem.to_str()).unwrap_or("image");
         let mut unpacked = Vec::new();
         for manifest in manifest::read(&files)? {
+            let diff_ids = &manifest.config.rootfs.diff_ids;
+            layers.extend(chain_ids(diff_ids).iter().map(|id| name_of(id)));
+            self.reserve(&loading, &manifest.digest, diff_ids)?;
             unpacked.push(self.unpack(&loading, manifest, file_name)?);
         }
         let _lock = self.lock()?;
         let mut index = self.read_index()?;
         let mut loaded = Vec::new();
-        for (image, rootfs) in unpacked {
-            loaded.push(self.adopt(&mut index, image, rootfs)?);
+        for (image, home) in unpacked {
+            loaded.push(self.adopt(&mut index, image, home)?);
         }
-        self.write_index(&index)?;
+        index.write(&self.dir)?;
         Ok(loaded)
     }
 
@@ -137,15 +166,25 @@ impl Store {
         self.read_index().map(|index| index.images.into_values().collect()).unwrap_or_default()
     }
 
-    /// The image's files: to be mounted read-only, never written to.
-    pub fn rootfs(&self, image: &Image) -> PathBuf {
-        self.home(&image.digest).join("rootfs")
+    /// Where the image's files are: to be mounted read-only, never written to.
+    pub fn root(&self, image: &Image) -> Root {
+        if image.chain.is_empty() {
+            return Root::Flat(self.home(image).join("rootfs"));
+        }
+        let dir = self.layers().dir().to_owned();
+        Root::Layers(Stack { home: self.home(image), dir, layers: image.chain.clone() })
+    }
+
+    /// The image's own directory: those who use it have it locked, and its time is when it was used last.
+    pub fn home(&self, image: &Image) -> PathBuf {
+        let dir = if image.chain.is_empty() { self.dir.clone() } else { self.dir.join(LAYERED) };
+        dir.join(hex(&image.digest))
     }
 
     /// The ids that `user` (empty: the image's own) means in the image.
     pub fn identity(&self, image: &Image, user: &str) -> Result<Identity, ImageError> {
         let user = if user.is_empty() { image.config.user.as_str() } else { user };
-        user::look_up(&self.rootfs(image), user)
+        user::look_up(&self.root(image), user)
     }
 
     /// Takes a name away; an image without names goes too, unless a container uses it: then nothing changes. Answers
@@ -160,19 +199,19 @@ impl Store {
             if let Some(image) = index.images.get_mut(&image.digest) {
                 image.names.retain(|other| *other != name);
             }
-            self.write_index(&index)?;
+            index.write(&self.dir)?;
             return Ok(true);
         }
         match self.claim(&image)? {
             Some(claim) => self.discard(&mut index, vec![(image, claim)])?,
             None => return Err(ImageError::InUse(name)),
-        }
+        };
         Ok(true)
     }
 
-    /// Removes the images that have no name any more and that no container uses; with `named`, those with names too.
-    /// Answers those that went.
-    pub fn prune(&self, named: bool) -> Result<Vec<Image>, ImageError> {
+    /// Removes the images that have no name any more and that no container uses; with `named`, those with names too. What
+    /// belongs to no image goes, too. Answers what went.
+    pub fn prune(&self, named: bool) -> Result<Collected, ImageError> {
         let _lock = self.lock()?;
         let mut index = self.read_index()?;
         let mut unused = Vec::new();
@@ -181,13 +220,54 @@ impl Store {
                 unused.push((image.clone(), claim));
             }
         }
-        let gone = unused.iter().map(|(image, _)| image.clone()).collect();
-        self.discard(&mut index, unused)?;
-        Ok(gone)
+        let images = unused.iter().map(|(image, _)| image.clone()).collect();
+        let bytes = self.discard(&mut index, unused)?;
+        Ok(Collected { images, bytes: bytes.saturating_add(self.clear_leftovers(Duration::ZERO)?) })
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(super) fn layers(&self) -> Layers {
+        Layers::of(self.dir.join(LAYERED).join(LAYERS))
+    }
+
+    pub(super) fn blobs(&self) -> Blobs {
+        Blobs::of(self.dir.join(BLOBS))
+    }
+
+    /// Whether images are unpacked in layers here: who may not mount, or whose disk carries no layers, has one directory for
+    /// each image. An error if the disk is too full to tell.
+    pub(super) fn has_layers(&self) -> Result<bool, ImageError> {
+        if let Some(known) = self.has_layers.get() {
+            return Ok(*known);
+        }
+        let has = rustix::process::geteuid().is_root()
+            && match self.try_layers() {
+                Ok(()) => true,
+                Err(full @ ImageError::DiskFull { .. }) => return Err(full),
+                Err(error) => {
+                    tracing::info!(%error, "images share no layers here: each is unpacked to a directory of its own");
+                    false
+                }
+            };
+        Ok(*self.has_layers.get_or_init(|| has))
+    }
+
+    fn try_layers(&self) -> Result<(), ImageError> {
+        overlay::works_in(self.begin()?.dir())?;
+        std::fs::create_dir_all(self.layers().dir()).map_err(ImageError::io("make the directory of layers"))
     }
 
     pub(super) fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// A store whose images are in one directory each, as where no layers can be mounted.
+    #[cfg(test)]
+    pub(super) fn without_layers(self) -> Self {
+        Self { has_layers: OnceLock::from(false), ..self }
     }
 
     /// Begins a load: a directory that is removed if nothing comes of it.
@@ -207,7 +287,7 @@ impl Store {
         let _lock = self.lock()?;
         let mut index = self.read_index()?;
         let loaded = self.adopt(&mut index, image, unpacked)?;
-        self.write_index(&index)?;
+        index.write(&self.dir)?;
         Ok(loaded)
     }
 
@@ -223,15 +303,14 @@ impl Store {
         let own = repo_digest.to_owned();
         let Some(mut image) = index.images.get(digest).cloned() else { return Ok(None) };
         if image.names.iter().any(|other| other == name) && image.repo_digests.contains(&own) {
-            self.touch(digest);
+            self.touch(&image);
             return Ok(Some(image));
         }
         image.names.push(name.to_owned());
         image.repo_digests.push(own);
-        take_names(&mut index, &mut image);
-        index.images.insert(image.digest.clone(), image.clone());
-        self.write_index(&index)?;
-        self.touch(digest);
+        let image = index.put(image);
+        index.write(&self.dir)?;
+        self.touch(&image);
         Ok(Some(image))
     }
 
@@ -241,67 +320,55 @@ impl Store {
         Turn::try_take(path).map_err(ImageError::io("wait for another pull of the image"))
     }
 
-    /// Removes an image if nobody uses it and it is still `fit` once nobody can begin to. Says whether it went.
-    pub(super) fn discard_if(&self, digest: &str, fit: impl FnOnce() -> bool) -> Result<bool, ImageError> {
+    /// Removes an image if nobody uses it and it is still `fit` once nobody can begin to. Answers how many bytes are free by
+    /// that, if it went.
+    pub(super) fn discard_if(
+        &self,
+        digest: &str,
+        fit: impl FnOnce() -> bool,
+    ) -> Result<Option<u64>, ImageError> {
         let _lock = self.lock()?;
         let mut index = self.read_index()?;
-        let Some(image) = index.images.get(digest).cloned() else { return Ok(false) };
-        let Some(claim) = self.claim(&image)?.filter(|_| fit()) else { return Ok(false) };
-        self.discard(&mut index, vec![(image, claim)])?;
-        Ok(true)
+        let Some(image) = index.images.get(digest).cloned() else { return Ok(None) };
+        let Some(claim) = self.claim(&image)?.filter(|_| fit()) else { return Ok(None) };
+        self.discard(&mut index, vec![(image, claim)]).map(Some)
     }
 
     /// The right to remove an image, unless it is in use. One whose files are gone is nobody's.
     pub(super) fn claim(&self, image: &Image) -> Result<Option<Option<Claim>>, ImageError> {
-        let home = self.home(&image.digest);
+        let home = self.home(image);
         match Claim::on(&home) {
             Ok(claim) => Ok(claim.map(Some)),
-            Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(Some(None)),
+            Err(source) if source.kind() == ErrorKind::NotFound => Ok(Some(None)),
             Err(source) => Err(ImageError::io(format!("lock {}", home.display()))(source)),
         }
     }
 
-    /// Removes images that are claimed: first from the index, so that a half removed image is never found.
-    fn discard(&self, index: &mut Index, images: Vec<(Image, Option<Claim>)>) -> Result<(), ImageError> {
+    /// Removes images that are claimed: first from the index, so that a half removed image is never found. Answers how many
+    /// bytes are free by that.
+    fn discard(&self, index: &mut Index, images: Vec<(Image, Option<Claim>)>) -> Result<u64, ImageError> {
         for (image, _) in &images {
             index.images.remove(&image.digest);
         }
-        self.write_index(index)?;
+        index.write(&self.dir)?;
+        let (mut freed, mut layers) = (0_u64, Vec::new());
         for (image, claim) in images {
             if claim.is_some() {
-                self.bury(&self.home(&image.digest))?;
+                self.bury(&self.home(&image))?;
             }
+            if image.chain.is_empty() {
+                freed = freed.saturating_add(image.size_bytes);
+            }
+            layers.extend(image.chain);
         }
-        Ok(())
+        Ok(freed.saturating_add(self.release(layers)?))
     }
 
     /// Moves a directory out of the way, where whoever opens the store next removes it if this process cannot.
-    fn bury(&self, home: &Path) -> Result<(), ImageError> {
+    pub(super) fn bury(&self, dir: &Path) -> Result<(), ImageError> {
         let grave = self.begin()?;
-        std::fs::rename(home, grave.dir.join("removed"))
-            .map_err(ImageError::io(format!("remove {}", home.display())))
-    }
-
-    fn unpack(
-        &self,
-        loading: &Loading,
-        manifest: Manifest,
-        file_name: &str,
-    ) -> Result<(Image, PathBuf), ImageError> {
-        let home = loading.dir.join(hex(&manifest.digest));
-        let rootfs = home.join("rootfs");
-        std::fs::create_dir_all(&rootfs).map_err(ImageError::io("make the root directory"))?;
-        std::fs::set_permissions(&rootfs, std::fs::Permissions::from_mode(0o755))
-            .map_err(ImageError::io("make the root directory"))?;
-        let mut unpacker = Unpacker::new(&rootfs, self.limits)?;
-        let layers = manifest.config.rootfs.diff_ids;
-        for (layer, diff_id) in manifest.layers.iter().zip(&layers) {
-            unpacker.apply(layer, diff_id)?;
-        }
-        let names = manifest.names.iter().map(|name| full_name(name, file_name)).collect();
-        let config = manifest.config.config;
-        let (digest, size_bytes) = (manifest.digest, unpacker.bytes());
-        Ok((Image { digest, names, config, layers, size_bytes, repo_digests: Vec::new() }, home))
+        std::fs::rename(dir, grave.dir.join("removed"))
+            .map_err(ImageError::io(format!("remove {}", dir.display())))
     }
 
     /// Moves an unpacked image to its place and its names to it.
@@ -312,29 +379,28 @@ impl Store {
         unpacked: PathBuf,
     ) -> Result<LoadedImage, ImageError> {
         let names = image.names.clone();
-        let home = self.home(&image.digest);
-        let new = !index.images.contains_key(&image.digest);
-        if new {
+        let known = index.images.get(&image.digest);
+        let new = known.is_none();
+        if let Some(known) = known {
+            image.names.extend(known.names.iter().cloned());
+            image.repo_digests.extend(known.repo_digests.iter().cloned());
+            // Wherever its files are, there they stay.
+            image.chain.clone_from(&known.chain);
+            image.size_bytes = known.size_bytes;
+        } else {
+            let home = self.home(&image);
             if home.exists() {
                 crate::remove::remove_dir_all(&home).map_err(ImageError::io("remove a half image"))?;
             }
             sync(&unpacked)?;
             std::fs::rename(&unpacked, &home).map_err(ImageError::io("put the image in place"))?;
-        } else if let Some(known) = index.images.get(&image.digest) {
-            image.names.extend(known.names.iter().cloned());
-            image.repo_digests.extend(known.repo_digests.iter().cloned());
         }
-        take_names(index, &mut image);
-        index.images.insert(image.digest.clone(), image.clone());
-        self.touch(&image.digest);
+        let image = index.put(image);
+        self.touch(&image);
         Ok(LoadedImage { image, names, new })
     }
 
-    pub(super) fn home(&self, digest: &str) -> PathBuf {
-        self.dir.join(hex(digest))
-    }
-
-    fn lock(&self) -> Result<File, ImageError> {
+    pub(super) fn lock(&self) -> Result<File, ImageError> {
         let what = || format!("lock {}", self.dir.display());
         let file = File::create(self.dir.join(LOCK)).map_err(ImageError::io(what()))?;
         rustix::fs::flock(&file, FlockOperation::LockExclusive)
@@ -342,68 +408,64 @@ impl Store {
         Ok(file)
     }
 
-    fn read_index(&self) -> Result<Index, ImageError> {
-        let path = self.dir.join(INDEX);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Index { version: INDEX_VERSION, images: BTreeMap::new() });
-            }
-            Err(source) => return Err(ImageError::io(format!("read {}", path.display()))(source)),
-        };
-        let index: Index = serde_json::from_slice(&bytes)
-            .map_err(|source| ImageError::Malformed(format!("{}: {source}", path.display())))?;
-        if index.version != INDEX_VERSION {
-            return Err(ImageError::Malformed(format!("{} has version {}", path.display(), index.version)));
-        }
-        Ok(index)
+    pub(super) fn read_index(&self) -> Result<Index, ImageError> {
+        Index::read(&self.dir)
     }
 
-    fn write_index(&self, index: &Index) -> Result<(), ImageError> {
-        let bytes = serde_json::to_vec_pretty(index)
-            .map_err(|source| ImageError::Malformed(format!("write the image index: {source}")))?;
-        let next = self.dir.join("index.json.new");
-        let what = "write the image index";
-        std::fs::write(&next, bytes).map_err(ImageError::io(what))?;
-        File::open(&next).and_then(|file| file.sync_all()).map_err(ImageError::io(what))?;
-        std::fs::rename(&next, self.dir.join(INDEX)).map_err(ImageError::io(what))
-    }
-
-    /// Removes what loads, pulls and removals that died left behind: what is theirs is locked while they live.
+    /// Removes what loads, pulls and removals that died left behind: what is theirs is locked while they live. What a pull can
+    /// go on with stays for a while.
     fn sweep(&self) -> Result<(), ImageError> {
-        let entries = std::fs::read_dir(&self.dir).map_err(ImageError::io("list the image store"))?;
         let mut homes = Vec::new();
-        for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with(LOADING) {
-                let dead = File::open(entry.path()).is_ok_and(|dir| {
-                    rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok()
-                });
-                if dead {
-                    crate::remove::remove_dir_all(&entry.path()).ok();
+        for dir in [self.dir.clone(), self.dir.join(LAYERED)] {
+            let entries = match std::fs::read_dir(&dir) {
+                Err(source) if source.kind() == ErrorKind::NotFound => continue,
+                entries => entries.map_err(ImageError::io("list the image store"))?,
+            };
+            for entry in entries.flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if name.starts_with(LOADING) {
+                    // Locked to the end, so that nobody begins in it.
+                    if let Ok(Some(_dead)) = lock(&entry.path(), FlockOperation::NonBlockingLockExclusive) {
+                        crate::remove::remove_dir_all(&entry.path()).ok();
+                    }
+                } else if name.starts_with(PULLING) || name.starts_with(UNPACKING) {
+                    // Taking the right and giving it back takes the file away.
+                    Turn::try_take(entry.path()).ok();
+                } else if is_digest(&format!("sha256:{name}")) {
+                    homes.push(entry.path());
                 }
-            } else if name.starts_with(PULLING) {
-                // Taking the right and giving it back takes the file away.
-                Turn::try_take(entry.path()).ok();
-            } else if is_digest(&format!("sha256:{name}")) {
-                homes.push(format!("sha256:{name}"));
             }
         }
         // What an index that cannot be read would list, is not for taking away.
-        let Ok(listed) = self.read_index() else { return Ok(()) };
-        if homes.iter().all(|digest| listed.images.contains_key(digest)) {
+        let Ok(index) = self.read_index() else { return Ok(()) };
+        let lost =
+            |index: &Index, home: &PathBuf| index.images.values().all(|image| self.home(image) != *home);
+        let odd =
+            homes.iter().any(|home| lost(&index, home)) || index.images.values().any(|it| self.lacks(it));
+        if !odd && !self.layers().dir().exists() && !self.dir.join(BLOBS).exists() {
             return Ok(());
         }
         // Images come to the index and leave it under the lock.
         let _lock = self.lock()?;
-        let listed = self.read_index()?;
-        for home in homes.iter().filter(|digest| !listed.images.contains_key(*digest)) {
-            let home = self.home(home);
-            if let Ok(Some(_claim)) = Claim::on(&home) {
-                self.bury(&home)?;
+        let mut index = self.read_index()?;
+        for home in homes.iter().filter(|home| lost(&index, home)) {
+            if let Ok(Some(_claim)) = Claim::on(home) {
+                self.bury(home)?;
             }
         }
-        Ok(())
+        let halves: Vec<Image> = index.images.values().filter(|image| self.lacks(image)).cloned().collect();
+        for image in halves {
+            if let Some(claim) = self.claim(&image)? {
+                tracing::warn!(image = image.digest, "some of its layers are gone, and so is the image");
+                self.discard(&mut index, vec![(image, claim)])?;
+            }
+        }
+        self.clear_leftovers(KEPT).map(drop)
+    }
+
+    /// Whether a layer of the image is gone.
+    fn lacks(&self, image: &Image) -> bool {
+        image.chain.iter().any(|name| !self.layers().dir().join(name).exists())
     }
 }
 
@@ -415,13 +477,34 @@ pub(super) struct Loading {
 
 impl Loading {
     fn start(store: &Store) -> Result<Self, ImageError> {
-        let number = store.next.fetch_add(1, Ordering::Relaxed);
-        let dir = store.dir.join(format!("{LOADING}{}-{number}", std::process::id()));
-        std::fs::create_dir(&dir).map_err(ImageError::io(format!("make {}", dir.display())))?;
-        let lock = File::open(&dir).map_err(ImageError::io("open the load"))?;
-        rustix::fs::flock(&lock, FlockOperation::LockExclusive)
-            .map_err(|source| ImageError::io("lock the load")(source.into()))?;
-        Ok(Self { dir, _lock: lock })
+        for _ in 0..LOADING_TRIES {
+            let number = store.next.fetch_add(1, Ordering::Relaxed);
+            let dir = store.dir.join(format!("{LOADING}{}-{number}", std::process::id()));
+            let what = || ImageError::io(format!("make {}", dir.display()));
+            match std::fs::create_dir(&dir) {
+                Ok(()) => {}
+                // Processes of two containers may have one number.
+                Err(source) if source.kind() == ErrorKind::AlreadyExists => continue,
+                Err(source) => return Err(what()(source)),
+            }
+            match lock(&dir, FlockOperation::NonBlockingLockExclusive) {
+                Ok(Some(lock)) => return Ok(Self { dir, _lock: lock }),
+                // Who opens the store just now took it for one that died.
+                Ok(None) => {}
+                Err(source) if source.kind() == ErrorKind::NotFound => {}
+                Err(source) => return Err(what()(source)),
+            }
+        }
+        Err(ImageError::Malformed(format!("{} is full of loads that did not end", store.dir.display())))
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The name of its directory in the store's.
+    pub(super) fn name(&self) -> &std::ffi::OsStr {
+        self.dir.file_name().unwrap_or_default()
     }
 
     /// A directory for what is to be unpacked.
@@ -438,31 +521,12 @@ impl Drop for Loading {
     }
 }
 
-/// A name leads to one image: the last that was given it.
-fn take_names(index: &mut Index, image: &mut Image) {
-    for names in [&mut image.names, &mut image.repo_digests] {
-        names.sort();
-        names.dedup();
-    }
-    for other in index.images.values_mut().filter(|other| other.digest != image.digest) {
-        other.names.retain(|name| !image.names.contains(name));
-        other.repo_digests.retain(|name| !image.repo_digests.contains(name));
-    }
-}
-
 /// All files reach the disk before the name that promises them.
 fn sync(dir: &Path) -> Result<(), ImageError> {
     let dir = File::open(dir).map_err(ImageError::io("sync the image"))?;
     rustix::fs::syncfs(&dir).map_err(|source| ImageError::io("sync the image")(source.into()))
 }
 
-/// Archives without a full name hold only a tag: the file's name stands in for the image's.
-fn full_name(name: &str, file_name: &str) -> String {
-    let bare_tag = !name.contains(['/', ':', '@'])
-        && (name == "latest" || name.starts_with(|c: char| c.is_ascii_digit()));
-    if bare_tag { normalise(&format!("{file_name}:{name}")) } else { normalise(name) }
-}
-
-fn hex(digest: &str) -> &str {
+pub(super) fn hex(digest: &str) -> &str {
     digest.rsplit_once(':').map_or(digest, |(_, hex)| hex)
 }

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
@@ -34,23 +35,36 @@ pub(super) struct Unpacker {
     parent: Option<(PathBuf, OwnedFd)>,
     /// The digests of the paths that the current layer made; its whiteouts hide only what lies below.
     made: HashSet<[u8; 32]>,
+    /// What lies below is not written to: a file that gets one more name is copied.
+    copies: bool,
+    /// The inodes of files that lie in this layer, its own and copies. Not their paths: one path can lead to many files, for a
+    /// link in it is soon another one. A copy has the number of what was copied only if that had no other name.
+    own: HashSet<u64>,
 }
 
 impl Unpacker {
-    pub(super) fn new(rootfs: &Path, limits: Limits) -> Result<Self, ImageError> {
+    /// Unpacks to this directory, out of this budget.
+    pub(super) fn new(rootfs: &Path, limits: Limits, budget: Budget) -> Result<Self, ImageError> {
         Ok(Self {
             root: RootDir::open(rootfs)?,
-            budget: Budget::new(limits),
+            budget,
             limits,
             as_root: rustix::process::geteuid().is_root(),
             parent: None,
             made: HashSet::new(),
+            copies: false,
+            own: HashSet::new(),
         })
     }
 
-    /// The bytes of all files so far.
-    pub(super) fn bytes(&self) -> u64 {
-        self.budget.bytes_taken()
+    /// The same, where other layers lie below that are not written to.
+    pub(super) fn upon(rootfs: &Path, limits: Limits, budget: Budget) -> Result<Self, ImageError> {
+        Ok(Self { copies: true, ..Self::new(rootfs, limits, budget)? })
+    }
+
+    /// What is left of the budget.
+    pub(super) fn budget(&self) -> Budget {
+        self.budget
     }
 
     /// Applies one layer and compares its uncompressed digest.
@@ -82,8 +96,7 @@ impl Unpacker {
     fn apply_entry<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>, raw: &Path) -> Result<(), ImageError> {
         self.budget.take_inode()?;
         let path = relative(raw)?;
-        let failed =
-            |cause: Errno| ImageError::Hostile { path: raw.display().to_string(), cause: cause.to_string() };
+        let failed = |cause: Errno| ImageError::of_entry(raw, cause);
         let Some(name) = path.file_name().map(OsStr::to_owned) else {
             // The root itself: only its mode and owner matter.
             let root = self.root.existing_dir(Path::new(".")).map_err(failed)?;
@@ -112,6 +125,7 @@ impl Unpacker {
             true
         } else if kind.is_hard_link() {
             let target = relative(&link_target(entry, raw)?)?;
+            self.pay_for_copy(&target)?;
             self.hard_link(&target, &parent, &name, &path).map_err(failed)?;
             self.made.insert(digest_of(&path));
             self.restore(parent, parent_path);
@@ -153,8 +167,7 @@ impl Unpacker {
     fn white_out(&mut self, parent_path: &Path, name: &OsStr, raw: &Path) -> Result<(), ImageError> {
         let hostile =
             |cause: &str| ImageError::Hostile { path: raw.display().to_string(), cause: cause.to_owned() };
-        let failed =
-            |cause: Errno| ImageError::Hostile { path: raw.display().to_string(), cause: cause.to_string() };
+        let failed = |cause: Errno| ImageError::of_entry(raw, cause);
         // What a removed directory was must not be written to by a cached handle.
         self.parent = None;
         let parent = match self.root.existing_dir(parent_path) {
@@ -198,7 +211,26 @@ impl Unpacker {
         if written != entry.size() {
             return Err(ImageError::Malformed(format!("{} is cut off", raw.display())));
         }
+        if self.copies {
+            self.own.insert(file.metadata().map_err(ImageError::io("unpack a file"))?.ino());
+        }
         Ok(())
+    }
+
+    /// A few bytes of an archive must not make copies without end of what lies below.
+    fn pay_for_copy(&mut self, target: &Path) -> Result<(), ImageError> {
+        if !self.copies {
+            return Ok(());
+        }
+        let parent = self.root.existing_dir(target.parent().unwrap_or(Path::new("")));
+        let (Ok(parent), Some(name)) = (parent, target.file_name()) else { return Ok(()) };
+        match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if !self.own.contains(&stat.st_ino) => {
+                self.budget.take_bytes(u64::try_from(stat.st_size).unwrap_or(0))
+            }
+            // It lies here, or there is none.
+            _ => Ok(()),
+        }
     }
 
     fn hard_link(&mut self, target: &Path, parent: &OwnedFd, name: &OsStr, path: &Path) -> Result<(), Errno> {
@@ -208,7 +240,11 @@ impl Unpacker {
         let target_name = target.file_name().ok_or(Errno::INVAL)?;
         let target_parent = self.root.existing_dir(target.parent().unwrap_or(Path::new("")))?;
         self.clear(parent, name, path)?;
-        rustix::fs::linkat(&target_parent, target_name, parent, name, AtFlags::empty())
+        rustix::fs::linkat(&target_parent, target_name, parent, name, AtFlags::empty())?;
+        if self.copies {
+            self.own.insert(rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?.st_ino);
+        }
+        Ok(())
     }
 
     fn set_metadata<R: Read>(

@@ -9,18 +9,22 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
+use super::root::Root;
+
 /// A claim lasts for a moment: either its image goes, or somebody only looked whether it is in use.
 const CLAIM_TRIES: u32 = 100;
 const CLAIM_PAUSE: Duration = Duration::from_millis(10);
+/// How often it is looked whether another one is through.
+const TURN_PAUSE: Duration = Duration::from_millis(20);
 
 /// While any process has a hold on an image, it is not removed.
 #[derive(Debug)]
 pub(crate) struct Hold(#[allow(dead_code, reason = "the lock is the open file's")] File);
 
 impl Hold {
-    /// Takes a hold on the image whose root directory this is, which is used now.
-    pub(crate) fn of_rootfs(rootfs: &Path) -> Result<Self, String> {
-        let home = rootfs.parent().unwrap_or(rootfs);
+    /// Takes a hold on the image whose files are there, which is used now.
+    pub(crate) fn of(root: &Root) -> Result<Self, String> {
+        let home = root.home();
         let gone = |cause: String| format!("the image in {} is gone: {cause}", home.display());
         for _ in 0..CLAIM_TRIES {
             match lock(home, FlockOperation::NonBlockingLockShared) {
@@ -48,7 +52,7 @@ impl Claim {
     }
 }
 
-/// The right to pull an image into a store. The file that it is bound to goes with it.
+/// The right to pull an image into a store, or to unpack a layer there. The file that it is bound to goes with it.
 #[derive(Debug)]
 pub(super) struct Turn {
     path: PathBuf,
@@ -66,6 +70,16 @@ impl Turn {
             Err(source) => Err(source),
         }
     }
+
+    /// Takes the right, once nobody else has it. Blocking.
+    pub(super) fn take(path: &Path) -> io::Result<Self> {
+        loop {
+            if let Some(turn) = Self::try_take(path.to_owned())? {
+                return Ok(turn);
+            }
+            std::thread::sleep(TURN_PAUSE);
+        }
+    }
 }
 
 impl Drop for Turn {
@@ -76,7 +90,7 @@ impl Drop for Turn {
 }
 
 /// Locks what is at a path, if it is still there once it is locked.
-fn lock(path: &Path, operation: FlockOperation) -> io::Result<Option<File>> {
+pub(super) fn lock(path: &Path, operation: FlockOperation) -> io::Result<Option<File>> {
     let file = File::open(path)?;
     match rustix::fs::flock(&file, operation) {
         Ok(()) => {}

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::ImageError;
-use super::rootdir::RootDir;
+use super::root::Root;
 
 const FILE_MAX: u64 = 1 << 20;
 const GROUPS_MAX: usize = 64;
@@ -22,14 +22,13 @@ pub struct Identity {
     pub home: String,
 }
 
-/// Looks up `user[:group]` in the root directory.
-pub(super) fn look_up(rootfs: &Path, user: &str) -> Result<Identity, ImageError> {
+/// Looks up `user[:group]` in the image.
+pub(super) fn look_up(root: &Root, user: &str) -> Result<Identity, ImageError> {
     let (user, group) = match user.split_once(':') {
         Some((user, group)) => (user, Some(group)),
         None => (user, None),
     };
-    let root = RootDir::open(rootfs)?;
-    let passwd = read(&root, "etc/passwd");
+    let passwd = read(root, "etc/passwd");
     let user = if user.is_empty() { "0" } else { user };
     let row = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|row| {
         match user.parse::<u32>() {
@@ -44,7 +43,7 @@ pub(super) fn look_up(rootfs: &Path, user: &str) -> Result<Identity, ImageError>
     let name = row.as_ref().and_then(|row| row.first()).copied().unwrap_or_default();
     let home = row.as_ref().and_then(|row| row.get(5)).copied().unwrap_or_default();
 
-    let groups_file = read(&root, "etc/group");
+    let groups_file = read(root, "etc/group");
     let groups = groups_file.lines().map(|line| line.split(':').collect::<Vec<_>>()).collect::<Vec<_>>();
     let id_of = |row: &Vec<&str>| row.get(2).and_then(|text| text.parse::<u32>().ok());
     let gid = match group {
@@ -67,7 +66,7 @@ pub(super) fn look_up(rootfs: &Path, user: &str) -> Result<Identity, ImageError>
 }
 
 /// A missing or unreadable file has no users.
-fn read(root: &RootDir, path: &str) -> String {
+fn read(root: &Root, path: &str) -> String {
     let mut text = String::new();
     if let Ok(file) = root.open_file(Path::new(path)) {
         file.take(FILE_MAX).read_to_string(&mut text).ok();

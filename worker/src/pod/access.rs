@@ -34,12 +34,12 @@ pub type Which = (String, i64);
 /// Tokens by what was asked for.
 pub type PodTokens = Arc<BTreeMap<Which, String>>;
 
-/// What a pod gets to reach the API.
+/// What a pod gets to reach the API and the Services of its namespace.
 #[derive(Clone, Default)]
 pub struct Access {
     /// The tokens that its volumes ask for; none where nobody could see them.
     pub tokens: Option<PodTokens>,
-    /// The variables by which clients find the API; none where it cannot be reached.
+    /// The variables by which clients find Services, and the API where it can be reached; the later one counts.
     pub variables: Vec<(String, String)>,
 }
 

@@ -151,6 +151,7 @@ document! {
         security_context: SecurityContext,
         readiness_gates: Vec<ReadinessGate>,
         image_pull_secrets: Vec<Named>,
+        enable_service_links: Option<bool>,
     }
 }
 document! {

@@ -230,15 +230,16 @@ impl Driver {
         self.host.note(&self.pod, None, "FailedMount", message);
     }
 
-    /// What the pod gets to reach the API.
+    /// What the pod gets to reach others.
     pub(super) fn access(&self) -> Access {
         let sees = access::sees_volumes(&self.host, &self.pod);
-        // Others have their loopback only, and processes of the machine find no token.
-        let reaches = sees && self.pod.spec.host_network;
-        Access {
-            tokens: sees.then(|| self.tokens.clone()),
-            variables: if reaches { self.host.api.variables() } else { Vec::new() },
+        let mut variables = self.host.links.variables(&self.pod);
+        // Others have their loopback only, and processes of the machine find no token. Where the API is reached counts more than what
+        // address its Service has.
+        if sees && self.pod.spec.host_network {
+            variables.extend(self.host.api.variables());
         }
+        Access { tokens: sees.then(|| self.tokens.clone()), variables }
     }
 
     async fn start_sandbox(&mut self, now_ms: i64) {

@@ -31,12 +31,12 @@ pub struct Sources<'a> {
     pub dependencies: &'a Dependencies,
     /// Where it runs.
     pub machine: &'a Machine,
-    /// What it gets to reach the API.
+    /// What it gets to reach others.
     pub access: &'a Access,
 }
 
 impl Sources<'_> {
-    /// The environment in its order: where the API is, `envFrom`, then `env`, a later value replacing an earlier one. An error is
+    /// The environment in its order: Services and where the API is, `envFrom`, then `env`, a later value replacing an earlier one. An error is
     /// the message of `CreateContainerConfigError`.
     pub fn environment(&self, container: &Container) -> Result<Vec<(String, String)>, String> {
         let mut env = Environment::default();
@@ -239,7 +239,8 @@ mod tests {
         dependencies.add("Secret", "login", br#"{"data":{"word":"c2VzYW1l"}}"#);
         let machine =
             Machine { name: "n1".into(), address: "10.0.0.1".into(), cpu_milli: 4000, memory_bytes: 1 << 30 };
-        let access = Access { variables: vec![("API".into(), "here".into())], ..Access::default() };
+        let found = |value: &str| ("API".to_owned(), value.to_owned());
+        let access = Access { variables: vec![found("nominal"), found("here")], ..Access::default() };
         let sources = Sources { pod: &pod, dependencies: &dependencies, machine: &machine, access: &access };
         sources.environment(&pod.spec.containers[0])
     }

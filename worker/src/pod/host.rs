@@ -9,6 +9,7 @@ use super::names::ClusterNames;
 use crate::agent::api::ApiAddress;
 use crate::agent::clock::Clock;
 use crate::agent::layout::Layout;
+use crate::agent::links::Links;
 use crate::agent::outbox::Outbox;
 use crate::agent::tokens::Tokens;
 use crate::runtime::Runtime;
@@ -33,6 +34,8 @@ pub struct Host {
     pub tokens: Arc<Tokens>,
     /// Where the API is.
     pub api: Arc<ApiAddress>,
+    /// The Services that pods are told of.
+    pub links: Links,
 }
 
 impl Host {

@@ -29,6 +29,9 @@ impl Driver {
             Ok(spec) => spec,
             Err(message) => return self.refuse(container, message),
         };
+        if let Some(message) = self.host.links.left_out(&pod) {
+            self.host.note(&pod, Some(name), "ServiceLinksLeftOut", message);
+        }
         if !pulled {
             let message = format!("Container image \"{}\" already present on machine", container.image);
             self.host.note(&pod, Some(name), "Pulled", message);

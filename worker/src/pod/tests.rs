@@ -2,4 +2,5 @@
 
 mod access;
 mod life;
+mod links;
 mod stepping;

@@ -1,9 +1,7 @@
 //! What a container runs: the image's word and the pod's, joined as Kubernetes joins them.
 
-use std::path::PathBuf;
-
 use super::{ContainerSpec, RuntimeError};
-use crate::image::{Identity, Image};
+use crate::image::{Identity, Image, Root};
 use crate::shim::Launch;
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -12,7 +10,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub(super) fn launch(
     spec: ContainerSpec,
     image: &Image,
-    rootfs: PathBuf,
+    rootfs: Root,
     identity: Identity,
     hostname: &str,
 ) -> Result<Launch, RuntimeError> {
@@ -114,6 +112,7 @@ mod tests {
             names: Vec::new(),
             config,
             layers: Vec::new(),
+            chain: Vec::new(),
             size_bytes: 0,
             repo_digests: Vec::new(),
         }
@@ -162,7 +161,7 @@ mod tests {
                 ..ContainerSpec::default()
             };
             let identity = Identity { uid: 1, gid: 1000, groups: vec![2000, 50], home: String::new() };
-            launch(spec, &image(), PathBuf::new(), identity, "web-1").unwrap().groups
+            launch(spec, &image(), Root::Flat("".into()), identity, "web-1").unwrap().groups
         };
         assert_eq!(of(false), [2000, 50, 3000]);
         assert_eq!(of(true), [3000, 2000]);

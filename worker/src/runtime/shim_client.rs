@@ -21,7 +21,7 @@ use super::{
     ProcessStreams, PullError, Runtime, RuntimeClass, RuntimeError, RuntimeEvent, Started, StdStreams,
     command_line, pod_network, shim_process, shim_streams,
 };
-use crate::image::{Credential, Image, Registries, Store};
+use crate::image::{Credential, Image, Registries, Root, Store};
 use crate::shim::cgroup::Cgroups;
 use crate::shim::protocol::{Answer, BLOB_MAX, Call, PREVIOUS};
 use crate::shim::state::{PodState, Setup};
@@ -229,11 +229,11 @@ impl Runtime for ShimRuntime {
     fn free_images(&self, bytes: u64, unused_for: Duration) -> Result<u64, String> {
         self.store.note_use().map_err(|error| error.to_string())?;
         let gone = self.store.collect(bytes, unused_for).map_err(|error| error.to_string())?;
-        for image in &gone {
+        for image in &gone.images {
             let name = image.names.first().unwrap_or(&image.digest);
             tracing::info!(image = %name, bytes = image.size_bytes, "an image that nobody uses is removed");
         }
-        Ok(gone.iter().fold(0, |sum, image| sum.saturating_add(image.size_bytes)))
+        Ok(gone.bytes)
     }
 
     async fn start_pod(&self, mut pod: PodSandbox) -> Result<(), RuntimeError> {
@@ -298,7 +298,7 @@ impl Runtime for ShimRuntime {
     async fn start_container(&self, pod_uid: &str, spec: ContainerSpec) -> Result<Started, RuntimeError> {
         let link = self.link(pod_uid)?;
         let image = self.image(&spec.image)?;
-        let rootfs = self.store.rootfs(&image);
+        let rootfs = self.store.root(&image);
         let user = command_line::user(&spec, &image);
         let identity = self.store.identity(&image, &user).map_err(|cause| RuntimeError::ImageBroken {
             image: spec.image.name.clone(),
@@ -306,7 +306,16 @@ impl Runtime for ShimRuntime {
         })?;
         let launch = command_line::launch(spec, &image, rootfs, identity, &link.sandbox.hostname)?;
         let container = launch.spec.name.clone();
+        let in_layers = matches!(launch.rootfs, Root::Layers(_));
         let call = match (launch.spec.is_confined(), link.version()) {
+            (_, PREVIOUS) if in_layers => {
+                return Err(RuntimeError::Invalid(
+                    "the pod's shim is of an earlier build and cannot run images in layers: restart the pod to update its shim"
+                        .to_owned(),
+                ));
+            }
+            // One that does not know layers says so.
+            (_, _) if in_layers => Call::StartLayered(Box::new(launch)),
             (_, PREVIOUS) if launch.spec.process_target.is_some() => {
                 return Err(RuntimeError::Invalid(
                     "the pod's shim is of an earlier build and cannot start containers beside another one's processes: restart \

@@ -1,10 +1,12 @@
 //! A container's files while it runs: the image below, a layer of its own above, and the runtime's description of it.
 
-use std::ffi::CString;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, UnmountFlags};
+
+use crate::image::Root;
+use crate::image::overlay::options;
 
 /// The directories of one container.
 #[derive(Clone, Debug)]
@@ -54,7 +56,7 @@ impl Bundle {
     }
 
     /// Mounts the container's root over the image. Answers a warning if its writable layer is in memory.
-    pub(super) fn mount(&self, image: &Path) -> Result<Option<String>, String> {
+    pub(super) fn mount(&self, image: &Root) -> Result<Option<String>, String> {
         let top = self.dir.join("top");
         let make = |dir: &Path| -> Result<(), String> {
             for part in ["upper", "work"] {
@@ -77,21 +79,29 @@ impl Bundle {
         Ok(Some(format!("the container's writable layer is in memory ({first})")))
     }
 
-    fn overlay(&self, image: &Path, top: &Path) -> Result<(), String> {
+    /// Layers are told of by their names in their directory, which is the working directory meanwhile: the paths of many would not
+    /// fit into the options.
+    fn overlay(&self, image: &Root, top: &Path) -> Result<(), String> {
         let part = |path: &Path| -> Result<String, String> {
             let text = path.to_str().filter(|text| !text.contains([':', ',', '\\']));
             text.map(str::to_owned)
                 .ok_or_else(|| format!("{} has a character that overlay mounts forbid", path.display()))
         };
-        let data = format!(
-            "lowerdir={},upperdir={},workdir={}",
-            part(image)?,
-            part(&top.join("upper"))?,
-            part(&top.join("work"))?
-        );
-        let data = CString::new(data).map_err(|_| "path with a zero byte".to_owned())?;
-        rustix::mount::mount("overlay", self.rootfs(), "overlay", MountFlags::empty(), data.as_c_str())
-            .map_err(|source| format!("mount the root filesystem over {}: {source}", image.display()))
+        let (lower, base) = match image {
+            Root::Flat(rootfs) => (part(rootfs)?, Path::new("/")),
+            Root::Layers(stack) => (stack.lowerdir(), stack.dir.as_path()),
+        };
+        let (upper, work) = (part(&top.join("upper"))?, part(&top.join("work"))?);
+        let failed = |source: std::io::Error| {
+            format!("mount the root filesystem over {}: {source}", image.home().display())
+        };
+        let data = options(format!("lowerdir={lower},upperdir={upper},workdir={work}")).map_err(failed)?;
+        let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
+        std::env::set_current_dir(base).map_err(failed)?;
+        let mounted =
+            rustix::mount::mount("overlay", self.rootfs(), "overlay", MountFlags::empty(), data.as_c_str());
+        std::env::set_current_dir(here).or_else(|_| std::env::set_current_dir("/")).map_err(failed)?;
+        mounted.map_err(|source| failed(source.into()))
     }
 
     /// Unmounts and removes everything. Idempotent.

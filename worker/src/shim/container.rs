@@ -264,7 +264,7 @@ mod tests {
     fn running(stdout: OwnedFd, dir: &std::path::Path) -> Running {
         let launch = Launch {
             spec: ContainerSpec::default(),
-            rootfs: std::path::PathBuf::new(),
+            rootfs: crate::image::Root::Flat("".into()),
             args: Vec::new(),
             env: Vec::new(),
             working_dir: "/".to_owned(),

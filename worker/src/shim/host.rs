@@ -9,7 +9,6 @@ use super::Launch;
 use super::container::{self, Ends, Process};
 use super::executor::{find, plain};
 use super::{signals, terminal};
-use crate::image::beneath;
 use crate::runtime::RuntimeError;
 
 /// Where containers find the token of their account.
@@ -95,7 +94,7 @@ fn spawn(launch: &Launch, dir: &Path, args: &[String], stdio: container::Stdio) 
 
 /// The program's file in the image's unpacked files, if it is there.
 fn in_image(launch: &Launch, name: &str, path: &str) -> Option<PathBuf> {
-    if launch.rootfs.as_os_str().is_empty() || name.is_empty() {
+    if launch.rootfs.is_none() || name.is_empty() {
         return None;
     }
     let candidates: Vec<PathBuf> = if name.contains('/') {
@@ -103,7 +102,7 @@ fn in_image(launch: &Launch, name: &str, path: &str) -> Option<PathBuf> {
     } else {
         path.split(':').map(|dir| Path::new(dir).join(name)).collect()
     };
-    let mut found = candidates.iter().filter_map(|candidate| beneath(&launch.rootfs, candidate));
+    let mut found = candidates.iter().filter_map(|candidate| launch.rootfs.find(candidate));
     found.find(|path| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok())
 }
 

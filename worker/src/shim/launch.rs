@@ -1,9 +1,8 @@
 //! Everything that the shim needs to start a container, decided by the agent's side: the shim has no image store.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
+use crate::image::Root;
 use crate::runtime::ContainerSpec;
 
 /// A container with its image's part resolved.
@@ -11,8 +10,9 @@ use crate::runtime::ContainerSpec;
 pub(crate) struct Launch {
     #[serde(with = "super::protocol::v1::spec")]
     pub(crate) spec: ContainerSpec,
-    /// The image's unpacked files.
-    pub(crate) rootfs: PathBuf,
+    /// Where the image's unpacked files are.
+    #[serde(with = "super::protocol::v1::root")]
+    pub(crate) rootfs: Root,
     /// The whole command line.
     pub(crate) args: Vec<String>,
     /// The whole environment.

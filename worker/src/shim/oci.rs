@@ -183,7 +183,7 @@ mod tests {
 
     fn launch(spec: ContainerSpec) -> Launch {
         let (rootfs, args, env, working_dir) =
-            (std::path::PathBuf::new(), Vec::new(), Vec::new(), "/".to_owned());
+            (crate::image::Root::Flat("".into()), Vec::new(), Vec::new(), "/".to_owned());
         Launch { spec, rootfs, args, env, working_dir, uid: 0, gid: 0, groups: Vec::new() }
     }
 

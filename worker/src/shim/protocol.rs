@@ -74,6 +74,8 @@ pub(crate) enum Call {
     StartConfined(Box<Launch>),
     /// The same, of a container that is to see the processes of another one, `spec.process_target`.
     StartBeside(Box<Launch>),
+    /// The same as all of these, of an image in layers: who knows it knows them, too.
+    StartLayered(Box<Launch>),
 }
 
 /// Whose streams are to be opened, and which.

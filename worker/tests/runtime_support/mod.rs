@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kontiki_worker::image::{Registries, RegistriesFile, Store};
+use kontiki_worker::image::{Image, Registries, RegistriesFile, Root, Store};
 use kontiki_worker::runtime::{
     ContainerSpec, Exit, PodSandbox, Runtime, RuntimeClass, RuntimeEvent, ShimConfig, ShimRuntime,
 };
@@ -164,6 +164,46 @@ pub fn busybox_layer() -> Vec<u8> {
         tar = tar.symlink(&format!("bin/{applet}"), "busybox");
     }
     tar.finish()
+}
+
+/// An image's files, as its containers see them.
+pub struct View {
+    path: PathBuf,
+    mount: Option<tempfile::TempDir>,
+}
+
+impl View {
+    pub fn of(store: &Store, image: &Image) -> Self {
+        let stack = match store.root(image) {
+            Root::Flat(path) => return Self { path, mount: None },
+            Root::Layers(stack) => stack,
+        };
+        let layers: Vec<PathBuf> = stack.layers.iter().map(|name| stack.dir.join(name).join("f")).collect();
+        if let [path] = &layers[..] {
+            return Self { path: path.clone(), mount: None };
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let lower: Vec<&str> = layers.iter().rev().map(|path| path.to_str().unwrap()).collect();
+        let data = std::ffi::CString::new(format!("lowerdir={}", lower.join(":"))).unwrap();
+        rustix::mount::mount("overlay", dir.path(), "overlay", MountFlags::RDONLY, data.as_c_str()).unwrap();
+        Self { path: dir.path().to_owned(), mount: Some(dir) }
+    }
+}
+
+impl std::ops::Deref for View {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        if let Some(dir) = &self.mount {
+            rustix::mount::unmount(dir.path(), UnmountFlags::DETACH).ok();
+        }
+    }
 }
 
 /// A worker's directory with the image loaded.

@@ -26,6 +26,11 @@ use crate::{
 /// How long a pod may name a node that does not exist: the node may be about to join.
 pub const NODE_MISSING_MS: i64 = 40_000;
 
+/// When a pod that a node refused is made anew: one node is asked for again and again otherwise, in the same turn.
+const REJECTED_MS: i64 = 10_000;
+/// How the message of a status begins that says why a node did not take a pod.
+pub(crate) const REJECTED: &str = "Pod was rejected: ";
+
 /// So many pods that ended are kept, as in Kubernetes (`--terminated-pod-gc-threshold`).
 pub const ENDED_LIMIT: usize = 12_500;
 /// So many beyond that go by one reaction, if there are more: of what earlier builds left.
@@ -73,6 +78,16 @@ fn sweep(turn: &mut Turn) {
         // It exists and there are no preconditions, so this is not refused.
         let _ = turn.delete(&key, &options);
     }
+}
+
+/// When the owner of a pod that its node refused may make another one; none for all other pods.
+pub(super) fn rejected_until(pod: &Object, now_ms: i64) -> Option<i64> {
+    let due = pod.meta.created_ms.saturating_add(REJECTED_MS);
+    let failed = || pod.pod().is_some_and(|digest| digest.phase == "Failed");
+    let rejected = || {
+        pod.document.status_value()["message"].as_str().is_some_and(|message| message.starts_with(REJECTED))
+    };
+    (due > now_ms && failed() && rejected()).then_some(due)
 }
 
 /// Removes a pod without waiting for a worker: none will ever speak for it.

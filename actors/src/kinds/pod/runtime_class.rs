@@ -62,7 +62,13 @@ fn select_nodes(spec: &mut Value, selector: &Value) -> Result<(), String> {
                 text(own)
             ));
         }
-        spec["nodeSelector"][key] = value.clone();
+        // What is no map is refused by its field; here it must only not end the turn.
+        if spec["nodeSelector"].is_null() {
+            spec["nodeSelector"] = json!({});
+        }
+        if let Some(all) = spec["nodeSelector"].as_object_mut() {
+            all.insert(key.clone(), value.clone());
+        }
     }
     Ok(())
 }

@@ -52,7 +52,10 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
         pods
     } else {
         failure = match have < want {
-            true => create(turn, me, want - have),
+            true => match rejected_until(turn, me) {
+                Some(at) => Failure::Later(at),
+                None => create(turn, me, want - have),
+            },
             false => delete(turn, me, pods, have - want),
         };
         // What was just made or deleted counts here already: the status is written once.
@@ -87,6 +90,12 @@ fn gathers(turn: &mut Turn, me: &Object, spec: &ReplicaSetDigest) -> bool {
     gather::gathers(turn, me, active, LARGE, told || i64::try_from(active) != Ok(spec.replicas))
 }
 
+/// When pods may be made again, if a node refused one a moment ago.
+fn rejected_until(turn: &Turn, me: &Object) -> Option<i64> {
+    let pods = claim::owned(turn, me, Kind::POD);
+    pods.iter().filter_map(|pod| pod::rejected_until(pod, turn.now_ms())).max()
+}
+
 fn create(turn: &mut Turn, me: &Object, missing: usize) -> Failure {
     let template = me.document.spec_value()["template"].clone();
     for made in 0..missing {
@@ -102,6 +111,7 @@ fn create(turn: &mut Turn, me: &Object, missing: usize) -> Failure {
                 return Failure::Create(why);
             }
         };
+        let rejected = pod.as_deref().and_then(|pod| pod::rejected_until(pod, turn.now_ms()));
         if let Some(pod) = pod.filter(|_| made < EVENTS) {
             turn.event(
                 me,
@@ -110,6 +120,10 @@ fn create(turn: &mut Turn, me: &Object, missing: usize) -> Failure {
                 format!("Created pod: {}", pod.key.name),
                 component(me),
             );
+        }
+        // The others would be refused as well.
+        if let Some(at) = rejected {
+            return Failure::Later(at);
         }
     }
     Failure::None

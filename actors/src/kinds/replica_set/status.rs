@@ -22,6 +22,8 @@ pub(super) enum Failure {
     None,
     /// Refused, for this reason.
     Create(String),
+    /// Made and refused by their node: not before this time.
+    Later(i64),
 }
 
 fn refused(spec: &ReplicaSetDigest) -> bool {
@@ -59,7 +61,7 @@ pub(super) fn write(
         status["conditions"] = conditions.clone();
     }
     match failure {
-        Failure::Unchanged => {}
+        Failure::Unchanged | Failure::Later(_) => {}
         Failure::None => {
             if let Some(list) = status.get_mut("conditions").and_then(Value::as_array_mut) {
                 list.retain(|c| c["type"] != FAILURE);
@@ -97,6 +99,7 @@ pub(super) fn set_wake(
         .min();
     let retry_at = match failure {
         Failure::Create(_) => Some(now + RETRY_MS),
+        Failure::Later(at) => Some(*at),
         Failure::Unchanged if refused(spec) => turn.state().wake_of(&me.key).filter(|at| *at > now),
         _ => None,
     };

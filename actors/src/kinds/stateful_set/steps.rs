@@ -153,7 +153,9 @@ impl Steps<'_> {
     fn member(&mut self, turn: &mut Turn, ordinal: i64, pod: &Arc<Object>) -> Next {
         let phase = pod.pod().map_or("", |digest| digest.phase.as_str());
         if matches!(phase, "Failed" | "Succeeded") {
-            if !pod.meta.deleting() {
+            if let Some(due) = pod::rejected_until(pod, turn.now_ms()) {
+                self.wake_by(due);
+            } else if !pod.meta.deleting() {
                 let (r#type, reason, how) = match phase {
                     "Failed" => ("Warning", "RecreatingFailedPod", "failed"),
                     _ => ("Normal", "RecreatingTerminatedPod", "terminated"),

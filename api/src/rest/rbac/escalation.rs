@@ -2,6 +2,8 @@
 //! `escalate` the role or `bind` it:
 //! <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping>.
 //!
+//! Nor does anybody look through a policy at what he may not read: `params`.
+//!
 //! Looked at on a view that has every acknowledged write, and for an update on the very revision that is replaced. A role that gains
 //! rules in the moment between this and the commit of a binding to it is bound with them: whoever gave it these rules had them.
 
@@ -12,7 +14,7 @@ use kontiki_actors::{
 };
 use serde_json::Value;
 
-use super::{is_binding, is_role};
+use super::{is_binding, is_role, params};
 use crate::{
     rest::{
         access::{Access, Attributes, On},
@@ -21,12 +23,12 @@ use crate::{
     status::Status,
 };
 
-/// Whether objects of this kind give rights.
+/// Whether objects of this kind give rights, or look at what their writer may not.
 pub(crate) fn concerns(kind: Kind) -> bool {
-    is_role(kind) || is_binding(kind)
+    is_role(kind) || is_binding(kind) || params::concerns(kind)
 }
 
-/// Refuses a role or binding that would give more than its writer has; everything else passes. `old` is what it replaces.
+/// Refuses a role or binding that would give more than its writer has, and a policy that would look at more; everything else passes. `old` is what it replaces.
 pub(crate) fn check(
     authorizer: &dyn Authorizer,
     user: &User,
@@ -37,6 +39,9 @@ pub(crate) fn check(
 ) -> Result<(), Status> {
     if !concerns(key.kind) || user.is_master() {
         return Ok(());
+    }
+    if params::concerns(key.kind) {
+        return params::check(authorizer, user, key, new, old, state);
     }
     if old.is_some_and(|old| leaves_grants(&old.to_value(), new)) {
         return Ok(());

@@ -3,6 +3,7 @@
 //! <https://kubernetes.io/docs/reference/access-authn-authz/rbac/>
 
 pub(crate) mod escalation;
+mod params;
 
 use kontiki_actors::{
     Kind, State,

@@ -144,7 +144,7 @@ fn forward_ports(call: Call, pod: Arc<Object>, upgrade: Upgrade, place: Place) -
 }
 
 /// A pod that no worker has yet has nothing to stream from.
-fn hosted(object: &Object) -> Result<(), Status> {
+pub(super) fn hosted(object: &Object) -> Result<(), Status> {
     match text(&object.document.spec_value(), "nodeName") {
         "" => Err(Status::bad_request(format!("pod {} does not have a host assigned", object.key.name))),
         _ => Ok(()),

@@ -5,15 +5,12 @@ use std::{
     time::Duration,
 };
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::ws::{CloseFrame, Message, WebSocketUpgrade, close_code};
 use bytes::Bytes;
-use futures_util::{
-    Sink, SinkExt, Stream, StreamExt,
-    stream::{SplitSink, SplitStream},
-};
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use serde_json::Value;
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Instant, interval_at, timeout},
 };
 
@@ -32,6 +29,12 @@ pub(super) const PING: Duration = Duration::from_secs(20);
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// A stream on which nothing was sent for so many pings is closed: four hours, as the kubelet does.
 const IDLE_PINGS: u32 = 720;
+/// How long a client may take to show that it listens, by an answer to a ping or by saying something. One that does neither is sent to all
+/// the same.
+const LISTENS: Duration = Duration::from_secs(1);
+/// How often it is asked before anything is sent. client-go (as of 1.33) begins to read before it has made its streams, throws away what
+/// comes for one that is not there yet, and calls that a success without output; each round gives it time.
+const GREETINGS: usize = 3;
 /// How long a client may take to say good-bye. What it still sends is read, or its system would throw away what it has not read yet.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -74,9 +77,9 @@ pub(super) fn serve(
     }))
 }
 
-async fn carry(
-    mut out: Out,
-    mut client: SplitStream<WebSocket>,
+async fn carry<E>(
+    mut out: Out<impl Sink<Message> + Unpin>,
+    mut client: impl Stream<Item = Result<Message, E>> + Unpin,
     stream: PodStream,
     StdStreams { stdin, .. }: StdStreams,
 ) {
@@ -84,9 +87,16 @@ async fn carry(
     let PodStream { input, mut output } = stream;
     let active = AtomicBool::new(true);
     let form = out.form;
+    let heard = Notify::new();
+    let talk = async {
+        if out.greet(&heard).await.is_err() {
+            return Said::Over(None);
+        }
+        out.send_all(&mut output, &active).await
+    };
     let said = tokio::select! {
-        said = out.send_all(&mut output, &active) => said,
-        heard = listen(&mut client, form, stdin, &input, &active) => Said::Over(heard),
+        said = talk => said,
+        malformed = listen(&mut client, form, stdin, &input, &active, &heard) => Said::Over(malformed),
     };
     match said {
         Said::Ended(status) => out.end(client, &status).await,
@@ -104,16 +114,18 @@ enum Said {
 }
 
 /// Hands on what the client says, until it is gone.
-async fn listen(
-    client: &mut SplitStream<WebSocket>,
+async fn listen<E>(
+    client: &mut (impl Stream<Item = Result<Message, E>> + Unpin),
     form: Form,
     stdin: bool,
     input: &mpsc::Sender<FromClient>,
     active: &AtomicBool,
+    heard: &Notify,
 ) -> Option<Malformed> {
     loop {
         // A client that answers pings is not silent.
         let Ok(Some(Ok(message))) = timeout(SILENCE, client.next()).await else { return None };
+        heard.notify_one();
         let message = match message {
             Message::Binary(bytes) => bytes,
             // Some clients send everything as text.
@@ -135,12 +147,24 @@ async fn listen(
 }
 
 /// The way to the client.
-struct Out {
-    sink: SplitSink<WebSocket, Message>,
+struct Out<S> {
+    sink: S,
     form: Form,
 }
 
-impl Out {
+impl<S: Sink<Message> + Unpin> Out<S> {
+    /// Waits until the client listens.
+    async fn greet(&mut self, heard: &Notify) -> Result<(), S::Error> {
+        let greetings = async {
+            for _ in 0..GREETINGS {
+                self.sink.send(Message::Ping(Bytes::new())).await?;
+                heard.notified().await;
+            }
+            Ok(())
+        };
+        timeout(LISTENS, greetings).await.unwrap_or(Ok(()))
+    }
+
     async fn send_all(
         &mut self,
         output: &mut (impl StreamExt<Item = FromPod> + Unpin),
@@ -174,12 +198,12 @@ impl Out {
         }
     }
 
-    async fn send(&mut self, channel: u8, bytes: &[u8]) -> Result<(), axum::Error> {
+    async fn send(&mut self, channel: u8, bytes: &[u8]) -> Result<(), S::Error> {
         self.sink.send(self.form.message(channel, bytes)).await
     }
 
     /// Tells the end, and waits until the client has heard it.
-    async fn end(mut self, client: SplitStream<WebSocket>, status: &Value) {
+    async fn end<E>(mut self, client: impl Stream<Item = Result<Message, E>> + Unpin, status: &Value) {
         let words = match self.form.status {
             true => Some(status.to_string()),
             false => outcome::in_words(status),
@@ -189,15 +213,11 @@ impl Out {
         {
             return;
         }
-        self.close(client, close_code::NORMAL, "").await;
+        close(self.sink, client, close_code::NORMAL, "").await;
     }
 
-    async fn break_off(self, client: SplitStream<WebSocket>, why: Malformed) {
-        self.close(client, close_code::PROTOCOL, &why.to_string()).await;
-    }
-
-    async fn close(self, client: SplitStream<WebSocket>, code: u16, reason: &str) {
-        close(self.sink, client, code, reason).await;
+    async fn break_off<E>(self, client: impl Stream<Item = Result<Message, E>> + Unpin, why: Malformed) {
+        close(self.sink, client, close_code::PROTOCOL, &why.to_string()).await;
     }
 }
 
@@ -219,6 +239,7 @@ pub(super) async fn close<E>(
 
 #[cfg(test)]
 pub(super) mod tests {
+    #![allow(clippy::unwrap_used)]
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
@@ -270,5 +291,37 @@ pub(super) mod tests {
         fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
             Poll::Ready(Ok(()))
         }
+    }
+
+    /// What a client hears of a process that has said something and is over already.
+    async fn of_a_quick_process() -> (mpsc::Sender<Message>, BoxStream<'static, Message>) {
+        let (socket, say, heard) = socket();
+        let (sink, client) = socket.split();
+        let (input, _) = mpsc::channel(1);
+        let output = stream::iter([FromPod::Stdout(Bytes::from_static(b"out")), FromPod::Exited(0)]).boxed();
+        let streams = StdStreams { stdin: false, stdout: true, ..StdStreams::default() };
+        let out = Out { sink, form: FORMS[0] };
+        tokio::spawn(carry(out, client, PodStream { input, output }, streams));
+        (say, heard)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_sent_before_the_client_has_answered_as_often_as_it_is_asked() {
+        let (say, mut heard) = of_a_quick_process().await;
+        for _ in 0..GREETINGS {
+            assert!(matches!(heard.next().await, Some(Message::Ping(_))));
+            assert!(timeout(LISTENS / 10, heard.next()).await.is_err(), "it waits for the answer");
+            say.send(Message::Pong(Bytes::new())).await.unwrap();
+        }
+        let began = Instant::now();
+        assert_eq!(heard.next().await, Some(Message::Binary(Bytes::from_static(b"\x01out"))));
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_answers_no_ping_is_sent_to_all_the_same() {
+        let (_say, mut heard) = of_a_quick_process().await;
+        assert!(matches!(heard.next().await, Some(Message::Ping(_))));
+        assert_eq!(heard.next().await, Some(Message::Binary(Bytes::from_static(b"\x01out"))));
     }
 }

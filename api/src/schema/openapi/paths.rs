@@ -75,9 +75,15 @@ pub(super) fn paths(resources: &[&ResourceDoc]) -> Map<String, Value> {
             let operations = match sub.name.as_str() {
                 "log" => Map::from_iter([("get".to_owned(), log(kind))]),
                 "eviction" | "binding" => Map::from_iter([("post".to_owned(), order(kind))]),
-                "attach" => connect(kind, &OF_PROCESS[1..]),
-                "exec" => connect(kind, &OF_PROCESS),
-                "portforward" => connect(kind, &[("ports", "integer")]),
+                "attach" => connect(kind, &STREAM, &OF_PROCESS[1..]),
+                "exec" => connect(kind, &STREAM, &OF_PROCESS),
+                "portforward" => connect(kind, &STREAM, &[("ports", "integer")]),
+                "proxy" => {
+                    let operations = connect(kind, &PROXY, &[("path", "string")]);
+                    let parameters = [name, &["path"]].concat();
+                    add(format!("{path}/{{path}}"), operations.clone(), &parameters);
+                    operations
+                }
                 _ => on_object(&verbs, kind),
             };
             add(path, operations, name);
@@ -143,11 +149,15 @@ const OF_PROCESS: [(&str, &str); 6] = [
     ("tty", "boolean"),
 ];
 
-/// What becomes a stream, opened by either method.
-fn connect(kind: Kind<'_>, parameters: &[(&str, &str)]) -> Map<String, Value> {
+/// By these methods a stream is opened, and a request is handed on.
+const STREAM: [&str; 2] = ["get", "post"];
+const PROXY: [&str; 7] = ["delete", "get", "head", "options", "patch", "post", "put"];
+
+/// What becomes a stream, or is handed on.
+fn connect(kind: Kind<'_>, methods: &[&str], parameters: &[(&str, &str)]) -> Map<String, Value> {
     let text = json!({ "*/*": { "schema": { "type": "string" } } });
     let operation = operation("connect", kind, parameters, None, answers(&["200"], text));
-    Map::from_iter(["get", "post"].map(|method| (method.to_owned(), operation.clone())))
+    methods.iter().map(|method| ((*method).to_owned(), operation.clone())).collect()
 }
 
 const WRITING: [(&str, &str); 3] =

@@ -120,9 +120,9 @@ async fn webhook_configurations() {
             ),
             (
                 "matchConditions",
-                asks("authorizer.path('/x').check('get').allowed()"),
+                asks("url(object.data.u).getHost() == 'x'"),
                 "matchConditions[0].expression",
-                "authorizer is not supported here yet",
+                "the function \"getHost\" is not supported here yet",
             ),
             (
                 "matchConditions",
@@ -203,6 +203,8 @@ async fn policies_and_their_bindings() {
     let empty = [("/spec/validations/0/expression", json!(""))];
     refused(&client, &url, &policy, &empty, &[("spec.validations[0].expression", "Required value")]).await;
 
+    expressions_of_policies(&client, &url, &policy).await;
+
     let url = format!("/apis/{API}/validatingadmissionpolicybindings");
     let binding = json!({
         "apiVersion": API, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": "few-here"},
@@ -229,10 +231,179 @@ async fn policies_and_their_bindings() {
         &edits,
         &[
             ("spec.policyName", "Required value"),
+            ("spec.paramRef.parameterNotFoundAction", "supported values: \"Deny\", \"Allow\""),
             ("spec.validationActions[2]", "Duplicate value: \"Deny\""),
             ("spec.validationActions", "must not contain both Deny and Warn"),
-            ("spec.paramRef.parameterNotFoundAction", "supported values: \"Allow\", \"Deny\""),
         ],
     )
     .await;
+    let edits = [
+        ("/spec/paramRef", json!({"name": "a/b", "selector": {}})),
+        ("/spec/validationActions", json!([])),
+        (
+            "/spec/matchResources",
+            json!({"matchPolicy": "Some", "objectSelector": {"matchLabels": {"a b": "c"}}}),
+        ),
+    ];
+    refused(
+        &client,
+        &url,
+        &binding,
+        &edits,
+        &[
+            ("spec.paramRef.name", "may not contain '/'"),
+            ("spec.paramRef.name", "name and selector are mutually exclusive"),
+            ("spec.paramRef.selector", "name and selector are mutually exclusive"),
+            ("spec.paramRef.parameterNotFoundAction", "Required value"),
+            ("spec.matchResources.matchPolicy", "supported values: \"Equivalent\", \"Exact\""),
+            ("spec.matchResources.objectSelector.matchLabels", "name part must consist of"),
+            ("spec.validationActions", "at least one validation action is required"),
+        ],
+    )
+    .await;
+    let edits = [("/spec/paramRef", json!({"parameterNotFoundAction": "Deny"}))];
+    let told = "one of name or selector must be specified";
+    refused(&client, &url, &binding, &edits, &[("spec.paramRef", told)]).await;
+}
+
+/// What is no expression, or is of another type than it must be, is refused with the policy.
+async fn expressions_of_policies(client: &Client, url: &str, policy: &Value) {
+    let failed = "compilation failed: ERROR: <input>: ";
+    for (pointer, value, field, told) in [
+        ("validations/0/expression", json!("object.x >"), "validations[0].expression", failed),
+        ("validations/0/expression", json!(" "), "validations[0].expression", "expression is not specified"),
+        (
+            "validations/0/expression",
+            json!("'a' + params.b"),
+            "validations[0].expression",
+            "must evaluate to bool but got string",
+        ),
+        (
+            "validations/0/expression",
+            json!("size(object.l) > 'a'"),
+            "validations[0].expression",
+            "found no matching overload for '_>_' applied to '(int, string)'",
+        ),
+        (
+            "validations/0/expression",
+            json!("variables.x == 1"),
+            "validations[0].expression",
+            "undeclared reference to 'variables'",
+        ),
+        (
+            "validations/0/expression",
+            json!("url(object.u).getHost() == 'x'"),
+            "validations[0].expression",
+            "the function \"getHost\" is not supported here yet",
+        ),
+        (
+            "validations/0/messageExpression",
+            json!("authorizer.path('/x').check('get').reason()"),
+            "validations[0].messageExpression",
+            "undeclared reference to 'authorizer'",
+        ),
+        (
+            "validations/0/messageExpression",
+            json!("object.l.size()"),
+            "validations[0].messageExpression",
+            "must evaluate to string but got int",
+        ),
+        (
+            "validations/0/messageExpression",
+            json!(" "),
+            "validations[0].messageExpression",
+            "must be non-empty",
+        ),
+        ("validations/0/message", json!("a\nb"), "validations[0].message", "must not contain line breaks"),
+        ("validations/0/message", json!(" "), "validations[0].message", "must be non-empty if specified"),
+        (
+            "validations/0/reason",
+            json!("Because"),
+            "validations[0].reason",
+            "supported values: \"Forbidden\", \"Invalid\", \"RequestEntityTooLarge\"",
+        ),
+        (
+            "variables",
+            json!([{"name": "a-b", "expression": "1"}]),
+            "variables[0].name",
+            "name is not a valid CEL identifier",
+        ),
+        (
+            "variables",
+            json!([{"name": "in", "expression": "1"}]),
+            "variables[0].name",
+            "not a valid CEL identifier",
+        ),
+        (
+            "variables",
+            json!([{"name": "a", "expression": "variables.b"}, {"name": "b", "expression": "1"}]),
+            "variables[0].expression",
+            failed,
+        ),
+        (
+            "matchConditions",
+            json!([{"name": "a", "expression": "variables.a"}]),
+            "matchConditions[0].expression",
+            "undeclared reference to 'variables'",
+        ),
+        (
+            "matchConditions",
+            json!([{"name": "a", "expression": "'a'"}]),
+            "matchConditions[0].expression",
+            "must evaluate to bool but got string",
+        ),
+        (
+            "auditAnnotations",
+            json!([{"key": "a", "valueExpression": "1"}]),
+            "auditAnnotations[0].valueExpression",
+            "must evaluate to one of [string null_type] but got int",
+        ),
+        (
+            "auditAnnotations",
+            json!([{"key": "a b", "valueExpression": "'a'"}]),
+            "auditAnnotations[0].key",
+            "name part must consist of",
+        ),
+        (
+            "auditAnnotations",
+            json!([{"key": "a", "valueExpression": "'a'"}, {"key": "a", "valueExpression": "null"}]),
+            "auditAnnotations[1].key",
+            "Duplicate value: \"a\"",
+        ),
+        (
+            "auditAnnotations",
+            Value::Array(vec![json!({"key": "a", "valueExpression": "'a'"}); 21]),
+            "auditAnnotations",
+            "must not have more than 20 auditAnnotations",
+        ),
+        (
+            "paramKind/apiVersion",
+            json!("a/b/c"),
+            "paramKind.apiVersion",
+            "unexpected GroupVersion string: a/b/c",
+        ),
+        ("paramKind/apiVersion", json!("a/"), "paramKind.apiVersion", "version must be specified"),
+        ("paramKind/apiVersion", json!("A/v1"), "paramKind.apiVersion", "a lowercase RFC 1123 subdomain"),
+        ("paramKind/kind", json!("-"), "paramKind.kind", "may have mixed case, but should otherwise match: "),
+        (
+            "matchConstraints/resourceRules/0/resourceNames",
+            json!(["a", "a"]),
+            "matchConstraints.resourceRules[0].resourceNames[1]",
+            "Duplicate value: \"a\"",
+        ),
+        (
+            "matchConstraints/excludeResourceRules",
+            json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["pods"], "resourceNames": [".."]}]),
+            "matchConstraints.excludeResourceRules[0].resourceNames[0]",
+            "may not be '..'",
+        ),
+    ] {
+        let edits = [(&*format!("/spec/{pointer}"), value)];
+        refused(client, url, policy, &edits, &[(&*format!("spec.{field}"), told)]).await;
+    }
+    // Parameters are there where the policy has a kind of them.
+    let edits =
+        [("/spec/paramKind", json!(null)), ("/spec/validations/0/expression", json!("params.x == 1"))];
+    let told = "undeclared reference to 'params'";
+    refused(client, url, policy, &edits, &[("spec.validations[0].expression", told)]).await;
 }

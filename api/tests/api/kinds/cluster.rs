@@ -343,6 +343,17 @@ async fn requests_for_certificates_are_approved() {
     assert_eq!(verdict["status"], json!({"certificate": "eA==", "conditions": approved}));
     assert_eq!(verdict["spec"], made["spec"]);
     assert_eq!(cells(&client.table(&own).await)[5], "Approved,Issued");
+    // What was decided stays where it stood, as it was, and what a signer adds comes where he put it.
+    let mut more = verdict.clone();
+    more["status"]["conditions"][0]["message"] = json!("no");
+    more["status"]["conditions"].as_array_mut().unwrap().push(json!({"type": "Seen", "status": "True"}));
+    let seen = client.put(&format!("{own}/status"), &more).await.with(200);
+    assert_eq!(seen["status"]["conditions"], json!([approved[0], {"type": "Seen", "status": "True"}]));
+    more["status"]["conditions"] = approved.clone();
+    client
+        .put(&format!("{own}/status"), &with(&more, &[("/metadata/resourceVersion", json!(null))]))
+        .await
+        .with(200);
     let denied = json!({"status": {"conditions": [approved[0], {"type": "Denied", "status": "True"}]}});
     let status = client.patch(&format!("{own}/approval"), MERGE, &denied).await.with(422);
     assert_eq!(status["details"]["causes"][0]["field"], "status.conditions");

@@ -58,7 +58,7 @@ fn content(object: &Value) -> String {
 }
 
 /// Of these kinds nothing is missing.
-const ACTORS: [&str; 17] = [
+const ACTORS: [&str; 18] = [
     "ClusterRole",
     "ClusterRoleBinding",
     "CronJob",
@@ -71,6 +71,7 @@ const ACTORS: [&str; 17] = [
     "PodDisruptionBudget",
     "PriorityLevelConfiguration",
     "ReplicationController",
+    "RuntimeClass",
     "ResourceQuota",
     "Role",
     "RoleBinding",
@@ -121,8 +122,10 @@ pub(super) async fn stored(
     if object["kind"] == "Job" {
         return object;
     }
-    let again =
-        with(manifest, &[("/metadata/resourceVersion", object["metadata"]["resourceVersion"].clone())]);
+    // Who puts an object without the finalizers that protect it takes them away, until they are set again.
+    let kept = ["resourceVersion", "finalizers"]
+        .map(|field| (format!("/metadata/{field}"), object["metadata"][field].clone()));
+    let again = with(manifest, &kept.each_ref().map(|(pointer, value)| (pointer.as_str(), value.clone())));
     let same = client.put(&own, &again).await.with(200);
     assert_eq!(same, object, "applied again");
     object

@@ -1,12 +1,10 @@
-//! One layer from a registry to a file: counted and hashed on the way, and taken up again where a connection broke.
+//! One layer from a registry to a file: counted and hashed on the way, and taken up again where a connection broke, or where
+//! an earlier pull ended.
 
-use std::fs::File;
-use std::io::{Seek, Write};
-use std::path::Path;
+use std::time::Duration;
 
 use http::header::{CONTENT_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::RegistryError;
@@ -14,38 +12,100 @@ use super::manifest::{Descriptor, mismatch};
 use super::session::Session;
 use super::wire::Answer;
 use crate::image::ImageError;
-use crate::image::archive::{Spooled, digest_text};
+use crate::image::blobs::{Blob, Blobs, Claimed, Part};
 
-/// What is there of a layer.
-struct Part {
-    file: File,
-    hasher: Sha256,
-    bytes: u64,
-}
+/// What a registry says that has nothing from there on.
+const RANGE_REFUSED: u16 = 416;
+/// How often it is looked whether another pull is through with the same layer.
+const BUSY_CHECK: Duration = Duration::from_millis(100);
 
-/// Fetches a layer into a new file. `received` is told how much is there, which may become less: a registry may not know
-/// how to go on in the middle. Files are written on the calling thread, which is the pulls' own.
+/// Fetches a layer, or what is missing of it; nothing if it is `here` in another way meanwhile. `received` is told how much is there, which may become less: a registry may not
+/// know how to go on in the middle. Files are written on the calling thread, which is the pulls' own.
 pub(super) async fn fetch(
     session: &Session,
     layer: &Descriptor,
-    target: &Path,
+    blobs: &Blobs,
+    here: impl Fn() -> bool,
     received: &(dyn Fn(u64) + Sync),
-) -> Result<Spooled, RegistryError> {
-    let file = File::create_new(target).map_err(ImageError::io("make a layer's file"))?;
-    let mut part = Part { file, hasher: Sha256::new(), bytes: 0 };
-    let mut tries = 0;
-    while let Err(error) = go_on(session, layer, &mut part, received).await {
-        if !error.is_interruption() || tries >= session.wire.patience.retries {
+) -> Result<Option<Blob>, RegistryError> {
+    let mut part = loop {
+        let (blobs, digest, size) = (blobs.clone(), layer.digest.clone(), layer.size);
+        let host = session.host().to_owned();
+        // What is there is read, which may be much.
+        let claimed = tokio::task::spawn_blocking(move || blobs.claim(&digest, size, &host)).await;
+        match claimed
+            .map_err(std::io::Error::other)
+            .flatten()
+            .map_err(ImageError::io("open a layer's file"))?
+        {
+            Claimed::Whole(blob) if blob.spooled.size == layer.size => {
+                received(layer.size);
+                return Ok(Some(blob));
+            }
+            Claimed::Whole(blob) => {
+                let (digest, size) = (&layer.digest, blob.spooled.size);
+                let cause =
+                    format!("layer {digest} has {size} bytes, not {} as its manifest says", layer.size);
+                return Err(ImageError::Malformed(cause).into());
+            }
+            // Whoever fetched it has unpacked it, too.
+            Claimed::Part(part) if here() => {
+                part.discard();
+                received(layer.size);
+                return Ok(None);
+            }
+            Claimed::Part(part) => break part,
+            Claimed::Busy => tokio::time::sleep(BUSY_CHECK).await,
+        }
+    };
+    received(part.bytes());
+    loop {
+        if let Err(error) = download(session, layer, &mut part, received).await {
+            if matches!(error, RegistryError::Refused { .. }) {
+                part.discard();
+            }
             return Err(error);
         }
-        session.pause(tries, &error).await;
-        tries += 1;
-    }
-    let digest = digest_text(part.hasher);
-    if digest != layer.digest {
+        let digest = part.digest();
+        if digest == layer.digest {
+            return Ok(Some(part.finish().map_err(ImageError::io("keep a layer"))?));
+        }
+        // Power may have failed in the middle of what another pull left.
+        if part.is_resumed() {
+            start_over(&mut part, received)?;
+            continue;
+        }
+        part.discard();
         return Err(mismatch(&format!("a layer from registry {}", session.host()), &layer.digest, digest));
     }
-    Ok(Spooled { path: target.to_owned(), size: part.bytes, digest })
+}
+
+/// Fetches what is missing, however often the connection breaks within reason.
+async fn download(
+    session: &Session,
+    layer: &Descriptor,
+    part: &mut Part,
+    received: &(dyn Fn(u64) + Sync),
+) -> Result<(), RegistryError> {
+    let mut tries = 0;
+    while part.bytes() < layer.size || (tries == 0 && part.bytes() == 0) {
+        let Err(error) = go_on(session, layer, part, received).await else { break };
+        if matches!(error, RegistryError::Status { status: RANGE_REFUSED, .. }) && part.bytes() > 0 {
+            start_over(part, received)?;
+        } else if !error.is_interruption() || tries >= session.wire.patience.retries {
+            return Err(error);
+        } else {
+            session.pause(tries, &error).await;
+        }
+        tries += 1;
+    }
+    Ok(())
+}
+
+fn start_over(part: &mut Part, received: &(dyn Fn(u64) + Sync)) -> Result<(), ImageError> {
+    part.start_over().map_err(ImageError::io("write a layer anew"))?;
+    received(0);
+    Ok(())
 }
 
 /// Fetches what is missing.
@@ -56,27 +116,26 @@ async fn go_on(
     received: &(dyn Fn(u64) + Sync),
 ) -> Result<(), RegistryError> {
     let mut headers = HeaderMap::new();
-    if part.bytes > 0 {
-        let range = HeaderValue::from_str(&format!("bytes={}-", part.bytes));
+    if part.bytes() > 0 {
+        let range = HeaderValue::from_str(&format!("bytes={}-", part.bytes()));
         headers.insert(RANGE, range.map_err(|source| session.refused(source.to_string()))?);
     }
     let mut answer = session.get_once(Method::GET, &format!("blobs/{}", layer.digest), &headers).await?;
-    if part.bytes > 0 && !goes_on(&answer, part.bytes) {
-        part.start_over()?;
-        received(0);
+    if part.bytes() > 0 && !goes_on(&answer, part.bytes()) {
+        start_over(part, received)?;
     }
     let patience = &session.wire.patience;
     let (mut window, mut window_bytes) = (Instant::now(), 0);
-    while part.bytes < layer.size {
+    while part.bytes() < layer.size {
         let Some(piece) = answer.piece().await? else {
-            let cause = format!("a layer ended after {} of {} bytes", part.bytes, layer.size);
+            let cause = format!("a layer ended after {} of {} bytes", part.bytes(), layer.size);
             return Err(RegistryError::Broken { host: session.host().to_owned(), cause });
         };
-        if piece.len() as u64 > layer.size - part.bytes {
+        if piece.len() as u64 > layer.size - part.bytes() {
             return Err(longer(session, layer));
         }
-        part.add(&piece)?;
-        received(part.bytes);
+        part.add(&piece).map_err(ImageError::io("write a layer"))?;
+        received(part.bytes());
         window_bytes += piece.len() as u64;
         if window.elapsed() >= patience.window {
             if window_bytes < patience.window_bytes {
@@ -104,21 +163,4 @@ fn longer(session: &Session, layer: &Descriptor) -> RegistryError {
         "layer {} is longer than the {} bytes that its manifest says",
         layer.digest, layer.size
     ))
-}
-
-impl Part {
-    fn add(&mut self, piece: &[u8]) -> Result<(), ImageError> {
-        self.file.write_all(piece).map_err(ImageError::io("write a layer"))?;
-        self.hasher.update(piece);
-        self.bytes += piece.len() as u64;
-        Ok(())
-    }
-
-    fn start_over(&mut self) -> Result<(), ImageError> {
-        let failed = || ImageError::io("write a layer anew");
-        self.file.set_len(0).map_err(failed())?;
-        self.file.rewind().map_err(failed())?;
-        (self.hasher, self.bytes) = (Sha256::new(), 0);
-        Ok(())
-    }
 }

@@ -14,11 +14,10 @@ use super::session::Session;
 use crate::image::archive::digest_text;
 use crate::image::budget::Limits;
 use crate::image::config::{ConfigDocument, machine_architecture, null_is_default};
+use crate::image::manifest::LAYERS_MAX;
 use crate::image::name::is_digest;
 use crate::image::{ImageError, manifest};
 
-/// Layers of one image. Builders stop at about 127.
-const LAYERS_MAX: usize = 512;
 /// An index in an index; more than this nobody writes.
 const INDEX_DEPTH_MAX: u32 = 3;
 const MEDIA_TYPES: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
@@ -101,6 +100,7 @@ pub(super) async fn find(
             format!("{} (it is for {}/{})", machine_architecture(), config.os, config.architecture);
         return Err(ImageError::WrongPlatform(platform).into());
     }
+    manifest::check_layers(document.layers.len(), &config)?;
     Ok(Found { named, digest, config, layers: document.layers })
 }
 

@@ -22,7 +22,6 @@ mod session;
 mod trust;
 mod wire;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt};
@@ -36,7 +35,7 @@ pub use wire::Patience;
 use self::manifest::{Descriptor, Found};
 use self::session::Session;
 use self::wire::Wire;
-use super::archive::Spooled;
+use super::blobs::{Blob, Blobs};
 use super::budget::Limits;
 use super::config::ConfigDocument;
 
@@ -150,17 +149,28 @@ impl Located {
         &self.found.digest
     }
 
-    /// Fetches all layers into an empty directory; several at a time, each once.
+    /// The digests of its uncompressed layers.
+    pub(super) fn diff_ids(&self) -> &[String] {
+        &self.found.config.rootfs.diff_ids
+    }
+
+    /// Fetches those layers that are not here by their number; several at a time, each once. What an earlier pull left of one is
+    /// gone on with. For one that another pull fetches just now it waits, until there it is, packed or unpacked.
     pub(super) async fn layers(
         &self,
-        spool: &Path,
+        blobs: &Blobs,
+        here: &(dyn Fn(usize) -> bool + Sync),
         progress: &dyn Progress,
-    ) -> Result<Vec<Spooled>, RegistryError> {
+    ) -> Result<Vec<Option<Arc<Blob>>>, RegistryError> {
         let mut distinct: Vec<&Descriptor> = Vec::new();
         let mut places = Vec::new();
-        for layer in &self.found.layers {
+        for (number, layer) in self.found.layers.iter().enumerate() {
+            if here(number) {
+                places.push(None);
+                continue;
+            }
             let known = distinct.iter().position(|other| other.digest == layer.digest);
-            places.push(known.unwrap_or(distinct.len()));
+            places.push(Some(known.unwrap_or(distinct.len())));
             if known.is_none() {
                 distinct.push(layer);
             }
@@ -169,22 +179,30 @@ impl Located {
         progress.layers(&listed);
         let mut fetches = Vec::new();
         for (index, layer) in distinct.into_iter().enumerate() {
-            fetches.push(self.fetch(index, layer, spool.join(index.to_string()), progress));
+            let all_here = |numbers: &[usize]| numbers.iter().all(|number| here(*number));
+            let numbers: Vec<usize> = places
+                .iter()
+                .enumerate()
+                .filter(|(_, place)| **place == Some(index))
+                .map(|it| it.0)
+                .collect();
+            fetches.push(self.fetch(index, layer, blobs, move || all_here(&numbers), progress));
         }
-        let fetched: Vec<Spooled> =
+        let fetched: Vec<Option<Arc<Blob>>> =
             futures_util::stream::iter(fetches).buffered(LAYERS_AT_A_TIME).try_collect().await?;
-        Ok(places.into_iter().filter_map(|place| fetched.get(place).cloned()).collect())
+        Ok(places.into_iter().map(|place| fetched.get(place?).cloned().flatten()).collect())
     }
 
     async fn fetch(
         &self,
         index: usize,
         layer: &Descriptor,
-        target: PathBuf,
+        blobs: &Blobs,
+        here: impl Fn() -> bool,
         progress: &dyn Progress,
-    ) -> Result<Spooled, RegistryError> {
+    ) -> Result<Option<Arc<Blob>>, RegistryError> {
         let received = move |bytes| progress.received(index, bytes);
-        blob::fetch(&self.session, layer, &target, &received).await
+        Ok(blob::fetch(&self.session, layer, blobs, here, &received).await?.map(Arc::new))
     }
 
     pub(super) fn into_config(self) -> ConfigDocument {

@@ -78,7 +78,7 @@ impl Worker {
         self.task = tokio::spawn(crew.run(self.shutdown.clone()));
     }
 
-    async fn assign(&self, assignments: Assignments) {
+    pub(super) async fn assign(&self, assignments: Assignments) {
         assert!(self.crew.send(Command::Assign(assignments)).await.is_ok());
     }
 

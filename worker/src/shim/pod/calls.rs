@@ -27,9 +27,10 @@ impl Pod {
                 self.welcome(agent, id);
                 return;
             }
-            Call::StartContainer(launch) | Call::StartConfined(launch) | Call::StartBeside(launch) => {
-                self.start(*launch)
-            }
+            Call::StartContainer(launch)
+            | Call::StartConfined(launch)
+            | Call::StartBeside(launch)
+            | Call::StartLayered(launch) => self.start(*launch),
             Call::Signal { container, signal } => self.signal(&container, signal),
             Call::Exec { container, command, timeout_ms } => {
                 match self.exec(agent, id, &container, command, Duration::from_millis(timeout_ms)) {
@@ -96,9 +97,9 @@ impl Pod {
         }
         let beside = self.process_target(&launch)?;
         // Before its files are looked at: from here on nobody removes them.
-        let hold = match launch.rootfs.as_os_str().is_empty() {
+        let hold = match launch.rootfs.is_none() {
             true => None,
-            false => Some(Hold::of_rootfs(&launch.rootfs).map_err(RuntimeError::CreateFailed)?),
+            false => Some(Hold::of(&launch.rootfs).map_err(RuntimeError::CreateFailed)?),
         };
         let log = Log::open(&launch.spec.log_path, self.setup.log_bytes_max).map_err(|source| {
             RuntimeError::CreateFailed(format!("open the log {}: {source}", launch.spec.log_path.display()))

@@ -1,8 +1,7 @@
 //! A value of every kind that crosses the wire, for tests of its encodings.
 
-use std::path::PathBuf;
-
 use super::{Answer, Call, Message, Request};
+use crate::image::Root;
 use crate::runtime::{
     ContainerPhase, ContainerSpec, ContainerState, ExecOutput, Exit, ImageRef, Mount, PodSandbox,
     RuntimeClass, RuntimeError, Started,
@@ -61,7 +60,7 @@ pub(super) fn launch() -> Launch {
     };
     Launch {
         spec,
-        rootfs: PathBuf::from("/images/ab"),
+        rootfs: Root::Flat("/images/ab".into()),
         args: vec![text("sh"), text("-c"), text("true")],
         env: vec![(text("PATH"), text("/bin"))],
         working_dir: text("/srv"),

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::frame::{Decoder, Frame};
 use super::samples::{launch, messages, requests};
 use super::*;
+use crate::image::{Root, Stack};
 
 /// Frames as the last build before version 2 wrote them.
 const V1: &str = include_str!("golden/v1.hex");
@@ -91,6 +92,24 @@ fn a_shim_that_knows_no_targets_refuses_who_has_one() {
     let read = Request::decode(&v2(body)).unwrap();
     let Call::StartBeside(read) = read.call else { panic!("{read:?}") };
     assert_eq!(read.spec.process_target.as_deref(), Some("app"));
+}
+
+#[test]
+fn a_shim_that_knows_no_layers_refuses_an_image_in_layers() {
+    let layers = vec!["ab".to_owned(), "cd".to_owned()];
+    let root = Root::Layers(Stack { home: "/images/ab".into(), dir: "/images/l".into(), layers });
+    let of_layers = Launch { rootfs: root.clone(), ..launch() };
+    let bytes = Request { id: 1, call: Call::StartLayered(Box::new(of_layers)) }.encode(2).unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&frame(&bytes).body).unwrap();
+    // Where it looks for a path.
+    assert!(!body["call"]["StartLayered"]["rootfs"].is_string(), "{body}");
+    let read = Request::decode(&v2(body)).unwrap();
+    let Call::StartLayered(read) = read.call else { panic!("{read:?}") };
+    assert_eq!(read.rootfs, root);
+    // Of an image in one directory it is told as ever.
+    let bytes = Request { id: 1, call: Call::StartContainer(Box::new(launch())) }.encode(2).unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&frame(&bytes).body).unwrap();
+    assert_eq!(body["call"]["StartContainer"]["rootfs"], "/images/ab");
 }
 
 #[test]

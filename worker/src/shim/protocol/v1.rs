@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::image::Root;
 use crate::runtime::{ContainerSpec, ImageRef, PodSandbox, RuntimeClass, octets};
 
 /// How a type is written in either version, given what stood for it in version 1.
@@ -38,6 +39,10 @@ either_version!(
 either_version!(
     /// `PodState::sandbox`.
     sandbox: PodSandbox, Sandbox
+);
+either_version!(
+    /// `Launch::rootfs`. Who speaks version 1 is not asked to run images in layers.
+    root: Root, PathBuf
 );
 
 #[derive(Serialize, Deserialize)]
