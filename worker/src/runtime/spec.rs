@@ -72,6 +72,9 @@ pub struct PodSandbox {
     /// The resolver's configuration; if none, the machine's.
     #[serde(default)]
     pub resolver: Option<String>,
+    /// The handler of its RuntimeClass, none for the usual one. Of interest to whoever starts it only.
+    #[serde(skip)]
+    pub handler: String,
     /// One of its containers is privileged. Of interest to whoever starts it only.
     #[serde(skip)]
     pub privileged: bool,

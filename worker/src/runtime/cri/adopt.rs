@@ -117,8 +117,11 @@ impl Inner {
                 }
                 None => {
                     tracing::warn!(pod_uid = uid, "pod directory without a pod: removing it");
-                    sandbox::unmount_all(&dir).ok();
-                    crate::remove::remove_dir_all(&dir).ok();
+                    if let Err(cause) = sandbox::unmount_all(&dir).and_then(|()| {
+                        crate::remove::remove_dir_all(&dir).map_err(|source| source.to_string())
+                    }) {
+                        tracing::warn!(pod_uid = uid, cause, "it stays");
+                    }
                 }
             }
         }

@@ -39,7 +39,7 @@ pub(super) struct Place<'a> {
     pub(super) volumes: &'a [Mount],
 }
 
-/// The folder of one attempt of a container.
+/// The folder of one attempt of a container. Beside it are only those of the one before and of what failed meanwhile.
 pub(super) fn folder(pod_dir: &Path, container: &str, attempt: u32) -> PathBuf {
     sandbox::folder(pod_dir).join("containers").join(container).join(attempt.to_string())
 }
@@ -186,14 +186,36 @@ fn security(
     })
 }
 
-/// Makes the folder of an attempt, with an empty message that any user may write. Blocking.
-pub(super) fn prepare(folder: &Path) -> Result<(), String> {
+/// Makes the folder of an attempt, with an empty message that any user may write, in the place of what is left of another try; those
+/// of attempts before the last go. Answers where sub-paths may be bound. Blocking.
+pub(super) fn prepare(folder: &Path) -> Result<PathBuf, String> {
     use std::os::unix::fs::PermissionsExt;
+    if let Some(of_container) = folder.parent() {
+        clear(of_container, folder)?;
+    }
     let message = message_file(folder);
     let told = |source: std::io::Error| format!("make {}: {source}", message.display());
     std::fs::create_dir_all(folder).map_err(told)?;
     std::fs::write(&message, b"").map_err(told)?;
-    std::fs::set_permissions(&message, std::fs::Permissions::from_mode(0o666)).map_err(told)
+    std::fs::set_permissions(&message, std::fs::Permissions::from_mode(0o666)).map_err(told)?;
+    Ok(folder.join("sub-paths"))
+}
+
+/// Removes the folders of all attempts but the one before.
+fn clear(of_container: &Path, folder: &Path) -> Result<(), String> {
+    let number = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
+    let before = number(folder).and_then(|attempt| attempt.checked_sub(1));
+    for entry in std::fs::read_dir(of_container).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if before.is_some() && number(&path) == before {
+            continue;
+        }
+        // An agent that was killed may have left parts of volumes bound there.
+        sandbox::unmount_all(&path)?;
+        crate::remove::remove_dir_all(&path)
+            .map_err(|source| format!("remove {}: {source}", path.display()))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -280,6 +302,29 @@ mod tests {
             ("/dev/termination-log", "/data/pods/u/cri/containers/web/0/termination-log"),
         ];
         assert_eq!(seen, given);
+    }
+
+    #[test]
+    fn what_is_left_of_another_try_and_of_old_attempts_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |attempt| folder(dir.path(), "web", attempt);
+        for attempt in 0..4 {
+            std::fs::write(
+                message_file(&{
+                    prepare(&of(attempt)).unwrap();
+                    of(attempt)
+                }),
+                "words",
+            )
+            .unwrap();
+        }
+        assert!(!of(1).exists() && of(2).exists());
+        // A try that came as far as that.
+        std::fs::create_dir_all(of(3).join("sub-paths/0")).unwrap();
+        let sub_paths = prepare(&of(3)).unwrap();
+        assert_eq!(std::fs::read_to_string(message_file(&of(2))).unwrap(), "words");
+        assert_eq!(std::fs::read_to_string(message_file(&of(3))).unwrap(), "");
+        assert!(!sub_paths.exists());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The images that a daemon holds: known by asking it from time to time, pulled and removed by it.
 //!
 //! What nobody uses is removed when room is needed, as by the kubelet (pkg/kubelet/images/image_gc_manager.go): when an image was
-//! used last is known from when this worker runs.
+//! used last is known from when this worker runs. What was imported stays, as with the built-in runtime: no registry brings it back.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -178,9 +178,10 @@ impl Images {
                 known.used.insert(image.id.clone(), now);
                 continue;
             }
+            let imported = image.digest == image.id;
             let of_sandboxes = image.tags.iter().any(|tag| *tag == normalise(&self.of_sandboxes));
             let since = known.used.get(&image.id).copied().unwrap_or(now);
-            if !image.pinned && !of_sandboxes && now.duration_since(since) >= unused_for {
+            if !image.pinned && !imported && !of_sandboxes && now.duration_since(since) >= unused_for {
                 candidates.push((since, image.clone()));
             }
         }
@@ -293,11 +294,13 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_used_or_begins_pods_is_not_removed() {
-        let [a, b, c, d] = ["a", "b", "c", "d"].map(digest);
+        let [a, b, c, d, i] = ["a", "b", "c", "d", "1"].map(digest);
+        let (of_a, of_b, of_c) = (digest("2"), digest("3"), digest("4"));
         let images = images(&[
-            (&a, &["docker.io/library/pause:1"], None),
-            (&b, &["docker.io/library/used:1"], None),
-            (&c, &["docker.io/library/old:1"], None),
+            (&a, &["docker.io/library/pause:1"], Some(&of_a)),
+            (&b, &["docker.io/library/used:1"], Some(&of_b)),
+            (&c, &["docker.io/library/old:1"], Some(&of_c)),
+            (&i, &["docker.io/library/imported:1"], None),
             (&d, &[], Some(&digest("e"))),
         ]);
         let in_use = HashSet::from([b.clone()]);

@@ -349,8 +349,8 @@ impl Inner {
             Ok(())
         });
         prepared.await.map_err(|failure| failed(failure.to_string()))?.map_err(failed)?;
-        let request =
-            cri::RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: String::new() };
+        let runtime_handler = pod.handler.clone();
+        let request = cri::RunPodSandboxRequest { config: Some(config.clone()), runtime_handler };
         let ran = self.daemon.runtime().run_pod_sandbox(ask(request, CALL)).await;
         let id = match ran {
             Ok(answer) => answer.into_inner().pod_sandbox_id,
@@ -373,23 +373,21 @@ impl Inner {
             return Ok(started);
         }
         let Some(image) = self.image(&spec.image).await else {
-            let cause = format!("the image \"{}\" is not there any more", spec.image.name);
-            return Err(RuntimeError::CreateFailed(cause));
+            return Err(RuntimeError::ImageMissing(spec.image.name));
         };
         let target = match &spec.process_target {
             None => None,
             Some(target) => {
-                let missing =
-                    |_| RuntimeError::CreateFailed(format!("unable to find target container {target}"));
-                Some(pod.container(target).map_err(missing)?.id)
+                let missing = format!("unable to find target container {target}: it does not run");
+                Some(pod.container(target).map_err(|_| RuntimeError::CreateFailed(missing))?.id)
             }
         };
         let pod_dir = self.pods_dir.of(pod_uid)?;
         let folder = container::folder(&pod_dir, &name, attempt);
-        let (mounts, here) = (spec.mounts.clone(), folder.clone());
+        let mounts = spec.mounts.clone();
         let prepared = tokio::task::spawn_blocking(move || {
-            container::prepare(&here)?;
-            Volumes::find(&mounts, &here.join("sub-paths"))
+            let sub_paths = container::prepare(&folder)?;
+            Volumes::find(&mounts, &sub_paths)
         });
         let failed = |cause: String| RuntimeError::CreateFailed(cause);
         // Sub-paths are bound until the container has mounts of its own.
@@ -450,8 +448,6 @@ impl Inner {
             if of.saturating_add(1) != attempt {
                 let removed = self.remove_container(&container.id).await;
                 removed.map_err(|status| error(&status, RuntimeError::CreateFailed))?;
-                let folder = container::folder(&self.pods_dir.of(&pod.sandbox.uid)?, name, of);
-                tokio::task::spawn_blocking(move || crate::remove::remove_dir_all(&folder)).await.ok();
             }
         }
         Ok(None)

@@ -54,7 +54,8 @@ pub(super) fn config(
             namespace: pod.namespace.clone(),
             attempt: 0,
         }),
-        hostname: pod.hostname.clone(),
+        // Who has the machine's network has its name, too.
+        hostname: if pod.host_network { String::new() } else { pod.hostname.clone() },
         log_directory: layout.logs(&pod.namespace, &pod.name, &pod.uid).to_string_lossy().into_owned(),
         labels: labels::pod(worker, pod),
         annotations: HashMap::new(),
@@ -236,8 +237,13 @@ mod tests {
     }
 
     #[test]
-    fn the_ports_of_a_pod_are_its_own_and_the_machines_are_not() {
+    fn the_ports_and_the_name_of_a_pod_are_its_own_and_the_machines_are_not() {
         let layout = Layout::new(Path::new("/data"));
+        let named = |host_network| {
+            let pod = PodSandbox { hostname: "web-1".into(), host_network, ..PodSandbox::default() };
+            config(&pod, "w", &layout, String::new()).hostname
+        };
+        assert_eq!((named(false).as_str(), named(true).as_str()), ("web-1", ""));
         let sysctls = |pod: PodSandbox| {
             config(&pod, "w", &layout, String::new()).linux.unwrap().sysctls.get(UNPRIVILEGED_PORTS).cloned()
         };
