@@ -34,6 +34,9 @@ const EXEC_GRACE: Duration = Duration::from_secs(10);
 /// What a pod may have unless the worker is told otherwise: far more than most need, far less than would stop a machine.
 const POD_PIDS_LIMIT: u64 = 4096;
 
+/// What RuntimeClasses call this runtime.
+const HANDLER: &str = "kontiki";
+
 /// How shims are started and where pods live.
 #[derive(Clone, Debug)]
 pub struct ShimConfig {
@@ -244,6 +247,12 @@ impl Runtime for ShimRuntime {
         let dir = self.pod_dir(&uid)?;
         if pod.blob.len() > BLOB_MAX {
             return Err(RuntimeError::Invalid(format!("the pod's blob is longer than {BLOB_MAX} bytes")));
+        }
+        if !["", HANDLER].contains(&pod.handler.as_str()) {
+            return Err(RuntimeError::Invalid(format!(
+                "no runtime for {:?} is configured: this worker's own is {HANDLER:?}",
+                pod.handler
+            )));
         }
         let turn = self.turns.of(&uid);
         let _turn = turn.lock().await;
