@@ -1,19 +1,21 @@
-//! Containers by a real containerd, through the trait by which agents know runtimes.
-#![allow(clippy::unwrap_used)]
+//! Containers by a real containerd, through the trait by which agents know runtimes: what all runtimes promise, and what is this one's own.
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod cri_support;
 mod registry_support;
+mod runtime_suite;
 mod runtime_support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cri_support::{Daemon, cannot_run_containerd, pod, put_image};
 use kontiki_worker::image::Credential;
 use kontiki_worker::runtime::{
     ContainerPhase, ContainerSpec, CriConfig, MemoryVolume, Mount, PodSandbox, Processes, PullError, Runtime,
-    RuntimeClass, RuntimeError, RuntimeEvent, SeccompProfile, StdStreams, SubPath,
+    RuntimeClass, RuntimeError, RuntimeEvent, SeccompProfile, SubPath,
 };
+use runtime_suite::{Node, streams};
 use runtime_support::PATIENCE;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,6 +23,55 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const KILL: i32 = 9;
 const TERM: i32 = 15;
 const FOR_EVER: &str = "while :; do sleep 1; done";
+
+impl Node for Daemon {
+    const KNOWS_PROCESSES: bool = false;
+    const HANDLER: &str = "runc";
+    const ROUNDS: u32 = 15;
+
+    async fn agent(&self) -> runtime_support::Agent {
+        self.plain_agent(self.config()).await
+    }
+
+    async fn agent_with_pids(&self, most: u64) -> runtime_support::Agent {
+        self.plain_agent(CriConfig { pod_pids_limit: Some(most), ..self.config() }).await
+    }
+
+    fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.data_dir()
+    }
+
+    fn cgroups_of(&self, pod_uid: &str) -> Vec<PathBuf> {
+        self.cgroups_of(pod_uid)
+    }
+}
+
+async fn daemon() -> Option<Daemon> {
+    if cannot_run_containerd() { None } else { Some(Daemon::start().await) }
+}
+
+runtime_suite::promises! { crate::daemon() }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_have_streams_as_with_any_runtime() {
+    let Some(daemon) = daemon().await else { return };
+    let agent = Node::agent(&daemon).await;
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    agent.runtime.start_container("pod", agent.spec("main", "sleep 1000")).await.unwrap();
+    let all = async {
+        streams::a_command_is_given_and_says_what_is_its_own(&agent).await;
+        streams::bytes_go_through_as_they_are_and_the_end_of_the_input_is_seen(&agent).await;
+        streams::a_terminal_is_one_of_the_containers_own_and_changes_its_size(&agent).await;
+        streams::a_key_of_the_terminal_interrupts(&agent).await;
+        drop(streams::who_does_not_read_holds_up_nobody_else(&agent).await);
+    };
+    tokio::time::timeout(PATIENCE, all).await.unwrap();
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_container_runs_logs_ends_and_runs_again() {
@@ -501,10 +552,10 @@ async fn a_long_log_begins_anew_and_containers_may_share_their_processes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_reach_commands_and_containers_and_end_with_them() {
+    use streams::ALL;
     if cannot_run_containerd() {
         return;
     }
-    const ALL: StdStreams = StdStreams { stdin: true, stdout: true, stderr: true, tty: false };
     let daemon = Daemon::start().await;
     let mut agent = daemon.agent().await;
     agent.start_pod("u-1").await;
@@ -515,37 +566,6 @@ async fn streams_reach_commands_and_containers_and_end_with_them() {
         let command = ["sh", "-c", script].map(str::to_owned).to_vec();
         agent.runtime.run("u-1", "web", command, streams).await
     };
-    // An input that ends, far larger than what is on its way at a time.
-    let mut streams = run("cat; echo err >&2; exit 3", ALL).await.unwrap();
-    let sent: Vec<u8> = (0..3_000_000_u32).map(|number| number.to_le_bytes()[0]).collect();
-    let (mut stdin, mut stdout) = (streams.stdin.take().unwrap(), streams.stdout.take().unwrap());
-    let input = async {
-        stdin.write_all(&sent).await.unwrap();
-        drop(stdin);
-    };
-    let output = async {
-        let (mut out, mut err) = (Vec::new(), String::new());
-        stdout.read_to_end(&mut out).await.unwrap();
-        streams.stderr.take().unwrap().read_to_string(&mut err).await.unwrap();
-        (out, err)
-    };
-    let ((), (out, err)) = tokio::join!(input, output);
-    assert!(out == sent && err == "err\n", "{} bytes, {err}", out.len());
-    assert_eq!(streams.exit.await, Ok(3));
-
-    let tty = StdStreams { tty: true, ..ALL };
-    let streams = run("read word; stty size; exit 4", tty).await.unwrap();
-    streams.terminal.as_ref().unwrap().resize(132, 43).unwrap();
-    assert!(streams.stderr.is_none());
-    let mut stdout = streams.stdout.unwrap();
-    // The size is there before the word is read.
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    streams.stdin.as_ref().unwrap().clone().write_all(b"word\n").await.unwrap();
-    let mut shown = String::new();
-    stdout.read_to_string(&mut shown).await.unwrap();
-    assert!(shown.contains("43 132"), "{shown}");
-    assert_eq!(streams.exit.await, Ok(4));
-
     let missing = agent.runtime.run("u-1", "web", vec!["nothing".into()], ALL).await.unwrap();
     let told = missing.exit.await.unwrap_err();
     assert!(told.to_string().contains("executable file not found"), "{told}");

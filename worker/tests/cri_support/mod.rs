@@ -4,6 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kontiki_worker::runtime::{
@@ -15,8 +16,10 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::registry_support::{Registry, architecture, digest};
-use crate::runtime_support::{PATIENCE, busybox_layer, cannot_run_containers, sandbox};
+use crate::runtime_support::{self, PATIENCE, busybox_layer, cannot_run_containers, sandbox};
 
+/// Names containerd where it must be there, as in CI; else tests are skipped that do not find it.
+const NAMED: &str = "CONTAINERD";
 const CONTAINERD: &str = "/usr/bin/containerd";
 /// It brings up the loopback of pods; Debian has it in containernetworking-plugins.
 const LOOPBACK: &str = "/usr/lib/cni/loopback";
@@ -32,16 +35,25 @@ VERSION) printf '{"cniVersion":"0.4.0","supportedVersions":["0.3.1","0.4.0"]}' ;
 esac
 "#;
 
+fn containerd() -> PathBuf {
+    std::env::var_os(NAMED).map_or_else(|| CONTAINERD.into(), PathBuf::from)
+}
+
 /// Why these tests cannot run here, if they cannot.
 pub fn cannot_run_containerd() -> bool {
     if cannot_run_containers() {
         return true;
     }
-    for (path, package) in
-        [(CONTAINERD, "containerd"), ("/usr/bin/runc", "runc"), (LOOPBACK, "containernetworking-plugins")]
-    {
-        if !Path::new(path).exists() {
-            eprintln!("skipped: {package} is not installed ({path} is missing)");
+    let needed = [
+        (containerd(), "containerd"),
+        ("/usr/bin/runc".into(), "runc"),
+        (LOOPBACK.into(), "containernetworking-plugins"),
+    ];
+    for (path, package) in needed {
+        if !path.exists() {
+            let missing = format!("{} is missing (Debian: {package})", path.display());
+            assert!(std::env::var_os(NAMED).is_none(), "{NAMED} is set, but {missing}");
+            eprintln!("skipped: {missing}");
             return true;
         }
     }
@@ -91,6 +103,10 @@ path = "{dir}/opt"
 sandbox_image = "{pause}"
 netns_mounts_under_state_dir = true
 restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+Root = "{dir}/runc"
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "{dir}/bin"
 conf_dir = "{dir}/cni"
@@ -104,7 +120,7 @@ config_path = "{dir}/certs"
     /// Starts it, again if it was stopped.
     pub fn run(&mut self) {
         let log = std::fs::File::options().create(true).append(true).open(self.dir.path().join("log"));
-        let mut command = Command::new(CONTAINERD);
+        let mut command = Command::new(containerd());
         command.arg("--config").arg(self.dir.path().join("config.toml"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.unwrap());
         self.child = Some(command.spawn().unwrap());
@@ -160,6 +176,20 @@ config_path = "{dir}/certs"
         let runtime = CriRuntime::connect(config).await.unwrap();
         let events = runtime.events();
         Agent { runtime, events, logs, image: self.registry.name("busybox") }
+    }
+
+    /// The same for tests of any runtime.
+    pub async fn plain_agent(&self, config: CriConfig) -> runtime_support::Agent {
+        let Agent { runtime, events, logs, image } = self.agent_of(config).await;
+        if runtime.resolve_image(&image).is_none() {
+            runtime.pull_image(&image, &[]).await.unwrap();
+        }
+        runtime_support::Agent {
+            runtime: Arc::new(runtime),
+            events,
+            logs: logs.join("default_web_pod"),
+            image,
+        }
     }
 
     /// Those that no daemon has ended: they are started with its socket.
