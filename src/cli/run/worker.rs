@@ -36,7 +36,7 @@ const THREADS: usize = 1;
 const FILE_THREADS: usize = 8;
 
 /// The runtimes that there are.
-const BUILTIN: &str = "builtin";
+pub(crate) const BUILTIN: &str = "builtin";
 const CRI: &str = "cri";
 /// Says in the data directory whose pods are there; those of the built-in runtime if nothing does.
 const RUNTIME_FILE: &str = "runtime";
@@ -239,6 +239,11 @@ async fn runtime(settings: &WorkerSettings, data_dir: &Path) -> anyhow::Result<(
         let socket = cri_socket(address).map_err(|cause| anyhow!("--runtime: {cause}; or {BUILTIN}"))?;
         if settings.images.is_some() || settings.registries.is_some() {
             bail!("--images and --registries are for the built-in runtime: that of {address} has its own");
+        }
+        if !rustix::process::geteuid().is_root() {
+            bail!(
+                "--runtime {address} needs root: the volumes and cgroups of containers are made for the daemon"
+            );
         }
         keep_to(data_dir, CRI)?;
         let mut config = CriConfig::new(socket, data_dir);
