@@ -88,9 +88,7 @@ impl Cluster {
         command.args(["--workers", &self.plan.workers.to_string()]);
         command.args(["--port", &self.port.to_string()]);
         command.arg("--data-dir").arg(self.dir());
-        // A daemon has it from whoever runs the tests.
-        let by_daemon = std::env::var_os("KONTIKI_RUNTIME").is_some();
-        if let Some(image) = self.plan.image.as_ref().filter(|_| !by_daemon) {
+        if let Some(image) = &self.plan.image {
             command.arg("--image").arg(image);
         }
         checked(command)
