@@ -277,8 +277,13 @@ async fn limits_hold_and_use_is_counted() {
         let texts = files.map(|it| it.path().join(name)).filter_map(|it| std::fs::read_to_string(it).ok());
         texts.map(|text| text.trim().to_owned()).collect::<Vec<_>>()
     };
-    assert!(read("cpu.shares").contains(&"256".to_owned()), "{:?}", read("cpu.shares"));
-    assert!(read("cpu.cfs_quota_us").contains(&"50000".to_owned()));
+    let written = match Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        true => [("cpu.weight", "10"), ("cpu.max", "50000 100000")],
+        false => [("cpu.shares", "256"), ("cpu.cfs_quota_us", "50000")],
+    };
+    for (file, text) in written {
+        assert!(read(file).contains(&text.to_owned()), "{file}: {:?}", read(file));
+    }
     assert!(
         cgroups
             .iter()

@@ -50,6 +50,12 @@ pub fn is_missing() -> bool {
     false
 }
 
+/// Where hierarchies of cgroups are, of either version.
+pub fn cgroup_roots() -> Vec<PathBuf> {
+    let below = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+    below.map(|entry| entry.path()).chain([PathBuf::from("/sys/fs/cgroup")]).collect()
+}
+
 pub struct Containerd {
     pub dir: tempfile::TempDir,
     child: Option<Child>,
@@ -191,10 +197,10 @@ impl Containerd {
         for place in below.collect::<Vec<_>>().into_iter().rev() {
             rustix::mount::unmount(place, UnmountFlags::DETACH).ok();
         }
-        for root in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+        for root in cgroup_roots() {
             // A container's, and its pod's when that is empty.
             for path in cgroups.iter().flat_map(|path| path.ancestors().take(2)) {
-                std::fs::remove_dir(root.path().join(path)).ok();
+                std::fs::remove_dir(root.join(path)).ok();
             }
         }
     }

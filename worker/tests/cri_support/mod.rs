@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use containerd::Containerd;
+use containerd::{Containerd, cgroup_roots};
 use kontiki_worker::runtime::{
     ContainerSpec, CriConfig, CriRuntime, Exit, PodSandbox, Runtime, RuntimeError, RuntimeEvent,
 };
@@ -47,11 +47,11 @@ impl Drop for Daemon {
         self.containerd.end();
         // The worker's; those of its pods went with the containers.
         let parent = self.config().cgroup_parent;
-        for root in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-            for pod in std::fs::read_dir(root.path().join(&parent[1..])).into_iter().flatten().flatten() {
+        for place in cgroup_roots().iter().map(|root| root.join(&parent[1..])) {
+            for pod in std::fs::read_dir(&place).into_iter().flatten().flatten() {
                 std::fs::remove_dir(pod.path()).ok();
             }
-            std::fs::remove_dir(root.path().join(&parent[1..])).ok();
+            std::fs::remove_dir(place).ok();
         }
     }
 }
@@ -120,8 +120,7 @@ impl Daemon {
     /// The cgroup directories of a pod that exist.
     pub fn cgroups_of(&self, pod_uid: &str) -> Vec<PathBuf> {
         let parent = self.config().cgroup_parent;
-        let roots = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
-        let paths = roots.map(|root| root.path().join(&parent[1..]).join(pod_uid));
+        let paths = cgroup_roots().into_iter().map(|root| root.join(&parent[1..]).join(pod_uid));
         paths.filter(|path| path.exists()).collect()
     }
 }
