@@ -209,7 +209,7 @@ async fn a_container_is_confined_as_it_asks_for() {
     let daemon = Daemon::start().await;
     let mut agent = daemon.agent().await;
     let sysctls = vec![("net.ipv4.tcp_fin_timeout".to_owned(), "33".to_owned())];
-    agent.start(PodSandbox { privileged: true, sysctls, ..pod("u-1") }).await;
+    agent.start(PodSandbox { sysctls, ..pod("u-1") }).await;
     const STATUS: &str = "cat /proc/self/status; cat /proc/sys/net/ipv4/tcp_fin_timeout; id; \
          touch /file && echo written; touch /proc/sys/x; ls /sys/firmware";
     let (exit, said) = agent.said("u-1", agent.spec("u-1", "plain", STATUS)).await;

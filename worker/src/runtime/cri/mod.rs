@@ -402,10 +402,18 @@ impl Inner {
             volumes: &volumes.mounts,
         };
         let config = container::config(&spec, &image, &place)?;
+        let mut sandbox_config = pod.config.clone();
+        if spec.privileged
+            && let Some(context) =
+                sandbox_config.linux.as_mut().and_then(|linux| linux.security_context.as_mut())
+        {
+            // One that was added to a pod that was started without any.
+            context.privileged = true;
+        }
         let request = cri::CreateContainerRequest {
             pod_sandbox_id: pod.id.clone(),
             config: Some(config),
-            sandbox_config: Some(pod.config.clone()),
+            sandbox_config: Some(sandbox_config),
         };
         let created = self.daemon.runtime().create_container(ask(request, CALL)).await;
         let id = match created {
