@@ -309,14 +309,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let of = |attempt| folder(dir.path(), "web", attempt);
         for attempt in 0..4 {
-            std::fs::write(
-                message_file(&{
-                    prepare(&of(attempt)).unwrap();
-                    of(attempt)
-                }),
-                "words",
-            )
-            .unwrap();
+            prepare(&of(attempt)).unwrap();
+            std::fs::write(message_file(&of(attempt)), "words").unwrap();
         }
         assert!(!of(1).exists() && of(2).exists());
         // A try that came as far as that.
