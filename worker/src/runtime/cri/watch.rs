@@ -120,10 +120,10 @@ impl Inner {
     async fn look_at_all(&self) -> Result<(), Status> {
         // First those that are known: what is started meanwhile is not taken for gone.
         let known: Vec<Arc<Pod>> = self.pods().values().cloned().collect();
-        let known: Vec<(Arc<Pod>, Vec<(String, Running)>)> = known
+        let known: Vec<_> = known
             .into_iter()
             .map(|pod| {
-                let running = pod.running().iter().map(|(name, it)| (name.clone(), it.clone())).collect();
+                let running = pod.running().clone();
                 (pod, running)
             })
             .collect();
