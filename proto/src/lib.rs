@@ -1,5 +1,6 @@
 //! The wire. What travels between controllers (`raft`), between a worker and a controller (`worker`), on joining
-//! and administration (`cluster`), and between a worker and the pods that it probes (`health`). Generated from the `.proto` files of this folder: their comments are the reference.
+//! and administration (`cluster`), between a worker and the pods that it probes (`health`), and between a worker and the daemon that
+//! may run its containers (`cri`). Generated from the `.proto` files of this folder: their comments are the reference.
 
 pub mod trace;
 
@@ -28,4 +29,10 @@ pub mod cluster {
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
 pub mod health {
     tonic::include_proto!("grpc.health.v1");
+}
+
+/// The container runtime interface of Kubernetes, between a worker and a daemon such as containerd.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
+pub mod cri {
+    tonic::include_proto!("runtime.v1");
 }

@@ -10,6 +10,7 @@ use kontiki_worker::image::{Image, Store, normalise};
 use serde::Serialize;
 
 use super::access::DEFAULT_DIR;
+use super::run::worker::is_by_daemon;
 use super::say::{say, say_text};
 use super::{Output, print_json, table};
 
@@ -83,6 +84,12 @@ impl Common {
     fn store(&self) -> anyhow::Result<Store> {
         if !self.data_dir.exists() {
             bail!("there is no data directory {}: name it by --data-dir", self.data_dir.display());
+        }
+        if is_by_daemon(&self.data_dir) {
+            bail!(
+                "the images of the worker in {} are its container runtime's: use that one's tools, such as ctr --namespace k8s.io images",
+                self.data_dir.display()
+            );
         }
         Ok(Store::open(self.data_dir.join(IMAGES))?)
     }

@@ -5,6 +5,7 @@
 mod scenario;
 
 mod apply;
+mod containerd;
 mod create;
 mod custom;
 mod daemons;
@@ -82,15 +83,53 @@ fn kubectl_drives_the_cluster() {
         ("drain", nodes::kontiki_drains_a_worker),
         ("delete", create::namespaces_go_with_everything_in_them),
     ];
-    // Some of them, by their names, for whoever works on one.
-    let only = std::env::var("KONTIKI_SCENARIOS").unwrap_or_default();
-    let wanted = |name: &str| only.is_empty() || only.split(',').any(|other| other == name);
-    for (name, run) in scenarios.iter().filter(|(name, _)| wanted(name)) {
-        eprintln!("scenario {name}");
-        run(&Scenario::begin(&cluster, name));
-    }
+    play(&cluster, scenarios);
     if wanted("users") {
         eprintln!("scenario users");
         users::of_an_issuer_elsewhere(&Scenario::begin(&cluster, "users"), &users);
+    }
+}
+
+#[test]
+fn kubectl_sees_no_difference_on_containerd() {
+    kontiki_pki::install_crypto();
+    let Some(containerd) = containerd::start() else { return };
+    let cluster = containerd::cluster(&containerd);
+    let scenarios: &[(&str, Run)] = &[
+        ("broken", rollout::says_what_is_wrong_with_a_pod),
+        ("logs", logs::follows_and_looks_back),
+        ("exec", streams::exec_as_in_a_shell),
+        ("exec-spdy", streams::older_clients_are_served),
+        ("exec-refuses", streams::exec_refuses_in_the_words_of_kubernetes),
+        ("terminal", streams::exec_in_a_terminal),
+        ("cp", streams::copies_both_ways),
+        ("port-forward", streams::forwards_ports),
+        ("attach", streams::attaches),
+        ("debug", debug::looks_into_a_pod_that_runs),
+        ("debug-profiles", debug::profiles_say_what_it_may),
+        ("config", logs::config_maps_and_secrets_reach_the_container),
+        ("security", security::containers_have_the_bounds_that_they_ask_for),
+        ("top", top::what_pods_and_nodes_use),
+    ];
+    play(&cluster, scenarios);
+    for (name, _) in scenarios {
+        cluster
+            .kubectl(&["delete", "namespace", &format!("test-{name}"), "--ignore-not-found", "--wait=false"])
+            .unwrap();
+    }
+    cluster.kubectl(&["delete", "pods", "--all", "--all-namespaces", "--now", "--wait=false"]).unwrap();
+    containerd::containers_outlive_the_agent(&Scenario::begin(&cluster, "agent"), &containerd);
+}
+
+/// Whether a scenario is to be played: all are, or some by their names, for whoever works on one.
+fn wanted(name: &str) -> bool {
+    let only = std::env::var("KONTIKI_SCENARIOS").unwrap_or_default();
+    only.is_empty() || only.split(',').any(|other| other == name)
+}
+
+fn play(cluster: &Cluster, scenarios: &[(&str, Run)]) {
+    for (name, run) in scenarios.iter().filter(|(name, _)| wanted(name)) {
+        eprintln!("scenario {name}");
+        run(&Scenario::begin(cluster, name));
     }
 }

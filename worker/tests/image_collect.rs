@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use kontiki_worker::image::{Collected, Image, Puller, Registries, RegistriesFile, Store};
-use kontiki_worker::runtime::{ContainerSpec, Runtime, RuntimeClass};
+use kontiki_worker::runtime::{ContainerSpec, RuntimeClass};
 use registry_support::{Registry, patient};
 use runtime_support::{Tar, Worker, busybox_layer, cannot_run_containers};
 

@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use kontiki_worker::runtime::{
-    ContainerSpec, MemoryVolume, Mount, PodSandbox, Runtime, RuntimeClass, RuntimeError, SubPath,
-    SyscallFilter,
+    ContainerSpec, MemoryVolume, Mount, PodSandbox, RuntimeClass, RuntimeError, SubPath, SyscallFilter,
 };
 use kontiki_worker::seccomp;
 use runtime_support::{Agent, PATIENCE, Worker, cannot_run_containers, sandbox};
@@ -144,7 +143,7 @@ async fn a_profile_of_the_machine_is_kept_to_the_letter() {
     let profiles = tempfile::tempdir().unwrap();
     let load = |name: &str, text: &str| {
         std::fs::write(profiles.path().join(name), text).unwrap();
-        seccomp::localhost(profiles.path(), name)
+        seccomp::file(profiles.path(), name).and_then(|path| seccomp::localhost(&path))
     };
     let filters = load(
         "no-folders.json",
@@ -283,101 +282,6 @@ async fn the_program_that_starts_containers_is_nowhere_to_be_written() {
     let written = OpenOptions::new().write(true).open(kept).and_then(|mut file| file.write(b"harm"));
     assert_eq!(written.unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
     assert!(std::fs::read(shim).unwrap() == before, "the file is as it was");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sub_path_is_all_that_a_container_sees_of_a_volume() {
-    if cannot_run_containers() {
-        return;
-    }
-    let worker = Worker::default();
-    let mut agent = worker.runtime();
-    agent.start_pod("pod", RuntimeClass::Container).await;
-    let volume = worker.dir.path().join("volume");
-    std::fs::create_dir_all(volume.join("part")).unwrap();
-    std::fs::set_permissions(&volume, std::fs::Permissions::from_mode(0o777)).unwrap();
-    std::fs::write(volume.join("part/file"), "inside\n").unwrap();
-    std::fs::write(volume.join("other"), "not this\n").unwrap();
-    symlink("part", volume.join("near")).unwrap();
-    symlink("/", volume.join("far")).unwrap();
-    symlink("../..", volume.join("up")).unwrap();
-    let mount = |path: &str, target: &str| Mount {
-        source: volume.clone(),
-        target: target.into(),
-        read_only: false,
-        sub_path: Some(SubPath { path: path.into(), make: true }),
-    };
-    let mut spec =
-        agent.spec("main", "ls /data; cat /data/file /one; echo more > /data/new; echo deep > /deep/x");
-    spec.user = Some(1000);
-    spec.mounts = vec![mount("near", "/data"), mount("part/file", "/one"), mount("made/here", "/deep")];
-    std::fs::set_permissions(volume.join("part"), std::fs::Permissions::from_mode(0o777)).unwrap();
-    let exit = agent.run("pod", spec).await;
-    assert_eq!(exit.code, 0, "{}", agent.log("main", "stderr"));
-    assert_eq!(agent.log("main", "stdout"), "file\ninside\ninside\n");
-    assert_eq!(std::fs::read_to_string(volume.join("part/new")).unwrap(), "more\n");
-    assert_eq!(std::fs::read_to_string(volume.join("made/here/x")).unwrap(), "deep\n");
-
-    for (path, container) in [("far/etc", "far"), ("up", "up"), ("../images", "dots")] {
-        let mut spec = agent.spec(container, "ls /data");
-        spec.mounts = vec![mount("part", "/fine"), mount(path, "/data")];
-        let error = agent.runtime.start_container("pod", spec).await.unwrap_err().to_string();
-        assert!(
-            error.contains("failed to prepare subPath") && error.ends_with("it leads out of its volume"),
-            "{error}"
-        );
-    }
-    // Nothing of the volume is left bound in the shim, where a removal could follow it.
-    let state = std::fs::read(worker.dir.path().join("pods/pod/state.json")).unwrap();
-    let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
-    let mounts = std::fs::read_to_string(format!("/proc/{}/mountinfo", state["shim_pid"])).unwrap();
-    assert!(!mounts.contains("sub-paths"), "{mounts}");
-    agent.runtime.remove_pod("pod").await.unwrap();
-    assert_eq!(std::fs::read_to_string(volume.join("part/file")).unwrap(), "inside\n");
-    assert_eq!(std::fs::read_to_string(volume.join("part/new")).unwrap(), "more\n");
-}
-
-/// A container that shares the volume swaps the folder for a link to the machine's root all the time.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_shares_a_volume_cannot_turn_a_sub_path_elsewhere() {
-    if cannot_run_containers() {
-        return;
-    }
-    let worker = Worker::default();
-    let mut agent = worker.runtime();
-    agent.start_pod("pod", RuntimeClass::Container).await;
-    let volume = worker.dir.path().join("volume");
-    std::fs::create_dir_all(volume.join("real")).unwrap();
-    std::fs::write(volume.join("real/mark"), "").unwrap();
-    let whole = Mount { source: volume.clone(), target: "/data".into(), ..Mount::default() };
-    let swap =
-        "cd /data; ln -s /etc link; while true; do mv real a; mv link real; mv real link; mv a real; done";
-    let mut spec =
-        agent.spec("attacker", &swap.replace("ln ", "/bin/busybox ln ").replace("mv ", "/bin/busybox mv "));
-    spec.mounts = vec![whole];
-    agent.runtime.start_container("pod", spec).await.unwrap();
-    let (mut seen, mut refused) = (0, 0);
-    for round in 0..40 {
-        let mut spec = agent.spec("victim", "ls /part");
-        spec.attempt = round;
-        let sub_path = Some(SubPath { path: "real".into(), make: false });
-        spec.mounts =
-            vec![Mount { source: volume.clone(), target: "/part".into(), read_only: true, sub_path }];
-        std::fs::remove_file(agent.logs.join("victim/0.log")).ok();
-        match agent.runtime.start_container("pod", spec).await {
-            Ok(_) => {
-                agent.exit_of("victim").await;
-                assert_eq!(agent.log("victim", "stdout"), "mark\n", "round {round}");
-                seen += 1;
-            }
-            Err(error) => {
-                assert!(error.to_string().contains("failed to prepare subPath"), "{error}");
-                refused += 1;
-            }
-        }
-    }
-    eprintln!("{seen} saw the folder, {refused} were refused");
-    agent.runtime.remove_pod("pod").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

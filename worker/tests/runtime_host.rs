@@ -5,7 +5,7 @@ mod runtime_support;
 
 use std::time::Duration;
 
-use kontiki_worker::runtime::{ContainerSpec, Runtime, RuntimeClass, RuntimeError, RuntimeEvent};
+use kontiki_worker::runtime::{ContainerSpec, RuntimeClass, RuntimeError, RuntimeEvent};
 use runtime_support::{PATIENCE, Worker};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -118,6 +118,6 @@ async fn an_agents_blob_survives_it() {
         }
     }
     agent.runtime.remove_pod("pod").await.unwrap();
-    let bad = agent.runtime.pod_dir("../up").unwrap_err();
+    let bad = worker.bare_runtime().pod_dir("../up").unwrap_err();
     assert_eq!(bad, RuntimeError::Invalid("pod uid \"../up\" is not a plain name".to_owned()));
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use kontiki_worker::image::ImageError;
-use kontiki_worker::runtime::{PullError, Runtime, RuntimeClass};
+use kontiki_worker::runtime::{PullError, RuntimeClass};
 use registry_support::{Registry, Trick};
 use runtime_support::{PATIENCE, Tar, Worker, cannot_run_containers};
 use tokio::sync::Notify;

@@ -5,7 +5,7 @@ mod runtime_support;
 
 use std::time::Instant;
 
-use kontiki_worker::runtime::{Runtime, RuntimeClass};
+use kontiki_worker::runtime::RuntimeClass;
 use runtime_support::{Worker, cannot_run_containers, sandbox};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 
 mod runtime_support;
 
-use kontiki_worker::runtime::{ContainerUsage, Runtime, RuntimeClass};
+use kontiki_worker::runtime::{ContainerUsage, RuntimeClass};
 use runtime_support::{PATIENCE, Worker, cannot_run_containers, has_cgroups};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use kontiki_worker::runtime::{ContainerPhase, Runtime, RuntimeClass, RuntimeError};
+use kontiki_worker::runtime::{ContainerPhase, RuntimeClass, RuntimeError};
 use runtime_support::{Agent, PATIENCE, Worker, cannot_run_containers, sandbox};
 use serde_json::{Value, json};
 

@@ -193,7 +193,7 @@ static RUNTIME_CLASS: Strategy = Strategy {
     columns: &[Column::text("Handler"), Column::text("Age")],
     cells: |class, now| vec![text(class, "handler").into(), age(class, now)],
     behaviour: Behaviour::Partly(
-        "pods get a RuntimeClass's overhead and scheduling, but its handler chooses no runtime yet: workers run pods of the class host as plain processes, and all others in their own runtime",
+        "the handlers are those of a worker's containerd or CRI-O; the built-in runtime knows its own only, kontiki. A pod of the class host, with or without an object, is plain processes",
     ),
     ..Strategy::PASSIVE
 };

@@ -1,6 +1,7 @@
 //! `kontiki worker run`.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use kontiki_worker::agent::reserved::Reserved;
 use kontiki_worker::agent::{self, AgentConfig, Capacity, Limits, Watch, clock::Clock, memory};
 use kontiki_worker::image::{Registries, Store};
 use kontiki_worker::pod::names::ClusterNames;
-use kontiki_worker::runtime::{ShimConfig, ShimRuntime};
+use kontiki_worker::runtime::{CriConfig, CriRuntime, Runtime, ShimConfig, ShimRuntime, cri_socket};
 use serde::Deserialize;
 use tokio::runtime::Handle;
 
@@ -33,6 +34,12 @@ const WATCH_PERIOD: Duration = Duration::from_secs(10);
 const THREADS: usize = 1;
 /// File work happens beside it, on no more threads than this.
 const FILE_THREADS: usize = 8;
+
+/// The runtimes that there are.
+pub(crate) const BUILTIN: &str = "builtin";
+const CRI: &str = "cri";
+/// Says in the data directory whose pods are there; those of the built-in runtime if nothing does.
+const RUNTIME_FILE: &str = "runtime";
 
 /// Arguments of `kontiki worker run`.
 #[derive(Debug, Args)]
@@ -64,6 +71,10 @@ pub(crate) struct WorkerSettings {
     /// Where it keeps everything.
     #[arg(long, env = "KONTIKI_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Who runs its containers: builtin, or a daemon by its CRI socket, such as cri:///run/containerd/containerd.sock. See
+    /// docs/operations.md [default: builtin].
+    #[arg(long, env = "KONTIKI_RUNTIME", value_name = "RUNTIME")]
+    runtime: Option<String>,
     /// The folder with its images; several workers may share one [default: images/ in the data directory].
     #[arg(long, env = "KONTIKI_IMAGES", value_name = "DIR")]
     images: Option<PathBuf>,
@@ -147,7 +158,7 @@ pub(crate) struct WorkerSettings {
 pub(crate) fn run(args: WorkerArgs) -> anyhow::Result<()> {
     let file: WorkerSettings = settings::read(args.config.as_ref())?;
     let settings = first_of!(WorkerSettings, args.settings, file, {
-        name, zone, data_dir, images, registries, listen, advertise, server, join, replace, labels, max_pods, cpu_milli,
+        name, zone, data_dir, runtime, images, registries, listen, advertise, server, join, replace, labels, max_pods, cpu_milli,
         memory_bytes, pod_pids_limit, system_reserved, kube_reserved, eviction_hard, eviction_soft,
         eviction_soft_grace_period, eviction_max_pod_grace_period, eviction_pressure_transition_period, image_gc_high_threshold,
         image_gc_low_threshold, cluster_dns, cluster_domain, seccomp_default, otlp_endpoint,
@@ -185,21 +196,13 @@ async fn start(settings: WorkerSettings, name: String, session: &Handle) -> anyh
             data_dir.display()
         );
     }
-    let images = settings.images.clone().unwrap_or_else(|| data_dir.join(IMAGES));
+    let data_dir = match settings.runtime.as_deref() {
+        None | Some(BUILTIN) => data_dir,
+        // A daemon knows nothing of the folder in which this was started.
+        Some(_) => data_dir.canonicalize().with_context(|| format!("cannot use {}", data_dir.display()))?,
+    };
+    let (runtime, images) = runtime(&settings, &data_dir).await?;
     let limits = limits(&settings, &data_dir, &images)?;
-    let store = Arc::new(Store::open(images).context("the image store")?);
-    let mut shims = ShimConfig::new(&data_dir);
-    if let Some(pids) = settings.pod_pids_limit {
-        shims.pod_pids_limit = Some(pids).filter(|pids| *pids > 0);
-    }
-    if !shims.containers {
-        tracing::warn!(
-            "this worker is not root: its pods run as plain processes of the machine, on its network"
-        );
-    }
-    let registries =
-        Registries::new(settings::read(settings.registries.as_ref())?).context("the registries")?;
-    let runtime = ShimRuntime::new(shims, store, Arc::new(registries)).context("the runtime")?;
     let listen = settings.listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], PORT)));
     let own = if listen.ip().is_unspecified() { settings::host_name() } else { listen.ip().to_string() };
     let names = cluster_names(&settings);
@@ -224,8 +227,72 @@ async fn start(settings: WorkerSettings, name: String, session: &Handle) -> anyh
         names,
         seccomp_default: settings.seccomp_default.unwrap_or(false),
     };
-    agent::run(config, Arc::new(runtime), identity, session, shutdown).await?;
+    agent::run(config, runtime, identity, session, shutdown).await?;
     Ok(())
+}
+
+/// Who runs the containers, and the folder with the images.
+async fn runtime(settings: &WorkerSettings, data_dir: &Path) -> anyhow::Result<(Arc<dyn Runtime>, PathBuf)> {
+    let pids = |usual| settings.pod_pids_limit.map_or(usual, |pids| Some(pids).filter(|pids| *pids > 0));
+    let address = settings.runtime.as_deref().unwrap_or(BUILTIN);
+    if address != BUILTIN {
+        let socket = cri_socket(address).map_err(|cause| anyhow!("--runtime: {cause}; or {BUILTIN}"))?;
+        if settings.images.is_some() || settings.registries.is_some() {
+            bail!("--images and --registries are for the built-in runtime: that of {address} has its own");
+        }
+        if !rustix::process::geteuid().is_root() {
+            bail!(
+                "--runtime {address} needs root: the volumes and cgroups of containers are made for the daemon"
+            );
+        }
+        keep_to(data_dir, CRI)?;
+        let mut config = CriConfig::new(socket, data_dir);
+        config.pod_pids_limit = pids(config.pod_pids_limit);
+        let runtime = CriRuntime::connect(config).await.map_err(|cause| anyhow!(cause))?;
+        let images = runtime.image_place().await.filter(|place| place.exists());
+        let runtime: Arc<dyn Runtime> = Arc::new(runtime);
+        return Ok((runtime, images.unwrap_or_else(|| data_dir.to_owned())));
+    }
+    keep_to(data_dir, BUILTIN)?;
+    let images = settings.images.clone().unwrap_or_else(|| data_dir.join(IMAGES));
+    let store = Arc::new(Store::open(&images).context("the image store")?);
+    let mut shims = ShimConfig::new(data_dir);
+    shims.pod_pids_limit = pids(shims.pod_pids_limit);
+    if !shims.containers {
+        tracing::warn!(
+            "this worker is not root: its pods run as plain processes of the machine, on its network"
+        );
+    }
+    let registries =
+        Registries::new(settings::read(settings.registries.as_ref())?).context("the registries")?;
+    let runtime = ShimRuntime::new(shims, store, Arc::new(registries)).context("the runtime")?;
+    let runtime: Arc<dyn Runtime> = Arc::new(runtime);
+    Ok((runtime, images))
+}
+
+/// Whether a daemon runs the containers of the worker in a folder, by what was written down.
+pub(crate) fn is_by_daemon(data_dir: &Path) -> bool {
+    std::fs::read_to_string(data_dir.join(RUNTIME_FILE)).is_ok_and(|kind| kind.trim() == CRI)
+}
+
+/// Pods that one runtime has started are nothing that another one could find again.
+fn keep_to(data_dir: &Path, kind: &str) -> anyhow::Result<()> {
+    let file = data_dir.join(RUNTIME_FILE);
+    let before = match std::fs::read_to_string(&file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => BUILTIN.to_owned(),
+        read => read.with_context(|| format!("cannot read {}", file.display()))?.trim().to_owned(),
+    };
+    if before == kind {
+        return Ok(());
+    }
+    if std::fs::read_dir(data_dir.join("pods")).is_ok_and(|mut pods| pods.next().is_some()) {
+        bail!(
+            "{} holds pods of the {before} runtime, which the {kind} one would not find again: start this worker with the former, \
+             drain it, and change then",
+            data_dir.display()
+        );
+    }
+    std::fs::write(&file, kind).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// The identity that the data directory holds, or a new one by a token; and controllers that were learned on joining.
@@ -323,4 +390,26 @@ fn labels(texts: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
         _ => bail!("label {text:?} must be KEY=VALUE"),
     };
     texts.iter().map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_runtime_does_not_take_over_the_pods_of_another() {
+        let dir = tempfile::tempdir().unwrap();
+        keep_to(dir.path(), BUILTIN).unwrap();
+        assert!(!is_by_daemon(dir.path()));
+        std::fs::create_dir_all(dir.path().join("pods/u-1")).unwrap();
+        let refused = keep_to(dir.path(), CRI).unwrap_err().to_string();
+        assert!(refused.contains("pods of the builtin runtime"), "{refused}");
+        std::fs::remove_dir(dir.path().join("pods/u-1")).unwrap();
+        keep_to(dir.path(), CRI).unwrap();
+        assert!(is_by_daemon(dir.path()));
+        std::fs::create_dir(dir.path().join("pods/u-2")).unwrap();
+        keep_to(dir.path(), CRI).unwrap();
+        assert!(keep_to(dir.path(), BUILTIN).unwrap_err().to_string().contains("pods of the cri runtime"));
+    }
 }

@@ -25,6 +25,7 @@ use rustix::fs::FlockOperation;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::access::{Access, DEFAULT_DIR, KUBECONFIG_FILE};
+use super::run::worker::BUILTIN;
 use super::say::{say, say_text};
 use super::{block_on, status};
 use plan::{Plan, Wanted};
@@ -59,6 +60,10 @@ pub(crate) struct UpArgs {
     /// Load this image archive; may be given several times.
     #[arg(long, value_name = "FILE")]
     image: Vec<PathBuf>,
+    /// Who runs the containers of its workers: builtin, or a daemon by its CRI socket, which all of them share
+    /// (cri:///run/containerd/containerd.sock) [default: builtin].
+    #[arg(long, value_name = "RUNTIME", env = "KONTIKI_RUNTIME")]
+    runtime: Option<String>,
 }
 
 /// Arguments of `kontiki down`.
@@ -124,6 +129,14 @@ async fn bring_up(
     progress: &Progress,
     started: &mut Started,
 ) -> anyhow::Result<Plan> {
+    let daemon = args.runtime.as_deref().filter(|runtime| *runtime != BUILTIN);
+    if let (Some(daemon), [image, ..]) = (daemon, args.image.as_slice()) {
+        bail!(
+            "{} is for the built-in runtime: import it into that of {daemon} by its own tools, such as ctr --namespace k8s.io \
+             images import",
+            image.display()
+        );
+    }
     let lock = lock(dir)?;
     let wanted =
         Wanted { controllers: args.controllers, workers: args.workers, zones: args.zones, port: args.port };
@@ -145,7 +158,7 @@ async fn bring_up(
     progress.step(&format!("cluster CA and certificates in {}", dir.display()));
     let images = load_images(dir, &args.image);
     start::controllers(dir, &plan, started)?;
-    start::workers(dir, &plan, started)?;
+    start::workers(dir, &plan, daemon, started)?;
     progress.step(&started.words());
     let access = Access::open(&dir.join(KUBECONFIG_FILE), None)?;
     for name in start::lost_controllers(dir, &plan, &access, started).await? {

@@ -145,8 +145,13 @@ fn controller_args(dir: &Path, plan: &Plan, planned: &Planned) -> Vec<String> {
     args
 }
 
-/// Starts the workers that do not run.
-pub(super) fn workers(dir: &Path, plan: &Plan, started: &mut Started) -> anyhow::Result<()> {
+/// Starts the workers that do not run; a daemon may run their containers.
+pub(super) fn workers(
+    dir: &Path,
+    plan: &Plan,
+    daemon: Option<&str>,
+    started: &mut Started,
+) -> anyhow::Result<()> {
     let servers: Vec<String> = plan.controllers.iter().map(|planned| planned.address.to_string()).collect();
     for planned in &plan.workers {
         if process::running(dir, &planned.name).is_some() {
@@ -159,7 +164,10 @@ pub(super) fn workers(dir: &Path, plan: &Plan, started: &mut Started) -> anyhow:
         flag("--name", &planned.name);
         flag("--zone", &planned.zone);
         flag("--data-dir", &home(dir, &planned.name).to_string_lossy());
-        flag("--images", &dir.join(IMAGES).to_string_lossy());
+        match daemon {
+            Some(daemon) => flag("--runtime", daemon),
+            None => flag("--images", &dir.join(IMAGES).to_string_lossy()),
+        }
         flag("--listen", &planned.address.to_string());
         flag("--server", &servers.join(","));
         started.start(dir, &planned.name, &args)?;

@@ -62,10 +62,14 @@ pub(super) fn digest(state: &State, pod: &Object, dependencies: &BTreeSet<Object
     hash[..32].to_owned()
 }
 
-/// The ConfigMaps and Secrets that a pod's spec refers to (volumes, env, envFrom, imagePullSecrets), its claims, and their volumes.
+/// The ConfigMaps and Secrets that a pod's spec refers to (volumes, env, envFrom, imagePullSecrets), its claims, and their volumes; and its
+/// RuntimeClass.
 pub(super) fn dependencies(state: &State, pod: &Object) -> BTreeSet<ObjectKey> {
     let mut found = BTreeSet::new();
     let spec = pod.document.spec_value();
+    if let Some(class) = spec["runtimeClassName"].as_str().filter(|class| !class.is_empty()) {
+        found.insert(ObjectKey::new(Kind::RUNTIME_CLASS, "", class));
+    }
     let mut add = |kind: Kind, name: &Value| {
         if let Some(name) = name.as_str().filter(|n| !n.is_empty()) {
             found.insert(ObjectKey::new(kind, &pod.key.namespace, name));
@@ -146,14 +150,14 @@ mod tests {
         let document = Document::from_value(json!({"metadata": {"name": "p"}, "spec": {
             "volumes": [{"name": "a", "configMap": {"name": "c1"}}, {"name": "b", "secret": {"secretName": "s1"}},
                 {"name": "c", "projected": {"sources": [{"secret": {"name": "s2"}}]}}],
-            "imagePullSecrets": [{"name": "s4"}, {}],
+            "imagePullSecrets": [{"name": "s4"}, {}], "runtimeClassName": "vm",
             "containers": [{"name": "x", "envFrom": [{"configMapRef": {"name": "c2"}}],
                 "env": [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "s3", "key": "k"}}}]}],
             "ephemeralContainers": [{"name": "y", "envFrom": [{"secretRef": {"name": "s5"}}]}]}}));
         let pod = Object::new(ObjectKey::new(Kind::POD, "n", "p"), 1, document);
         let names: Vec<String> =
             dependencies(&State::default(), &pod).iter().map(|k| k.name.to_string()).collect();
-        assert_eq!(names, ["c1", "c2", "s1", "s2", "s3", "s4", "s5"]);
+        assert_eq!(names, ["c1", "c2", "s1", "s2", "s3", "s4", "s5", "vm"]);
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub(super) fn info(config: &AgentConfig, runtime: &dyn Runtime) -> NodeInfo {
         }
         .to_owned(),
         operating_system: std::env::consts::OS.to_owned(),
-        container_runtime: format!("kontiki://{}", config.version),
+        container_runtime: runtime.version().unwrap_or_else(|| format!("kontiki://{}", config.version)),
         machine_id: told("/etc/machine-id"),
         boot_id: told("/proc/sys/kernel/random/boot_id"),
         images: images(runtime.images()),

@@ -1,4 +1,4 @@
-//! The ConfigMaps and Secrets that a pod refers to, and its claims with their volumes, as the leader sent them along.
+//! The ConfigMaps and Secrets that a pod refers to, its claims with their volumes, and its RuntimeClass, as the leader sent them along.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -34,12 +34,12 @@ impl Kind {
     }
 }
 
-/// What a pod refers to, by kind and name; all of it is in the pod's namespace, but for volumes, which are in none.
+/// What a pod refers to, by kind and name; all of it is in the pod's namespace, but for volumes and classes, which are in none.
 #[derive(Clone, Debug, Default)]
 pub struct Dependencies {
     objects: BTreeMap<(Kind, String), BTreeMap<String, Vec<u8>>>,
-    /// Claims and volumes, as they are.
-    storage: BTreeMap<(String, String), Value>,
+    /// Claims, volumes and classes, as they are.
+    whole: BTreeMap<(String, String), Value>,
 }
 
 impl Dependencies {
@@ -48,9 +48,9 @@ impl Dependencies {
         let kind = match kind {
             "ConfigMap" => Kind::ConfigMap,
             "Secret" => Kind::Secret,
-            "PersistentVolumeClaim" | "PersistentVolume" => {
+            "PersistentVolumeClaim" | "PersistentVolume" | "RuntimeClass" => {
                 if let Ok(object) = serde_json::from_slice(json) {
-                    self.storage.insert((kind.to_owned(), name.to_owned()), object);
+                    self.whole.insert((kind.to_owned(), name.to_owned()), object);
                 }
                 return;
             }
@@ -81,9 +81,9 @@ impl Dependencies {
         self.objects.get(&(kind, name.to_owned()))
     }
 
-    /// A claim or a volume, whole; none if there is no such object.
+    /// A claim, a volume or a class, whole; none if there is no such object.
     pub fn object(&self, kind: &str, name: &str) -> Option<&Value> {
-        self.storage.get(&(kind.to_owned(), name.to_owned()))
+        self.whole.get(&(kind.to_owned(), name.to_owned()))
     }
 
     /// One value as text, for an environment.

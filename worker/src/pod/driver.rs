@@ -249,6 +249,10 @@ impl Driver {
             Ok(host_name) => host_name,
             Err(cause) => return self.sandbox_failed(&cause, now_ms),
         };
+        let handler = match self.handler() {
+            Ok(handler) => handler,
+            Err(cause) => return self.sandbox_failed(&cause, now_ms),
+        };
         let machine_resolver = self.host.machine_file("/etc/resolv.conf");
         let (resolver, left_out) = names::resolver(&self.pod, &machine_resolver, &self.host.names);
         for message in left_out {
@@ -259,6 +263,7 @@ impl Driver {
             namespace: metadata.namespace.clone(),
             name: metadata.name.clone(),
             hostname: host_name,
+            handler,
             class: if self.pod.is_host_class() { RuntimeClass::Host } else { RuntimeClass::Container },
             host_network: self.pod.spec.host_network,
             host_ipc: self.pod.spec.host_ipc,
@@ -274,6 +279,7 @@ impl Driver {
             ),
             hosts: names::hosts(&self.pod, &self.host.machine_file("/etc/hosts"), &self.host.names),
             resolver: Some(resolver),
+            privileged: self.pod.all_containers().any(|it| it.security_context.privileged),
             sysctls: security::sysctls(&self.pod),
             blob: self.kept.to_blob(),
         };
@@ -291,6 +297,18 @@ impl Driver {
                 self.sandbox_failed(&error.to_string(), now_ms);
             }
         }
+    }
+
+    /// The handler of the pod's RuntimeClass: which of the runtime's ways to run a pod it wants. None for the usual one.
+    fn handler(&self) -> Result<String, String> {
+        let name = self.pod.spec.runtime_class_name.as_deref().unwrap_or_default();
+        if name.is_empty() || self.pod.is_host_class() {
+            return Ok(String::new());
+        }
+        // A weaker one than was asked for will not do.
+        let class = self.dependencies.object("RuntimeClass", name);
+        let class = class.ok_or_else(|| format!("runtimeclass.node.k8s.io {name:?} not found"))?;
+        Ok(class["handler"].as_str().unwrap_or_default().to_owned())
     }
 
     fn sandbox_failed(&mut self, cause: &str, now_ms: i64) {

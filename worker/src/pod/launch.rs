@@ -208,7 +208,10 @@ impl Driver {
             self.tell_without_effect(container);
         } else {
             let (profiles, by_default) = (self.host.layout.seccomp(), self.host.seccomp_default);
-            spec.syscall_filters = security::filters(&self.pod, container, &spec, &profiles, by_default)?;
+            spec.seccomp = security::profile_of(&self.pod, container, &profiles, by_default)?;
+            if !self.host.runtime.makes_filters() {
+                spec.syscall_filters = security::filters(&spec)?;
+            }
         }
         Ok(spec)
     }

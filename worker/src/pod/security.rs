@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::document::{Container, Pod, Profile};
 use crate::runtime::capabilities::capabilities;
-use crate::runtime::{ContainerSpec, SyscallFilter};
+use crate::runtime::{ContainerSpec, SeccompProfile, SyscallFilter};
 use crate::seccomp;
 
 /// Kernel settings that a pod may have: they are of its own namespaces, and bounded there. As in Kubernetes.
@@ -55,29 +55,37 @@ pub(super) fn only_these_groups(pod: &Pod) -> bool {
 }
 
 /// What decides about a container's system calls. `by_default` confines those that do not say what they want.
-pub(super) fn filters(
+pub(super) fn profile_of(
     pod: &Pod,
     container: &Container,
-    spec: &ContainerSpec,
     profiles: &Path,
     by_default: bool,
-) -> Result<Vec<SyscallFilter>, String> {
-    if spec.privileged {
-        return Ok(Vec::new());
+) -> Result<SeccompProfile, String> {
+    if container.security_context.privileged {
+        return Ok(SeccompProfile::Unconfined);
     }
-    let runtime_default =
-        || capabilities(spec).and_then(|capabilities| seccomp::runtime_default(&capabilities));
     match profile(pod, container, |context| &context.seccomp_profile) {
-        Some(Profile { kind, .. }) if kind == "RuntimeDefault" => runtime_default(),
+        Some(Profile { kind, .. }) if kind == "RuntimeDefault" => Ok(SeccompProfile::RuntimeDefault),
         Some(Profile { kind, localhost_profile }) if kind == "Localhost" => {
-            seccomp::localhost(profiles, localhost_profile)
+            seccomp::file(profiles, localhost_profile).map(SeccompProfile::Localhost)
         }
-        Some(Profile { kind, .. }) if kind == "Unconfined" => Ok(Vec::new()),
+        Some(Profile { kind, .. }) if kind == "Unconfined" => Ok(SeccompProfile::Unconfined),
         Some(Profile { kind, .. }) => {
             Err(format!("seccomp profile type \"{kind}\" is not supported on this worker"))
         }
-        None if by_default => runtime_default(),
-        None => Ok(Vec::new()),
+        None if by_default => Ok(SeccompProfile::RuntimeDefault),
+        None => Ok(SeccompProfile::Unconfined),
+    }
+}
+
+/// The filters that a container's profile becomes.
+pub(super) fn filters(spec: &ContainerSpec) -> Result<Vec<SyscallFilter>, String> {
+    match &spec.seccomp {
+        SeccompProfile::Unconfined => Ok(Vec::new()),
+        SeccompProfile::RuntimeDefault => {
+            capabilities(spec).and_then(|capabilities| seccomp::runtime_default(&capabilities))
+        }
+        SeccompProfile::Localhost(path) => seccomp::localhost(path),
     }
 }
 
@@ -196,9 +204,10 @@ mod tests {
             let seccomp = |text: &str| {
                 if text.is_empty() { String::new() } else { format!(r#""seccompProfile":{text}"#) }
             };
-            let pod = pod("", &seccomp(pods), &seccomp(own));
-            let spec = ContainerSpec { privileged, ..ContainerSpec::default() };
-            filters(&pod, &pod.spec.containers[0], &spec, profiles.path(), by_default)
+            let mut pod = pod("", &seccomp(pods), &seccomp(own));
+            pod.spec.containers[0].security_context.privileged = privileged;
+            let seccomp = profile_of(&pod, &pod.spec.containers[0], profiles.path(), by_default)?;
+            filters(&ContainerSpec { privileged, seccomp, ..ContainerSpec::default() })
                 .map(|filters| filters.len())
         };
         const DEFAULT: &str = r#"{"type":"RuntimeDefault"}"#;

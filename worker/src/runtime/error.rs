@@ -60,6 +60,12 @@ pub enum RuntimeError {
         /// Why not.
         cause: String,
     },
+    /// The daemon that runs containers was not heard, or not understood. Worth another try. Never said by a shim.
+    #[error("the container runtime: {cause}")]
+    Daemon {
+        /// What failed.
+        cause: String,
+    },
 }
 
 impl RuntimeError {
@@ -75,7 +81,8 @@ impl RuntimeError {
             | Self::ContainerUnknown { .. }
             | Self::Connect { .. }
             | Self::Shim { .. }
-            | Self::Estranged { .. } => "RunContainerError",
+            | Self::Estranged { .. }
+            | Self::Daemon { .. } => "RunContainerError",
         }
     }
 

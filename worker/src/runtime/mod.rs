@@ -1,15 +1,18 @@
 //! What starts and stops the containers of pods: one trait, so that the agent knows nothing else.
 //!
-//! Two sides stand behind it: [`ShimRuntime`], a shim process per pod in which containers run by libcontainer or as
-//! plain host processes, and [`SimulatedRuntime`], which plays containers in memory for simulations and tests.
+//! Three sides stand behind it: [`ShimRuntime`], a shim process per pod in which containers run by libcontainer or as
+//! plain host processes, [`CriRuntime`], which has a daemon such as containerd run them, and [`SimulatedRuntime`], which plays
+//! containers in memory for simulations and tests.
 //! Not for deciding: when a container starts, restarts or stops is the agent's choice.
 
 pub(crate) mod capabilities;
 mod command_line;
+mod cri;
 mod error;
 mod estranged;
 pub(crate) mod octets;
 mod pod_network;
+mod pods;
 mod pull;
 mod remains;
 mod sealed;
@@ -29,16 +32,17 @@ use tokio::sync::mpsc;
 
 use crate::image::Credential;
 
+pub use cri::{CriConfig, CriRuntime, socket as cri_socket};
 pub use error::RuntimeError;
 pub use pull::PullError;
 pub use shim_client::{ShimConfig, ShimRuntime};
 pub use simulated::{SimulatedRuntime, Simulation, Witness};
 pub use spec::{
     AdoptedPod, ContainerPhase, ContainerSpec, ContainerState, ContainerUsage, ExecOutput, Exit,
-    ImageDefaults, ImageRef, MemoryVolume, Mount, PodSandbox, PodUsage, Processes, RuntimeClass,
-    RuntimeEvent, Started, SubPath, SyscallFilter,
+    ImageDefaults, ImageRef, LayerUsage, MemoryVolume, Mount, PodSandbox, PodUsage, Processes, RuntimeClass,
+    RuntimeEvent, SeccompProfile, Started, SubPath, SyscallFilter,
 };
-pub use streams::{Descriptor, ProcessStreams, StdStreams};
+pub use streams::{Descriptor, ProcessStreams, StdStreams, Terminal};
 
 /// A byte stream into a pod's network.
 pub trait PodStream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -128,6 +132,11 @@ pub trait Runtime: Send + Sync + 'static {
     /// What the containers of its pods use now, as far as the machine counts it: of plain processes it does not. Blocking.
     fn usage(&self) -> Vec<PodUsage>;
 
+    /// What its containers have written to layers that are not in the folders of their pods. Blocking.
+    fn layers(&self) -> Vec<LayerUsage> {
+        Vec::new()
+    }
+
     /// Container exits and pod (shim) deaths, also of adopted pods. The first call gets the receiver; a later one gets
     /// a receiver that is already closed.
     fn events(&self) -> mpsc::Receiver<RuntimeEvent>;
@@ -135,6 +144,16 @@ pub trait Runtime: Send + Sync + 'static {
     /// Whether containers are more than plain processes of the machine, as far as their pod does not ask for just that.
     fn isolates(&self) -> bool {
         true
+    }
+
+    /// Whether it confines containers by the name of a profile ([`ContainerSpec::seccomp`]) rather than by filters that are made for it.
+    fn makes_filters(&self) -> bool {
+        false
+    }
+
+    /// Who runs the containers, such as `containerd://1.7.0`, if that is not this build.
+    fn version(&self) -> Option<String> {
+        None
     }
 
     /// Whether anybody in its containers could read the files of their volumes.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use async_trait::async_trait;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, watch};
 
@@ -41,13 +42,29 @@ impl From<RegistryError> for PullError {
 
 /// A pull is the same as another if it is of the same name for the same users.
 type Key = (String, Vec<Credential>);
-type Outcome = Result<ImageRef, PullError>;
+pub(super) type Outcome = Result<ImageRef, PullError>;
 type Flights = Arc<Mutex<HashMap<Key, watch::Sender<Option<Outcome>>>>>;
 
+/// Who brings an image here.
+#[async_trait]
+pub(super) trait Fetch: Send + Sync + 'static {
+    /// Makes the worker hold what a name leads to now. Whoever drops the future wants it no more.
+    async fn fetch(&self, name: &str, credentials: &[Credential]) -> Outcome;
+}
+
+#[async_trait]
+impl Fetch for Puller {
+    async fn fetch(&self, name: &str, credentials: &[Credential]) -> Outcome {
+        let pulled = self.pull(name, credentials, &()).await?;
+        let (digest, size_bytes) = (pulled.image.digest, pulled.image.size_bytes);
+        tracing::debug!(image = name, new = pulled.new, "pulled");
+        Ok(ImageRef { name: crate::image::normalise(name), digest, size_bytes })
+    }
+}
+
 /// The pulls of a worker.
-#[derive(Debug)]
 pub(super) struct Pulls {
-    puller: Arc<Puller>,
+    fetch: Arc<dyn Fetch>,
     slots: Arc<Semaphore>,
     flights: Flights,
     /// Threads that nothing else waits for; made when the first image is pulled.
@@ -55,10 +72,15 @@ pub(super) struct Pulls {
 }
 
 impl Pulls {
+    /// By registries, into the store.
     pub(super) fn new(store: Arc<Store>, registries: Arc<Registries>) -> Self {
-        let puller = Arc::new(Puller::new(store, registries, Patience::default()));
+        Self::by(Arc::new(Puller::new(store, registries, Patience::default())))
+    }
+
+    /// By somebody else.
+    pub(super) fn by(fetch: Arc<dyn Fetch>) -> Self {
         let (slots, flights) = (Arc::new(Semaphore::new(IMAGES_AT_A_TIME)), Flights::default());
-        Self { puller, slots, flights, runtime: OnceLock::new() }
+        Self { fetch, slots, flights, runtime: OnceLock::new() }
     }
 
     /// Pulls an image, or waits for who pulls it already. A pull that nobody waits for any more ends.
@@ -84,17 +106,14 @@ impl Pulls {
         }
         let (sender, receiver) = watch::channel(None);
         flights.insert(key.clone(), sender.clone());
-        let (puller, slots, flights) = (self.puller.clone(), self.slots.clone(), self.flights.clone());
+        let (fetch, slots, flights) = (self.fetch.clone(), self.slots.clone(), self.flights.clone());
         let (key, name) = (key.clone(), name.to_owned());
         runtime.spawn(async move {
             // Taken away however this ends, a panic included.
             let landed = Landed { flights, key: key.clone() };
             let pull = async {
                 let _slot = slots.acquire().await;
-                let pulled = puller.pull(&name, &key.1, &()).await?;
-                let (digest, size_bytes) = (pulled.image.digest, pulled.image.size_bytes);
-                tracing::debug!(image = name, new = pulled.new, "pulled");
-                Ok(ImageRef { name: key.0.clone(), digest, size_bytes })
+                fetch.fetch(&name, &key.1).await
             };
             tokio::select! {
                 outcome = pull => {

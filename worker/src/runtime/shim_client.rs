@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::estranged::{Estranged, LiveShim};
+use super::pods::{PodsDir, Turns};
 use super::pull::Pulls;
 use super::sealed::Sealed;
 use super::shim_link::{self, Link, Teller};
@@ -32,6 +33,9 @@ const EXEC_GRACE: Duration = Duration::from_secs(10);
 
 /// What a pod may have unless the worker is told otherwise: far more than most need, far less than would stop a machine.
 const POD_PIDS_LIMIT: u64 = 4096;
+
+/// What RuntimeClasses call this runtime.
+const HANDLER: &str = "kontiki";
 
 /// How shims are started and where pods live.
 #[derive(Clone, Debug)]
@@ -67,7 +71,7 @@ impl ShimConfig {
 /// The runtime of real pods.
 pub struct ShimRuntime {
     config: ShimConfig,
-    pods_dir: PathBuf,
+    pods_dir: PodsDir,
     store: Arc<Store>,
     /// What the shims of containers run.
     program: Arc<Sealed>,
@@ -75,8 +79,7 @@ pub struct ShimRuntime {
     pods: Mutex<HashMap<String, Arc<Link>>>,
     /// Pods that are left alone, because their shims cannot be spoken to.
     estranged: Mutex<HashMap<String, Estranged>>,
-    /// One start or removal of a pod at a time; a second call for it waits and then finds what the first made.
-    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    turns: Turns,
     events: mpsc::Sender<RuntimeEvent>,
     receiver: Mutex<Option<mpsc::Receiver<RuntimeEvent>>>,
 }
@@ -84,9 +87,7 @@ pub struct ShimRuntime {
 impl ShimRuntime {
     /// Opens the worker's pods; call `adopt` to find those that still run.
     pub fn new(config: ShimConfig, store: Arc<Store>, registries: Arc<Registries>) -> std::io::Result<Self> {
-        let pods_dir = config.data_dir.join("pods");
-        std::fs::DirBuilder::new().recursive(true).mode(0o711).create(&pods_dir)?;
-        let pods_dir = pods_dir.canonicalize()?;
+        let pods_dir = PodsDir::open(&config.data_dir)?;
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         let pulls = Pulls::new(Arc::clone(&store), registries);
         Ok(Self {
@@ -97,7 +98,7 @@ impl ShimRuntime {
             pulls,
             pods: Mutex::default(),
             estranged: Mutex::default(),
-            turns: Mutex::default(),
+            turns: Turns::default(),
             events,
             receiver: Mutex::new(Some(receiver)),
         })
@@ -105,11 +106,7 @@ impl ShimRuntime {
 
     /// A pod's directory, for what the agent keeps there (volumes). The uid must be a plain name.
     pub fn pod_dir(&self, pod_uid: &str) -> Result<PathBuf, RuntimeError> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if pod_uid.is_empty() || pod_uid.len() > 128 || !pod_uid.bytes().all(plain) {
-            return Err(RuntimeError::Invalid(format!("pod uid \"{pod_uid}\" is not a plain name")));
-        }
-        Ok(self.pods_dir.join(pod_uid))
+        self.pods_dir.of(pod_uid)
     }
 
     fn link(&self, pod_uid: &str) -> Result<Arc<Link>, RuntimeError> {
@@ -141,13 +138,6 @@ impl ShimRuntime {
 
     fn teller(&self, pod_uid: &str, dir: &Path) -> Teller {
         Teller::new(pod_uid.to_owned(), dir.to_owned(), self.events.clone())
-    }
-
-    /// The right to start or remove a pod.
-    fn turn(&self, pod_uid: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.retain(|uid, turn| uid == pod_uid || Arc::strong_count(turn) > 1);
-        Arc::clone(turns.entry(pod_uid.to_owned()).or_default())
     }
 
     fn image(&self, wanted: &ImageRef) -> Result<Image, RuntimeError> {
@@ -263,7 +253,13 @@ impl Runtime for ShimRuntime {
         if pod.blob.len() > BLOB_MAX {
             return Err(RuntimeError::Invalid(format!("the pod's blob is longer than {BLOB_MAX} bytes")));
         }
-        let turn = self.turn(&uid);
+        if !["", HANDLER].contains(&pod.handler.as_str()) {
+            return Err(RuntimeError::Invalid(format!(
+                "no runtime for {:?} is configured: this worker's own is {HANDLER:?}",
+                pod.handler
+            )));
+        }
+        let turn = self.turns.of(&uid);
         let _turn = turn.lock().await;
         let shim_error = |cause| RuntimeError::Shim { pod_uid: uid.clone(), cause };
         let link = match self.link(&uid) {
@@ -290,7 +286,7 @@ impl Runtime for ShimRuntime {
         let (parent, log_bytes_max) = (config.cgroup_parent.clone(), config.log_bytes_max);
         let setup = Setup::new(pod, parent, log_bytes_max, config.pod_pids_limit);
         let prepared = dir.clone();
-        let (program, pods_dir) = (Arc::clone(&self.program), self.pods_dir.clone());
+        let (program, pods_dir) = (Arc::clone(&self.program), self.pods_dir.path().to_owned());
         // Plain processes have the machine's files anyway.
         let shared = (setup.sandbox.class == RuntimeClass::Container)
             .then(|| self.config.shim_command.first().cloned())
@@ -429,7 +425,7 @@ impl Runtime for ShimRuntime {
 
     async fn remove_pod(&self, pod_uid: &str) -> Result<(), RuntimeError> {
         let dir = self.pod_dir(pod_uid)?;
-        let turn = self.turn(pod_uid);
+        let turn = self.turns.of(pod_uid);
         let _turn = turn.lock().await;
         let shim_error = |cause| RuntimeError::Shim { pod_uid: pod_uid.to_owned(), cause };
         if let Some(link) = self.pods().remove(pod_uid) {
@@ -473,10 +469,10 @@ impl Runtime for ShimRuntime {
 
     async fn adopt(&self) -> Result<Vec<AdoptedPod>, RuntimeError> {
         let unreadable = |source: std::io::Error| {
-            RuntimeError::CreateFailed(format!("list {}: {source}", self.pods_dir.display()))
+            RuntimeError::CreateFailed(format!("list {}: {source}", self.pods_dir.path().display()))
         };
         let mut tasks = JoinSet::new();
-        for entry in std::fs::read_dir(&self.pods_dir).map_err(unreadable)? {
+        for entry in std::fs::read_dir(self.pods_dir.path()).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
             let pod_uid = entry.file_name().to_string_lossy().into_owned();
             tasks.spawn(Self::adopt_one(self.teller(&pod_uid, &entry.path())));

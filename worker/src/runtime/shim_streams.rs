@@ -12,7 +12,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
-use super::streams::{Descriptor, ProcessStreams, StdStreams};
+use super::streams::{Descriptor, ProcessStreams, StdStreams, Terminal};
 use super::{RuntimeError, pod_network};
 use crate::shim::protocol::frame::Decoder;
 use crate::shim::protocol::{Answer, Call, Message, Opened, Opening, Request};
@@ -73,10 +73,13 @@ pub(super) async fn open(
             stdin: terminal.clone().filter(|_| streams.stdin),
             stdout: stdout.or(terminal.clone().filter(|_| streams.stdout)),
             stderr: None,
-            terminal,
+            terminal: terminal.map(Terminal::Here),
             exit: exit.boxed(),
         },
-        false => ProcessStreams { stdin, stdout, stderr, terminal, exit: exit.boxed() },
+        false => {
+            let terminal = terminal.map(Terminal::Here);
+            ProcessStreams { stdin, stdout, stderr, terminal, exit: exit.boxed() }
+        }
     })
 }
 

@@ -72,6 +72,12 @@ pub struct PodSandbox {
     /// The resolver's configuration; if none, the machine's.
     #[serde(default)]
     pub resolver: Option<String>,
+    /// The handler of its RuntimeClass, none for the usual one. Of interest to whoever starts it only.
+    #[serde(skip)]
+    pub handler: String,
+    /// One of its containers is privileged. Of interest to whoever starts it only.
+    #[serde(skip)]
+    pub privileged: bool,
     /// Kernel settings of its namespaces, by their names with dots.
     #[serde(default)]
     pub sysctls: Vec<(String, String)>,
@@ -117,6 +123,18 @@ pub struct SyscallFilter(#[serde(with = "octets")] pub Vec<u8>);
 impl SyscallFilter {
     /// What one instruction takes.
     pub const INSTRUCTION_BYTES: usize = 8;
+}
+
+/// The same by name, for runtimes that make filters themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SeccompProfile {
+    /// No such bounds.
+    #[default]
+    Unconfined,
+    /// The runtime's own.
+    RuntimeDefault,
+    /// A file of the machine.
+    Localhost(PathBuf),
 }
 
 /// A directory or file of the worker that a container sees.
@@ -196,6 +214,9 @@ pub struct ContainerSpec {
     pub only_these_groups: bool,
     /// What decides about its system calls, in the order in which they are installed; nothing for no such bounds.
     pub syscall_filters: Vec<SyscallFilter>,
+    /// What these filters are to be made of, where the runtime makes them ([`super::Runtime::makes_filters`]). Never said to a shim.
+    #[serde(skip)]
+    pub seccomp: SeccompProfile,
     /// The container of the pod whose processes it sees as they see themselves, rather than only its own. That one must run, and takes it
     /// along when it ends.
     pub process_target: Option<String>,
@@ -345,4 +366,17 @@ pub struct ContainerUsage {
     pub memory_bytes: u64,
     /// Processes and threads.
     pub processes: u64,
+}
+
+/// What the writable layer of a container takes on its disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerUsage {
+    /// The pod's uid.
+    pub pod_uid: String,
+    /// The container's name.
+    pub container: String,
+    /// Bytes.
+    pub bytes: u64,
+    /// Files and folders.
+    pub entries: u64,
 }

@@ -16,6 +16,7 @@ use rustix::termios::Winsize;
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
 
 use super::RuntimeError;
 
@@ -42,9 +43,31 @@ pub struct ProcessStreams {
     /// From its errors.
     pub stderr: Option<Descriptor>,
     /// To change the size of its terminal.
-    pub terminal: Option<Descriptor>,
+    pub terminal: Option<Terminal>,
     /// Its exit code; 128 + signal when a signal ended it.
     pub exit: BoxFuture<'static, Result<i32, RuntimeError>>,
+}
+
+/// Where the size of a terminal is changed.
+#[derive(Clone, Debug)]
+pub enum Terminal {
+    /// At this side of it.
+    Here(Descriptor),
+    /// Somebody else does it, and is told columns and rows.
+    Elsewhere(Arc<watch::Sender<(u16, u16)>>),
+}
+
+impl Terminal {
+    /// Makes it this large.
+    pub fn resize(&self, columns: u16, rows: u16) -> io::Result<()> {
+        match self {
+            Self::Here(terminal) => terminal.resize(columns, rows),
+            Self::Elsewhere(sizes) => {
+                sizes.send_replace((columns, rows));
+                Ok(())
+            }
+        }
+    }
 }
 
 /// One end of a pipe or of a terminal, to read from or to write to.
@@ -62,7 +85,7 @@ impl Descriptor {
     }
 
     /// Makes a terminal this large.
-    pub fn resize(&self, columns: u16, rows: u16) -> io::Result<()> {
+    fn resize(&self, columns: u16, rows: u16) -> io::Result<()> {
         let size = Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 };
         Ok(rustix::termios::tcsetwinsize(self.0.get_ref(), size)?)
     }

@@ -13,7 +13,7 @@ mod default;
 mod document;
 mod table;
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use crate::runtime::SyscallFilter;
 
@@ -72,8 +72,8 @@ pub fn runtime_default(capabilities: &[String]) -> Result<Vec<SyscallFilter>, St
     compile::filters(&default::profile(capabilities))
 }
 
-/// The profile in a file below a folder (`Localhost`). An error says what is wrong with it.
-pub fn localhost(folder: &Path, name: &str) -> Result<Vec<SyscallFilter>, String> {
+/// The file of a profile below a folder (`Localhost`). An error says why there is none.
+pub fn file(folder: &Path, name: &str) -> Result<PathBuf, String> {
     let inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
     if name.is_empty() || !inside {
         return Err(format!("seccomp profile \"{name}\" must be a path below {}", folder.display()));
@@ -84,6 +84,12 @@ pub fn localhost(folder: &Path, name: &str) -> Result<Vec<SyscallFilter>, String
     if size > FILE_BYTES_MAX {
         return Err(told(format!("it is longer than {FILE_BYTES_MAX} bytes")));
     }
-    let text = std::fs::read(&path).map_err(|source| told(source.to_string()))?;
+    Ok(path)
+}
+
+/// The profile in such a file. An error says what is wrong with it.
+pub fn localhost(path: &Path) -> Result<Vec<SyscallFilter>, String> {
+    let told = |cause: String| format!("cannot load seccomp profile \"{}\": {cause}", path.display());
+    let text = std::fs::read(path).map_err(|source| told(source.to_string()))?;
     document::parse(&text).and_then(|profile| compile::filters(&profile)).map_err(told)
 }

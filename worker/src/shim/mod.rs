@@ -25,7 +25,8 @@ mod launch;
 mod linux;
 mod log;
 mod loopback;
-mod oci;
+pub(crate) mod message;
+pub(crate) mod oci;
 mod oom_score;
 mod pod;
 mod processes;
@@ -34,7 +35,7 @@ mod sandbox;
 mod seccomp;
 mod signals;
 pub(crate) mod state;
-mod sub_path;
+pub(crate) mod sub_path;
 mod terminal;
 
 use std::ffi::CStr;

@@ -10,7 +10,7 @@ use crate::runtime::capabilities::capabilities;
 use crate::runtime::{ContainerSpec, Mount};
 
 const SPEC_VERSION: &str = "1.0.2";
-const MASKED: &[&str] = &[
+pub(crate) const MASKED: &[&str] = &[
     "/proc/acpi",
     "/proc/asound",
     "/proc/kcore",
@@ -23,7 +23,8 @@ const MASKED: &[&str] = &[
     "/sys/firmware",
     "/sys/devices/virtual/powercap",
 ];
-const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+pub(crate) const READ_ONLY: &[&str] =
+    &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 const ADMIN: &str = "CAP_SYS_ADMIN";
 const SETPCAP: &str = "CAP_SETPCAP";
 const MKNOD: &str = "CAP_MKNOD";

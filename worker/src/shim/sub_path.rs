@@ -19,14 +19,14 @@ const TRIES: u32 = 32;
 /// The mounts of a container, with what its sub-paths were found to be. That is unbound with this, when the container has
 /// mounts of its own.
 #[derive(Debug)]
-pub(super) struct Volumes {
-    pub(super) mounts: Vec<Mount>,
+pub(crate) struct Volumes {
+    pub(crate) mounts: Vec<Mount>,
     bound: Vec<PathBuf>,
 }
 
 impl Volumes {
     /// Finds the sub-paths and binds them below `dir`.
-    pub(super) fn find(mounts: &[Mount], dir: &Path) -> Result<Self, String> {
+    pub(crate) fn find(mounts: &[Mount], dir: &Path) -> Result<Self, String> {
         let mut volumes = Self { mounts: Vec::with_capacity(mounts.len()), bound: Vec::new() };
         for (number, mount) in mounts.iter().enumerate() {
             let mut mount = mount.clone();

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use tracing::debug;
 
-use crate::runtime::Descriptor;
+use crate::runtime::Terminal;
 
 /// What is read at a time; clients of Kubernetes take messages of this size.
 const CHUNK: usize = 32 * 1024;
@@ -55,7 +55,7 @@ pub(super) async fn up(
 pub(super) async fn down(
     from: &mut Streaming<ToStream>,
     into: Option<impl AsyncWrite + Unpin>,
-    terminal: Option<Descriptor>,
+    terminal: Option<Terminal>,
 ) {
     let mut into = into;
     loop {

@@ -41,7 +41,12 @@ pub struct Running {
 impl Running {
     /// A worker that is short of something below these thresholds, and keeps secrets there.
     pub async fn start(worker: &Worker, hard: &str, memory: Option<&Path>) -> Running {
-        let data = worker.dir.path().to_owned();
+        Running::of(worker.dir.path(), Arc::new(worker.bare_runtime()), hard, memory).await
+    }
+
+    /// The same with any runtime.
+    pub async fn of(data: &Path, runtime: Arc<dyn Runtime>, hard: &str, memory: Option<&Path>) -> Running {
+        let data = data.to_owned();
         let places = Places { data: data.clone(), images: data.join("images") };
         let bounds = Bounds { hard: hard.parse().unwrap(), ..Bounds::default() };
         let (period, images) = (Duration::from_millis(50), ImageLimits::default());
@@ -62,7 +67,6 @@ impl Running {
             memory: memory.map(Path::to_owned),
             seccomp_default: false,
         };
-        let runtime: Arc<dyn Runtime> = Arc::new(worker.bare_runtime());
         let agent = Agent::prepare(&config, runtime.clone()).await.unwrap();
         let (crew, outbox) = (agent.crew.handle(), agent.crew.host().outbox.clone());
         let shutdown = CancellationToken::new();

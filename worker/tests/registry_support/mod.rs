@@ -241,9 +241,16 @@ async fn serve(State((shelf, arrived)): State<(Shared, Arc<Notify>)>, request: R
         let range = format!("bytes {from}-{}/{}", file.len() - 1, file.len());
         answer = answer.status(StatusCode::PARTIAL_CONTENT).header(header::CONTENT_RANGE, range);
     }
+    // Of a manifest that says what it is, for clients that go by the header.
+    let kind = serde_json::from_slice::<Value>(&file)
+        .ok()
+        .and_then(|it| it["mediaType"].as_str().map(str::to_owned));
+    if let Some(kind) = kind.filter(|_| asked.path.contains("/manifests/")) {
+        answer = answer.header(header::CONTENT_TYPE, kind);
+    }
     let rest = file[from..].to_vec();
     if asked.method == "HEAD" {
-        return answer.body(Body::empty()).unwrap();
+        return answer.header(header::CONTENT_LENGTH, file.len()).body(Body::empty()).unwrap();
     }
     if !matches!(trick, Some(Trick::Endless)) {
         answer = answer.header(header::CONTENT_LENGTH, rest.len());

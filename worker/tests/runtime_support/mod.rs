@@ -294,8 +294,8 @@ impl Worker {
     pub fn runtime_of(&self, config: ShimConfig) -> Agent {
         let registries = Arc::new(Registries::new(RegistriesFile::default()).unwrap());
         let runtime = ShimRuntime::new(config, Arc::clone(&self.store), registries).unwrap();
-        let events = runtime.events();
-        Agent { runtime, events, logs: self.dir.path().join("logs") }
+        let (events, logs) = (runtime.events(), self.dir.path().join("logs"));
+        Agent { runtime: Arc::new(runtime), events, logs, image: "busybox:1".to_owned() }
     }
 
     /// The cgroup directories of a pod that exist.
@@ -312,16 +312,19 @@ impl Worker {
 
 /// A runtime and its events.
 pub struct Agent {
-    pub runtime: ShimRuntime,
+    pub runtime: Arc<dyn Runtime>,
     pub events: mpsc::Receiver<RuntimeEvent>,
+    /// Those of the pod's containers.
     pub logs: PathBuf,
+    /// Where busybox is in it.
+    pub image: String,
 }
 
 impl Agent {
     pub fn spec(&self, name: &str, script: &str) -> ContainerSpec {
         ContainerSpec {
             name: name.to_owned(),
-            image: self.runtime.resolve_image("busybox:1").unwrap(),
+            image: self.runtime.resolve_image(&self.image).unwrap(),
             command: ["sh", "-c", script].map(str::to_owned).to_vec(),
             log_path: self.logs.join(name).join("0.log"),
             ..ContainerSpec::default()

@@ -9,7 +9,7 @@ use super::super::pressure::Signal;
 use crate::pod::document::{Container, Pod};
 use crate::pod::quantity;
 use crate::pod::tenant::Tenant;
-use crate::runtime::{PodUsage, Runtime};
+use crate::runtime::{LayerUsage, PodUsage, Runtime};
 use crate::volume;
 
 /// From this priority on a pod is critical (`system-cluster-critical`): better a worker in trouble than one without it.
@@ -47,6 +47,7 @@ pub(super) fn survey(
         Signal::Memory | Signal::Pids => runtime.usage().into_iter().map(|it| (it.uid.clone(), it)).collect(),
         _ => HashMap::new(),
     };
+    let layers = if signal.is_of_disk() { runtime.layers() } else { Vec::new() };
     let may_end = |tenant: &Tenant| !tenant.ends && tenant.pod.spec.priority < CRITICAL;
     let taker = |tenant: Tenant| {
         let pod = tenant.pod;
@@ -56,7 +57,10 @@ pub(super) fn survey(
             match signal {
                 Signal::Memory => container().map(|it| it.memory_bytes),
                 Signal::Pids => container().map(|it| it.processes),
-                _ => Some(on_disk(&container_folders(layout, &pod, name), signal)),
+                _ => {
+                    let folders = on_disk(&container_folders(layout, &pod, name), signal);
+                    Some(folders.saturating_add(in_layers(&layers, &pod.metadata.uid, name, signal)))
+                }
             }
         };
         let containers: Vec<Share> =
@@ -96,6 +100,12 @@ fn container_folders(layout: &Layout, pod: &Pod, container: &str) -> [std::path:
     let metadata = &pod.metadata;
     let logs = layout.logs(&metadata.namespace, &metadata.name, &metadata.uid);
     [layout.bundle(&metadata.uid, container), logs.join(container)]
+}
+
+/// The bytes in its layer, or the files, where that is not in its pod's folder.
+fn in_layers(layers: &[LayerUsage], uid: &str, container: &str, signal: Signal) -> u64 {
+    let of_it = layers.iter().find(|it| it.pod_uid == uid && it.container == container);
+    of_it.map_or(0, |it| if signal.is_of_inodes() { it.entries } else { it.bytes })
 }
 
 /// The bytes in these folders, or the files. One that is not there takes nothing.

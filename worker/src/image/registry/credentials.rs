@@ -59,7 +59,7 @@ impl Credential {
     }
 
     /// Those that count for an image, the most special first, as Kubernetes chooses them.
-    pub(super) fn matching<'a>(all: &'a [Self], reference: &Reference) -> Vec<&'a Self> {
+    pub(crate) fn matching<'a>(all: &'a [Self], reference: &Reference) -> Vec<&'a Self> {
         let mut matching: Vec<_> = all.iter().filter(|it| it.counts_for(reference)).collect();
         matching.sort_by_key(|it| std::cmp::Reverse(it.place.len()));
         matching
@@ -80,6 +80,11 @@ impl Credential {
         }
         let rest = reference.repository.strip_prefix(path);
         path.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// User and password.
+    pub(crate) fn login(&self) -> (&str, &str) {
+        (&self.username, &self.password)
     }
 
     /// The value of an `Authorization` header.

@@ -226,6 +226,20 @@ async fn a_command_that_does_not_exist_is_a_start_error() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_starts_with_the_class_that_it_names_or_not_at_all() {
+    let mut worker = Worker::new().await;
+    let mut isolated = pod(json!({}));
+    isolated["spec"]["runtimeClassName"] = "vm".into();
+    worker.put(1, isolated.clone(), &[]).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    worker.put(2, isolated, &[("RuntimeClass", "vm", json!({"handler": "kata"}))]).await;
+    worker.until("ready", ready).await;
+    assert_eq!(worker.reasons(), ["FailedCreatePodSandBox", "Pulled", "Created", "Started"]);
+    let told = &worker.events[0].message;
+    assert_eq!(told, "Failed to create pod sandbox: runtimeclass.node.k8s.io \"vm\" not found");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_missing_image_is_waited_for() {
     let mut worker = Worker::new().await;
     worker.put(1, pod(json!({ "image": "nope:1" })), &[]).await;

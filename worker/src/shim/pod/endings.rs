@@ -1,20 +1,16 @@
 //! How things of a pod end: containers, commands, and the pod itself.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
-use super::super::log::tail;
+use super::super::message::last_words;
 use super::super::protocol::{Answer, Message};
 use super::super::{Launch, bundle, host, linux};
 use super::{Pod, Shutdown};
 use crate::runtime::{Exit, RuntimeClass, RuntimeError};
 
-const MESSAGE_BYTES_MAX: usize = 4096;
-const MESSAGE_LOG_BYTES_MAX: usize = 2048;
-const MESSAGE_LOG_LINES_MAX: usize = 80;
 /// How long a shutdown waits for killed processes; only one that hangs in the kernel takes longer.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
 
@@ -81,11 +77,8 @@ impl Pod {
             RuntimeClass::Container => bundle.termination_message(),
             RuntimeClass::Host => host::message_file(&bundle.dir),
         };
-        let message = read_start(&path);
-        if message.is_empty() && launch.spec.termination_message_from_log && code != 0 {
-            return tail(&launch.spec.log_path, MESSAGE_LOG_BYTES_MAX, MESSAGE_LOG_LINES_MAX);
-        }
-        message
+        let from_log = launch.spec.termination_message_from_log && code != 0;
+        last_words(&path, from_log.then_some(launch.spec.log_path.as_path()))
     }
 
     pub(super) fn clean_up(&mut self, container: &str) {
@@ -150,15 +143,6 @@ fn code_of(status: WaitStatus) -> (i32, Option<i32>) {
         (None, Some(signal)) => (128 + signal, Some(signal)),
         (None, None) => (255, None),
     }
-}
-
-fn read_start(path: &Path) -> String {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    if let Ok(file) = std::fs::File::open(path) {
-        file.take(MESSAGE_BYTES_MAX as u64).read_to_end(&mut bytes).ok();
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Kills the children that are left: host processes that left their group came back to this process as orphans, each
