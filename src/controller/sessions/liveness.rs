@@ -566,7 +566,7 @@ mod tests {
         // Everybody is heard every 2 s only, and one of ten not half as often.
         let beat = |liveness: &mut Liveness, n: u32| {
             for (k, node) in nodes.iter().enumerate() {
-                if k % 10 != 0 || n % 2 == 0 {
+                if k % 10 != 0 || n.is_multiple_of(2) {
                     liveness.heard(node, at(f64::from(n) * 2.0));
                 }
             }

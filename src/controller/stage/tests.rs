@@ -564,7 +564,7 @@ fn wake_ups_do_not_pile_up_while_nothing_gets_through() {
 async fn where_entries_take_long_fewer_are_on_their_way() {
     let mut play = Play::start();
     for n in 0..5 {
-        let _ = play.submit(create(&format!("early-{n}")), None);
+        drop(play.submit(create(&format!("early-{n}")), None));
     }
     assert_eq!(play.entries(), 5);
     tokio::time::advance(std::time::Duration::from_secs(1)).await;

@@ -36,7 +36,6 @@ impl Dial for ControllerDial {
             connect_timeout: patience,
             keepalive_interval: ASK_EVERY,
             keepalive_timeout: ANSWER_WITHIN,
-            ..DialOptions::default()
         };
         self.dialer.channel(address, self.name.clone(), options)
     }

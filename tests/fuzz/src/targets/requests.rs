@@ -246,7 +246,7 @@ async fn serve(given: &[Value]) -> Result<bool, String> {
         // A webhook that is asked would be dialed.
         let state = memory.state();
         let hooks = [Kind::MUTATING_WEBHOOK_CONFIGURATION, Kind::VALIDATING_WEBHOOK_CONFIGURATION];
-        if hooks.iter().any(|hook| state.list(*hook, None).into_iter().next().is_some()) {
+        if hooks.iter().any(|hook| state.list(*hook, None).next().is_some()) {
             return Ok(accepted);
         }
         if accepted {
