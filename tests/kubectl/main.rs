@@ -96,9 +96,7 @@ fn kubectl_sees_no_difference_on_containerd() {
     let Some(containerd) = containerd::start() else { return };
     let cluster = containerd::cluster(&containerd);
     let scenarios: &[(&str, Run)] = &[
-        ("broken", rollout::says_what_is_wrong_with_a_pod),
         ("logs", logs::follows_and_looks_back),
-        ("exec", streams::exec_as_in_a_shell),
         ("exec-spdy", streams::older_clients_are_served),
         ("exec-refuses", streams::exec_refuses_in_the_words_of_kubernetes),
         ("terminal", streams::exec_in_a_terminal),
@@ -109,7 +107,6 @@ fn kubectl_sees_no_difference_on_containerd() {
         ("debug-profiles", debug::profiles_say_what_it_may),
         ("config", logs::config_maps_and_secrets_reach_the_container),
         ("security", security::containers_have_the_bounds_that_they_ask_for),
-        ("top", top::what_pods_and_nodes_use),
     ];
     play(&cluster, scenarios);
     for (name, _) in scenarios {
