@@ -6,7 +6,9 @@ mod driver;
 use std::sync::Arc;
 
 use driver::{Cluster, deployment, pod, replica_set, running};
-use kontiki_actors::{Input, Kind, Object, Outcome, Rejection, Request, input::DeleteOptions};
+use kontiki_actors::{
+    Document, Input, Kind, Object, ObjectKey, Outcome, Rejection, Request, input::DeleteOptions,
+};
 use serde_json::{Value, json};
 
 /// A deployment of ready pods and a budget for them.
@@ -180,15 +182,29 @@ fn scale() -> Value {
 
 /// A custom object of a kind with these subresources, and the references of what it owns.
 fn with_custom(subresources: Value, size: Value) -> (Cluster, Value) {
+    with_custom_stored(subresources, size, None)
+}
+
+/// The same of a kind that a webhook converts, stored in a version. In the newer one the scale is elsewhere.
+fn with_custom_stored(subresources: Value, size: Value, stored: Option<&str>) -> (Cluster, Value) {
     let kind = Kind::custom("example.com", "clonesets", "CloneSet", true);
     let definition = json!({"metadata": {"name": "clonesets.example.com"}, "spec": {
         "group": "example.com", "scope": "Namespaced",
         "names": {"plural": "clonesets", "singular": "cloneset", "kind": "CloneSet", "listKind": "CloneSetList"},
-        "versions": [{"name": "v1", "served": true, "storage": true, "subresources": subresources}],
+        "versions": [
+            {"name": "v1", "served": true, "storage": true, "subresources": subresources},
+            {"name": "v2", "served": true, "storage": false, "subresources":
+                {"scale": {"specReplicasPath": ".spec.size.newer", "statusReplicasPath": ".status.replicas"}}},
+        ],
+        "conversion": {"strategy": if stored.is_some() { "Webhook" } else { "None" }},
     }});
     let mut cluster = Cluster::new(1);
     cluster.create(Kind::CUSTOM_RESOURCE_DEFINITION, definition);
-    cluster.create(kind, json!({"metadata": {"name": "web"}, "spec": {"size": size}}));
+    let value = json!({"metadata": {"name": "web", "namespace": "default"}, "spec": {"size": size}});
+    let document = Document::from_value(value);
+    let document = stored.map_or(document.clone(), |version| document.in_version(version));
+    let (key, dry_run) = (ObjectKey::new(kind, "default", "web"), false);
+    cluster.decide(Input::Api(Request::Create { key, generate_name: None, document, dry_run }));
     let uid = cluster.get(kind, "web").meta.uid.to_string();
     let owner = json!([{"apiVersion": "example.com/v1", "kind": "CloneSet", "name": "web", "uid": uid, "controller": true}]);
     (cluster, owner)
@@ -197,15 +213,19 @@ fn with_custom(subresources: Value, size: Value) -> (Cluster, Value) {
 /// A custom kind that makes its pods itself says by its scale how many there should be.
 #[test]
 fn a_custom_kind_with_a_scale_says_how_many_there_should_be() {
-    for (subresources, size, expected) in [
-        (scale(), json!({"wanted": 3}), 1),
+    for (subresources, size, stored, expected) in [
+        (scale(), json!({"wanted": 3}), None, 1),
         // One more is asked for than there is: that one is missing already.
-        (scale(), json!({"wanted": 4}), 0),
-        (scale(), json!({}), 0),
-        (json!({}), json!({"wanted": 3}), 0),
+        (scale(), json!({"wanted": 4}), None, 0),
+        (scale(), json!({}), None, 0),
+        (json!({}), json!({"wanted": 3}), None, 0),
+        // It is looked for where the version has it that is stored, not the one that owns the pods.
+        (scale(), json!({"wanted": 3}), Some("v1"), 1),
+        (scale(), json!({"newer": 3}), Some("v2"), 1),
+        (scale(), json!({"wanted": 3}), Some("v2"), 0),
     ] {
-        let case = format!("{subresources} {size}");
-        let (mut cluster, owner) = with_custom(subresources, size);
+        let case = format!("{subresources} {size} {stored:?}");
+        let (mut cluster, owner) = with_custom_stored(subresources, size, stored);
         for name in ["a", "b", "c"] {
             let mut owned = pod(name, "web");
             owned["metadata"]["ownerReferences"] = owner.clone();

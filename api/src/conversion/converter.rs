@@ -18,7 +18,11 @@ use super::{
 use crate::{
     admission::{Endpoint, Memory},
     backend::Freshness,
-    custom::{default, prune::prune, schema::Schema},
+    custom::{
+        default,
+        prune::{prune, prune_nulls},
+        schema::Schema,
+    },
     resource::fields::items,
     status::Status,
 };
@@ -241,6 +245,8 @@ impl Converter {
                 })
             })?;
             prune(&declared.schema, &mut value);
+            // What a webhook in Go says nothing of, it says as null.
+            prune_nulls(&declared.schema, &mut value);
             made.push(value);
         }
         Ok(made)

@@ -48,3 +48,39 @@ impl Definitions {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use kontiki_actors::{Context, Document, Input, Kind, LEVEL, ObjectKey, decide};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What documents say of their version, in a state.
+    fn said(state: &State, versions: &[&str], strategy: &str) -> Option<String> {
+        let declared = |name: &&str| {
+            let schema = json!({"openAPIV3Schema": {"type": "object"}});
+            json!({"name": name, "served": true, "storage": *name == "v1", "schema": schema})
+        };
+        let versions: Vec<Value> = versions.iter().map(declared).collect();
+        let document = Document::from_value(json!({"metadata": {"uid": "u", "generation": 1}, "spec": {
+            "group": "example.com", "scope": "Cluster", "names": {"plural": "hosts", "kind": "Host"},
+            "versions": versions, "conversion": {"strategy": strategy}}}));
+        let key = ObjectKey::new(Kind::CUSTOM_RESOURCE_DEFINITION, "", "hosts.example.com");
+        let version = Definitions::default().version(state, &Object::new(key, 1, document), "v1").unwrap();
+        assert_eq!(version.converter.is_some(), strategy == "Webhook");
+        version.stored.clone()
+    }
+
+    #[test]
+    fn documents_say_their_version_where_there_are_several_and_everybody_can_read_it() {
+        let old = State::default();
+        assert_eq!(said(&old, &["v1", "v2"], "None"), None);
+        let raise = Input::Raise { level: LEVEL, objects: Vec::new() };
+        let state = decide(&old, &raise, Context::new(0, 0)).state;
+        assert_eq!(said(&state, &["v1"], "None"), None);
+        assert_eq!(said(&state, &["v2", "v1"], "None").as_deref(), Some("v1"));
+        assert_eq!(said(&state, &["v1"], "Webhook").as_deref(), Some("v1"));
+    }
+}

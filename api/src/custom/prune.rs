@@ -1,4 +1,4 @@
-//! Takes out of a custom resource what its schema does not declare.
+//! Takes out of a custom resource what its schema does not declare, and nulls that say nothing.
 
 use serde_json::{Map, Value};
 
@@ -12,6 +12,30 @@ pub(crate) fn prune(schema: &Schema, object: &mut Value) -> Vec<String> {
         walk.object(Some(schema), map, true);
     }
     walk.gone
+}
+
+/// Takes nulls out of fields that may have none, as if nothing were said of them; but not where that would be the default.
+pub(crate) fn prune_nulls(schema: &Schema, value: &mut Value) {
+    match value {
+        Value::Object(map) => map.retain(|key, value| {
+            let (below, stays) = match (schema.properties.get(key), &schema.additional) {
+                (Some(below), _) => (below, below.default.is_some()),
+                (None, Additional::Schema(below)) => (&**below, false),
+                _ => return true,
+            };
+            if value.is_null() && !below.nullable {
+                return stays;
+            }
+            prune_nulls(below, value);
+            true
+        }),
+        Value::Array(items) => {
+            if let Some(below) = &schema.items {
+                items.iter_mut().for_each(|item| prune_nulls(below, item));
+            }
+        }
+        _ => {}
+    }
 }
 
 struct Walk {
@@ -71,6 +95,30 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn nulls_that_say_nothing_go() {
+        let text = json!({"type": "string"});
+        let schema = Schema::read(
+            &json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+                "text": text, "may": {"type": "string", "nullable": true}, "default": {"type": "string", "default": "x"},
+                "list": {"type": "array", "items": {"type": "object", "properties": {"text": text}}},
+                "map": {"type": "object", "additionalProperties": text},
+                "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+            }}}}),
+        );
+        let mut object = json!({"metadata": null, "spec": {"text": null, "may": null, "default": null,
+            "list": [{"text": null}, null], "map": {"a": null, "b": "c"}, "free": {"x": null}}});
+        prune_nulls(&schema, &mut object);
+        assert_eq!(
+            object,
+            json!({"metadata": null, "spec": {"may": null, "default": null, "list": [{}, null], "map": {"b": "c"},
+                "free": {"x": null}}})
+        );
+        let mut gone = json!({"spec": null});
+        prune_nulls(&schema, &mut gone);
+        assert_eq!(gone, json!({}));
+    }
 
     #[test]
     fn what_is_not_declared_goes_and_is_told() {

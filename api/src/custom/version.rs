@@ -10,7 +10,7 @@ use super::{
     default::{any, default},
     jsonpath::JsonPath,
     pattern::Patterns,
-    prune::prune,
+    prune::{prune, prune_nulls},
     rules,
     schema::Schema,
     validate::{NOWHERE, validate},
@@ -138,6 +138,7 @@ impl Version {
     /// When its metadata is none.
     pub(crate) fn shape(&self, object: &mut Value) -> Result<Vec<String>, String> {
         let unknown = self.shape_applied(object)?;
+        prune_nulls(&self.schema, object);
         self.complete(object);
         Ok(unknown)
     }

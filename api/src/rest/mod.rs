@@ -11,6 +11,7 @@
 //!     pod_security.rs                             what they are warned of
 //!     restriction.rs                              what is refused for who writes it
 //!     admitted.rs                                 what webhooks make of it, by ../admission/
+//!   all of it in one version of a custom kind; what is stored in another is converted at both ends, by ../conversion/
 //! ```
 //!
 //! Every request gets an answer: a refusal is a Status, and even a panic is one. Not for TLS, and not for gRPC.

@@ -593,6 +593,10 @@ async fn the_version_that_is_stored_may_change() {
     assert_eq!((stored(&client, "a").0, &stored(&client, "a").1["host"]), (Some("v2".into()), &json!("one")));
     // Objects are brought to the new version by writing them as they are; then the old one may go.
     redefine(&client, |spec| spec["versions"] = json!([version("v1", true), version("v2", false)])).await;
+    client.post(V1, &v1("late", "x:1")).await.with(201);
+    redefine(&client, |spec| spec["versions"] = json!([version("v1", false), version("v2", true)])).await;
+    client.post(V2, &v2("forgotten", "x", 1)).await.with(201);
+    redefine(&client, |spec| spec["versions"] = json!([version("v1", true), version("v2", false)])).await;
     for name in ["a", "b", "c"] {
         let own = format!("{V2}/{name}");
         let as_it_is = client.get(&own).await.with(200);
@@ -607,7 +611,12 @@ async fn the_version_that_is_stored_may_change() {
     client.patch(&format!("{DEFINITION}/status"), MERGE, &told).await.with(200);
     let now = redefine(&client, |spec| spec["versions"] = json!([version("v1", true)])).await;
     assert_eq!(now["status"]["storedVersions"], json!(["v1"]));
-    assert_eq!(names(&client.get(V1).await.with(200)), ["a", "b", "c"]);
+    assert_eq!(client.get(&format!("{V1}/late")).await.with(200)["spec"]["hostPort"], "x:1");
+    // What nobody brought along can be deleted only.
+    let lost = client.get(&format!("{V1}/forgotten")).await.with(500);
+    assert_eq!(message(&lost), "request to convert CR from an invalid group/version: example.com/v2");
+    client.delete(&format!("{V1}/forgotten")).await.with(200);
+    assert_eq!(names(&client.get(V1).await.with(200)), ["a", "b", "c", "late"]);
 }
 
 #[tokio::test]

@@ -391,6 +391,20 @@ async fn what_is_not_declared_goes() {
 }
 
 #[tokio::test]
+async fn nulls_say_nothing_where_none_may_be() {
+    let client = defined().await;
+    let mut object = backup("a");
+    object["spec"]["paused"] = Value::Null;
+    object["spec"]["replicas"] = Value::Null;
+    object["spec"]["labels"] = json!({"x": null});
+    let made = client.post(BACKUPS, &object).await.with(201);
+    assert_eq!(made["spec"], json!({"schedule": "0 3 * * *", "replicas": 1, "labels": {}}));
+    object["spec"]["schedule"] = Value::Null;
+    let told = causes(&client.post(BACKUPS, &object).await.with(422));
+    assert_eq!(told, ["FieldValueRequired spec.schedule: Required value"]);
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_told_as_kubernetes_tells_it() {
     let client = defined().await;
     let mut wrong = backup("a");
