@@ -24,6 +24,9 @@ use crate::shim::state::{BUNDLES, LOCK, PodState, Setup};
 /// Who was killed is gone by then; only one that hangs in the kernel takes longer.
 const TRIES: u32 = 1000;
 const PAUSE: Duration = Duration::from_millis(5);
+/// A program is there within that, also on a busy machine; few processes have no environment for ever.
+const EXECVE_TRIES: u32 = 50;
+const EXECVE_PAUSE: Duration = Duration::from_millis(1);
 
 /// While this is held, no shim begins to serve the pod.
 pub(super) struct Cleared(File);
@@ -96,12 +99,23 @@ fn plain_processes(dir: &Path) -> Vec<Pid> {
     let mut sessions: BTreeSet<i32> = first.collect();
     let living: Vec<(Pid, i32)> = all().filter_map(|pid| Some((pid, session_of_living(pid)?))).collect();
     for (pid, session) in &living {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        if environment.split(|byte| *byte == 0).any(|entry| entry.starts_with(&mark)) {
+        if environment(*pid).split(|byte| *byte == 0).any(|entry| entry.starts_with(&mark)) {
             sessions.insert(*session);
         }
     }
     living.into_iter().filter(|(_, session)| sessions.contains(session)).map(|(pid, _)| pid).collect()
+}
+
+/// What a process was given. It reads as empty while a program is just being executed, and always of what is no program at all.
+fn environment(pid: Pid) -> Vec<u8> {
+    for _ in 0..EXECVE_TRIES {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        if !environment.is_empty() || std::fs::read_link(format!("/proc/{pid}/exe")).is_err() {
+            return environment;
+        }
+        std::thread::sleep(EXECVE_PAUSE);
+    }
+    Vec::new()
 }
 
 /// The session of a process that has not ended.
@@ -191,6 +205,23 @@ mod tests {
         assert_eq!(lock(), Ok(()));
         clear(other.path(), false).unwrap();
         assert!(is_killed(others));
+    }
+
+    #[test]
+    fn plain_processes_are_found_while_they_execute_a_program() {
+        let dir = pod(RuntimeClass::Host);
+        let message = dir.path().join(BUNDLES).join("web").join("termination-log");
+        // It executes itself again and again, until it is told that it was seen often enough.
+        let script = r#"test -e "$0" || exec sh -c "$1" "$0" "$1""#;
+        let seen = dir.path().join("seen");
+        let mut child = Command::new("sh");
+        child.args(["-c", script]).arg(&seen).arg(script).env(host::MESSAGE_PATH, message);
+        let mut child = child.spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let missed = (0..500).filter(|_| environment(pid).is_empty()).count();
+        std::fs::write(&seen, "").unwrap();
+        child.wait().unwrap();
+        assert_eq!(missed, 0);
     }
 
     #[test]

@@ -460,13 +460,15 @@ pub(super) mod tests {
             tokio::task::yield_now().await;
             shim.kill().unwrap();
         };
-        let (called, ()) = tokio::join!(&mut call, dies);
-        called.unwrap_err();
-        let lost = receiver.recv().await;
+        let told = tokio::time::timeout(HELLO_TIMEOUT, async {
+            let (called, ()) = tokio::join!(&mut call, dies);
+            (called.is_err(), receiver.recv().await)
+        });
+        let told = told.await;
         let found = Link::find(teller()).await.map(drop);
         kill_process(child, Signal::KILL).unwrap();
         shim.wait().unwrap();
-        assert_eq!(lost, Some(RuntimeEvent::PodLost { pod_uid: "u-1".to_owned() }));
+        assert_eq!(told, Ok((true, Some(RuntimeEvent::PodLost { pod_uid: "u-1".to_owned() }))));
         assert_eq!(found, Err(DEAD.to_owned()));
     }
 
@@ -483,11 +485,9 @@ pub(super) mod tests {
         answer(stream.try_clone().unwrap(), 1);
         let sockets = [OwnedFd::from(listener), OwnedFd::from(stream)];
         let [input, output] = sockets.each_ref().map(|socket| Stdio::from(socket.try_clone().unwrap()));
-        let child = Command::new("sleep").arg("1000").stdin(input).stdout(output).spawn().unwrap();
+        let mut child = Command::new("sleep").arg("1000").stdin(input).stdout(output).spawn().unwrap();
         println!("child {}", child.id());
-        loop {
-            std::thread::park();
-        }
+        child.wait().unwrap();
     }
 
     #[tokio::test]

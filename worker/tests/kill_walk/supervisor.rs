@@ -318,9 +318,7 @@ impl Watch {
         }
         let command = words(pid, "cmdline");
         let parent = stat(pid).map_or(0, |(_, parent)| parent);
-        if command.contains(&format!("--dir "))
-            && command.trim_end().ends_with(&format!("/pods/{}", self.uid))
-        {
+        if command.contains("--dir ") && command.trim_end().ends_with(&format!("/pods/{}", self.uid)) {
             let named = words(pid, "comm").starts_with("youki:");
             if named || self.shims.contains(&parent) { Role::Child } else { Role::Shim }
         } else if command.trim_end().ends_with(" hold") {

@@ -370,7 +370,12 @@ impl Walk {
                 let left = look(&self.home, &seat.uid, None, seat.port);
                 let pid = |it: &String| it.strip_prefix("process ")?.split(' ').next()?.parse().ok();
                 let pids = left.iter().filter_map(pid).filter_map(Pid::from_raw);
-                let killed = pids.map(|pid| kill_process(pid, Signal::KILL)).count();
+                let mut killed = 0;
+                for pid in pids {
+                    // It may be gone by itself.
+                    let _ = kill_process(pid, Signal::KILL);
+                    killed += 1;
+                }
                 let cgroups: Vec<&str> = left.iter().filter_map(|it| it.strip_prefix("cgroup ")).collect();
                 cgroups.iter().rev().for_each(|dir| drop(std::fs::remove_dir(dir)));
                 if killed == 0 && cgroups.is_empty() {
