@@ -1,7 +1,7 @@
 //! What the leader knows will come of an entry that it decided. When that entry is committed, on the very history that it was decided on, the
 //! leader need not make its changes a second time; and it holds each object once, not once as decided and once as folded.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::{Folded, State};
 use crate::{
@@ -28,16 +28,22 @@ impl State {
         let Foreseen { state, events } = foreseen;
         assert!(state.chain == chain, "what was foreseen is not what came");
         let mut folded = Folded { events, ..Folded::default() };
-        let set = set_by(entry);
+        // Whether there is a wake-up, of those that the entry is about, at each change of it.
+        let mut awaited: BTreeMap<&ObjectKey, bool> = BTreeMap::new();
         for turned in &entry.turns {
             for change in &turned.changes {
                 match change {
-                    Change::Wake { key, at_ms } => folded.wakes.push((key.clone(), *at_ms)),
-                    Change::Delete { key } if self.wakes.contains_key(key) || set.contains(key) => {
-                        folded.wakes.push((key.clone(), None));
+                    Change::Wake { key, at_ms } => {
+                        awaited.insert(key, at_ms.is_some());
+                        folded.wakes.push((key.clone(), *at_ms));
+                    }
+                    Change::Delete { key } => {
+                        if awaited.insert(key, false).unwrap_or_else(|| self.wakes.contains_key(key)) {
+                            folded.wakes.push((key.clone(), None));
+                        }
                     }
                     Change::Level(_) => folded.level = Some(state.level()),
-                    Change::Put { .. } | Change::Delete { .. } => {}
+                    Change::Put { .. } => {}
                 }
             }
             if let Some(request) = &turned.request {
@@ -48,15 +54,4 @@ impl State {
         *self = state;
         folded
     }
-}
-
-/// The wake-ups that an entry sets.
-fn set_by(entry: &Entry) -> BTreeSet<&ObjectKey> {
-    let changes = entry.turns.iter().flat_map(|turned| &turned.changes);
-    changes
-        .filter_map(|change| match change {
-            Change::Wake { key, at_ms: Some(_) } => Some(key),
-            _ => None,
-        })
-        .collect()
 }
