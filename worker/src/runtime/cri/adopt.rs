@@ -80,7 +80,7 @@ impl Inner {
             let Some(state) = self.state_of(dir, &status) else { continue };
             if alive && state.phase == ContainerPhase::Running {
                 let (id, attempt, started) = (container.id, state.attempt, state.started.clone());
-                running.insert(state.name.clone(), Running { id, attempt, started });
+                running.insert(state.name.clone(), Running::new(id, attempt, started));
             }
             states.push(state);
         }

@@ -152,6 +152,14 @@ struct Running {
     id: String,
     attempt: u32,
     started: Started,
+    /// It was seen that it was killed, and not yet by whom: containerd may tell only later that its memory ran out.
+    killed: bool,
+}
+
+impl Running {
+    fn new(id: String, attempt: u32, started: Started) -> Running {
+        Running { id, attempt, started, killed: false }
+    }
 }
 
 impl Pod {
@@ -432,7 +440,7 @@ impl Inner {
         self.images.note_use(&image.id);
         let status = self.container_status(&id).await.map_err(|status| unheard(&status))?;
         let started = self.started(&status);
-        pod.running().insert(name, Running { id, attempt, started: started.clone() });
+        pod.running().insert(name, Running::new(id, attempt, started.clone()));
         self.look.notify_one();
         Ok(started)
     }
@@ -440,7 +448,9 @@ impl Inner {
     /// Makes room for an attempt of a container: what is left of it and of those before the last is removed. Answers if it runs already.
     async fn clear_way(&self, pod: &Pod, name: &str, attempt: u32) -> Result<Option<Started>, RuntimeError> {
         let of_container = labels::container(&labels::of_pod(&self.worker, &pod.sandbox.uid), name);
-        let found = self.containers(of_container).await.map_err(|status| unheard(&status))?;
+        let mut found = self.containers(of_container).await.map_err(|status| unheard(&status))?;
+        // First one that runs: where that ends it, nothing is removed.
+        found.sort_by_key(|container| container.state() != State::ContainerRunning);
         for container in found {
             let of = container.metadata.as_ref().map_or(0, |metadata| metadata.attempt);
             if container.state() == State::ContainerRunning {
@@ -449,7 +459,7 @@ impl Inner {
                 }
                 let status = self.container_status(&container.id).await;
                 let started = self.started(&status.map_err(|status| unheard(&status))?);
-                let running = Running { id: container.id, attempt, started: started.clone() };
+                let running = Running::new(container.id, attempt, started.clone());
                 pod.running().insert(name.to_owned(), running);
                 return Ok(Some(started));
             }

@@ -22,6 +22,8 @@ use super::{Inner, Pod, Running, labels};
 const PERIOD: Duration = Duration::from_millis(500);
 /// How often images and the lengths of logs are.
 const SELDOM: Duration = Duration::from_secs(10);
+/// The code of a container that was ended by KILL.
+const KILLED: i32 = 128 + 9;
 /// Before events are asked for again after they broke off.
 const LISTEN_AGAIN: Duration = Duration::from_secs(5);
 
@@ -159,7 +161,9 @@ impl Inner {
         let Some(exit) = self.exit(pod, &running).await else { return };
         {
             let mut known = pod.running();
-            if known.get(&container).is_none_or(|it| it.id != running.id) {
+            let Some(it) = known.get_mut(&container).filter(|it| it.id == running.id) else { return };
+            if exit.code == KILLED && !exit.oom_killed && !std::mem::replace(&mut it.killed, true) {
+                // The next look tells it.
                 return;
             }
             known.remove(&container);
