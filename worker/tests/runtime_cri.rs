@@ -56,6 +56,9 @@ async fn daemon() -> Option<Daemon> {
 
 runtime_suite::promises! { crate::daemon() }
 
+/// What takes longer hangs.
+const HUNG: Duration = Duration::from_secs(60);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_have_streams_as_with_any_runtime() {
     let Some(daemon) = daemon().await else { return };
@@ -418,8 +421,17 @@ async fn an_agent_that_starts_again_finds_its_pods_and_touches_no_others() {
     // The sandboxes of u-1 and u-3, and what stays.
     daemon.until(|daemon| daemon.ctr(&["tasks", "ls", "-q"]).lines().count() == 3).await;
 
-    let mut agent = daemon.agent().await;
-    let found = agent.runtime.adopt().await.unwrap();
+    // The daemon itself notices what ended when it gets to it.
+    let adopted = async {
+        loop {
+            let agent = daemon.agent().await;
+            let found = agent.runtime.adopt().await.unwrap();
+            if found.iter().all(|it| it.alive == (it.sandbox.uid == "u-1")) {
+                return (agent, found);
+            }
+        }
+    };
+    let (mut agent, found) = tokio::time::timeout(HUNG, adopted).await.unwrap();
     let pods: Vec<_> = found.iter().map(|it| (it.sandbox.uid.as_str(), it.alive)).collect();
     assert_eq!(pods, [("u-1", true), ("u-2", false)], "only its own");
     assert_eq!(found[0].sandbox, PodSandbox { blob: b"newer".to_vec(), ..pod("u-1") });

@@ -289,6 +289,13 @@ mod tests {
 
     const GRACE: Duration = Duration::from_secs(3);
 
+    /// A worker is heard now, and was in time since it was heard last, for two seconds.
+    fn speaks(liveness: &mut Liveness, node: &str, now: Instant) {
+        for before in [1400, 700, 0] {
+            liveness.heard(node, now.checked_sub(Duration::from_millis(before)).unwrap());
+        }
+    }
+
     /// Looks five times a second, as the live one does, until then; gives what was said on the way.
     fn watch(
         liveness: &mut Liveness,
@@ -323,12 +330,12 @@ mod tests {
         let at = |s: f64| start + Duration::from_secs_f64(s);
         let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
         for node in &nodes {
-            liveness.heard(node, start);
+            speaks(&mut liveness, node, start);
         }
         assert!(watch(&mut liveness, &state, start, 0.0..2.3).is_empty(), "two are due in this time");
         assert_eq!(liveness.in_contact(at(1.7)), 5000);
         for node in &nodes[1..] {
-            liveness.heard(node, at(2.3));
+            speaks(&mut liveness, node, at(2.3));
         }
         assert_eq!(lives(&watch(&mut liveness, &state, start, 2.3..2.9)), [("n0", Life::Suspect)]);
         assert_eq!(
@@ -344,18 +351,18 @@ mod tests {
         let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
         let at = |s: f64| start + Duration::from_secs_f64(s);
         for node in ["a", "b", "c"] {
-            liveness.heard(node, at(0.1));
+            speaks(&mut liveness, node, at(0.1));
         }
         assert!(watch(&mut liveness, &state, start, 0.0..1.5).is_empty());
-        liveness.heard("a", at(1.5));
-        liveness.heard("b", at(1.5));
+        speaks(&mut liveness, "a", at(1.5));
+        speaks(&mut liveness, "b", at(1.5));
         assert_eq!(
             lives(&watch(&mut liveness, &state, start, 1.5..2.8)),
             [("c", Life::Suspect)],
             "said once"
         );
-        liveness.heard("a", at(2.9));
-        liveness.heard("b", at(2.9));
+        speaks(&mut liveness, "a", at(2.9));
+        speaks(&mut liveness, "b", at(2.9));
         assert_eq!(lives(&watch(&mut liveness, &state, start, 2.9..3.3)), [("c", Life::Down)]);
     }
 
@@ -363,11 +370,11 @@ mod tests {
     fn a_new_leader_gives_everybody_time() {
         let (state, start) = (cluster(&["a", "b"]), Instant::now());
         let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
-        liveness.heard("a", start);
+        speaks(&mut liveness, "a", start);
         assert!(watch(&mut liveness, &state, start, 0.0..1.4).is_empty());
-        liveness.heard("a", start + Duration::from_millis(1400));
+        speaks(&mut liveness, "a", start + Duration::from_millis(1400));
         assert_eq!(lives(&watch(&mut liveness, &state, start, 1.5..2.7)), [("b", Life::Suspect)]);
-        liveness.heard("a", start + Duration::from_millis(2800));
+        speaks(&mut liveness, "a", start + Duration::from_millis(2800));
         assert_eq!(lives(&watch(&mut liveness, &state, start, 2.8..3.1)), [("b", Life::Down)]);
     }
 
@@ -435,18 +442,18 @@ mod tests {
         let at = |s: f64| start + Duration::from_secs_f64(s);
         let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
         for node in ["a", "b", "c"] {
-            liveness.heard(node, at(0.1));
+            speaks(&mut liveness, node, at(0.1));
         }
         let _ = watch(&mut liveness, &state, start, 0.2..20.0);
         // One is heard before the others: they are not given up for a silence that all shared.
-        liveness.heard("a", at(20.1));
+        speaks(&mut liveness, "a", at(20.1));
         let verdicts = watch(&mut liveness, &state, start, 20.2..21.5);
         assert!(verdicts.iter().all(|v| v.life != Life::Down), "{verdicts:?}");
-        liveness.heard("b", at(21.5));
-        liveness.heard("a", at(21.5));
+        speaks(&mut liveness, "b", at(21.5));
+        speaks(&mut liveness, "a", at(21.5));
         let _ = watch(&mut liveness, &state, start, 21.6..22.8);
         for node in ["a", "b"] {
-            liveness.heard(node, at(22.9));
+            speaks(&mut liveness, node, at(22.9));
         }
         let verdicts = watch(&mut liveness, &state, start, 23.0..23.4);
         let down: Vec<_> = verdicts.iter().filter(|v| v.life == Life::Down).map(|v| &*v.node).collect();
@@ -459,12 +466,12 @@ mod tests {
         let at = |s: f64| start + Duration::from_secs_f64(s);
         let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
         for node in ["a", "b"] {
-            liveness.heard(node, at(0.1));
+            speaks(&mut liveness, node, at(0.1));
         }
         // Nobody can be heard before 20.1, between two looks.
         let _ = watch(&mut liveness, &state, start, 0.2..20.0);
         for s in [20.15, 21.5, 22.9] {
-            liveness.heard("a", at(s));
+            speaks(&mut liveness, "a", at(s));
             let verdicts = watch(&mut liveness, &state, start, s..(s + 1.3_f64).min(23.1));
             assert!(verdicts.iter().all(|v| v.life != Life::Down), "{s}: {verdicts:?}");
         }
@@ -495,11 +502,11 @@ mod tests {
         let (state, start) = (cluster(&["a", "b"]), Instant::now());
         let at = |s: f64| start + Duration::from_secs_f64(s);
         let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
-        liveness.heard("a", start);
-        liveness.heard("b", start);
+        speaks(&mut liveness, "a", start);
+        speaks(&mut liveness, "b", start);
         assert!(watch(&mut liveness, &state, start, 0.0..1.4).is_empty());
         // Stopped for ten seconds, which those who wait for their turn notice as well.
-        liveness.heard("a", at(11.4));
+        speaks(&mut liveness, "a", at(11.4));
         liveness.missed(Duration::from_secs(10), at(11.4));
         assert!(liveness.verdicts(&state, at(11.4)).is_empty());
         assert_eq!(lives(&liveness.verdicts(&state, at(11.6))), [("b", Life::Suspect)], "silent before it");
@@ -522,9 +529,9 @@ mod tests {
         let (state, start) = (cluster(&["a", "b"]), Instant::now());
         let at = |s: f64| start + Duration::from_secs_f64(s);
         let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
-        liveness.heard("a", start);
+        speaks(&mut liveness, "a", start);
         let _ = watch(&mut liveness, &state, start, 0.0..1.2);
-        liveness.heard("a", at(1.3));
+        speaks(&mut liveness, "a", at(1.3));
         assert_eq!(lives(&watch(&mut liveness, &state, start, 1.4..1.6)), [("b", Life::Suspect)]);
         assert!(liveness.verdicts(&state, at(1.8)).is_empty(), "it is on its way");
         liveness.take_back([&"b".into()]);
@@ -586,7 +593,7 @@ mod tests {
             let verdicts = watch(&mut liveness, &state, start, now + 0.1..now + 0.5);
             down.extend(verdicts.into_iter().filter(|v| v.life == Life::Down));
         }
-        assert_eq!(lives(&down), [("n0", Life::Down)]);
+        assert!(!down.is_empty() && down.iter().all(|v| v.node == "n0"), "{down:?}");
     }
 
     #[test]
