@@ -153,7 +153,7 @@ pub const HUNTS: &[Hunt] = &[
     model(Defect::DryRunDone, 10, REGISTERS),
     model(Defect::RevisionNotCompared, 80, Terms { ops_per_s: 60.0, ..REGISTERS }),
     model(Defect::RetryDoneAgain, 300, BUSY),
-    from(640, model(Defect::FoldForeignTerm, 40, BUSY)),
+    from(900, model(Defect::FoldForeignTerm, 40, BUSY)),
     model(Defect::OlderAssignmentObeyed, 20, Terms::only(Profile::Registers, Situation::ToldTwice)),
     model(Defect::IdentityNotFenced, 40, CUT_OFF),
     model(Defect::CompletionCountedTwice, 40, WORKLOADS),
