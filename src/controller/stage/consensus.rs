@@ -22,8 +22,8 @@ pub(crate) trait Consensus: Send + Sync + 'static {
     /// The committed state as it is folded here.
     fn view(&self) -> State;
 
-    /// Proposes an entry as the leader of a term, of which this is foreseen. An error: it was not taken and never will be. Entries that are taken enter the
-    /// log in the order of the calls, and after one that was not taken none is until `catch_up` has come true.
+    /// Proposes an entry as the leader of a term, of which this is foreseen. An error: it was not taken and never will be. Entries that are
+    /// taken enter the log in the order of the calls, and after one that was not taken none is until `catch_up` has come true.
     fn propose(&self, entry: Vec<u8>, foreseen: Foreseen, term: u64) -> Result<Settled, ProposeError>;
 
     /// What was foreseen will not come, or nobody knows.
