@@ -174,6 +174,7 @@ fn worker(args: &SimulateArgs, ca: &Ca, home: &Path, n: usize) -> anyhow::Result
         names: Default::default(),
         memory: None,
         seccomp_default: false,
+        transient: true,
     };
     Ok(Worker { config, identity, runtime })
 }

@@ -226,6 +226,7 @@ async fn start(settings: WorkerSettings, name: String, session: &Handle) -> anyh
         limits,
         names,
         seccomp_default: settings.seccomp_default.unwrap_or(false),
+        transient: false,
     };
     agent::run(config, runtime, identity, session, shutdown).await?;
     Ok(())

@@ -43,6 +43,8 @@ pub struct AgentConfig {
     pub names: ClusterNames,
     /// Confine containers that do not ask for a seccomp profile by the runtime's own.
     pub seccomp_default: bool,
+    /// Its containers end with its process: what it is given is not written down for the next one.
+    pub transient: bool,
 }
 
 /// What a worker offers; what is not set is measured.

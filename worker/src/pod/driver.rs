@@ -375,11 +375,15 @@ impl Driver {
     fn publish(&mut self) {
         let seen = &self.kept.observed;
         let layout = &self.host.layout;
-        let stored = self.kept.pages(layout.kept_secrets().is_some());
-        if stored != self.stored {
-            match stored.store(layout, &self.pod.metadata.uid) {
-                Ok(()) => self.stored = stored,
-                Err(error) => warn!(pod = %self.pod.metadata.uid, %error, "a pod's state cannot be written"),
+        if !self.host.transient {
+            let stored = self.kept.pages(layout.kept_secrets().is_some());
+            if stored != self.stored {
+                match stored.store(layout, &self.pod.metadata.uid) {
+                    Ok(()) => self.stored = stored,
+                    Err(error) => {
+                        warn!(pod = %self.pod.metadata.uid, %error, "a pod's state cannot be written");
+                    }
+                }
             }
         }
         self.runs.send_if_modified(|runs| {

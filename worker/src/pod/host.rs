@@ -36,6 +36,8 @@ pub struct Host {
     pub api: Arc<ApiAddress>,
     /// The Services that pods are told of.
     pub links: Links,
+    /// Nothing that runs here outlives this process.
+    pub transient: bool,
 }
 
 impl Host {

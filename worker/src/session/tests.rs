@@ -227,6 +227,7 @@ fn config(dir: &Path, controllers: &[&Fake]) -> AgentConfig {
         names: Default::default(),
         memory: None,
         seccomp_default: false,
+        transient: false,
     }
 }
 

@@ -66,6 +66,7 @@ impl Running {
             names: Default::default(),
             memory: memory.map(Path::to_owned),
             seccomp_default: false,
+            transient: false,
         };
         let agent = Agent::prepare(&config, runtime.clone()).await.unwrap();
         let (crew, outbox) = (agent.crew.handle(), agent.crew.host().outbox.clone());

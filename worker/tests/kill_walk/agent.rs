@@ -118,6 +118,7 @@ async fn work(home: &Home, mut words: mpsc::Receiver<Word>) {
         names: Default::default(),
         memory: Some(home.memory.clone()),
         seccomp_default: false,
+        transient: false,
     };
     let runtime = Arc::new(ShimRuntime::new(shims, store, registries).unwrap());
     let agent = Agent::prepare(&config, runtime).await.unwrap();

@@ -70,6 +70,7 @@ impl Machine {
             names: Default::default(),
             memory: None,
             seccomp_default: false,
+            transient: false,
         };
         Machine { number, name, runtime, hangs: watch::Sender::new(false), config, agent: None }
     }

@@ -56,6 +56,7 @@ impl Worker {
             names: Default::default(),
             memory: None,
             seccomp_default: false,
+            transient: false,
         };
         let simulation = Simulation { images: vec!["web:1".into()], epoch_ms: EPOCH_MS, ..simulation };
         let runtime = SimulatedRuntime::new(simulation);
