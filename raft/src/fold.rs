@@ -1,5 +1,7 @@
 //! The seam to whoever owns the replicated state: committed entries go out, records to store come back.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use crate::disk::Batch;
@@ -13,14 +15,14 @@ pub trait Fold: Send + Sync + 'static {
     /// before.
     fn load(&self, records: &mut dyn Iterator<Item = Result<Record, StoreError>>) -> Result<(), FoldError>;
 
-    /// Folds one committed entry: total, never reads a clock. Adds the records it changes to `writes`; they are stored in one
-    /// batch with the position of the last entry they come from.
+    /// Folds one committed entry: total, never reads a clock. Adds the records it changes to `writes`; they are stored with those of
+    /// entries before and after it, in one batch with the position of the last entry they come from.
     ///
     /// After a crash, entries past the last flush are folded again, onto the records of that flush.
     fn fold(&self, entry: &CommittedEntry, writes: &mut Writes);
 
-    /// The records of all entries up to `last` are written: effects may be released. Also called for entries that carry
-    /// nothing to fold (a new leader's first entry, membership).
+    /// All entries up to `last` are folded: effects may be released. Their records need not be stored yet, as after a crash they are folded
+    /// again. Also called for entries that carry nothing to fold (a new leader's first entry, membership).
     fn folded(&self, last: LogPosition);
 }
 
@@ -59,21 +61,69 @@ pub struct Record {
     pub value: Vec<u8>,
 }
 
-/// The records that a fold changes, in order: the last write of a key counts.
-#[derive(Debug, Default)]
+/// The records that a fold changes: the last write of a key counts.
+#[derive(Default)]
 pub struct Writes {
-    pub(crate) batch: Batch,
+    records: BTreeMap<(Table, Vec<u8>), Option<Value>>,
+    bytes: usize,
+}
+
+/// What is stored under a key.
+enum Value {
+    Known(Vec<u8>),
+    Later(Box<dyn FnOnce() -> Vec<u8> + Send + Sync>),
 }
 
 impl Writes {
     /// Stores a record, replacing the one of the same key.
     pub fn put(&mut self, table: Table, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
-        self.batch.put(table.0, key, value);
+        let value = value.into();
+        self.add(table, key.into(), value.len(), Some(Value::Known(value)));
+    }
+
+    /// The same, of a value that is worked out when it is stored: never if it is replaced before. It has about so many bytes.
+    pub fn put_later(
+        &mut self,
+        table: Table,
+        key: impl Into<Vec<u8>>,
+        about: usize,
+        value: impl FnOnce() -> Vec<u8> + Send + Sync + 'static,
+    ) {
+        self.add(table, key.into(), about, Some(Value::Later(Box::new(value))));
     }
 
     /// Forgets a record.
     pub fn delete(&mut self, table: Table, key: impl Into<Vec<u8>>) {
-        self.batch.delete(table.0, key);
+        self.add(table, key.into(), 0, None);
+    }
+
+    fn add(&mut self, table: Table, key: Vec<u8>, about: usize, value: Option<Value>) {
+        self.bytes += key.len() + about;
+        self.records.insert((table, key), value);
+    }
+
+    /// About how many bytes were written, those of replaced records among them: a measure of what it took to come here, too.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// As the database takes them.
+    pub(crate) fn into_batch(self) -> Batch {
+        let mut batch = Batch::default();
+        for ((table, key), value) in self.records {
+            match value {
+                Some(Value::Known(value)) => batch.put(table.0, key, value),
+                Some(Value::Later(value)) => batch.put(table.0, key, value()),
+                None => batch.delete(table.0, key),
+            }
+        }
+        batch
+    }
+}
+
+impl std::fmt::Debug for Writes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Writes({} records)", self.records.len())
     }
 }
 

@@ -37,10 +37,11 @@ pub(crate) use image::Image;
 pub(crate) use install::{Incoming, Received};
 pub(crate) use transfer::{CHUNK_FORMAT, Chunk, Chunks, TableNames, decode_meta, encode_meta};
 
-/// A batch of folded entries is written when it has this many bytes ...
-const BATCH_BYTES: usize = 4 << 20;
-/// ... or this many entries.
-const BATCH_ENTRIES: usize = 1024;
+/// Records are held back until there are this many bytes of them: what changes often, or is soon deleted, is so stored once or never. What
+/// a crash takes with them is folded again from the log, as is what the database had not flushed.
+const HELD_BYTES: usize = 8 << 20;
+/// Effects of so many entries are released together.
+const RELEASED_ENTRIES: usize = 1024;
 
 /// A snapshot's content: one of our own, or one that was received.
 pub(crate) enum SnapshotData {
@@ -85,6 +86,10 @@ pub(crate) struct StateMachine {
     space: Arc<Space>,
     applied: Option<LogId>,
     membership: StoredMembership,
+    /// Records up to `applied` that are not stored yet.
+    held: Writes,
+    /// Why records that were held back are lost: nothing may be stored after them.
+    lost: Option<String>,
     progress: Arc<Progress>,
     // Last: dropped when the database is closed.
     _open: OpenToken,
@@ -128,6 +133,8 @@ impl StateMachine {
             space,
             applied,
             membership,
+            held: Writes::default(),
+            lost: None,
             progress,
             _open: open,
         })
@@ -142,34 +149,47 @@ impl StateMachine {
     }
 
     /// Makes everything that is folded durable.
-    pub(crate) fn flush(&self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.store()?;
         self.database.flush()?;
         self.progress.made_durable(self.applied.as_ref());
         Ok(())
     }
 
-    async fn write(&mut self, batch: &mut Batch) -> io::Result<()> {
-        let Some(last) = batch.last.take() else { return Ok(()) };
-        if let Some(membership) = batch.membership.take() {
+    /// Stores what is held back.
+    fn store(&mut self) -> io::Result<()> {
+        if let Some(why) = &self.lost {
+            return Err(io::Error::other(why.clone()));
+        }
+        let Some(applied) = &self.applied else { return Ok(()) };
+        let stored = self.database.write(std::mem::take(&mut self.held), applied, &self.membership);
+        self.lost = stored.as_ref().err().map(|error| format!("storing records of the state: {error}"));
+        stored
+    }
+
+    async fn release(&mut self, folded: &mut Folded) -> io::Result<()> {
+        let Some(last) = folded.last.take() else { return Ok(()) };
+        if let Some(membership) = folded.membership.take() {
             self.membership = membership;
         }
         self.space.until_room().await?;
-        self.database.write(std::mem::take(&mut batch.writes), &last, &self.membership)?;
         self.applied = Some(last);
-        batch.entries = 0;
+        if self.held.bytes() >= HELD_BYTES {
+            self.store()?;
+        }
+        folded.entries = 0;
         self.fold.folded(position(&last));
         self.progress.applied.send_replace(Some(position(&last)));
-        for responder in batch.responders.drain(..) {
+        for responder in folded.responders.drain(..) {
             responder.send(());
         }
         Ok(())
     }
 }
 
-/// Folded entries whose records are not written yet.
+/// Folded entries whose effects are not released yet.
 #[derive(Default)]
-struct Batch {
-    writes: Writes,
+struct Folded {
     responders: Vec<ApplyResponder<Types>>,
     membership: Option<StoredMembership>,
     last: Option<LogId>,
@@ -188,7 +208,7 @@ impl RaftStateMachine<Types> for StateMachine {
     where
         Strm: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + Send,
     {
-        let mut batch = Batch::default();
+        let mut folded = Folded::default();
         while let Some(item) = entries.next().await {
             let (entry, responder) = item?;
             let id = entry.log_id;
@@ -196,20 +216,20 @@ impl RaftStateMachine<Types> for StateMachine {
                 EntryPayload::Blank => {}
                 EntryPayload::Normal(payload) => {
                     let entry = CommittedEntry { term: term_of(&id), index: id.index, payload: payload.0 };
-                    self.fold.fold(&entry, &mut batch.writes);
+                    self.fold.fold(&entry, &mut self.held);
                 }
                 EntryPayload::Membership(membership) => {
-                    batch.membership = Some(StoredMembership::new(Some(id), membership));
+                    folded.membership = Some(StoredMembership::new(Some(id), membership));
                 }
             }
-            batch.last = Some(id);
-            batch.entries += 1;
-            batch.responders.extend(responder);
-            if batch.entries >= BATCH_ENTRIES || batch.writes.batch.bytes() >= BATCH_BYTES {
-                self.write(&mut batch).await?;
+            folded.last = Some(id);
+            folded.entries += 1;
+            folded.responders.extend(responder);
+            if folded.entries >= RELEASED_ENTRIES || self.held.bytes() >= HELD_BYTES {
+                self.release(&mut folded).await?;
             }
         }
-        self.write(&mut batch).await
+        self.release(&mut folded).await
     }
 
     /// Takes the checkpoint here, where no entry is folded meanwhile: later, the data would be newer than its position.
@@ -220,7 +240,10 @@ impl RaftStateMachine<Types> for StateMachine {
     async fn get_snapshot_builder(&mut self) -> Builder {
         let meta = SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() };
         let (database, directory, taken) = (self.database.clone(), self.directory.clone(), meta.clone());
-        let checkpoint = aside(&self.disk, move || Image::take(&database, &directory, taken)).await;
+        let checkpoint = match self.store() {
+            Ok(()) => aside(&self.disk, move || Image::take(&database, &directory, taken)).await,
+            Err(error) => Err(error),
+        };
         let image = checkpoint.and_then(|image| image).map(Arc::new);
         if image.is_ok() {
             // A checkpoint starts with a flush.
@@ -235,6 +258,8 @@ impl RaftStateMachine<Types> for StateMachine {
         let (database, image) = aside(&self.disk, install).await??;
         let database = Arc::new(database);
         let old = std::mem::replace(&mut self.database, database.clone());
+        // Of the state that is replaced.
+        (self.held, self.lost) = (Writes::default(), None);
         (self.applied, self.membership) = (meta.last_log_id, meta.last_membership.clone());
         self.progress.made_durable(self.applied.as_ref());
         self.progress.set_image(Arc::new(image));

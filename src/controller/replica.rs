@@ -119,9 +119,13 @@ impl Replica {
             let key = event.key().to_bytes();
             match &event.new {
                 Some(object) => {
-                    let stored =
-                        StoredObject { revision: object.revision, document: object.document.clone() };
-                    writes.put(OBJECTS, key, record(&stored));
+                    // Most objects change several times in their first seconds: only what is stored in the end is encoded.
+                    let object = object.clone();
+                    writes.put_later(OBJECTS, key, object.document.len(), move || {
+                        let stored =
+                            StoredObject { revision: object.revision, document: object.document.clone() };
+                        record(&stored)
+                    });
                 }
                 None => writes.delete(OBJECTS, key),
             }

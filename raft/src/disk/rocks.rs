@@ -74,6 +74,11 @@ fn options(form: &Form) -> (Options, Options) {
             // All tables are flushed at the same position, so that a crash leaves them at the same position.
             options.set_atomic_flush(true);
             options.set_db_write_buffer_size(form.write_buffer_bytes);
+            // Nothing is looked up in it: it is scanned when it is opened, and that files overlap costs that scan little. A merge of the first
+            // level rewrites all of the next one, which has the whole state.
+            family.set_level_zero_file_num_compaction_trigger(12);
+            family.set_level_zero_slowdown_writes_trigger(32);
+            family.set_level_zero_stop_writes_trigger(48);
         }
     }
     (options, family)

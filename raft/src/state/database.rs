@@ -90,7 +90,7 @@ impl StateDb {
         last: &LogId,
         membership: &StoredMembership,
     ) -> io::Result<()> {
-        self.write_batch(writes.batch, Some((Some(last), membership)))
+        self.write_batch(writes.into_batch(), Some((Some(last), membership)))
     }
 
     /// Writes records of a snapshot; the position comes last.

@@ -145,8 +145,40 @@ async fn a_crash_leaves_the_state_of_the_last_flush() {
     assert_eq!((fold.get("a"), fold.get("b")), (Some("2".into()), None));
 }
 
+/// Of a key that is written again and again one record is stored; one that comes and goes is only deleted.
+#[test]
+fn the_last_write_of_a_key_is_stored() {
+    let mut writes = Writes::default();
+    writes.put_later(Table(0), "a", 1, || unreachable!("it was replaced"));
+    writes.put(Table(0), "b", "1");
+    writes.put(Table(0), "a", "2");
+    writes.put_later(Table(1), "a", 1, || b"3".to_vec());
+    writes.delete(Table(0), "b");
+    let put = |table, value: &str| crate::disk::Change::Put { table, key: "a".into(), value: value.into() };
+    let gone = crate::disk::Change::Delete { table: 0, key: "b".into() };
+    assert_eq!(writes.into_batch().changes, [put(0, "2"), gone, put(1, "3")]);
+}
+
+/// What is held back goes into a snapshot, and is stored when it is much.
 #[tokio::test(flavor = "multi_thread")]
-async fn effects_are_released_after_the_records_are_written() {
+async fn records_that_are_held_back_are_stored_in_time() {
+    let place = TempDir::new().unwrap();
+    let (mut state, _) = open(place.path());
+    let stored = |state: &StateMachine| state.database.records().map(Result::unwrap).collect::<Vec<_>>();
+    apply(&mut state, [(1, "a=1")]).await;
+    assert_eq!((stored(&state).len(), state.database.applied().unwrap().0), (0, None));
+    state.get_snapshot_builder().await.build_snapshot().await.unwrap();
+    assert_eq!((stored(&state).len(), state.database.applied().unwrap().0), (1, Some(log_id(1, 1))));
+
+    let large = "x".repeat(HELD_BYTES / 2);
+    apply(&mut state, [(2, format!("b={large}").as_str())]).await;
+    assert_eq!(stored(&state).len(), 1);
+    apply(&mut state, [(3, format!("c={large}").as_str())]).await;
+    assert_eq!((stored(&state).len(), state.database.applied().unwrap().0), (3, Some(log_id(1, 3))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn effects_are_released_before_the_records_are_stored() {
     let place = TempDir::new().unwrap();
     let (mut state, fold) = open(place.path());
     let progress = state.progress();
