@@ -1,11 +1,11 @@
 //! What the status says, gathered from the Cluster service and the Kubernetes API.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use kontiki_actors::object::{Meta, NodeDigest, PodDigest, parse_time_ms};
 use kontiki_actors::{Document, level::FIRST};
-use kontiki_proto::cluster::{ControllerStatus, Empty, MemberRole, StatusReply};
+use kontiki_proto::cluster::{ControllerStatus, Empty, MemberRole, PodCounts, StatusReply};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ pub(crate) struct Report {
     level: u32,
     controllers: Vec<Controller>,
     workers: Vec<Worker>,
-    pods: BTreeMap<String, usize>,
+    pods: BTreeMap<String, u64>,
     problems: Vec<String>,
 }
 
@@ -58,7 +58,7 @@ struct Worker {
     state: &'static str,
     /// Since when it is in this state, RFC 3339.
     since: Option<String>,
-    pods: usize,
+    pods: u64,
     capacity: Capacity,
     schedulable: bool,
     /// Of a process on this machine.
@@ -77,7 +77,12 @@ impl Report {
     /// Asks the cluster. What cannot be read is a problem in words, not a failure of the whole.
     pub(crate) async fn collect(access: &Access) -> anyhow::Result<Report> {
         let reply = access.try_call(|mut client| async move { client.status(Empty {}).await }).await?;
-        let (nodes, pods) = (access.list("/api/v1/nodes").await, access.list("/api/v1/pods").await);
+        let nodes = access.list("/api/v1/nodes").await;
+        // A build before this one does not count: then all are read.
+        let pods = match &reply.pods {
+            Some(counts) => Ok(counts.clone()),
+            None => access.list("/api/v1/pods").await.map(|pods| count(&pods)),
+        };
         let mut report = Report::of(reply);
         match (nodes, pods) {
             (Ok(nodes), Ok(pods)) => report.add_objects(&nodes, &pods, access.local_dir()),
@@ -101,19 +106,11 @@ impl Report {
         }
     }
 
-    fn add_objects(&mut self, nodes: &[Value], pods: &[Value], local_dir: Option<&Path>) {
-        let mut placed: BTreeMap<String, usize> = BTreeMap::new();
-        for pod in pods {
-            let digest = PodDigest::of(&Document::from_value(pod.clone()));
-            // Of a pod on a lost node nobody knows; kubectl shows it so, too.
-            let lost = pod["status"]["reason"] == "NodeLost";
-            let phase = if lost { "Unknown".to_owned() } else { digest.phase.to_string() };
-            *self.pods.entry(phase).or_default() += 1;
-            if let Some(node) = digest.node.as_ref().filter(|_| !digest.terminal()) {
-                *placed.entry(node.to_string()).or_default() += 1;
-            }
+    fn add_objects(&mut self, nodes: &[Value], pods: &PodCounts, local_dir: Option<&Path>) {
+        for (phase, count) in &pods.phases {
+            *self.pods.entry(phase.clone()).or_default() += count;
         }
-        self.workers = nodes.iter().map(|node| Worker::of(node, &placed, local_dir)).collect();
+        self.workers = nodes.iter().map(|node| Worker::of(node, &pods.on_nodes, local_dir)).collect();
     }
 
     /// For people.
@@ -172,6 +169,21 @@ impl Report {
     }
 }
 
+fn count(pods: &[Value]) -> PodCounts {
+    let mut counts = PodCounts::default();
+    for pod in pods {
+        let digest = PodDigest::of(&Document::from_value(pod.clone()));
+        // Of a pod on a lost node nobody knows; kubectl shows it so, too.
+        let lost = pod["status"]["reason"] == "NodeLost";
+        let phase = if lost { "Unknown".to_owned() } else { digest.phase.to_string() };
+        *counts.phases.entry(phase).or_default() += 1;
+        if let Some(node) = digest.node.as_ref().filter(|_| !digest.terminal()) {
+            *counts.on_nodes.entry(node.to_string()).or_default() += 1;
+        }
+    }
+    counts
+}
+
 impl Controller {
     fn of(status: ControllerStatus) -> Controller {
         let role = match status.role() {
@@ -217,7 +229,7 @@ impl Controller {
 }
 
 impl Worker {
-    fn of(node: &Value, placed: &BTreeMap<String, usize>, local_dir: Option<&Path>) -> Worker {
+    fn of(node: &Value, placed: &HashMap<String, u64>, local_dir: Option<&Path>) -> Worker {
         let document = Document::from_value(node.clone());
         let (digest, meta) = (NodeDigest::of(&document), Meta::of(&document.metadata));
         let name = node["metadata"]["name"].as_str().unwrap_or_default().to_owned();
@@ -270,7 +282,7 @@ mod tests {
             "status": { "allocatable": { "cpu": "2", "memory": "4Gi", "pods": "110" },
                 "conditions": [{ "type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z" }] } });
         let pod = |phase: &str| json!({ "spec": { "nodeName": "w1" }, "status": { "phase": phase } });
-        report.add_objects(&[node], &[pod("Running"), pod("Succeeded")], None);
+        report.add_objects(&[node], &count(&[pod("Running"), pod("Succeeded")]), None);
         report
     }
 

@@ -16,6 +16,7 @@ mod levels;
 mod members;
 mod numbers;
 mod objects;
+mod pods;
 mod status;
 mod tokens;
 mod workers;

@@ -8,7 +8,7 @@ use kontiki_raft::{Member, Role, Status};
 use tokio::time::timeout;
 
 use super::advice::{self, Seen};
-use super::{Shared, forward};
+use super::{Shared, forward, pods};
 
 /// Who does not answer within this time counts as unreachable.
 const DEADLINE: Duration = Duration::from_millis(500);
@@ -26,7 +26,9 @@ pub(super) async fn status(shared: &Shared, own_only: bool) -> StatusReply {
     }
     handles.levels.links().retain(&own.members.iter().map(|m| m.info.id).collect::<Vec<_>>());
     let others = own.members.iter().filter(|member| member.info.id != own.id);
-    let mut controllers = join_all(others.map(|member| ask(shared, member))).await;
+    let asked = join_all(others.map(|member| ask(shared, member)));
+    let (mut controllers, pods) = tokio::join!(asked, pods::count(&*handles.local));
+    reply.pods = pods;
     controllers.push(own_status(shared, &own));
     controllers.sort_by_key(|controller| controller.id);
     let leader = controllers.iter().filter(|c| c.role() == MemberRole::Leader).max_by_key(|c| c.term);
