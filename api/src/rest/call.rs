@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::BoxFuture};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use hyper::upgrade::OnUpgrade;
 use kontiki_actors::{Document, Object, ObjectKey, Outcome, State};
@@ -404,35 +404,42 @@ async fn defined(api: &Api, path: &str, route: Result<Route, Status>) -> Result<
     Err(refused)
 }
 
-async fn dispatch(call: Call, route: Route) -> Answered {
+/// What answers a request, on the heap: it is large, as large as the largest of all, and would be copied whole from each caller to the next.
+type Answering<'a> = BoxFuture<'a, Answered>;
+
+fn dispatch(call: Call, route: Route) -> Answering<'static> {
     match route {
-        Route::Objects(target) => objects(call, target).await,
-        Route::Review(review) => review::answer(call, review).await,
-        Route::Usage(target) => usage::answer(call, target).await,
-        route => system::answer(call, route).await,
+        Route::Objects(target) => Box::pin(objects(call, target)),
+        Route::Review(review) => Box::pin(review::answer(call, review)),
+        Route::Usage(target) => Box::pin(usage::answer(call, target)),
+        route => Box::pin(system::answer(call, route)),
     }
 }
 
 async fn objects(call: Call, target: Target) -> Answered {
     let deprecation = target.served.deprecation().map(str::to_owned);
-    let reply = on_objects(call, target).await?;
-    Ok(reply.warned(deprecation.into_iter().collect()))
+    let subresource = target.subresource.clone();
+    let reply = match &subresource {
+        Some(subresource) => Box::pin(subresource::answer(call, target, subresource)) as Answering<'_>,
+        None => on_objects(call, target),
+    };
+    Ok(reply.await?.warned(deprecation.into_iter().collect()))
 }
 
-async fn on_objects(call: Call, target: Target) -> Answered {
-    if let Some(subresource) = target.subresource.clone() {
-        return subresource::answer(call, target, &subresource).await;
-    }
+fn on_objects(call: Call, target: Target) -> Answering<'static> {
     match (call.method.clone(), target.name.is_some()) {
-        (Method::GET, _) if call.query.switch("watch") => watch::watch(call, target).await,
-        (Method::GET, true) => read::get(call, target).await,
-        (Method::GET, false) => list::list(call, target).await,
-        (Method::POST, false) => write::create(call, target).await,
-        (Method::PUT, true) => write::replace(call, target).await,
-        (Method::PATCH, true) => patch::patch(call, target).await,
-        (Method::DELETE, true) => delete::delete(call, target).await,
-        (Method::DELETE, false) => delete::collection(call, target).await,
-        (method, _) => Err(method_not_allowed(&method, target.served.kind.info().kind)),
+        (Method::GET, _) if call.query.switch("watch") => Box::pin(watch::watch(call, target)),
+        (Method::GET, true) => Box::pin(read::get(call, target)),
+        (Method::GET, false) => Box::pin(list::list(call, target)),
+        (Method::POST, false) => Box::pin(write::create(call, target)),
+        (Method::PUT, true) => Box::pin(write::replace(call, target)),
+        (Method::PATCH, true) => Box::pin(patch::patch(call, target)),
+        (Method::DELETE, true) => Box::pin(delete::delete(call, target)),
+        (Method::DELETE, false) => Box::pin(delete::collection(call, target)),
+        (method, _) => {
+            let refused = method_not_allowed(&method, target.served.kind.info().kind);
+            Box::pin(std::future::ready(Err(refused)))
+        }
     }
 }
 
