@@ -109,6 +109,9 @@ struct Args {
     /// Ask no peer.
     #[arg(long)]
     alone: bool,
+    /// The CRI socket of a daemon on whose runtime pods are started beside the built-in one: NAME=node.
+    #[arg(long, value_name = "SOCKET")]
+    daemon: Option<PathBuf>,
     /// What the reader should know of the machine while this is measured.
     #[arg(long, default_value = "")]
     note: String,
@@ -194,7 +197,7 @@ fn main() -> anyhow::Result<()> {
     let (runtime, plan) = (runtime(2)?, Plan { image: Some(args.image.clone()), ..Plan::of(&args.binary) });
     for event in Event::value_variants() {
         if args.wants(What::Event(*event)) {
-            lifecycle::measure(&runtime, *event, &plan, args.n)?;
+            lifecycle::measure(&runtime, *event, &plan, args.daemon.as_deref(), args.n)?;
         }
     }
     Ok(())

@@ -47,6 +47,20 @@ impl Raw {
         Ok(self.stream.flush().await?)
     }
 
+    /// Reads until these bytes have come.
+    pub async fn until(&mut self, end: &[u8]) -> anyhow::Result<()> {
+        let mut bytes = Vec::new();
+        let reading = async {
+            while !bytes.windows(end.len()).any(|window| window == end) {
+                if self.stream.read_buf(&mut bytes).await? == 0 {
+                    bail!("it ended with {:?}", String::from_utf8_lossy(&bytes));
+                }
+            }
+            Ok(())
+        };
+        timeout(PATIENCE, reading).await.context("they did not come")?
+    }
+
     /// Reads to the end of the connection what must be one whole answer.
     pub async fn answer(mut self) -> anyhow::Result<Answer> {
         let mut bytes = Vec::new();

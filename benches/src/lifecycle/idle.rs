@@ -18,7 +18,8 @@ fn cpu_ticks(pid: i32) -> anyhow::Result<f64> {
     Ok(fields[10] + fields[11])
 }
 
-fn resident_mb(pid: i32) -> anyhow::Result<f64> {
+/// What a process has in memory.
+pub(super) fn resident_mb(pid: i32) -> anyhow::Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).context("no VmRSS")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)

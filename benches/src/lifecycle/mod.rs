@@ -4,8 +4,11 @@
 mod failover;
 mod figures;
 mod idle;
+mod node;
 mod scale;
 mod start;
+
+use std::path::Path;
 
 use clap::ValueEnum;
 use kontiki_chaos_tests::{Cluster, Plan};
@@ -30,10 +33,18 @@ pub(crate) enum Event {
     Both,
     /// `kubectl scale` from 0 to 50 over five workers.
     Scale,
+    /// What a node owes its pods: their start, a hundred at once, memory, exec, port-forward.
+    Node,
 }
 
 /// Measures one of them so often and prints it.
-pub(crate) fn measure(runtime: &Runtime, event: Event, plan: &Plan, n: usize) -> anyhow::Result<()> {
+pub(crate) fn measure(
+    runtime: &Runtime,
+    event: Event,
+    plan: &Plan,
+    daemon: Option<&Path>,
+    n: usize,
+) -> anyhow::Result<()> {
     let cluster = |workers| Cluster::start(Plan { workers, ..plan.clone() });
     match event {
         Event::Start => start::measure(&Plan { workers: 3, ..plan.clone() }, n.min(5)),
@@ -43,5 +54,6 @@ pub(crate) fn measure(runtime: &Runtime, event: Event, plan: &Plan, n: usize) ->
         Event::Pause => runtime.block_on(failover::worker(&cluster(3)?, Fault::Stop, n)),
         Event::Both => runtime.block_on(failover::worker(&cluster(3)?, Fault::KillWithLeader, n)),
         Event::Scale => scale::measure(&cluster(5)?, n),
+        Event::Node => runtime.block_on(node::measure(plan, daemon, n)),
     }
 }
