@@ -75,12 +75,17 @@ impl Gate {
             let (revision, any) = (state.revision(), !asked.is_idle());
             drop(state);
             tokio::select! {
-                () = feed.changed(revision) => {}
+                biased;
                 Some((one, done)) = asking.next() => asked.ends(one, done),
+                () = feed.changed(revision) => {}
+            }
+            if !any {
+                continue;
             }
             let until = Instant::now() + PAUSE;
-            while any {
+            loop {
                 tokio::select! {
+                    biased;
                     Some((one, done)) = asking.next() => asked.ends(one, done),
                     () = sleep_until(until) => break,
                 }
