@@ -91,6 +91,24 @@ pub enum Request {
         /// What he asks for; none of this kind again.
         request: Box<Request>,
     },
+    /// What came of asking about a pod that an actor wants: see [`crate::candidates`]. Of the leader, and of no client.
+    Admit {
+        /// The candidate.
+        key: ObjectKey,
+        /// At which revision it was asked about: only if it still is at that.
+        revision: u64,
+        /// What came of it.
+        verdict: Admission,
+    },
+}
+
+/// Whether a pod that an actor wants is made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Admission {
+    /// It is made so: the whole pod, checked as a client's is.
+    As(Document),
+    /// It is not made, for this reason.
+    Not(String),
 }
 
 /// The part of an object that an update may change.
@@ -307,7 +325,8 @@ impl Request {
                 *document = Document::default();
             }
             Request::By { request, .. } => request.abridge(),
-            Request::Delete { .. } | Request::Bind { .. } => {}
+            Request::Admit { verdict: Admission::As(document), .. } => *document = Document::default(),
+            Request::Delete { .. } | Request::Bind { .. } | Request::Admit { .. } => {}
         }
     }
 
@@ -317,7 +336,8 @@ impl Request {
             Request::Create { key, .. }
             | Request::Update { key, .. }
             | Request::Delete { key, .. }
-            | Request::Bind { key, .. } => key,
+            | Request::Bind { key, .. }
+            | Request::Admit { key, .. } => key,
             Request::By { request, .. } => request.key(),
         }
     }
@@ -330,6 +350,7 @@ impl Request {
             | Request::Delete { dry_run, .. }
             | Request::Bind { dry_run, .. } => *dry_run,
             Request::By { request, .. } => request.dry_run(),
+            Request::Admit { .. } => false,
         }
     }
 }

@@ -147,41 +147,80 @@ kinds! {
     PRIORITY_LEVEL_CONFIGURATION = 61, "flowcontrol.apiserver.k8s.io", "v1", "PriorityLevelConfiguration", "prioritylevelconfigurations", "prioritylevelconfiguration", NONE, Cluster, NONE, Counted, None;
 }
 
+/// Kinds that the API does not have: nobody reads, writes or watches their objects but turns, and the leader for them. They are stored as all
+/// others are.
+const INTERNAL: &[KindInfo] = &[KindInfo {
+    code: 70,
+    group: "",
+    version: "",
+    kind: "PodCandidate",
+    plural: "podcandidates",
+    singular: "podcandidate",
+    short_names: NONE,
+    namespaced: true,
+    categories: NONE,
+    generation: false,
+    reconcile: None,
+}];
+
+impl Kind {
+    /// A pod that an actor wants and that is not admitted yet: see [`crate::candidates`].
+    pub const POD_CANDIDATE: Kind = Kind(Id::BuiltIn(70));
+}
+
 /// Groups and versions in which built-in kinds are served besides those of their lines, by conversions at the API's edge. Objects are stored
 /// in one form whatever their clients use; references from object to object may name them in any.
 pub const ALSO: &[(Kind, &str, &str)] =
     &[(Kind::EVENT, "events.k8s.io", "v1"), (Kind::HORIZONTAL_POD_AUTOSCALER, "autoscaling", "v1")];
 
-/// Every kind, in the order of the table.
+/// Every kind that the API has, in the order of the table.
 pub static KINDS: &[KindInfo] = TABLE;
 
 /// One more than the largest code.
 const CODES: usize = {
-    let (mut most, mut at) = (0, 0);
-    while at < TABLE.len() {
-        if TABLE[at].code > most {
-            most = TABLE[at].code;
+    let (mut most, mut of) = (0, 0);
+    while of < TABLES.len() {
+        let mut at = 0;
+        while at < TABLES[of].len() {
+            if TABLES[of][at].code > most {
+                most = TABLES[of][at].code;
+            }
+            at += 1;
         }
-        at += 1;
+        of += 1;
     }
     most as usize + 1
 };
 
+/// All that have a code.
+const TABLES: [&[KindInfo]; 2] = [TABLE, INTERNAL];
+
 /// Every kind has its level, or it would stop the controllers that do not know it: see [`crate::level`].
 const _: () = {
-    let mut at = 0;
-    while at < TABLE.len() {
-        assert!(crate::level::of_code(TABLE[at].code).is_some(), "a kind without a level: see level.rs");
-        at += 1;
+    let mut of = 0;
+    while of < TABLES.len() {
+        let mut at = 0;
+        while at < TABLES[of].len() {
+            assert!(
+                crate::level::of_code(TABLES[of][at].code).is_some(),
+                "a kind without a level: see level.rs"
+            );
+            at += 1;
+        }
+        of += 1;
     }
 };
 
 /// Where the line of a code stands in the table.
 static LINES: [Option<&KindInfo>; CODES] = {
-    let (mut lines, mut at) = ([None; CODES], 0);
-    while at < TABLE.len() {
-        lines[TABLE[at].code as usize] = Some(&TABLE[at]);
-        at += 1;
+    let (mut lines, mut of) = ([None; CODES], 0);
+    while of < TABLES.len() {
+        let mut at = 0;
+        while at < TABLES[of].len() {
+            lines[TABLES[of][at].code as usize] = Some(&TABLES[of][at]);
+            at += 1;
+        }
+        of += 1;
     }
     lines
 };
@@ -192,9 +231,14 @@ impl Kind {
         LINES.get(usize::from(code)).copied().flatten().map(|info| Kind(Id::BuiltIn(info.code)))
     }
 
-    /// Every built-in kind, in the order of the table.
+    /// Every built-in kind that the API has, in the order of the table.
     pub fn all() -> impl Iterator<Item = Kind> {
         KINDS.iter().map(|info| Kind(Id::BuiltIn(info.code)))
+    }
+
+    /// The kinds that it does not have.
+    pub fn internal() -> impl Iterator<Item = Kind> {
+        INTERNAL.iter().map(|info| Kind(Id::BuiltIn(info.code)))
     }
 
     /// The kind that a definition defines.
@@ -278,8 +322,9 @@ mod tests {
 
     #[test]
     fn codes_and_names_are_unique() {
-        for (i, a) in KINDS.iter().enumerate() {
-            for b in &KINDS[i + 1..] {
+        let all: Vec<&KindInfo> = KINDS.iter().chain(INTERNAL).collect();
+        for (i, a) in all.iter().enumerate() {
+            for b in &all[i + 1..] {
                 assert_ne!(a.code, b.code, "{} and {}", a.kind, b.kind);
                 assert_ne!((a.group, a.plural), (b.group, b.plural));
             }
@@ -288,13 +333,28 @@ mod tests {
 
     #[test]
     fn a_code_leads_to_its_line() {
-        for info in KINDS {
+        for info in KINDS.iter().chain(INTERNAL) {
             let kind = Kind::from_code(info.code).unwrap();
             assert_eq!(kind.info().kind, info.kind);
         }
+        let internal: Vec<&str> = Kind::internal().map(|kind| kind.info().kind).collect();
+        assert_eq!(internal, [Kind::POD_CANDIDATE.info().kind]);
         assert_eq!(Kind::all().count(), KINDS.len());
         for code in [0, CODES as u16, custom::CODE] {
             assert_eq!(Kind::from_code(code), None, "{code}");
+        }
+    }
+
+    /// By no URL and no document does anybody get to what is only the turns' business.
+    #[test]
+    fn the_api_has_no_internal_kind() {
+        for kind in Kind::internal() {
+            let info = kind.info();
+            assert!(Kind::all().all(|other| other != kind));
+            for version in ["", "v1"] {
+                assert_eq!(Kind::by_resource(info.group, version, info.plural), None);
+                assert_eq!(Kind::by_name(version, info.kind), None);
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 //! | 2 | CustomResourceDefinition and custom kinds, FlowSchema, PriorityLevelConfiguration; [`Part::Whole`]; [`Request::By`]; the level itself: [`Input::Raise`], [`Change::Level`], [`Rejection::Level`] |
 //! | 3 | HorizontalPodAutoscaler |
 //! | 4 | definitions that have objects converted by a webhook, and documents of custom kinds that say in which version they are |
+//! | 5 | pods of actors that wait to be admitted: the internal kind of code 70; [`Request::Admit`] |
 //!
 //! What only the leader's decisions depend on needs no level: it decides, and the others fold what it decided. A level that was released is
 //! as it is: what is new belongs to the next one. The compiler asks for the level of every new kind and variant.
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// The newest level that this build knows.
-pub const LEVEL: u32 = 4;
+pub const LEVEL: u32 = 5;
 /// Where every cluster begins, and what builds know that never heard of levels.
 pub const FIRST: u32 = 1;
 /// From here on documents of custom kinds may say in which version they are. Whoever makes them looks before; an older build would show
@@ -34,6 +35,7 @@ pub(crate) const fn of_code(code: u16) -> Option<u32> {
         1..=15 | 20..=26 | 30..=54 => Some(1),
         55 | 60 | 61 | Custom::CODE => Some(2),
         27 => Some(3),
+        70 => Some(5),
         _ => None,
     }
 }
@@ -66,6 +68,7 @@ impl Request {
         match self {
             Request::Create { key, document, .. } => key.level().max(of_document(key, document)),
             Request::Delete { key, .. } | Request::Bind { key, .. } => key.level(),
+            Request::Admit { key, .. } => key.level().max(5),
             Request::Update { key, document, part, .. } => {
                 key.level().max(part.level()).max(of_document(key, document))
             }

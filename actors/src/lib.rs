@@ -9,6 +9,7 @@
 //! the manifest enforces it. Kubernetes' wire formats, defaulting and validation are not here but in `api/`.
 
 pub(crate) mod addresses;
+pub mod candidates;
 pub mod change;
 pub mod codec;
 pub mod entry;

@@ -27,6 +27,8 @@ const LEVELS: &[(u32, &[u16])] = &[
     (3, &[27]),
     // Forms of documents only.
     (4, &[]),
+    // What the API does not have.
+    (5, &[]),
 ];
 
 fn widget() -> Kind {
@@ -88,6 +90,8 @@ fn the_kinds_of_a_level_stay_what_they_were() {
     }
     assert_eq!(LEVELS.last().unwrap().0, LEVEL, "the newest level has its line here");
     assert_eq!(widget().level(), 2);
+    let internal: Vec<(u16, u32)> = Kind::internal().map(|kind| (kind.code(), kind.level())).collect();
+    assert_eq!(internal, [(70, 5)]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub mod apply;
 pub mod audit;
 pub mod backend;
 mod backing;
+mod candidates;
 mod cel;
 mod conversion;
 mod custom;
@@ -37,6 +38,7 @@ pub mod usage;
 pub mod wire;
 
 pub use backend::{Backend, Freshness, LogsError, LogsQuery, Unavailable};
+pub use candidates::Gate;
 pub use feed::{Feed, FeedLimits};
-pub use rest::{GIT_VERSION, Options, router};
+pub use rest::{GIT_VERSION, Options, router, serve};
 pub use status::Status;

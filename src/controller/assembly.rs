@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use kontiki_api::{feed::FeedLimits, rest};
+use kontiki_api::{Gate, feed::FeedLimits, rest};
 use kontiki_pki::Ca;
 use kontiki_proto::worker::{
     sessions_server::SessionsServer, streams_server::StreamsServer, usages_server::UsagesServer,
@@ -75,14 +75,9 @@ impl Controller {
         let signs = (&contact, &pace, &lag);
         let crew = start_crew(&*spawner, &node, &replica, signs, grace, nature, &pulse).await;
         let levels = Levels::new(config.level, node.clone(), replica.clone(), dial.clone());
-        let leader_follows =
-            leadership::follow(node.leadership(), crew.clone(), levels.clone(), ca_pem.into());
+        let (leadership, ca_pem) = (node.leadership(), ca_pem.into());
+        let (leads, raises) = (crew.clone(), levels.clone());
         let feeds = leadership::feed_sessions(replica.feed().clone(), crew.sessions.clone());
-        let background = vec![
-            kontiki_raft::spawn(leader_follows),
-            kontiki_raft::spawn(feeds),
-            kontiki_raft::spawn(lag.watch()),
-        ];
         let streams = Streams::new(&config.advertise, node.clone(), crew.sessions.clone());
         let usages = Usages::new(node.clone(), crew.sessions.clone());
         let handles = Handles {
@@ -114,7 +109,13 @@ impl Controller {
             next: AtomicU64::new(1),
             issuer: api.issuer.clone(),
         };
-        let service = service(&handles, sessions, (streams, usages), api);
+        let (service, gate) = service(&handles, sessions, (streams, usages), api);
+        let leader_follows = leadership::follow(leadership, leads, raises, gate, ca_pem);
+        let background = vec![
+            kontiki_raft::spawn(leader_follows),
+            kontiki_raft::spawn(feeds),
+            kontiki_raft::spawn(lag.watch()),
+        ];
         Controller { handles, service, pulse, background }
     }
 
@@ -160,14 +161,14 @@ async fn start_crew(
     Crew { stage, sessions }
 }
 
-/// REST and gRPC on one port: told apart by the media type.
+/// REST and gRPC on one port: told apart by the media type. And what asks about pods that actors want.
 fn service(
     handles: &Handles,
     sessions: SessionService,
     (streams, usages): (Streams, Usages),
     api: rest::Options,
-) -> axum::Router {
-    let rest = rest::router(handles.local.clone(), api);
+) -> (axum::Router, Gate) {
+    let (rest, gate) = rest::serve(handles.local.clone(), api);
     let sessions = SessionsServer::new(sessions).max_decoding_message_size(MESSAGE_BYTES);
     let grpc = tonic::service::Routes::new(handles.node.service())
         .add_service(sessions)
@@ -176,7 +177,7 @@ fn service(
         .add_service(cluster::service(handles.clone()).max_decoding_message_size(MESSAGE_BYTES))
         .prepare()
         .into_axum_router();
-    axum::Router::new().fallback(move |request: axum::extract::Request| {
+    let router = axum::Router::new().fallback(move |request: axum::extract::Request| {
         let media = request.headers().get(http::header::CONTENT_TYPE).map(|v| v.as_bytes().to_vec());
         let is_grpc = media.is_some_and(|m| m.starts_with(b"application/grpc"));
         let router = if is_grpc { grpc.clone() } else { rest.clone() };
@@ -186,5 +187,6 @@ fn service(
                 Err(never) => match never {},
             }
         }
-    })
+    });
+    (router, gate)
 }

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use actix::Addr;
 use futures_util::{FutureExt, future};
 use kontiki_actors::Input;
-use kontiki_api::feed::{Batch, Feed};
+use kontiki_api::{
+    Gate,
+    feed::{Batch, Feed},
+};
 use kontiki_raft::Leadership;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
     bootstrap,
@@ -33,10 +36,12 @@ pub(super) async fn follow(
     mut leadership: watch::Receiver<Leadership>,
     crew: Crew,
     levels: Arc<Levels>,
+    gate: Gate,
     ca_pem: Arc<str>,
 ) {
     let mut leads: Option<u64> = None;
     let mut raising = future::pending().boxed();
+    let mut asks: Option<Asks> = None;
     loop {
         let now = leadership.borrow_and_update().clone();
         let wanted = now.leading.then_some(now.term);
@@ -44,11 +49,13 @@ pub(super) async fn follow(
             if leads.is_some() {
                 cease(&crew);
                 raising = future::pending().boxed();
+                drop(asks.take());
             }
             if let Some(term) = wanted {
                 become_leader(&crew, term, &ca_pem);
                 let objects = bootstrap::objects(&ca_pem);
                 raising = levels.clone().raise(term, crew.stage.clone(), objects).boxed();
+                asks = Some(Asks(kontiki_raft::spawn(gate.clone().run())));
             }
             leads = wanted;
         }
@@ -56,6 +63,15 @@ pub(super) async fn follow(
             changed = leadership.changed() => if changed.is_err() { return },
             () = &mut raising => raising = future::pending().boxed(),
         }
+    }
+}
+
+/// The task that asks about pods that actors want, while it is wanted.
+struct Asks(JoinHandle<()>);
+
+impl Drop for Asks {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

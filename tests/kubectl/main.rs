@@ -27,6 +27,7 @@ mod stateful;
 mod streams;
 mod top;
 mod users;
+mod webhooks;
 
 use kontiki_chaos_tests::{Cluster, Plan, example_image};
 use scenario::Scenario;
@@ -78,6 +79,7 @@ fn kubectl_drives_the_cluster() {
         ("roles", roles::roles_say_who_may_do_what),
         ("escalation", roles::nobody_gives_more_than_he_has),
         ("tokens", roles::tokens_of_service_accounts),
+        ("webhooks", webhooks::have_a_say_in_controllers_pods),
         ("top", top::what_pods_and_nodes_use),
         ("nodes", nodes::cordon_drain_and_taint),
         ("drain", nodes::kontiki_drains_a_worker),

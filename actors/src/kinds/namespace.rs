@@ -137,6 +137,7 @@ fn empty(turn: &mut Turn, me: &Object) {
     }
     let mut left = BATCH;
     delete_all(turn, me, Kind::POD, &mut left);
+    delete_all(turn, me, Kind::POD_CANDIDATE, &mut left);
     let pods_remain = turn.state().list(Kind::POD, Some(&me.key.name)).next().is_some();
     if !pods_remain {
         for kind in namespaced(turn.state()) {

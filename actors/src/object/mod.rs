@@ -7,7 +7,7 @@ mod key;
 mod meta;
 
 pub use digest::{
-    Affinity, BindingDigest, BudgetDigest, ClaimDigest, ClaimRef, Condition, CronJobDigest, DaemonSetDigest,
+    AdmissionDigest, Affinity, BindingDigest, BudgetDigest, ClaimDigest, ClaimRef, Condition, CronJobDigest, DaemonSetDigest,
     DefinedVersion, DefinitionDigest, DeploymentDigest, DeploymentStatus, Digest, JobDigest, Names,
     NodeDigest, PodAffinity, PodDigest, PodTerm, PreferredTerm, ReplicaSetDigest, ReplicaSetStatus,
     Requirement, Resources, RoleDigest, Scalars, Selector, SelectorTerm, SpreadConstraint, StatefulSetDigest,
@@ -155,6 +155,11 @@ impl Object {
     /// The digest of a definition of a custom kind, if it is one.
     pub fn definition(&self) -> Option<&DefinitionDigest> {
         if let Digest::Definition(digest) = &self.digest { Some(digest) } else { None }
+    }
+
+    /// The digest of a configuration of webhooks, of a policy or of its binding, if it is one.
+    pub fn admission(&self) -> Option<&AdmissionDigest> {
+        if let Digest::Admission(digest) = &self.digest { Some(digest) } else { None }
     }
 
     /// Which pods are its own, if it is of a kind that manages pods.

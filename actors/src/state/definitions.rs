@@ -28,9 +28,10 @@ impl State {
         all.filter_map(|object| Some((object, object.definition()?))).filter(|(_, d)| d.established())
     }
 
-    /// Every kind that objects can be of: the built-in ones, then the custom ones.
+    /// Every kind that objects can be of: the built-in ones, also those that the API does not have, then the custom ones.
     pub fn kinds(&self) -> impl Iterator<Item = Kind> {
-        Kind::all().chain(self.established().map(|(_, definition)| definition.kind()))
+        let built_in = Kind::all().chain(Kind::internal());
+        built_in.chain(self.established().map(|(_, definition)| definition.kind()))
     }
 
     /// Finds a kind by the `apiVersion` and `kind` of a document, if that version is served.

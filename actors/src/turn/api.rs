@@ -75,6 +75,7 @@ impl Turn {
             }
             Request::Delete { key, options, .. } => self.delete(key, options),
             Request::Bind { key, node, .. } => self.bind(key, node),
+            Request::Admit { key, revision, verdict } => self.admit(key, *revision, verdict),
             Request::By { request, .. } if user.is_some() => {
                 let message = "a request says twice who asks".to_owned();
                 Err(Rejection::Unsupported(request.key().clone(), message))

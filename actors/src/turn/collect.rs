@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{Turn, delete::waits_for_dependents};
 use crate::{
     input::{DeleteOptions, Propagation},
+    kind::Kind,
     object::{Object, ObjectKey, OwnerRef, Uid},
 };
 
@@ -117,6 +118,11 @@ impl Turn {
     }
 
     fn forget_owners(&mut self, key: &ObjectKey, uids: &BTreeSet<Uid>) {
+        // What an owner only wanted, nobody wants without it.
+        if key.kind == Kind::POD_CANDIDATE {
+            self.remove(key);
+            return;
+        }
         self.edit_metadata(key, |meta| {
             if let Some(list) = meta.get_mut("ownerReferences").and_then(Value::as_array_mut) {
                 list.retain(|r| r["uid"].as_str().is_none_or(|uid| !uids.contains(uid)));

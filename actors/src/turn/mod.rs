@@ -24,6 +24,7 @@ use kontiki_hooks::{Defect, planted};
 use serde_json::Value;
 
 use crate::{
+    candidates,
     change::{Change, Event},
     flow,
     input::{Input, Outcome, Part, Request},
@@ -373,6 +374,7 @@ impl Turn {
         if key.kind == Kind::CUSTOM_RESOURCE_DEFINITION {
             definition::changed(self, old, new);
         }
+        candidates::changed(self, key);
         if let Some(old) = old
             && namespace::furnishes(key)
         {

@@ -77,7 +77,7 @@ impl Turn {
 
     /// Puts a pod that names its node, since somebody else than the scheduler wants it there. Nobody is to start one that its node
     /// does not take, not even for a moment: it has failed from the beginning.
-    pub(super) fn put_on_its_node(&mut self, key: &ObjectKey, document: Document) -> Arc<Object> {
+    pub(crate) fn put_on_its_node(&mut self, key: &ObjectKey, document: Document) -> Arc<Object> {
         match self.rejected(key, &document) {
             None => self.put(key, document),
             Some(rejected) => self.put_rejected(key, document, rejected),

@@ -457,6 +457,28 @@ pub(crate) fn method_not_allowed(method: &Method, on: &str) -> Status {
 }
 
 impl Call {
+    /// What the cluster does by itself as this user, for whom no request came: nobody waits for its answer, and nothing of it is audited.
+    pub(crate) fn of_cluster(api: Arc<Api>, user: User) -> Call {
+        let headers = HeaderMap::new();
+        Call {
+            id: (api.options.request_id)(&headers),
+            api,
+            user,
+            method: Method::POST,
+            headers,
+            query: Query::default(),
+            trace: None,
+            upgrade: None,
+            connection: None,
+            address: None,
+            uri: http::Uri::default(),
+            body: SharedBody::default(),
+            body_place: None,
+            record: None,
+            warnings: Warnings::default(),
+        }
+    }
+
     /// Who has objects converted for this request.
     pub(crate) fn asker(&self) -> Asker<'_> {
         Asker { api: &self.api, user: &self.user.name }

@@ -18,7 +18,7 @@
 
 mod access;
 mod account_token;
-mod admitted;
+pub(crate) mod admitted;
 mod apply;
 mod authentication;
 pub(crate) mod body;
@@ -51,7 +51,7 @@ mod table;
 mod tracking;
 pub mod usage;
 mod watch;
-mod write;
+pub(crate) mod write;
 
 use std::{sync::Arc, time::Duration};
 
@@ -67,6 +67,7 @@ use crate::{
     admission::{Policies, Webhooks},
     audit::Audit,
     backend::Backend,
+    candidates::Gate,
     custom::Definitions,
     flow::Flow,
     oidc::Authenticators,
@@ -170,6 +171,11 @@ pub(crate) struct Api {
 /// The service of the whole REST API. It reads a [`kontiki_pki::Peer`] from the request's extensions; a request
 /// without one is anonymous. It answers every path, so gRPC routes are to be put in front of it.
 pub fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
+    serve(backend, options).0
+}
+
+/// The same, and what asks about pods that actors want, to be run by whoever leads.
+pub fn serve(backend: Arc<dyn Backend>, options: Options) -> (Router, Gate) {
     let streams = Arc::new(Semaphore::new(options.max_streams));
     let memory = |bytes: usize, what| {
         let kib = bytes >> 10;
@@ -188,5 +194,8 @@ pub fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
         webhooks: Webhooks::default(),
         policies: Policies::default(),
     });
-    Router::new().fallback(move |request: axum::extract::Request| call::answer(api.clone(), request))
+    let gate = Gate::new(api.clone());
+    let router =
+        Router::new().fallback(move |request: axum::extract::Request| call::answer(api.clone(), request));
+    (router, gate)
 }

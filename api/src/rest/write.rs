@@ -150,7 +150,7 @@ async fn stays(call: &Call, target: &Target) -> Result<(), Status> {
 
 /// Nothing is asked of a quorum before the log is: the turn decides on the newest state anyway, so that for admission what this
 /// controller holds will do. But it refuses nothing that it would not refuse with every acknowledged write in sight.
-async fn prepare_create(call: &Call, target: &Target, value: &mut Value) -> Result<(), Status> {
+pub(crate) async fn prepare_create(call: &Call, target: &Target, value: &mut Value) -> Result<(), Status> {
     if escalation::concerns(target.served.kind) {
         return prepare_new(call, target, value, Some(&call.view().await?));
     }

@@ -5,6 +5,7 @@
 mod access;
 mod apply;
 mod audit;
+mod candidates;
 mod client;
 mod conversion;
 mod custom;

@@ -97,7 +97,7 @@ impl Fleet {
 }
 
 /// The node that a pod is on, or is meant for.
-fn target(pod: &PodDigest) -> Option<CompactString> {
+pub(crate) fn target(pod: &PodDigest) -> Option<CompactString> {
     let named = || {
         let terms = pod.affinity.required.iter().flatten();
         let names = terms.flat_map(|term| &term.fields).filter(|r| r.key == "metadata.name");

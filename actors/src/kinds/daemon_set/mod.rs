@@ -14,10 +14,15 @@ mod status;
 mod steps;
 mod template;
 
-pub(crate) use self::nodes::node_changed;
+pub(crate) use self::{fleet::target as node_of, nodes::node_changed};
+use std::collections::BTreeSet;
+
+use compact_str::CompactString;
+
 use self::{fleet::Fleet, steps::Done};
 use super::{claim, gather, history, namespace};
 use crate::{
+    candidates,
     object::{DaemonSetDigest, Object},
     turn::Turn,
 };
@@ -61,13 +66,16 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
     let later = turn.state().wake_of(&me.key) == Some(turn.now_ms());
     let mut done = Done { more: true, ..Done::default() };
     if !later {
+        let waiting = await_admission(turn, me, &fleet);
         let surges = rollout::bounds(spec, fleet.wanted()).0 > 0 && !spec.on_delete;
-        done = manage::steps(turn, spec, &fleet, surges).take(turn, me, spec, &hash);
+        done = manage::steps(turn, spec, &fleet, surges).take(turn, me, spec, &hash, &waiting);
         if done.changed {
             fleet = fleet.anew(turn, me, spec);
         }
         if !done.more && !spec.on_delete {
-            let rolled = rollout::steps(turn, spec, &fleet).take(turn, me, spec, &hash);
+            // Those too that were just made.
+            let waiting = await_admission(turn, me, &fleet);
+            let rolled = rollout::steps(turn, spec, &fleet).take(turn, me, spec, &hash, &waiting);
             done = Done { wake: done.wake.into_iter().chain(rolled.wake).min(), ..rolled };
             if done.changed {
                 fleet = fleet.anew(turn, me, spec);
@@ -87,6 +95,21 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
         let available = status::available_at(turn, spec, &fleet);
         turn.wake(&me.key, rest.into_iter().chain(done.wake).chain(available).min());
     }
+}
+
+/// The nodes whose pods wait to be admitted. Those go that are of a former template, or for nodes that are to have none.
+fn await_admission(turn: &mut Turn, me: &Object, fleet: &Fleet) -> BTreeSet<CompactString> {
+    let mut waiting = BTreeSet::new();
+    for candidate in candidates::of(turn, me) {
+        let node = candidates::node(&candidate).map(CompactString::from);
+        let runs =
+            |node: &CompactString| fleet.stations.get(node).is_some_and(|station| station.verdict.runs);
+        match node.filter(|node| fleet.is_new(&candidate) && runs(node)) {
+            Some(node) if waiting.insert(node.clone()) => {}
+            _ => turn.remove(&candidate.key),
+        }
+    }
+    waiting
 }
 
 /// Whether the set's spec was changed since it was looked at.

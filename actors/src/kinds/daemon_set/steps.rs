@@ -1,14 +1,14 @@
 //! What is to be done, and doing as much of it as a turn has room for.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use compact_str::CompactString;
 use serde_json::Value;
 
 use super::{COMPONENT, manage::FAILURES, template};
 use crate::{
+    candidates::{self, Made},
     input::DeleteOptions,
-    kind::Kind,
     kinds::pod,
     object::{DaemonSetDigest, Object},
     turn::Turn,
@@ -51,9 +51,18 @@ pub(super) struct Done {
 
 impl Steps {
     /// Does it.
-    pub(super) fn take(mut self, turn: &mut Turn, me: &Object, spec: &DaemonSetDigest, hash: &str) -> Done {
+    /// `waiting`: nodes whose pods wait to be admitted.
+    pub(super) fn take(
+        mut self,
+        turn: &mut Turn,
+        me: &Object,
+        spec: &DaemonSetDigest,
+        hash: &str,
+        waiting: &BTreeSet<CompactString>,
+    ) -> Done {
         self.tell(turn, me, EVENTS);
-        let mut work = Work { made: 0, deleted: 0, done: Done { wake: self.wake, ..Done::default() } };
+        let mut work =
+            Work { waiting, made: 0, deleted: 0, done: Done { wake: self.wake, ..Done::default() } };
         let base = template::of(me, spec, hash);
         for pod in &self.delete {
             if !work.delete(turn, me, pod) {
@@ -69,6 +78,9 @@ impl Steps {
                 return work.later();
             }
         }
+        let refusals = candidates::leave(turn, me, self.create.len()).refusals;
+        let first = refusals.checked_rem(self.create.len()).unwrap_or(0);
+        self.create.rotate_left(first);
         for node in &self.create {
             if !work.create(turn, me, &base, node, 0) {
                 return work.later();
@@ -78,13 +90,14 @@ impl Steps {
     }
 }
 
-struct Work {
+struct Work<'w> {
+    waiting: &'w BTreeSet<CompactString>,
     made: usize,
     deleted: usize,
     done: Done,
 }
 
-impl Work {
+impl Work<'_> {
     fn has_room(&self, turn: &Turn) -> bool {
         !turn.full() && self.made + self.deleted < BURST
     }
@@ -103,7 +116,16 @@ impl Work {
 
     /// False when there is no room for it, or when it is refused: then the others would be, too.
     fn create(&mut self, turn: &mut Turn, me: &Object, base: &Value, node: &str, failures: i64) -> bool {
+        if self.waiting.contains(node) {
+            return true;
+        }
         if !self.has_room(turn) {
+            return false;
+        }
+        let leave = candidates::leave(turn, me, 1);
+        if leave.most == 0 {
+            self.done.wake = self.done.wake.into_iter().chain(leave.wake).min();
+            self.done.refused = true;
             return false;
         }
         let mut template = template::on_node(base, node);
@@ -111,7 +133,10 @@ impl Work {
             template["metadata"]["annotations"][FAILURES] = failures.to_string().into();
         }
         let pod = match pod::new_from_template(turn, me, &template) {
-            Ok(pod) => turn.create(Kind::POD, pod),
+            Ok(pod) => match candidates::make(turn, me, pod) {
+                Made::Pod(pod) => Some(pod),
+                Made::Waits | Made::Taken => None,
+            },
             Err(why) => {
                 turn.event(me, "Warning", "FailedCreate", format!("Error creating: {why}"), COMPONENT);
                 let at = turn.now_ms() + RETRY_MS;

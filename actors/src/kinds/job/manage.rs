@@ -11,8 +11,8 @@ use super::{
     tally::{Tally, follow},
 };
 use crate::{
+    candidates::{self, Made},
     input::DeleteOptions,
-    kind::Kind,
     kinds::{order, pod},
     object::{JobDigest, Object},
     turn::Turn,
@@ -20,6 +20,8 @@ use crate::{
 
 /// Pods made or deleted by one reaction. More follow in a next turn.
 const BURST: usize = 250;
+/// After refusals, the index that is tried is one of so many more.
+const OTHERS: usize = 64;
 /// A generated name is cut to this before its letters.
 const PREFIX_MAX: usize = 58;
 
@@ -44,10 +46,15 @@ pub(super) fn manage(
 ) -> Managed {
     let active = tally.active.len();
     let wanted = if spec.suspend { 0 } else { wanted(spec, tally) };
+    // Pods that wait to be admitted count as those that run, and are the first to go.
+    let mut waiting = candidates::of(turn, me);
+    let too_many = (active + waiting.len()).saturating_sub(wanted).min(waiting.len());
+    waiting.drain(..too_many).for_each(|candidate| turn.remove(&candidate.key));
     let surplus = surplus(spec, tally, active.saturating_sub(wanted));
     if !surplus.is_empty() {
-        return delete(turn, me, active, surplus);
+        return delete(turn, me, active + waiting.len(), surplus);
     }
+    let active = active + waiting.len();
     let leaving = if spec.replaces_ended_only { tally.leaving.len() } else { 0 };
     let missing = wanted.saturating_sub(active + leaving);
     if missing == 0 || spec.suspend {
@@ -56,7 +63,7 @@ pub(super) fn manage(
     if spec.backoff_limit_per_index.is_none() && backoff.until_ms() > turn.now_ms() {
         return Managed { active, wake: Some(backoff.until_ms()), ..Managed::default() };
     }
-    create(turn, me, spec, tally, missing)
+    create(turn, me, spec, tally, missing, &waiting)
 }
 
 fn wanted(spec: &JobDigest, tally: &Tally) -> usize {
@@ -111,11 +118,32 @@ fn delete(turn: &mut Turn, me: &Object, active: usize, surplus: Vec<Arc<Object>>
     managed
 }
 
-fn create(turn: &mut Turn, me: &Object, spec: &JobDigest, tally: &Tally, missing: usize) -> Managed {
-    let mut managed = Managed { active: tally.active.len(), ..Managed::default() };
+fn create(
+    turn: &mut Turn,
+    me: &Object,
+    spec: &JobDigest,
+    tally: &Tally,
+    missing: usize,
+    waiting: &[Arc<Object>],
+) -> Managed {
+    let mut managed = Managed { active: tally.active.len() + waiting.len(), ..Managed::default() };
+    let leave = candidates::leave(turn, me, missing);
+    if leave.most == 0 {
+        managed.wake = leave.wake;
+        return managed;
+    }
+    let missing = leave.most;
     let template = template(me, spec);
     let indexes: Vec<Option<i64>> = match spec.indexed {
-        true => tally.pending(spec, missing).into_iter().map(Some).collect(),
+        true => {
+            let busy: BTreeSet<i64> = waiting.iter().filter_map(|candidate| index(candidate, spec)).collect();
+            let look = missing.saturating_add(busy.len()).saturating_add(leave.refusals % OTHERS);
+            let mut pending = tally.pending(spec, look);
+            pending.retain(|index| !busy.contains(index));
+            let first = leave.refusals.checked_rem(pending.len()).unwrap_or(0);
+            pending.rotate_left(first);
+            pending.into_iter().take(missing).map(Some).collect()
+        }
         false => vec![None; missing.min(BURST + 1)],
     };
     let mut made = 0;
@@ -148,7 +176,16 @@ fn create(turn: &mut Turn, me: &Object, spec: &JobDigest, tally: &Tally, missing
             }
         };
         let pod = match made_pod {
-            Ok(pod) => turn.create(Kind::POD, pod),
+            Ok(pod) => match candidates::make(turn, me, pod) {
+                Made::Pod(pod) => Some(pod),
+                Made::Waits => {
+                    // Whoever it follows is counted when it is there: only then it carries the index's failures on.
+                    made += 1;
+                    managed.active += 1;
+                    continue;
+                }
+                Made::Taken => None,
+            },
             Err(why) => {
                 turn.event(me, "Warning", "FailedCreate", format!("Error creating: {why}"), COMPONENT);
                 managed.wake = managed.wake.into_iter().chain(Some(turn.now_ms() + RETRY_MS)).min();

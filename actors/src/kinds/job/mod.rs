@@ -29,6 +29,7 @@ use self::{backoff::Record, failure_policy::Meaning, finish::Verdict, manage::Ma
 pub use self::{defaults::default_spec, selector::select_own_pods};
 use super::{claim, gather, namespace};
 use crate::{
+    candidates,
     input::{DeleteOptions, Propagation},
     kind::Kind,
     object::{JobDigest, Object, parse_time_ms},
@@ -123,6 +124,7 @@ fn is_complete(spec: &JobDigest, tally: &Tally, active: usize) -> bool {
 
 /// The end is decided: nothing has to run any more.
 fn stop(turn: &mut Turn, me: &Object, tally: &Tally, verdict: &Verdict) -> Option<i64> {
+    candidates::of(turn, me).iter().for_each(|candidate| turn.remove(&candidate.key));
     for (done, pod) in tally.active.iter().enumerate() {
         if turn.full() {
             return Some(turn.now_ms());

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{apply_runtime_class, bear_memory_pressure, complete, qos_class};
 use crate::{
+    candidates,
     kind::Kind,
     limits,
     object::{Object, ObjectKey},
@@ -56,7 +57,7 @@ pub fn new_named(turn: &mut Turn, owner: &Object, template: &Value, name: &str) 
 
 /// Completes what it asks for by the limit ranges of its namespace, and by its account, and looks whether the namespace enforces a standard
 /// that the pod violates, and whether there is room for it in its quotas.
-fn admit(turn: &mut Turn, pod: &mut Value) -> Result<(), String> {
+pub(crate) fn admit(turn: &mut Turn, pod: &mut Value) -> Result<(), String> {
     let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default();
     let key = ObjectKey::new(Kind::POD, text("namespace"), text("name"));
     limits::admit(turn.state(), &key, pod)
@@ -102,7 +103,10 @@ fn free_name(turn: &mut Turn, namespace: &str, prefix: &str) -> Option<String> {
     }
     for _ in 0..NAME_TRIES {
         let name = format!("{}{}", &prefix[..end], turn.context().name_suffix());
-        if turn.state().get(&ObjectKey::new(Kind::POD, namespace, &name)).is_none() {
+        let state = turn.state();
+        if state.get(&ObjectKey::new(Kind::POD, namespace, &name)).is_none()
+            && state.get(&candidates::key(namespace, &name)).is_none()
+        {
             return Some(name);
         }
     }

@@ -8,6 +8,7 @@ mod tolerations;
 
 use serde_json::Value;
 
+pub(crate) use self::admission::admit;
 pub use self::{
     admission::{new_from_template, new_named, new_with_prefix},
     completion::complete,

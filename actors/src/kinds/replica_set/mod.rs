@@ -10,6 +10,7 @@ use kontiki_hooks::{Defect, planted};
 use self::status::Failure;
 use super::{claim, deployment, gather, namespace, pod};
 use crate::{
+    candidates::{self, Made},
     input::DeleteOptions,
     kind::Kind,
     object::{Object, ReplicaSetDigest},
@@ -41,14 +42,18 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
     let mut failure = Failure::Unchanged;
     // A wake-up at this very time was asked for in this turn: the rest is a next turn's.
     let later = turn.state().wake_of(&me.key) == Some(turn.now_ms());
-    let (mut want, have) = (usize::try_from(spec.replicas.max(0)).unwrap_or(usize::MAX), pods.len());
+    // Pods that wait to be admitted count as those that are there.
+    let waiting = candidates::of(turn, me);
+    let have = pods.len() + waiting.len();
+    let mut want = usize::try_from(spec.replicas.max(0)).unwrap_or(usize::MAX);
     if planted(Defect::ReplicaLeak) && pods.iter().any(|o| o.pod().is_some_and(|p| p.restarts > 0)) {
         want += 1;
     }
-    let pods = if ending || later || status::waits_to_retry(turn, me, spec) {
+    let pods = if ending || later || (have < want && status::waits_to_retry(turn, me, spec)) {
         pods
     } else if have == want || (have == want + 1 && planted(Defect::SurplusKept)) {
-        failure = Failure::None;
+        // What was refused before is forgotten when all are there.
+        failure = if waiting.is_empty() { Failure::None } else { Failure::Unchanged };
         pods
     } else {
         failure = match have < want {
@@ -56,7 +61,7 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
                 Some(at) => Failure::Later(at),
                 None => create(turn, me, want - have),
             },
-            false => delete(turn, me, pods, have - want),
+            false => delete(turn, me, waiting, pods, have - want),
         };
         // What was just made or deleted counts here already: the status is written once.
         active(turn, me)
@@ -96,16 +101,30 @@ fn rejected_until(turn: &Turn, me: &Object) -> Option<i64> {
     pods.iter().filter_map(|pod| pod::rejected_until(pod, turn.now_ms())).max()
 }
 
+/// Says of a set that its pods are refused.
+pub(crate) fn refused(turn: &mut Turn, me: &Object, why: &str) {
+    status::refused_for(turn, me, why);
+}
+
 fn create(turn: &mut Turn, me: &Object, missing: usize) -> Failure {
     let template = me.document.spec_value()["template"].clone();
-    for made in 0..missing {
+    let leave = candidates::leave(turn, me, missing);
+    let mut asked = leave.refusals > 0;
+    for made in 0..leave.most {
         if turn.full() || made == BURST {
             let now = turn.now_ms();
             turn.wake(&me.key, Some(now));
-            return Failure::None;
+            return if asked { Failure::Unchanged } else { Failure::None };
         }
         let pod = match pod::new_from_template(turn, me, &template) {
-            Ok(pod) => turn.create(Kind::POD, pod),
+            Ok(pod) => match candidates::make(turn, me, pod) {
+                Made::Pod(pod) => Some(pod),
+                Made::Waits => {
+                    asked = true;
+                    None
+                }
+                Made::Taken => None,
+            },
             Err(why) => {
                 turn.event(me, "Warning", "FailedCreate", format!("Error creating: {why}"), component(me));
                 return Failure::Create(why);
@@ -126,10 +145,23 @@ fn create(turn: &mut Turn, me: &Object, missing: usize) -> Failure {
             return Failure::Later(at);
         }
     }
-    Failure::None
+    match leave.wake {
+        Some(at) => Failure::Later(at),
+        None if asked => Failure::Unchanged,
+        None => Failure::None,
+    }
 }
 
-fn delete(turn: &mut Turn, me: &Object, pods: Vec<Arc<Object>>, surplus: usize) -> Failure {
+fn delete(
+    turn: &mut Turn,
+    me: &Object,
+    waiting: Vec<Arc<Object>>,
+    pods: Vec<Arc<Object>>,
+    surplus: usize,
+) -> Failure {
+    // Those first that are not there yet.
+    waiting.iter().take(surplus).for_each(|candidate| turn.remove(&candidate.key));
+    let surplus = surplus.saturating_sub(waiting.len());
     for (done, pod) in rank::first_to_go(turn, me, pods).into_iter().take(surplus).enumerate() {
         if turn.full() || done == BURST {
             let now = turn.now_ms();

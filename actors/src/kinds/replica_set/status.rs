@@ -35,6 +35,14 @@ pub(super) fn waits_to_retry(turn: &Turn, me: &Object, spec: &ReplicaSetDigest) 
     refused(spec) && turn.state().wake_of(&me.key).is_some_and(|at| at > turn.now_ms())
 }
 
+/// Says that pods are refused.
+pub(super) fn refused_for(turn: &mut Turn, me: &Object, why: &str) {
+    let Some(me) = turn.state().get(&me.key).cloned() else { return };
+    let (mut status, now) = (me.document.status_value(), turn.now());
+    condition::set(&mut status, FAILURE, "True", "FailedCreate", why, &now);
+    turn.put_status(&me, status);
+}
+
 /// Writes the counters and conditions, if they differ.
 pub(super) fn write(
     turn: &mut Turn,

@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use super::{
     COMPONENT, claims,
-    crew::{Crew, available, healthy, revision},
-    identity::{labels, name, template},
+    crew::{Crew, available, healthy, revision as of_revision},
+    identity::{in_range, labels, name, ordinal, template},
 };
 use crate::{
+    candidates::{self, Made},
     input::DeleteOptions,
-    kind::Kind,
     kinds::{
         history::{self, History},
         pod,
@@ -52,6 +52,12 @@ enum Next {
 impl Steps<'_> {
     /// Takes what steps there are to be taken.
     pub(super) fn take(&mut self, turn: &mut Turn, crew: &Crew) {
+        for candidate in candidates::of(turn, self.me) {
+            // Of a set that was larger.
+            if !ordinal(self.me, &candidate).is_some_and(|ordinal| in_range(self.spec, ordinal)) {
+                turn.remove(&candidate.key);
+            }
+        }
         if self.members(turn, crew) == Next::Wait {
             return;
         }
@@ -59,7 +65,8 @@ impl Steps<'_> {
             claims::hold(turn, self.me, self.spec, *ordinal, pod);
         }
         // Who was just made is not well yet: that is seen in the next reaction.
-        if self.condemned(turn, crew) == Next::Wait || self.spec.on_delete || self.done > 0 {
+        let goes = self.condemned(turn, crew) == Next::Wait;
+        if goes || self.spec.on_delete || self.done > 0 || !candidates::of(turn, self.me).is_empty() {
             return;
         }
         self.update(turn, crew);
@@ -80,7 +87,12 @@ impl Steps<'_> {
 
     fn members(&mut self, turn: &mut Turn, crew: &Crew) -> Next {
         let mut next = Next::Go;
-        for ordinal in self.spec.start..self.spec.start.saturating_add(self.spec.replicas) {
+        let replicas = self.spec.replicas.max(0);
+        // Where the order is free, another one is tried first after each refusal.
+        let refusals = if self.spec.parallel { candidates::leave(turn, self.me, 1).refusals } else { 0 };
+        let first = i64::try_from(refusals).unwrap_or(0).checked_rem(replicas).unwrap_or(0);
+        let from = |n: i64| self.spec.start.saturating_add(n);
+        for ordinal in (from(first)..from(replicas)).chain(from(0)..from(first)) {
             if self.is_full(turn) {
                 return Next::Wait;
             }
@@ -130,17 +142,33 @@ impl Steps<'_> {
         // Pods below the partition keep the former template.
         let former = !self.spec.on_delete && ordinal < self.spec.start + self.spec.partition;
         let revision = if former { self.former } else { &*self.history.current };
+        let next = if self.spec.parallel { Next::Go } else { Next::Wait };
+        if let Some(candidate) = candidates::named(turn, self.me, &pod) {
+            if of_revision(&candidate) == revision.key.name {
+                return next;
+            }
+            turn.remove(&candidate.key);
+        }
+        let leave = candidates::leave(turn, self.me, 1);
+        if leave.most == 0 {
+            leave.wake.into_iter().for_each(|at| self.wake_by(at));
+            return Next::Wait;
+        }
         let base = history::template(revision);
         let template = template(self.me, base, ordinal, &revision.key.name);
         let made = pod::new_named(turn, self.me, &template, &pod).and_then(|value| {
-            turn.create(Kind::POD, value).ok_or_else(|| format!("pods {pod:?} already exists"))
+            match candidates::make(turn, self.me, value) {
+                Made::Taken => Err(format!("pods {pod:?} already exists")),
+                made => Ok(made),
+            }
         });
         self.done += 1;
         match made {
+            Ok(Made::Waits) => next,
             Ok(_) => {
                 let message = format!("create Pod {pod} in StatefulSet {set} successful");
                 turn.event(self.me, "Normal", "SuccessfulCreate", message, COMPONENT);
-                if self.spec.parallel { Next::Go } else { Next::Wait }
+                next
             }
             Err(why) => {
                 let message = format!("create Pod {pod} in StatefulSet {set} failed error: {why}");
@@ -239,7 +267,7 @@ impl Steps<'_> {
     /// Pods of a former template go, the highest ordinal first, and come back with the present one.
     fn update(&mut self, turn: &mut Turn, crew: &Crew) {
         let now = turn.now_ms();
-        let is_old = |pod: &Object| revision(pod) != self.history.current.key.name && !pod.meta.deleting();
+        let is_old = |pod: &Object| of_revision(pod) != self.history.current.key.name && !pod.meta.deleting();
         let least = self.spec.start + self.spec.partition;
         let Some(most) = &self.spec.max_unavailable else {
             for (_, pod) in crew.members.iter().rev().take_while(|(ordinal, _)| **ordinal >= least) {

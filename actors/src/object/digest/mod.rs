@@ -1,6 +1,7 @@
 //! What actors and the scheduler need of an object, typed. Derived from the document at each change by a total
 //! function: what cannot be read counts as absent. Never stored, so it may change from version to version.
 
+mod admission;
 mod affinity;
 mod budget;
 mod cron_job;
@@ -16,6 +17,7 @@ pub mod storage;
 pub mod template;
 mod workload;
 
+pub use admission::AdmissionDigest;
 pub use affinity::{Affinity, PodAffinity, PodTerm, PreferredTerm};
 pub use budget::BudgetDigest;
 pub use cron_job::CronJobDigest;
@@ -67,6 +69,8 @@ pub enum Digest {
     Claim(Box<ClaimDigest>),
     /// A persistent volume's.
     Volume(Box<VolumeDigest>),
+    /// That of a configuration of webhooks, of a policy, or of a binding of one.
+    Admission(Box<AdmissionDigest>),
 }
 
 impl Digest {
@@ -92,13 +96,17 @@ impl Digest {
             Kind::CUSTOM_RESOURCE_DEFINITION => Digest::Definition(Box::new(DefinitionDigest::of(document))),
             Kind::PERSISTENT_VOLUME_CLAIM => Digest::Claim(Box::new(ClaimDigest::of(document))),
             Kind::PERSISTENT_VOLUME => Digest::Volume(Box::new(VolumeDigest::of(document))),
+            kind if AdmissionDigest::KINDS.contains(&kind) => {
+                Digest::Admission(Box::new(AdmissionDigest::of(kind, document)))
+            }
             _ => Digest::Passive,
         }
     }
 
     /// The same, from the digest before: most changes leave the spec as it is.
     pub(super) fn after(old: &Object, document: &Document) -> Digest {
-        let by_rest = |old: &Digest| matches!(old, Digest::Role(_) | Digest::Binding(_));
+        let by_rest =
+            |old: &Digest| matches!(old, Digest::Role(_) | Digest::Binding(_) | Digest::Admission(_));
         let by_labels = |old: &Digest| matches!(old, Digest::Pod(pod) if pod.follows_own_labels);
         if old.document.spec != document.spec
             || (old.document.metadata != document.metadata && by_labels(&old.digest))
@@ -109,7 +117,11 @@ impl Digest {
         let mut digest = old.digest.clone();
         if old.document.status != document.status {
             match &mut digest {
-                Digest::Passive | Digest::Budget(_) | Digest::Role(_) | Digest::Binding(_) => {}
+                Digest::Passive
+                | Digest::Budget(_)
+                | Digest::Role(_)
+                | Digest::Binding(_)
+                | Digest::Admission(_) => {}
                 Digest::Pod(pod) => pod.set_status(&document.status),
                 Digest::Node(node) => **node = NodeDigest::of(document),
                 Digest::ReplicaSet(set) => set.status = read(&document.status),
@@ -176,7 +188,8 @@ mod tests {
         let document = |m: i64, s: i64, st: i64| {
             Document::from_value(
                 json!({"metadata": {"name": "x", "generation": m, "labels": {"v": format!("{m}")}}, "spec": spec(s), "status": status(st),
-                    "rules": [{"verbs": [format!("{s}")]}], "subjects": [{"kind": "User", "name": format!("{s}")}],
+                    "rules": [{"verbs": [format!("{s}")]}], "webhooks": [{"rules": [{"operations": ["CREATE"], "apiGroups": [""],
+                        "apiVersions": ["v1"], "resources": [if st > 2 { "pods" } else { "nodes" }]}]}], "subjects": [{"kind": "User", "name": format!("{s}")}],
                     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": format!("{st}")}}),
             )
         };
@@ -191,6 +204,7 @@ mod tests {
             Kind::CRON_JOB,
             Kind::STATEFUL_SET,
             Kind::CUSTOM_RESOURCE_DEFINITION,
+            Kind::MUTATING_WEBHOOK_CONFIGURATION,
         ];
         for kind in
             [Kind::POD, Kind::NODE, budget, Kind::CONFIG_MAP, role, binding].into_iter().chain(workloads)
