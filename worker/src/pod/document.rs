@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+/// The priority of `system-cluster-critical`.
+const CRITICAL: i64 = 2_000_000_000;
+
 /// A Pod.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -65,6 +68,11 @@ impl Pod {
     /// Its containers are plain processes of the machine.
     pub fn is_host_class(&self) -> bool {
         self.spec.runtime_class_name.as_deref() == Some("host")
+    }
+
+    /// From this priority on (`system-cluster-critical`) a worker rather bears what troubles it than end the pod.
+    pub fn is_critical(&self) -> bool {
+        self.spec.priority >= CRITICAL
     }
 
     /// It must never run twice: it has an identity of its own.

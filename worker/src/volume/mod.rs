@@ -26,7 +26,7 @@ use crate::pod::env::Sources;
 
 pub use empty_dir::{disk_limits, exceeded, in_memory};
 pub use mounts::mounts;
-pub(crate) use usage::size;
+pub(crate) use usage::{Size, size};
 
 /// Names the volumes by which pods reach the API, which the server adds to every pod.
 const API_ACCESS: &str = "kube-api-access-";
