@@ -16,6 +16,7 @@ use tempfile::{NamedTempFile, TempDir};
 use super::agent::{Assigned, HOME, Home, MARK, Word};
 use super::filter;
 use super::pods::{self, Kind, Seat};
+use super::pulls;
 use super::runtime_support::{PATIENCE, Worker};
 use super::supervisor::{News, Order, Plan, Supervisor, Target};
 use super::world::{World, descriptors, look};
@@ -132,8 +133,8 @@ fn ground() -> (Worker, TempDir, Home) {
         shim: worker.shim(),
     };
     // What is made with the first pod and stays.
-    let folders =
-        ["pods", "logs", "local-path", "agent/pods", "agent/links"].map(|folder| home.data.join(folder));
+    let folders = ["pods", "logs", "local-path", "agent/pods", "agent/links", "images/blobs"]
+        .map(|folder| home.data.join(folder));
     for folder in folders.into_iter().chain(["pods", "volumes"].map(|folder| home.memory.join(folder))) {
         std::fs::create_dir_all(folder).unwrap();
     }
@@ -162,6 +163,11 @@ impl Walk {
             outcome.wrong.extend(look(&self.home, &seat.uid, Some(life.child.id()), port));
             return self.over(life, &seat, outcome);
         }
+        if kind.pulls
+            && let Err(wrong) = self.clear_image()
+        {
+            outcome.wrong.push(wrong);
+        }
         let first = deeds.plans[0].is_none() && deeds.at_rest.is_none() && self.open.is_empty();
         let end = Instant::now() + SETTLES;
         loop {
@@ -188,6 +194,18 @@ impl Walk {
         }
         outcome.seconds = begun.elapsed().as_secs();
         self.over(life, &seat, outcome)
+    }
+
+    /// Takes away what the pod has pulled, once nobody uses it.
+    fn clear_image(&self) -> Result<(), String> {
+        let end = Instant::now() + SETTLES;
+        loop {
+            match pulls::clear(&self.worker.store) {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() > end => return Err(format!("the image stays: {error}")),
+                Err(_) => std::thread::sleep(PAUSE),
+            }
+        }
     }
 
     /// From the first word of the pod to the last.
