@@ -110,6 +110,7 @@ impl Crew {
             tokens: Arc::default(),
             api: Arc::default(),
             links,
+            admission: Arc::default(),
         });
         // Until a session tells which one leads.
         if let Some(address) = config.controllers.first() {

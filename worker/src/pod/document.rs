@@ -160,7 +160,12 @@ document! {
         readiness_gates: Vec<ReadinessGate>,
         image_pull_secrets: Vec<Named>,
         enable_service_links: Option<bool>,
+        tolerations: Vec<Toleration>,
     }
+}
+document! {
+    /// Toleration.
+    Toleration { key: String, operator: String, value: String, effect: String, }
 }
 document! {
     /// PodDNSConfig.

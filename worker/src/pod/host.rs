@@ -6,6 +6,7 @@ use super::document::Pod;
 use super::env::Machine;
 use super::event;
 use super::names::ClusterNames;
+use crate::agent::admission::Admission;
 use crate::agent::api::ApiAddress;
 use crate::agent::clock::Clock;
 use crate::agent::layout::Layout;
@@ -36,6 +37,8 @@ pub struct Host {
     pub api: Arc<ApiAddress>,
     /// The Services that pods are told of.
     pub links: Links,
+    /// Whether pods are taken that come now.
+    pub admission: Arc<Admission>,
 }
 
 impl Host {
