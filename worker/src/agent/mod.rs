@@ -119,6 +119,7 @@ impl Agent {
         let _watch = AbortOnDropHandle::new(tokio::spawn(watched));
         let cleared = images::clear(config.clone(), host.runtime.clone());
         let _cleared = AbortOnDropHandle::new(tokio::spawn(cleared));
+        let logs = logs::Service::new(self.crew.handle(), host.layout.clone());
         let meter = Arc::new(Meter::default());
         let metered = meter::read(config.clone(), host.runtime.clone(), meter.clone());
         let _metered = AbortOnDropHandle::new(tokio::spawn(metered));
@@ -126,7 +127,7 @@ impl Agent {
             crew: self.crew.handle(),
             outbox: host.outbox.clone(),
             node,
-            streams: Streams::new(host.runtime.clone(), Arc::clone(&dial)),
+            streams: Streams::new(host.runtime.clone(), Arc::new(logs), Arc::clone(&dial)),
             meter,
             tokens: host.tokens.clone(),
             api: host.api.clone(),
