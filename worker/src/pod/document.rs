@@ -355,6 +355,7 @@ document! {
         supplemental_groups: Vec<u32>,
         supplemental_groups_policy: String,
         fs_group: Option<u32>,
+        fs_group_change_policy: String,
         seccomp_profile: Option<Profile>,
         app_armor_profile: Option<Profile>,
         se_linux_options: Option<Value>,

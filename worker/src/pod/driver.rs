@@ -219,10 +219,11 @@ impl Driver {
     async fn mount_volumes(&mut self, now_ms: i64) {
         let (pod, dependencies, host) = (self.pod.clone(), self.dependencies.clone(), self.host.clone());
         let access = self.access();
+        let first = !self.seen().sandbox;
         let mounted = aside(&self.host.clock, move || {
             let machine = &host.machine;
             let sources = Sources { pod: &pod, dependencies: &dependencies, machine, access: &access };
-            volume::mount(sources, &host.layout.places(&pod.metadata.uid))
+            volume::mount(sources, &host.layout.places(&pod.metadata.uid), first)
         });
         let failure = match mounted.await {
             Ok(Ok(())) => None,
