@@ -96,8 +96,8 @@ pub struct Walk {
     messages: Receiver<Message>,
     lives: u32,
     pods: u32,
-    /// What an agent has open when there is no pod.
-    open: World,
+    /// What an agent has open when there is no pod; and one that has pulled, which keeps what it pulls by.
+    open: [World; 2],
 }
 
 impl Default for Walk {
@@ -118,7 +118,7 @@ impl Default for Walk {
             messages,
             lives: 0,
             pods: 0,
-            open: World::new(),
+            open: [World::new(), World::new()],
         }
     }
 }
@@ -168,7 +168,8 @@ impl Walk {
         {
             outcome.wrong.push(wrong);
         }
-        let first = deeds.plans[0].is_none() && deeds.at_rest.is_none() && self.open.is_empty();
+        let known = usize::from(kind.pulls);
+        let first = deeds.plans[0].is_none() && deeds.at_rest.is_none() && self.open[known].is_empty();
         let end = Instant::now() + SETTLES;
         loop {
             let agent = life.child.id();
@@ -176,9 +177,10 @@ impl Walk {
             let mut left: Vec<String> = now.difference(&before).cloned().collect();
             let open = descriptors(agent);
             if first {
-                self.open = open;
-            } else {
-                left.extend(open.difference(&self.open).cloned());
+                self.open[known] = open;
+            } else if !self.open[known].is_empty() {
+                // A walk that has led no such life without a kill has nothing to compare with.
+                left.extend(open.difference(&self.open[known]).cloned());
             }
             left.extend(
                 before.difference(&now).filter(|it| it.starts_with("file")).map(|it| format!("missing {it}")),

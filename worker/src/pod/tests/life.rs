@@ -459,11 +459,12 @@ async fn a_pod_that_comes_to_a_worker_under_pressure_is_refused_and_those_that_r
     // Whoever was here before is not judged anew, nor is who was refused taken later.
     worker.restart().await;
     worker.admission.press(&["DiskPressure".to_owned()]);
-    let mut ready_again = 0;
-    while ready_again < 2 {
-        let status = worker.until("any", |_, _| true).await;
-        ready_again += usize::from(ready(&status, false));
-    }
+    let again = std::cell::Cell::new(0);
+    let both = |status: &Value, gone| {
+        again.set(again.get() + usize::from(ready(status, gone)));
+        again.get() == 2
+    };
+    worker.until("both are ready again", both).await;
     assert_eq!(worker.runtime.running_containers().len(), 2);
 }
 
