@@ -216,7 +216,7 @@ async fn an_image_of_busybox_comes_in_every_form_as_it_was_made() {
         (&other, "zstd/box:1"),
         (&registry, "oci/box:1"),
         (&registry, "docker/box:1"),
-        (&registry, &by_digest),
+        (&registry, by_digest.as_str()),
     ];
     for (registry, version) in forms {
         // Each from nothing.
