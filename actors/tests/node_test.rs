@@ -326,6 +326,31 @@ fn a_node_under_pressure_says_so_and_gets_no_more_pods() {
 }
 
 #[test]
+fn a_node_whose_machine_goes_down_is_not_ready_and_gets_no_more_pods() {
+    let mut cluster = Cluster::new(2);
+    cluster.create(Kind::DEPLOYMENT, deployment("web", 4));
+    cluster.work_out();
+    cluster.hello_with("node-0", json!([{"type": "Ready", "status": "False"}]));
+    let ready = |cluster: &Cluster| cluster.condition(Kind::NODE, "node-0", "Ready").unwrap();
+    assert_eq!(ready(&cluster), ("False".into(), "KubeletNotReady".into()));
+    assert_eq!(taints(&cluster, "node-0"), ["node.kubernetes.io/not-ready:NoSchedule"]);
+    assert_eq!(cluster.events("NodeNotReady"), ["Node node-0 status is now: NodeNotReady"]);
+    assert_eq!(on(&cluster, "node-0").count(), 2, "its pods are for its worker to end");
+    cluster.set_replicas(Kind::DEPLOYMENT, "web", 8);
+    cluster.work_out();
+    assert_eq!((on(&cluster, "node-0").count(), on(&cluster, "node-1").count()), (2, 6));
+
+    // It is not heard for a moment, which changes nothing about that; then it comes back.
+    cluster.verdicts(&["node-0"], Life::Suspect);
+    cluster.verdicts(&["node-0"], Life::Ready);
+    assert_eq!(ready(&cluster).0, "False");
+    cluster.hello("node-0");
+    assert_eq!(ready(&cluster).0, "True");
+    assert!(taints(&cluster, "node-0").is_empty());
+    assert_eq!(cluster.events("NodeNotReady").len(), 1);
+}
+
+#[test]
 fn who_is_put_on_a_node_that_does_not_take_him_has_failed_there() {
     let mut cluster = Cluster::new(2);
     let asking = |name: &str, node: &str, asks: &Value| {

@@ -300,14 +300,6 @@ impl Backend for Local {
     fn logs(&self, pod: Arc<Object>, query: LogsQuery) -> BoxFuture<'_, Result<LogsStream, LogsError>> {
         async move {
             let node_name = pod.pod().and_then(|p| p.node.clone()).unwrap_or_default();
-            let view = self.replica.view();
-            let node = view.get(&ObjectKey::new(Kind::NODE, "", &node_name));
-            let unknown = || LogsError::Unreachable(format!("node {node_name:?} has no address"));
-            let status = node.ok_or_else(unknown)?.document.status_value();
-            let port = status["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64().ok_or_else(unknown)?;
-            let host = status["addresses"][0]["address"].as_str().ok_or_else(unknown)?;
-            let channel =
-                self.dial.worker(&node_name, &format!("{host}:{port}")).map_err(LogsError::Unreachable)?;
             let since = query.since_ms.or(query.since_s.map(|s| now_ms() - s.saturating_mul(1000)));
             let request = LogsRequest {
                 pod_uid: pod.meta.uid.to_string(),
@@ -319,6 +311,20 @@ impl Backend for Local {
                 since_time_ms: since,
                 limit_bytes: query.limit_bytes,
             };
+            // A worker that has a session brings its logs; the others are dialed.
+            let carried =
+                self.streams.log(&node_name, request.clone(), |member| self.channel(member)).await?;
+            if let Some(log) = carried {
+                return Ok(log);
+            }
+            let view = self.replica.view();
+            let node = view.get(&ObjectKey::new(Kind::NODE, "", &node_name));
+            let unknown = || LogsError::Unreachable(format!("node {node_name:?} has no address"));
+            let status = node.ok_or_else(unknown)?.document.status_value();
+            let port = status["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64().ok_or_else(unknown)?;
+            let host = status["addresses"][0]["address"].as_str().ok_or_else(unknown)?;
+            let channel =
+                self.dial.worker(&node_name, &format!("{host}:{port}")).map_err(LogsError::Unreachable)?;
             let stream =
                 NodeClient::new(channel).logs(request).await.map_err(|s| logs_error(&node_name, &s))?;
             let node_name = node_name.clone();

@@ -10,6 +10,25 @@ pub fn follows_and_looks_back(s: &Scenario) {
     assert_eq!(s.kubectl(&["logs", "-f", "talker"]), "one\ntwo\nthree\n");
     assert_eq!(s.kubectl(&["logs", "talker", "--tail=1"]), "three\n");
     s.succeeded("talker");
+    let stamped = s.kubectl(&["logs", "talker", "--timestamps", "--tail=2"]);
+    let words: Vec<(&str, &str)> = stamped.lines().filter_map(|line| line.split_once(' ')).collect();
+    assert_eq!(words.iter().map(|(_, word)| *word).collect::<Vec<_>>(), ["two", "three"], "{stamped}");
+    let since = words[1].0;
+    assert!(since > words[0].0 && since.ends_with('Z'), "{stamped}");
+    // The server is asked by whole seconds, and there was one between the two.
+    assert_eq!(s.kubectl(&["logs", "talker", "--since-time", since]), "three\n");
+    assert_eq!(s.kubectl(&["logs", "talker", "--since-time=2099-01-01T00:00:00Z"]), "");
+    assert_eq!(s.kubectl(&["logs", "talker", "--since=1h", "--limit-bytes=7"]), "one\ntwo");
+    s.apply(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: pair, labels: {of: two}}\nspec:\n  restartPolicy: Never\n  initContainers:\n  \
+         - {name: first, image: 'kontiki.local/web:1', command: [echo, begun]}\n  containers:\n  \
+         - {name: a, image: 'kontiki.local/web:1', command: [echo, hello]}\n  \
+         - {name: b, image: 'kontiki.local/web:1', command: [echo, there]}\n",
+    );
+    s.succeeded("pair");
+    let all = "[pod/pair/first] begun\n[pod/pair/a] hello\n[pod/pair/b] there\n";
+    assert_eq!(s.kubectl(&["logs", "pair", "--all-containers", "--prefix"]), all);
+    assert_eq!(s.kubectl(&["logs", "-l", "of=two", "-c", "b"]), "there\n");
     s.apply(
         "apiVersion: v1\nkind: Pod\nmetadata: {name: faller}\nspec:\n  containers:\n  - name: c\n    image: kontiki.local/web:1\n    \
          command: [sh, -c, 'echo hello from a run; exit 1']\n",

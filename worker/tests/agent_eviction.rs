@@ -5,8 +5,10 @@
 mod agent_support;
 mod runtime_support;
 
+use std::time::Duration;
+
 use agent_support::Running;
-use runtime_support::{Worker, cannot_run_containers};
+use runtime_support::{PATIENCE, Worker, cannot_run_containers};
 use serde_json::{Value, json};
 
 /// A pod with a volume that runs a script in it.
@@ -53,6 +55,13 @@ async fn the_pod_that_fills_the_disk_goes_and_stays_away() {
     assert_eq!(disrupted["message"], message);
     assert_eq!(status["containerStatuses"][0]["state"]["terminated"]["exitCode"], 137, "it gets no grace");
 
+    // Its room is free, so that the next agent is under no pressure.
+    let freed = async {
+        while worker.dir.path().join("pods/big").exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, freed).await.unwrap();
     // A new agent knows it, and starts it no more; the other one runs on.
     running.stop().await;
     let running = Running::start(&worker, "nodefs.available<256Mi", None).await;

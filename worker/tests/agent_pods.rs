@@ -109,6 +109,15 @@ async fn pods_live<N: Node>(node: &N) {
     let image = node.registry().name("busybox");
     let running = node.agent().await;
 
+    // One that writes more than it may; what becomes of it is looked at in the end.
+    let limited = |name: &str, script: &str, limit: &str| {
+        let limits = json!({ "resources": { "limits": { "ephemeral-storage": limit } } });
+        container(&image, name, script, limits)
+    };
+    let writes = "dd if=/dev/zero of=/written bs=1M count=16; while :; do sleep 1; done";
+    let big = [limited("main", writes, "8Mi"), limited("other", "while :; do sleep 1; done", "64Mi")];
+    running.put("big", json!({ "containers": big }), Vec::new()).await;
+
     // With an init container, a secret, probes, hooks and limits; it gets ready only if all of that is there.
     let object = |kind: &str, name: &str, data: Value| Dependency {
         kind: kind.into(),
@@ -185,6 +194,29 @@ async fn pods_live<N: Node>(node: &N) {
     let status = running.until("job", |status| status["phase"] == "Succeeded").await;
     assert_eq!(first(&status)["state"]["terminated"]["reason"], "Completed");
 
+    // One that is deleted: its hook is run first, and then it is asked by the signal of its image.
+    put_image(
+        node.registry(),
+        "asked",
+        json!({ "Cmd": ["sh"], "Env": ["PATH=/bin"], "StopSignal": "SIGINT" }),
+    );
+    let script = "trap 'echo INT >> /h/order; exit 0' INT; trap 'echo TERM >> /h/order; exit 0' TERM; \
+                  while :; do sleep 0.1; done";
+    let hook = json!({ "exec": { "command": ["sh", "-c", "sleep 0.5; echo hook >> /h/order"] } });
+    let more =
+        json!({ "lifecycle": { "preStop": hook }, "volumeMounts": [{ "name": "h", "mountPath": "/h" }] });
+    let asked = json!({
+        "containers": [container(&node.registry().name("asked"), "main", script, more)],
+        "volumes": [{ "name": "h", "hostPath": { "path": here } }],
+    });
+    running.put("asked", asked.clone(), Vec::new()).await;
+    running.until("asked", ready).await;
+    running.delete("asked", asked, 50).await;
+    let status = running.until("asked", |status| first(status)["state"]["terminated"].is_object()).await;
+    assert_eq!(first(&status)["state"]["terminated"]["exitCode"], 0, "{status}");
+    assert_eq!(std::fs::read_to_string(here.join("order")).unwrap(), "hook\nINT\n");
+    running.remove("asked").await;
+
     // A new agent goes on with what runs.
     for gone in ["crash", "none", "odd", "job"] {
         running.remove(gone).await;
@@ -195,6 +227,10 @@ async fn pods_live<N: Node>(node: &N) {
     let status = running.until("web", ready).await;
     assert_eq!(first(&status)["containerID"], id.as_str());
     assert_eq!(first(&status)["restartCount"], 0);
+    let status = running.until("big", |status| status["phase"] == "Failed").await;
+    assert_eq!(status["reason"], "Evicted");
+    assert_eq!(status["message"], "Container main exceeded its local ephemeral storage limit \"8Mi\". ");
+    running.remove("big").await;
     running.remove("web").await;
     node.assert_empty();
     assert!(!node.data_dir().join("pods/web").exists());

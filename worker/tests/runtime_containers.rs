@@ -71,6 +71,48 @@ async fn a_container_says_how_soon_it_is_killed_for_want_of_memory() {
     agent.runtime.remove_pod("pod").await.unwrap();
 }
 
+/// Not a test by itself: the one below starts it where there is nothing but version 2.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it needs cgroups of version 2 alone"]
+async fn on_version_2() {
+    let worker = Worker::default();
+    runtime_suite::devices_of_the_machine_are_out_of_reach(&worker).await;
+    // What made a file of a device was the capability: it is given because something bounds them.
+    let mut agent = worker.runtime();
+    agent.start_pod("made", RuntimeClass::Container).await;
+    let mut spec = agent.spec("makes", "/bin/busybox mknod /odd c 10 229");
+    spec.add_capabilities = vec!["MKNOD".to_owned()];
+    assert_eq!(agent.run("made", spec).await.code, 0, "{}", agent.log("makes", "stderr"));
+    agent.runtime.remove_pod("made").await.unwrap();
+    assert_eq!(worker.cgroups_of("made"), Vec::<PathBuf>::new());
+    println!("bounded");
+}
+
+#[test]
+fn devices_are_bounded_by_cgroups_of_version_2_as_well() {
+    if cannot_run_containers() || !Path::new("/sys/fs/cgroup").exists() {
+        return;
+    }
+    // In a namespace of mounts of its own, so that all others see what was there.
+    const ALONE: &str =
+        "umount -R /sys/fs/cgroup 2>/dev/null; mount -t cgroup2 none /sys/fs/cgroup || exit 77; exec \"$@\"";
+    let done = std::process::Command::new("unshare")
+        .args(["--mount", "sh", "-c", ALONE, "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "on_version_2", "--ignored", "--nocapture"])
+        .output()
+        .unwrap();
+    if done.status.code() == Some(77) {
+        return eprintln!("skipped: cgroups of version 2 cannot be mounted here");
+    }
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(
+        done.status.success() && said.contains("bounded"),
+        "{said}{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_holds_the_processes_of_a_pod_takes_it_along() {
     if cannot_run_containers() || !has_cgroups() {

@@ -162,12 +162,17 @@ impl Cluster {
     pub fn hello_under(&mut self, name: &str, pressures: &[&str]) -> Vec<Change> {
         let pressures: Vec<Value> =
             pressures.iter().map(|kind| json!({"type": kind, "status": "True"})).collect();
+        self.hello_with(name, pressures.into())
+    }
+
+    /// The same, of a worker that says these conditions of itself.
+    pub fn hello_with(&mut self, name: &str, conditions: Value) -> Vec<Change> {
         let number: usize = name.rsplit('-').next().and_then(|n| n.parse().ok()).unwrap_or(0);
         let zone = ["a", "b", "c"][number % 3];
         let status = json!({
             "capacity": {"cpu": "64", "memory": "256Gi", "pods": "500"},
             "allocatable": {"cpu": "64", "memory": "256Gi", "pods": "500"},
-            "nodeInfo": {"kubeletVersion": "v1"}, "conditions": pressures, "addresses": [{"type": "Hostname", "address": name}],
+            "nodeInfo": {"kubeletVersion": "v1"}, "conditions": conditions, "addresses": [{"type": "Hostname", "address": name}],
         });
         let labels = vec![
             ("kubernetes.io/hostname".into(), name.into()),

@@ -3,6 +3,7 @@
 
 mod authentication;
 pub(crate) mod controller;
+mod departure;
 pub(crate) mod enrolment;
 mod joining;
 pub(crate) mod settings;

@@ -13,7 +13,9 @@ use kontiki_pki::{Identity, Role};
 use kontiki_worker::agent::images::ImageLimits;
 use kontiki_worker::agent::pressure::{self, Bounds, Places, Thresholds};
 use kontiki_worker::agent::reserved::Reserved;
-use kontiki_worker::agent::{self, AgentConfig, Capacity, Limits, Watch, clock::Clock, memory};
+use kontiki_worker::agent::{
+    self, AgentConfig, Capacity, Limits, ShutdownGrace, Watch, clock::Clock, memory,
+};
 use kontiki_worker::image::{Registries, Store};
 use kontiki_worker::pod::names::ClusterNames;
 use kontiki_worker::runtime::{CriConfig, CriRuntime, Runtime, ShimConfig, ShimRuntime, cri_socket};
@@ -22,7 +24,7 @@ use tokio::runtime::Handle;
 
 use super::joining::{self, Newcomer};
 use super::settings::{self, first_of};
-use super::{has_identity, identity_dir, shutdown_signals};
+use super::{departure, has_identity, identity_dir, shutdown_signals};
 use crate::cli::image::IMAGES;
 use crate::cli::logging::{self, LogArgs};
 use crate::cli::version::VERSION;
@@ -139,6 +141,13 @@ pub(crate) struct WorkerSettings {
     /// Until the disk is no fuller than this [default: 80].
     #[arg(long, env = "KONTIKI_IMAGE_GC_LOW_THRESHOLD", value_name = "PERCENT")]
     image_gc_low_threshold: Option<u8>,
+    /// When its machine goes down, pods have so long to end, such as 30s; 0s: they are ended with the machine [default: 0s]. See
+    /// docs/operations.md.
+    #[arg(long, env = "KONTIKI_SHUTDOWN_GRACE_PERIOD", value_name = "DURATION")]
+    shutdown_grace_period: Option<String>,
+    /// Of that, what is kept for pods of the system's priority classes, which end last [default: 0s].
+    #[arg(long, env = "KONTIKI_SHUTDOWN_GRACE_PERIOD_CRITICAL_PODS", value_name = "DURATION")]
+    shutdown_grace_period_critical_pods: Option<String>,
     /// Who answers for names of the cluster (dnsPolicy ClusterFirst); several with commas [default: nobody, pods ask whom
     /// the machine asks].
     #[arg(long, env = "KONTIKI_CLUSTER_DNS", value_name = "IP", value_delimiter = ',')]
@@ -161,7 +170,7 @@ pub(crate) fn run(args: WorkerArgs) -> anyhow::Result<()> {
         name, zone, data_dir, runtime, images, registries, listen, advertise, server, join, replace, labels, max_pods, cpu_milli,
         memory_bytes, pod_pids_limit, system_reserved, kube_reserved, eviction_hard, eviction_soft,
         eviction_soft_grace_period, eviction_max_pod_grace_period, eviction_pressure_transition_period, image_gc_high_threshold,
-        image_gc_low_threshold, cluster_dns, cluster_domain, seccomp_default, otlp_endpoint,
+        image_gc_low_threshold, shutdown_grace_period, shutdown_grace_period_critical_pods, cluster_dns, cluster_domain, seccomp_default, otlp_endpoint,
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
@@ -186,7 +195,15 @@ async fn start(settings: WorkerSettings, name: String, session: &Handle) -> anyh
     let Some(data_dir) = settings.data_dir.clone() else {
         bail!("where does this worker keep its data? --data-dir DIR");
     };
-    let shutdown = shutdown_signals()?;
+    let grace = shutdown_grace(&settings)?;
+    let stopped = shutdown_signals()?;
+    let (shutdown, departure) = match grace {
+        Some(grace) => {
+            let (shutdown, departure) = departure::listen(stopped, grace)?;
+            (shutdown, Some(departure))
+        }
+        None => (stopped, None),
+    };
     let zone = settings.zone.clone().unwrap_or_default();
     let (identity, learned) = identity(&settings, &name, &zone, &data_dir).await?;
     let peer = identity.peer();
@@ -228,7 +245,7 @@ async fn start(settings: WorkerSettings, name: String, session: &Handle) -> anyh
         seccomp_default: settings.seccomp_default.unwrap_or(false),
         transient: false,
     };
-    agent::run(config, runtime, identity, session, shutdown).await?;
+    agent::run(config, runtime, identity, session, shutdown, departure).await?;
     Ok(())
 }
 
@@ -370,6 +387,16 @@ fn bounds(settings: &WorkerSettings) -> anyhow::Result<Bounds> {
         },
     };
     bounds.checked().map_err(|cause| anyhow!("--eviction-soft: {cause}"))
+}
+
+fn shutdown_grace(settings: &WorkerSettings) -> anyhow::Result<Option<ShutdownGrace>> {
+    let time = |name: &str, text: &Option<String>| {
+        text.as_deref().map_or(Ok(Duration::ZERO), |text| duration(name, text))
+    };
+    departure::grace(
+        time("shutdown-grace-period", &settings.shutdown_grace_period)?,
+        time("shutdown-grace-period-critical-pods", &settings.shutdown_grace_period_critical_pods)?,
+    )
 }
 
 /// `1m30s`.

@@ -248,7 +248,8 @@ impl Liveness {
 /// What the state holds of a node.
 pub(super) fn life(node: &kontiki_actors::Object) -> Life {
     let Some(digest) = node.node() else { return Life::Down };
-    if digest.ready == "True" {
+    // Who says himself that he is not ready is heard.
+    if matches!(digest.ready.as_str(), "True" | "False") {
         Life::Ready
     } else if digest.taints.iter().any(|t| t.key == UNREACHABLE && t.effect == "NoExecute") {
         Life::Down

@@ -196,13 +196,16 @@ pub(super) fn node_hello(hello: &Hello) -> NodeHello {
         info.memory_bytes.saturating_sub(info.reserved_memory_bytes),
         info.ephemeral_storage_bytes.saturating_sub(info.reserved_ephemeral_storage_bytes),
     );
-    // Only that it is under pressure comes from the worker; the rest of a condition is the node's own.
-    let pressures: Vec<Value> =
+    // Only that it is under pressure, or leaves, comes from the worker; the rest of a condition is the node's own.
+    let mut conditions: Vec<Value> =
         info.pressures.iter().map(|kind| json!({"type": kind, "status": "True"})).collect();
+    if info.shutting_down {
+        conditions.push(json!({"type": "Ready", "status": "False"}));
+    }
     let images: Vec<Value> =
         info.images.iter().map(|i| json!({"names": i.names, "sizeBytes": i.size_bytes})).collect();
     let status = json!({
-        "capacity": capacity, "allocatable": allocatable, "conditions": pressures,
+        "capacity": capacity, "allocatable": allocatable, "conditions": conditions,
         "addresses": [{"type": "InternalIP", "address": hello.address}, {"type": "Hostname", "address": hello.node}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": hello.port}},
         "nodeInfo": {
@@ -270,6 +273,7 @@ mod tests {
             reserved_memory_bytes: 1 << 30,
             reserved_ephemeral_storage_bytes: 2 << 30,
             pressures: vec!["DiskPressure".to_owned()],
+            shutting_down: true,
             ..NodeInfo::default()
         };
         let hello = node_hello(&Hello { info: Some(info), ..Hello::default() });
@@ -282,6 +286,9 @@ mod tests {
             status["allocatable"],
             json!({"cpu": "3500m", "memory": "7340032Ki", "ephemeral-storage": "0Ki", "pods": "110"})
         );
-        assert_eq!(status["conditions"], json!([{"type": "DiskPressure", "status": "True"}]));
+        assert_eq!(
+            status["conditions"],
+            json!([{"type": "DiskPressure", "status": "True"}, {"type": "Ready", "status": "False"}])
+        );
     }
 }

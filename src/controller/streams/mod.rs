@@ -17,10 +17,12 @@ use std::{
 
 use actix::Addr;
 use futures_util::StreamExt;
+use kontiki_api::backend::{LogsError, LogsStream};
 use kontiki_api::streams::{FromClient, FromPod, PodStream, StdStreams, StreamError, StreamTo};
 use kontiki_proto::worker::{
-    AttachContainer, DialPort, FromStream, OpenStream, RunCommand, StdStreams as Wanted, StreamAsk,
-    StreamFailed, from_stream::What, open_stream, stream_failed::Cause, streams_client::StreamsClient,
+    AttachContainer, DialPort, FromStream, LogsRequest, OpenStream, RunCommand, StdStreams as Wanted,
+    StreamAsk, StreamFailed, from_stream::What, open_stream, stream_failed::Cause,
+    streams_client::StreamsClient,
 };
 use kontiki_raft::{MemberInfo, Node};
 use parking_lot::Mutex;
@@ -44,6 +46,8 @@ const DIALED: Duration = Duration::from_secs(10);
 const BEGUN: Duration = Duration::from_secs(70);
 /// Streams of one worker that may be waited for at a time: each is a message on its session, which must not be flooded.
 const PENDING_MAX: usize = 32;
+/// What workers say of a stream that their build does not know.
+const UNKNOWN: &str = "this worker does not know how to open such a stream: update it";
 
 /// Opens streams, and knows those that are waited for. A clone is another handle of the same.
 #[derive(Clone)]
@@ -88,13 +92,57 @@ impl Streams {
         to: StreamTo,
         channel: impl Fn(&MemberInfo) -> Channel,
     ) -> Result<PodStream, StreamError> {
+        self.open_what(worker, pod_uid, wire(to), channel).await
+    }
+
+    /// Opens the log of a container. None if this is not the way to it: its worker is of an earlier build, has no session, or is asked
+    /// for too much at a time.
+    pub(super) async fn log(
+        &self,
+        worker: &str,
+        request: LogsRequest,
+        channel: impl Fn(&MemberInfo) -> Channel,
+    ) -> Result<Option<LogsStream>, LogsError> {
+        let uid = request.pod_uid.clone();
+        match self.open_what(worker, &uid, open_stream::What::Logs(request), channel).await {
+            Ok(PodStream { input, output }) => {
+                let worker = worker.to_owned();
+                let chunks = output.filter_map(move |said| {
+                    // A worker hangs up when nobody is at this end any more.
+                    let _held = &input;
+                    let chunk = match said {
+                        FromPod::Stdout(bytes) | FromPod::Stderr(bytes) => Some(Ok(bytes)),
+                        FromPod::Failed(cause) => {
+                            Some(Err(LogsError::Unreachable(format!("node {worker}: {cause}"))))
+                        }
+                        FromPod::Exited(_) => None,
+                    };
+                    std::future::ready(chunk)
+                });
+                Ok(Some(chunks.boxed()))
+            }
+            Err(StreamError::Refused(cause)) if cause == UNKNOWN => Ok(None),
+            Err(StreamError::Unreachable(_) | StreamError::Busy(_)) => Ok(None),
+            Err(StreamError::NotFound(cause)) => Err(LogsError::NotFound(cause)),
+            Err(StreamError::Refused(cause)) => Err(LogsError::Refused(cause)),
+            Err(StreamError::Failed(cause)) => Err(LogsError::Unreachable(format!("node {worker}: {cause}"))),
+        }
+    }
+
+    async fn open_what(
+        &self,
+        worker: &str,
+        pod_uid: &str,
+        what: open_stream::What,
+        channel: impl Fn(&MemberInfo) -> Channel,
+    ) -> Result<PodStream, StreamError> {
         let (hand, dialed) = oneshot::channel();
         let ticket = self.expect(worker, hand)?;
         let open = OpenStream {
             ticket: ticket.name.clone(),
             controller: self.own.to_string(),
             pod_uid: pod_uid.to_owned(),
-            what: Some(wire(to)),
+            what: Some(what),
         };
         self.tell(worker, open, channel).await?;
         let Ok(Ok(line)) = timeout(DIALED, dialed).await else {

@@ -111,6 +111,7 @@ impl Crew {
             api: Arc::default(),
             links,
             transient: config.transient,
+            admission: Arc::default(),
         });
         // Until a session tells which one leads.
         if let Some(address) = config.controllers.first() {

@@ -11,11 +11,13 @@
 //! It needs no controller to keep running what it was given, and pods need no agent to keep running: when it starts
 //! again it finds them as they are.
 
+pub mod admission;
 pub mod api;
 pub(crate) mod aside;
 pub mod clock;
 pub mod config;
 pub mod crew;
+pub mod departure;
 pub(crate) mod disk;
 mod eviction;
 pub mod images;
@@ -42,6 +44,7 @@ use tracing::info;
 
 pub use config::{AgentConfig, AgentError, Capacity, Limits, Watch};
 use crew::Crew;
+pub use departure::{Departure, ShutdownGrace};
 use meter::Meter;
 
 use crate::logs;
@@ -50,13 +53,15 @@ pub use crate::session::session_thread;
 use crate::session::{self, Dial, Ends, Session};
 use crate::streams::Streams;
 
-/// Runs the agent until `shutdown`, its session on the runtime of `thread`. Its pods run on after that.
+/// Runs the agent until `shutdown`, its session on the runtime of `thread`. Its pods run on after that, unless it ends because its
+/// machine goes down, of which `departure` tells.
 pub async fn run(
     config: AgentConfig,
     runtime: Arc<dyn Runtime>,
     identity: Identity,
     thread: &Handle,
     shutdown: CancellationToken,
+    departure: Option<Departure>,
 ) -> Result<(), AgentError> {
     node::check(&config)?;
     let listener = kontiki_pki::bind(config.listen, false).map_err(AgentError::Listen)?;
@@ -65,7 +70,7 @@ pub async fn run(
     let ended = shutdown.child_token();
     // Whatever ends first takes the other with it.
     let _ends_with_this = ended.clone().drop_guard();
-    let agent = Agent::prepare(&config, runtime).await?;
+    let agent = Agent { departure, ..Agent::prepare(&config, runtime).await? };
     let service = logs::Service::new(agent.crew.handle(), agent.crew.host().layout.clone());
     let routes = tonic::service::Routes::new(NodeServer::new(service)).into_axum_router();
     let tls = identity.server_config(&[b"h2"]);
@@ -84,12 +89,14 @@ pub async fn run(
 pub struct Agent {
     /// The set of pods.
     pub crew: Crew,
+    /// When its machine goes down, if that is known.
+    pub departure: Option<Departure>,
 }
 
 impl Agent {
     /// Finds the pods that run here: before the first word to the leader, which takes what is not named for not there.
     pub async fn prepare(config: &AgentConfig, runtime: Arc<dyn Runtime>) -> Result<Agent, AgentError> {
-        Ok(Agent { crew: Crew::gather(config, runtime).await? })
+        Ok(Agent { crew: Crew::gather(config, runtime).await?, departure: None })
     }
 
     /// Keeps pods and session going until `shutdown`, the session on the runtime of `thread`.
@@ -104,10 +111,15 @@ impl Agent {
         let host = self.crew.host().clone();
         let hello = node::hello(config, &*host.runtime, port);
         let (teller, node) = watch::channel(hello.info.clone().unwrap_or_default());
-        let watched = watch::node(config.clone(), host.runtime.clone(), self.crew.handle(), teller);
+        let departed = self
+            .departure
+            .map(|it| it.watch(self.crew.handle(), host.clone(), teller.clone(), shutdown.clone()));
+        let _departed = departed.map(|it| AbortOnDropHandle::new(tokio::spawn(it)));
+        let watched = watch::node(config.clone(), host.clone(), self.crew.handle(), teller);
         let _watch = AbortOnDropHandle::new(tokio::spawn(watched));
         let cleared = images::clear(config.clone(), host.runtime.clone());
         let _cleared = AbortOnDropHandle::new(tokio::spawn(cleared));
+        let logs = logs::Service::new(self.crew.handle(), host.layout.clone());
         let meter = Arc::new(Meter::default());
         let metered = meter::read(config.clone(), host.runtime.clone(), meter.clone());
         let _metered = AbortOnDropHandle::new(tokio::spawn(metered));
@@ -115,7 +127,7 @@ impl Agent {
             crew: self.crew.handle(),
             outbox: host.outbox.clone(),
             node,
-            streams: Streams::new(host.runtime.clone(), Arc::clone(&dial)),
+            streams: Streams::new(host.runtime.clone(), Arc::new(logs), Arc::clone(&dial)),
             meter,
             tokens: host.tokens.clone(),
             api: host.api.clone(),

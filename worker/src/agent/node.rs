@@ -72,6 +72,7 @@ pub(super) fn info(config: &AgentConfig, runtime: &dyn Runtime) -> NodeInfo {
         reserved_memory_bytes: reserved.memory_bytes,
         reserved_ephemeral_storage_bytes: reserved.ephemeral_storage_bytes,
         pressures: Vec::new(),
+        shutting_down: false,
     }
 }
 

@@ -117,6 +117,12 @@ impl Outbox {
         self.news.notify_one();
     }
 
+    /// Whether the leader has heard all that there was to say.
+    pub fn is_empty(&self) -> bool {
+        let state = self.lock();
+        state.due.is_empty() && state.events.is_empty() && state.sent.is_empty()
+    }
+
     /// Returns when there may be something to send.
     pub async fn changed(&self) {
         self.news.notified().await;

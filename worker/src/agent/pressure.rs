@@ -182,7 +182,7 @@ impl Least {
 }
 
 /// Bytes as Kubernetes writes them: `100Mi`.
-pub(super) fn quantity(bytes: u64) -> String {
+pub(crate) fn quantity(bytes: u64) -> String {
     let (mut amount, mut unit) = (bytes, "");
     for larger in ["Ki", "Mi", "Gi", "Ti", "Pi"] {
         if amount == 0 || amount % 1024 != 0 {

@@ -15,16 +15,17 @@ use super::crew::Command;
 use super::eviction::Evictor;
 use super::node;
 use super::pressure::{Settling, Shortage};
-use crate::runtime::Runtime;
+use crate::pod::host::Host;
 
 /// Tells how the node is whenever that has changed, and does something about what it is short of.
 pub(super) async fn node(
     config: AgentConfig,
-    runtime: Arc<dyn Runtime>,
+    host: Arc<Host>,
     crew: mpsc::Sender<Command>,
     told: Sender<NodeInfo>,
 ) {
     let Some(watch) = config.limits.watch.clone() else { return };
+    let runtime = host.runtime.clone();
     let mut settling = Settling::default();
     let mut evictor = Evictor::new(crew, runtime.clone(), config.clone(), watch.clone());
     let mut ticks = interval(watch.period);
@@ -42,6 +43,8 @@ pub(super) async fn node(
         let now = Instant::now();
         let measured: Vec<&str> = hard.iter().chain(&soft).map(Shortage::condition).collect();
         fresh.pressures = settling.told(&measured, now, watch.bounds.transition);
+        host.admission.press(&fresh.pressures);
+        fresh.shutting_down = host.admission.leaves();
         told.send_if_modified(|known| {
             if known.pressures != fresh.pressures {
                 match fresh.pressures.as_slice() {

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+/// The priority of `system-cluster-critical`.
+const CRITICAL: i64 = 2_000_000_000;
+
 /// A Pod.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -65,6 +68,11 @@ impl Pod {
     /// Its containers are plain processes of the machine.
     pub fn is_host_class(&self) -> bool {
         self.spec.runtime_class_name.as_deref() == Some("host")
+    }
+
+    /// From this priority on (`system-cluster-critical`) a worker rather bears what troubles it than end the pod.
+    pub fn is_critical(&self) -> bool {
+        self.spec.priority >= CRITICAL
     }
 
     /// It must never run twice: it has an identity of its own.
@@ -152,7 +160,12 @@ document! {
         readiness_gates: Vec<ReadinessGate>,
         image_pull_secrets: Vec<Named>,
         enable_service_links: Option<bool>,
+        tolerations: Vec<Toleration>,
     }
+}
+document! {
+    /// Toleration.
+    Toleration { key: String, operator: String, value: String, effect: String, }
 }
 document! {
     /// PodDNSConfig.
@@ -342,6 +355,7 @@ document! {
         supplemental_groups: Vec<u32>,
         supplemental_groups_policy: String,
         fs_group: Option<u32>,
+        fs_group_change_policy: String,
         seccomp_profile: Option<Profile>,
         app_armor_profile: Option<Profile>,
         se_linux_options: Option<Value>,

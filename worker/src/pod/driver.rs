@@ -22,6 +22,7 @@ use super::probes::Probes;
 use super::step::{Step, next};
 use super::tenant::Tenant;
 use super::{names, security, status, stop_signal, storage};
+use crate::agent::admission::Refusal;
 use crate::agent::aside::aside;
 use crate::agent::layout::Layout;
 use crate::runtime::{PodSandbox, Processes, RuntimeClass, RuntimeError};
@@ -109,13 +110,21 @@ impl Driver {
         let over = matches!(status.phase.as_str(), "Succeeded" | "Failed");
         let known = status.start_time.as_ref().and_then(|time| time.parse::<jiff::Timestamp>().ok());
         let awaits_tokens = access::wants_tokens(&self.host, &self.pod);
+        let mut refused = None;
         let seen = &mut self.kept.observed;
         // Those of an earlier life of this worker are where the pod reads them.
         seen.awaits_tokens = awaits_tokens;
         if seen.start_ms.is_none() {
+            let new = known.is_none() && !over && !seen.sandbox && !seen.leftovers;
+            refused = self.host.admission.refusal(&self.pod).filter(|_| new);
             seen.start_ms = Some(known.map_or(now_ms, |time| time.as_millisecond()));
             // It ended in an earlier life of this worker: it does not run twice.
             seen.over_before = over;
+        }
+        if let Some(Refusal { reason, message }) = refused {
+            self.host.note(&self.pod, None, reason, message.clone());
+            let (reason, message) = (reason.to_owned(), format!("Pod was rejected: {message}"));
+            self.kept.observed.ending = Some(Ending { reason, message, by_ms: now_ms, disrupted_ms: None });
         }
         self.heed_deletion(now_ms);
         if let Some(cause) = self.seen().estranged.clone() {
@@ -210,10 +219,11 @@ impl Driver {
     async fn mount_volumes(&mut self, now_ms: i64) {
         let (pod, dependencies, host) = (self.pod.clone(), self.dependencies.clone(), self.host.clone());
         let access = self.access();
+        let first = !self.seen().sandbox;
         let mounted = aside(&self.host.clock, move || {
             let machine = &host.machine;
             let sources = Sources { pod: &pod, dependencies: &dependencies, machine, access: &access };
-            volume::mount(sources, &host.layout.places(&pod.metadata.uid))
+            volume::mount(sources, &host.layout.places(&pod.metadata.uid), first)
         });
         let failure = match mounted.await {
             Ok(Ok(())) => None,

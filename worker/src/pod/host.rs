@@ -6,6 +6,7 @@ use super::document::Pod;
 use super::env::Machine;
 use super::event;
 use super::names::ClusterNames;
+use crate::agent::admission::Admission;
 use crate::agent::api::ApiAddress;
 use crate::agent::clock::Clock;
 use crate::agent::layout::Layout;
@@ -38,6 +39,8 @@ pub struct Host {
     pub links: Links,
     /// Nothing that runs here outlives this process.
     pub transient: bool,
+    /// Whether pods are taken that come now.
+    pub admission: Arc<Admission>,
 }
 
 impl Host {

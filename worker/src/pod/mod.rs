@@ -27,6 +27,8 @@ pub mod status;
 pub mod step;
 pub mod tenant;
 
+mod disk_limits;
+pub(crate) mod disk_use;
 mod hook;
 mod image;
 mod launch;

@@ -49,11 +49,10 @@ impl Driver {
             self.kept.observed.ending = Some(Ending { reason, message, by_ms: now_ms, disrupted_ms: None });
         }
         if let Some(eviction) = news.evicted.take().filter(|_| self.seen().outcome(&self.pod).is_none()) {
-            let Eviction { message, grace, disrupts } = eviction;
-            self.host.note(&self.pod, None, "Evicted", message.clone());
+            let Eviction { reason, message, grace, disrupts } = eviction;
+            self.host.note(&self.pod, None, &reason, message.clone());
             let by_ms = now_ms.saturating_add(i64::try_from(grace.as_millis()).unwrap_or(i64::MAX));
             let disrupted_ms = disrupts.then_some(now_ms);
-            let reason = "Evicted".to_owned();
             self.kept.observed.ending = Some(Ending { reason, message, by_ms, disrupted_ms });
         }
         if let Some(tokens) = news.tokens.take() {

@@ -28,9 +28,14 @@ impl Tenant {
     }
 }
 
+/// Why a pod was sent away whose room is wanted.
+pub(crate) const EVICTED: &str = "Evicted";
+
 /// The worker takes back the room of a pod, which counts as failed then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Eviction {
+    /// The reason of its status.
+    pub reason: String,
     /// Why, in Kubernetes' words.
     pub message: String,
     /// What its containers get to end.

@@ -3,6 +3,7 @@
 //! A missing controller is a warning, unless a limit was asked for that needs it: a limit that silently is none would
 //! let one container starve the machine.
 
+mod devices;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -17,21 +18,6 @@ use crate::runtime::ContainerSpec;
 const REMOVE_TRIES: u32 = 100;
 const REMOVE_PAUSE: Duration = Duration::from_millis(2);
 const CPU_PERIOD_US: u64 = 100_000;
-
-/// What a container may reach with a cgroup's device rules: the devices that every container gets.
-const DEVICES: &[&str] = &[
-    "c *:* m",
-    "b *:* m",
-    "c 1:3 rwm",
-    "c 1:5 rwm",
-    "c 1:7 rwm",
-    "c 1:8 rwm",
-    "c 1:9 rwm",
-    "c 5:0 rwm",
-    "c 5:1 rwm",
-    "c 5:2 rwm",
-    "c 136:* rwm",
-];
 
 /// The hierarchies of this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -165,13 +151,23 @@ impl Cgroups {
         Ok(warnings)
     }
 
-    /// Lets a container's cgroup reach no devices but those that every container gets. Answers whether something bounds
-    /// it: version 2 has programs for the kernel in place of rules, and there are none here.
+    /// Lets a container's cgroup reach no devices but those that every container gets. Answers whether something bounds it.
     pub(crate) fn bound_devices(&self, path: &Path) -> Result<bool, String> {
-        let (Self::V1(_), Some(dir)) = (self, self.directory("devices", path)) else { return Ok(false) };
-        write(&dir.join("devices.deny"), "a")?;
-        DEVICES.iter().try_for_each(|rule| write(&dir.join("devices.allow"), rule))?;
-        Ok(true)
+        match self {
+            Self::None => Ok(false),
+            Self::V1(_) => {
+                let Some(dir) = self.directory("devices", path) else { return Ok(false) };
+                write(&dir.join("devices.deny"), "a")?;
+                devices::rules().try_for_each(|rule| write(&dir.join("devices.allow"), &rule))?;
+                Ok(true)
+            }
+            Self::V2 { root, .. } => {
+                let dir = join(root, path);
+                let bounded = devices::bound(&dir);
+                bounded.map_err(|source| format!("bound the devices of {}: {source}", dir.display()))?;
+                Ok(true)
+            }
+        }
     }
 
     /// How many processes of this cgroup the kernel killed for want of memory.
@@ -348,9 +344,12 @@ mod tests {
         }
         assert_eq!(v1("devices").bound_devices(path), Ok(true));
         assert_eq!(std::fs::read_to_string(root.path().join("a/devices.deny")).unwrap(), "a");
-        let v2 = Cgroups::V2 { root: root.path().to_owned(), controllers: vec!["memory".to_owned()] };
-        for unbounded in [Cgroups::None, v1("memory"), v2] {
+        for unbounded in [Cgroups::None, v1("memory")] {
             assert_eq!(unbounded.bound_devices(path), Ok(false), "{unbounded:?}");
         }
+        // No cgroup, for all its controllers.
+        let v2 = Cgroups::V2 { root: root.path().to_owned(), controllers: vec!["memory".to_owned()] };
+        let refused = v2.bound_devices(path).unwrap_err();
+        assert!(refused.contains("bound the devices of"), "{refused}");
     }
 }

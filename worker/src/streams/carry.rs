@@ -7,17 +7,19 @@ use kontiki_proto::worker::open_stream::What;
 use kontiki_proto::worker::stream_failed::Cause;
 use kontiki_proto::worker::streams_client::StreamsClient;
 use kontiki_proto::worker::{
-    AttachContainer, DialPort, FromStream, OpenStream, RunCommand, StdStreams as Wanted, StreamExited,
-    StreamStarted, ToStream,
+    AttachContainer, DialPort, FromStream, LogsChunk, LogsRequest, OpenStream, RunCommand,
+    StdStreams as Wanted, StreamExited, StreamStarted, ToStream,
 };
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::Streaming;
+use tonic::{Status, Streaming};
 use tracing::{debug, warn};
 
 use super::{failure, pump};
+use crate::logs;
 use crate::runtime::{ProcessStreams, Runtime, RuntimeError, StdStreams};
 use crate::session::Dial;
 
@@ -29,6 +31,9 @@ const DIAL: Duration = Duration::from_secs(10);
 /// Chunks on their way to the controller. What finds no room waits where it is.
 const CHUNKS_MAX: usize = 2;
 
+/// What comes of a log.
+type Chunks = ReceiverStream<Result<LogsChunk, Status>>;
+
 /// Both directions of a stream.
 struct Line {
     out: mpsc::Sender<FromStream>,
@@ -36,7 +41,13 @@ struct Line {
 }
 
 /// Carries a stream to its end, or says why there is none. `refused`: there are too many already.
-pub(super) async fn carry(open: OpenStream, runtime: &dyn Runtime, dial: &dyn Dial, refused: bool) {
+pub(super) async fn carry(
+    open: OpenStream,
+    runtime: &dyn Runtime,
+    logs: &logs::Service,
+    dial: &dyn Dial,
+    refused: bool,
+) {
     let OpenStream { ticket, controller, pod_uid, what } = open;
     let line = match Line::dial(&controller, ticket, dial).await {
         Ok(line) => line,
@@ -62,6 +73,9 @@ pub(super) async fn carry(open: OpenStream, runtime: &dyn Runtime, dial: &dyn Di
             line.end(Up::Failed(failure::failed(Cause::Refused, message))).await;
         }
         Some(What::PortForward(DialPort { port })) => line.port(runtime, &pod_uid, port).await,
+        Some(What::Logs(request)) => {
+            line.log(logs.read(LogsRequest { pod_uid, ..request }).await).await;
+        }
     }
 }
 
@@ -124,6 +138,32 @@ impl Line {
         let last = match exit {
             Ok(code) => Up::Exited(StreamExited { code }),
             Err(error) => Up::Failed(failure::of(&error)),
+        };
+        self.end(last).await;
+    }
+
+    async fn log(mut self, log: Result<Chunks, Status>) {
+        let mut chunks = match log {
+            Ok(chunks) => chunks,
+            Err(status) => return self.end(Up::Failed(failure::of_status(&status))).await,
+        };
+        self.say(Up::Started(StreamStarted {})).await;
+        let Line { out, input } = &mut self;
+        let all = async {
+            while let Some(chunk) = chunks.next().await {
+                match chunk {
+                    Ok(LogsChunk { data }) => {
+                        drop(out.send(FromStream { what: Some(Up::Stdout(data)) }).await)
+                    }
+                    Err(status) => return Up::Failed(failure::of_status(&status)),
+                }
+            }
+            Up::Exited(StreamExited { code: 0 })
+        };
+        let last = tokio::select! {
+            last = all => last,
+            () = pump::down(input, None::<tokio::io::Sink>, None) => return,
+            () = out.closed() => return,
         };
         self.end(last).await;
     }

@@ -2,6 +2,7 @@
 
 use kontiki_proto::worker::StreamFailed;
 use kontiki_proto::worker::stream_failed::Cause;
+use tonic::{Code, Status};
 
 use crate::runtime::RuntimeError;
 
@@ -21,6 +22,16 @@ pub(super) fn of(error: &RuntimeError) -> StreamFailed {
         ),
         other => failed(Cause::Internal, other.to_string()),
     }
+}
+
+/// What the controller is told that asks for a log.
+pub(super) fn of_status(status: &Status) -> StreamFailed {
+    let cause = match status.code() {
+        Code::NotFound => Cause::NotFound,
+        Code::FailedPrecondition | Code::InvalidArgument => Cause::Refused,
+        _ => Cause::Internal,
+    };
+    failed(cause, status.message().to_owned())
 }
 
 /// One that is not the runtime's.

@@ -10,14 +10,17 @@ use kontiki_proto::worker::stream_failed::Cause;
 use kontiki_proto::worker::streams_server::{Streams as Service, StreamsServer};
 use kontiki_proto::worker::to_stream::What as Down;
 use kontiki_proto::worker::{
-    DialPort, FromStream, OpenStream, RunCommand, StreamAsk, StreamAsked, StreamEof, ToStream,
+    DialPort, FromStream, LogsRequest, OpenStream, RunCommand, StreamAsk, StreamAsked, StreamEof, ToStream,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{STREAMS_MAX, Streams};
+use crate::agent::crew::{Command, Subject};
+use crate::agent::layout::Layout;
+use crate::pod::driver::LogState;
 use crate::runtime::{ContainerSpec, PodSandbox, Runtime, SimulatedRuntime, Simulation};
 use crate::session::Dial;
 
@@ -65,6 +68,7 @@ struct Stage {
     streams: Streams,
     address: String,
     carried: mpsc::Receiver<Carried>,
+    _dir: tempfile::TempDir,
 }
 
 impl Stage {
@@ -78,7 +82,23 @@ impl Stage {
         runtime.start_pod(PodSandbox { uid: "u-1".to_owned(), ..PodSandbox::default() }).await.unwrap();
         let spec = ContainerSpec { name: "web".to_owned(), ..ContainerSpec::default() };
         runtime.start_container("u-1", spec).await.unwrap();
-        Stage { streams: Streams::new(Arc::new(runtime), Arc::new(PlainDial)), address, carried }
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        let folder = layout.logs("ns", "p", "u-1").join("web");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("0.log"), "2026-01-01T00:00:01.5Z stdout F one\n").unwrap();
+        let (crew, mut commands) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let state = LogState { attempt: Some(0), running: true, ..LogState::default() };
+            let runs = watch::Sender::new([("web".to_owned(), state)].into());
+            while let Some(Command::Subject(_, answer)) = commands.recv().await {
+                let runs = runs.subscribe();
+                answer.send(Some(Subject { namespace: "ns".into(), name: "p".into(), runs })).ok();
+            }
+        });
+        let logs = Arc::new(crate::logs::Service::new(crew, layout));
+        let streams = Streams::new(Arc::new(runtime), logs, Arc::new(PlainDial));
+        Stage { streams, address, carried, _dir: dir }
     }
 
     async fn open(&mut self, what: What) -> Carried {
@@ -125,6 +145,29 @@ async fn a_port_is_carried_to_its_end() {
     assert!(answer.starts_with(b"HTTP/1.1 200 OK"));
     drop(carried.to);
     assert!(carried.from.message().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_log_is_carried_to_its_end_or_until_nobody_reads_it() {
+    let mut stage = Stage::new().await;
+    let log = |container: &str, follow| {
+        What::Logs(LogsRequest { container: container.to_owned(), follow, ..LogsRequest::default() })
+    };
+    let mut carried = stage.open(log("web", false)).await;
+    assert!(matches!(carried.hears().await, Some(Up::Started(_))));
+    assert_eq!(carried.hears().await, Some(Up::Stdout("one\n".into())));
+    assert!(matches!(carried.hears().await, Some(Up::Exited(_))));
+    let mut carried = stage.open(log("web", true)).await;
+    assert!(matches!(carried.hears().await, Some(Up::Started(_))));
+    assert_eq!(carried.hears().await, Some(Up::Stdout("one\n".into())));
+    drop(carried.to);
+    assert!(
+        carried.from.message().await.unwrap().is_none(),
+        "who hangs up ends it, though the container runs"
+    );
+    let mut carried = stage.open(log("other", false)).await;
+    let expected = (Cause::Refused, "container other is not valid for pod p".to_owned());
+    assert_eq!(carried.failure().await, expected);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{check_host_path, files};
+use super::{check_host_path, files, ownership};
 use crate::agent::layout::Layout;
 use crate::pod::dependency::Dependencies;
 use crate::pod::document::{ClaimSource, HostPath};
@@ -83,8 +83,29 @@ fn place(name: &str, spec: &Value, folders: &Path) -> Result<Place, String> {
     ))
 }
 
+/// The group that a volume is given to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owner<'a> {
+    pub(super) group: u32,
+    /// With all that is in it already.
+    pub(super) all: bool,
+    /// `OnRootMismatch`: only if its own folder is not the group's yet.
+    pub(super) policy: &'a str,
+}
+
+impl Owner<'_> {
+    fn take(self, folder: &Path) -> Result<(), String> {
+        let Owner { group, all, policy } = self;
+        if all && (policy != "OnRootMismatch" || !ownership::is_given(folder, group)) {
+            ownership::give_below(folder, group)?;
+        }
+        // Last, so that nothing is passed over if this is broken off.
+        files::give(folder, group)
+    }
+}
+
 /// Puts it in place. Folders of the cluster's driver are made when they are used first.
-pub(super) fn set_up(place: &Place, group: Option<u32>) -> Result<(), String> {
+pub(super) fn set_up(place: &Place, owner: Option<Owner<'_>>) -> Result<(), String> {
     match place {
         Place::Own(path) => {
             if let Some(folders) = path.parent() {
@@ -92,12 +113,12 @@ pub(super) fn set_up(place: &Place, group: Option<u32>) -> Result<(), String> {
             }
             // Containers of any user write to it.
             files::folder(path, 0o777)?;
-            group.map_or(Ok(()), |group| files::give(path, group))
+            owner.map_or(Ok(()), |owner| owner.take(path))
         }
         Place::Local(path) if !path.is_absolute() || !path.is_dir() => {
             Err(format!("path \"{}\" does not exist", path.display()))
         }
-        Place::Local(path) => group.map_or(Ok(()), |group| files::give(path, group)),
+        Place::Local(path) => owner.map_or(Ok(()), |owner| owner.take(path)),
         Place::Host(host) => check_host_path(host),
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod claim;
 mod empty_dir;
 mod files;
 mod mounts;
+mod ownership;
 mod payload;
 mod usage;
 
@@ -26,7 +27,7 @@ use crate::pod::env::Sources;
 
 pub use empty_dir::{disk_limits, exceeded, in_memory};
 pub use mounts::mounts;
-pub(crate) use usage::size;
+pub(crate) use usage::{Size, size};
 
 /// Names the volumes by which pods reach the API, which the server adds to every pod.
 const API_ACCESS: &str = "kube-api-access-";
@@ -64,21 +65,22 @@ impl Places {
     }
 }
 
-/// Puts the files of all volumes in place, or brings them up to date. Blocking.
-pub fn mount(sources: Sources<'_>, places: &Places) -> Result<(), MountError> {
+/// Puts the files of all volumes in place, or brings them up to date. The first time, when nothing of the pod runs yet, what is in its
+/// volumes already becomes its group's. Blocking.
+pub fn mount(sources: Sources<'_>, places: &Places, first: bool) -> Result<(), MountError> {
     for dir in [&places.disk].into_iter().chain(&places.memory) {
         files::folder(dir, 0o700).map_err(|cause| MountError { volume: "*".to_owned(), cause })?;
     }
     // What every pod gets need not lie where nobody can see it.
     let unseen = |volume: &&Volume| sources.access.tokens.is_none() && volume.name.starts_with(API_ACCESS);
     for volume in sources.pod.spec.volumes.iter().filter(|volume| !unseen(volume)) {
-        mount_one(sources, volume, places)
+        mount_one(sources, volume, places, first)
             .map_err(|cause| MountError { volume: volume.name.clone(), cause })?;
     }
     Ok(())
 }
 
-fn mount_one(sources: Sources<'_>, volume: &Volume, places: &Places) -> Result<(), String> {
+fn mount_one(sources: Sources<'_>, volume: &Volume, places: &Places, first: bool) -> Result<(), String> {
     let place = places.of(volume)?;
     // Who is not root cannot give files to a group, and runs no containers.
     let group = sources.pod.spec.security_context.fs_group.filter(|_| rustix::process::geteuid().is_root());
@@ -87,7 +89,10 @@ fn mount_one(sources: Sources<'_>, volume: &Volume, places: &Places) -> Result<(
     }
     if let Some(source) = &volume.persistent_volume_claim {
         let place = claim::find(sources.dependencies, source, &places.lasting)?;
-        return claim::set_up(&place, group);
+        let context = &sources.pod.spec.security_context;
+        let all = first && !source.read_only;
+        let owner = group.map(|group| claim::Owner { group, all, policy: &context.fs_group_change_policy });
+        return claim::set_up(&place, owner);
     }
     if let Some(payload) = payload::of(sources, volume)? {
         files::folder(&place, 0o755)?;

@@ -29,7 +29,7 @@ fn put(pod: &Pod, dependencies: &Dependencies, dir: &Path) -> Result<(), MountEr
 
 fn put_with(pod: &Pod, dependencies: &Dependencies, access: &Access, dir: &Path) -> Result<(), MountError> {
     let machine = Machine { name: "n1".into(), ..Machine::default() };
-    mount(Sources { pod, dependencies, machine: &machine, access }, &on_disk(dir))
+    mount(Sources { pod, dependencies, machine: &machine, access }, &on_disk(dir), true)
 }
 
 fn on_disk(dir: &Path) -> Places {
@@ -121,8 +121,12 @@ fn what_may_be_secret_lies_in_memory_unless_it_is_on_disk_already() {
     let machine = Machine::default();
     let dependencies = settings(r#"{"data":{"a":"1"}}"#);
     let access = Access::default();
-    mount(Sources { pod: &pod, dependencies: &dependencies, machine: &machine, access: &access }, &places)
-        .unwrap();
+    mount(
+        Sources { pod: &pod, dependencies: &dependencies, machine: &machine, access: &access },
+        &places,
+        true,
+    )
+    .unwrap();
     let names = |dir: &Path| {
         let mut names: Vec<_> =
             fs::read_dir(dir).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
@@ -323,6 +327,40 @@ fn what_a_claim_is_bound_to_outlives_the_pod() {
     claim::remove(&lasting, "pvc-u1").unwrap();
     assert!(!folder.exists());
     claim::remove(&lasting, "pvc-u1").unwrap();
+}
+
+#[test]
+fn what_is_in_a_claim_already_becomes_the_groups_before_the_pod_starts() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: only root can give files to a group");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut pod = pod(r#"{"name":"v","persistentVolumeClaim":{"claimName":"data"}}"#, "");
+    let ours = bound(r#""csi":{"driver":"kontiki.io/local-path"}"#);
+    put(&pod, &ours, dir.path()).unwrap();
+    let file = dir.path().join("local-path/pvc-u1/restored");
+    fs::write(&file, "").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let has = || {
+        let it = fs::metadata(&file).unwrap();
+        (it.gid(), it.permissions().mode() & 0o7777)
+    };
+    assert_eq!(has(), (0, 0o600), "a pod without a group changes nothing");
+    let context = &mut pod.spec.security_context;
+    (context.fs_group, context.fs_group_change_policy) = (Some(4711), "OnRootMismatch".to_owned());
+    put(&pod, &ours, dir.path()).unwrap();
+    assert_eq!(has(), (4711, 0o660));
+    // The folder is the group's: whoever is content with that looks no further, others do.
+    std::os::unix::fs::chown(&file, None, Some(0)).unwrap();
+    put(&pod, &ours, dir.path()).unwrap();
+    assert_eq!(has().0, 0);
+    pod.spec.security_context.fs_group_change_policy = "Always".to_owned();
+    let (machine, access) = (Machine::default(), Access::default());
+    let sources = Sources { pod: &pod, dependencies: &ours, machine: &machine, access: &access };
+    mount(sources, &on_disk(dir.path()), false).unwrap();
+    assert_eq!(has().0, 0, "what runs is left alone");
+    mount(sources, &on_disk(dir.path()), true).unwrap();
+    assert_eq!(has(), (4711, 0o660));
 }
 
 #[test]

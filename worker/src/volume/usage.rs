@@ -40,6 +40,16 @@ pub(crate) struct Size {
     pub(crate) entries: u64,
 }
 
+impl Size {
+    /// Both together.
+    pub(crate) fn and(self, other: Size) -> Size {
+        Size {
+            bytes: self.bytes.saturating_add(other.bytes),
+            entries: self.entries.saturating_add(other.entries),
+        }
+    }
+}
+
 /// What the files below a folder take, each counted once; at least so much, if folders are moved all the time meanwhile.
 /// Nobody who writes to it can make that an error: only a folder that cannot be opened itself is. Blocking.
 pub(crate) fn size(root: &Path) -> std::io::Result<Size> {

@@ -85,15 +85,28 @@ impl Running {
     }
 
     pub async fn put(&self, name: &str, spec: Value, dependencies: Vec<Dependency>) {
-        let pod = json!({
+        self.assign(name, spec, dependencies, None).await;
+    }
+
+    /// Somebody has deleted a pod, which gets so long to end.
+    pub async fn delete(&self, name: &str, spec: Value, grace_s: u32) {
+        self.assign(name, spec, Vec::new(), Some(grace_s)).await;
+    }
+
+    async fn assign(&self, name: &str, spec: Value, dependencies: Vec<Dependency>, grace_s: Option<u32>) {
+        let mut pod = json!({
             "metadata": {"name": name, "namespace": "ns", "uid": name}, "spec": spec,
             "status": {"qosClass": "BestEffort"},
         });
+        if let Some(grace_s) = grace_s {
+            pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+            pod["metadata"]["deletionGracePeriodSeconds"] = grace_s.into();
+        }
         let put = PodAssignment {
             uid: name.into(),
             namespace: "ns".into(),
             name: name.into(),
-            revision: 1,
+            revision: 1 + u64::from(grace_s.is_some()),
             pod: pod.to_string().into(),
             dependencies,
             ..PodAssignment::default()
@@ -122,16 +135,30 @@ impl Running {
 
     /// The next status of a pod that looks as asked; none but the big one may end.
     pub async fn until(&self, name: &str, asked: impl Fn(&Value) -> bool) -> Value {
+        self.until_any(|other, status| other == name && asked(status)).await
+    }
+
+    /// The next status of any pod that looks as asked.
+    pub async fn until_any(&self, mut asked: impl FnMut(&str, &Value) -> bool) -> Value {
         let found = async {
             loop {
                 while let Some(report) = self.outbox.next() {
                     self.outbox.acknowledge(report.serial);
+                    let mut found = None;
                     for pod in report.pods {
                         let status: Value = serde_json::from_slice(&pod.status).unwrap();
-                        if pod.name == name && asked(&status) {
-                            return status;
+                        if asked(&pod.name, &status) {
+                            found.get_or_insert(status);
+                        } else {
+                            assert!(
+                                pod.name == "big" || status["phase"] != "Failed",
+                                "{}: {status}",
+                                pod.name
+                            );
                         }
-                        assert!(pod.name == "big" || status["phase"] != "Failed", "{}: {status}", pod.name);
+                    }
+                    if let Some(status) = found {
+                        return status;
                     }
                 }
                 self.outbox.changed().await;

@@ -1,5 +1,5 @@
-//! Kills the agent, a pod's shim, or both, before any step of any pod's life: nothing of the pod is left when it is gone, no container
-//! runs twice at a time, and what is wanted comes true.
+//! Kills the agent, a pod's shim, or both, before any step of any pod's life, the pull of its image among them: nothing of the pod is
+//! left when it is gone, no container runs twice at a time, and what is wanted comes true.
 //!
 //! A part of it runs with all tests, the same each time. `make kill-walk KILLS=500` is the whole: other steps with each `SEED`.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
@@ -7,6 +7,9 @@
 mod agent;
 mod filter;
 mod pods;
+mod pulls;
+#[path = "../registry_support/mod.rs"]
+mod registry_support;
 #[path = "../runtime_support/mod.rs"]
 mod runtime_support;
 mod supervisor;

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::pulls;
+
 /// A kind of pod.
 pub struct Kind {
     pub name: &'static str,
@@ -17,6 +19,8 @@ pub struct Kind {
     pub plain: bool,
     /// It has a volume that outlives it.
     pub claims: bool,
+    /// Its image is not there before it.
+    pub pulls: bool,
     /// Whether containers that ended are started again.
     pub restarts: bool,
 }
@@ -132,6 +136,13 @@ fn once(seat: &Seat) -> Value {
     spec
 }
 
+fn pulling(seat: &Seat) -> Value {
+    let mut main = container(seat, "main", &format!("{} && {POLITE}", pulls::check()));
+    main["image"] = pulls::image().into();
+    main["imagePullPolicy"] = "IfNotPresent".into();
+    pod(vec![main])
+}
+
 fn runs(status: &Value) -> bool {
     let containers = status["containerStatuses"].as_array();
     status["phase"] == "Running" && containers.is_some_and(|all| all.iter().all(|it| it["ready"] == true))
@@ -159,6 +170,7 @@ const USUAL: Kind = Kind {
     deleted_early: false,
     plain: false,
     claims: false,
+    pulls: false,
     restarts: true,
 };
 
@@ -174,6 +186,7 @@ pub const KINDS: &[Kind] = &[
     Kind { name: "ephemeral", ready: is_looked_into, update: Some(ephemeral), ..USUAL },
     Kind { name: "host class", spec: plain_processes, plain: true, ..USUAL },
     Kind { name: "shared processes", spec: shared_processes, ..USUAL },
+    Kind { name: "pulling", spec: pulling, pulls: true, ..USUAL },
     Kind { name: "once", spec: once, ready: is_over, restarts: false, ..USUAL },
 ];
 

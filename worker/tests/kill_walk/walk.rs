@@ -16,6 +16,7 @@ use tempfile::{NamedTempFile, TempDir};
 use super::agent::{Assigned, HOME, Home, MARK, Word};
 use super::filter;
 use super::pods::{self, Kind, Seat};
+use super::pulls;
 use super::runtime_support::{PATIENCE, Worker};
 use super::supervisor::{News, Order, Plan, Supervisor, Target};
 use super::world::{World, descriptors, look};
@@ -95,8 +96,8 @@ pub struct Walk {
     messages: Receiver<Message>,
     lives: u32,
     pods: u32,
-    /// What an agent has open when there is no pod.
-    open: World,
+    /// What an agent has open when there is no pod; and one that has pulled, which keeps what it pulls by.
+    open: [World; 2],
 }
 
 impl Default for Walk {
@@ -117,7 +118,7 @@ impl Default for Walk {
             messages,
             lives: 0,
             pods: 0,
-            open: World::new(),
+            open: [World::new(), World::new()],
         }
     }
 }
@@ -132,8 +133,8 @@ fn ground() -> (Worker, TempDir, Home) {
         shim: worker.shim(),
     };
     // What is made with the first pod and stays.
-    let folders =
-        ["pods", "logs", "local-path", "agent/pods", "agent/links"].map(|folder| home.data.join(folder));
+    let folders = ["pods", "logs", "local-path", "agent/pods", "agent/links", "images/blobs"]
+        .map(|folder| home.data.join(folder));
     for folder in folders.into_iter().chain(["pods", "volumes"].map(|folder| home.memory.join(folder))) {
         std::fs::create_dir_all(folder).unwrap();
     }
@@ -162,7 +163,13 @@ impl Walk {
             outcome.wrong.extend(look(&self.home, &seat.uid, Some(life.child.id()), port));
             return self.over(life, &seat, outcome);
         }
-        let first = deeds.plans[0].is_none() && deeds.at_rest.is_none() && self.open.is_empty();
+        if kind.pulls
+            && let Err(wrong) = self.clear_image()
+        {
+            outcome.wrong.push(wrong);
+        }
+        let known = usize::from(kind.pulls);
+        let first = deeds.plans[0].is_none() && deeds.at_rest.is_none() && self.open[known].is_empty();
         let end = Instant::now() + SETTLES;
         loop {
             let agent = life.child.id();
@@ -170,9 +177,10 @@ impl Walk {
             let mut left: Vec<String> = now.difference(&before).cloned().collect();
             let open = descriptors(agent);
             if first {
-                self.open = open;
-            } else {
-                left.extend(open.difference(&self.open).cloned());
+                self.open[known] = open;
+            } else if !self.open[known].is_empty() {
+                // A walk that has led no such life without a kill has nothing to compare with.
+                left.extend(open.difference(&self.open[known]).cloned());
             }
             left.extend(
                 before.difference(&now).filter(|it| it.starts_with("file")).map(|it| format!("missing {it}")),
@@ -188,6 +196,18 @@ impl Walk {
         }
         outcome.seconds = begun.elapsed().as_secs();
         self.over(life, &seat, outcome)
+    }
+
+    /// Takes away what the pod has pulled, once nobody uses it.
+    fn clear_image(&self) -> Result<(), String> {
+        let end = Instant::now() + SETTLES;
+        loop {
+            match pulls::clear(&self.worker.store) {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() > end => return Err(format!("the image stays: {error}")),
+                Err(_) => std::thread::sleep(PAUSE),
+            }
+        }
     }
 
     /// From the first word of the pod to the last.

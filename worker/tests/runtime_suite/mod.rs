@@ -56,6 +56,7 @@ macro_rules! promises {
             commands_run_beside_the_process
             a_pods_containers_share_a_network_that_others_do_not_have
             a_container_beyond_its_memory_is_killed_and_says_so
+            devices_of_the_machine_are_out_of_reach
             a_pod_has_no_more_processes_than_it_may
             containers_may_share_their_processes_with_their_pod
             a_container_may_see_the_processes_of_another_one
@@ -293,6 +294,23 @@ pub async fn a_container_beyond_its_memory_is_killed_and_says_so(node: &impl Nod
         }
         Err(error) => assert!(error.to_string().contains("limit: this machine has no"), "{error}"),
     }
+    agent.runtime.remove_pod("pod").await.unwrap();
+}
+
+pub async fn devices_of_the_machine_are_out_of_reach(node: &impl Node) {
+    let mut agent = node.agent().await;
+    agent.start_pod("pod", RuntimeClass::Container).await;
+    // Where nothing keeps a container from a device it may make no files of devices. Which device is behind the number does not count.
+    let script = "echo x >/dev/null && dd if=/dev/zero bs=3 count=1 2>/dev/null | /bin/busybox wc -c; \
+                  /bin/busybox mknod /odd c 10 229 || exit 0; true </odd; true >/odd; true";
+    let exit = agent.run("pod", agent.spec("main", script)).await;
+    let (said, wrong) = (agent.log("main", "stdout"), agent.log("main", "stderr"));
+    assert_eq!((exit.code, said.trim()), (0, "3"), "{wrong}");
+    assert!(wrong.contains("odd: Operation not permitted"), "{wrong}");
+    let spec = ContainerSpec { privileged: true, ..agent.spec("mighty", script) };
+    agent.run("pod", spec).await;
+    let wrong = agent.log("mighty", "stderr");
+    assert!(!wrong.contains("Operation not permitted"), "nothing keeps who is privileged: {wrong}");
     agent.runtime.remove_pod("pod").await.unwrap();
 }
 

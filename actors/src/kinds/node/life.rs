@@ -17,6 +17,8 @@ pub(super) const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 /// Taint of a node that says itself that it is not ready.
 pub(super) const NOT_READY: &str = "node.kubernetes.io/not-ready";
 
+/// The kubelet's words of a node whose machine goes down.
+const LEAVING_MESSAGE: &str = "node is shutting down";
 const READY_MESSAGE: &str = "kontiki worker is posting ready status";
 const LOST_MESSAGE: &str = "kontiki worker stopped posting node status.";
 /// The conditions beside Ready: what a worker may be short of.
@@ -70,8 +72,14 @@ fn set(status: &mut Value, kind: &str, value: &str, reason: &str, message: &str,
     }
 }
 
-/// The status of a node in contact.
-pub(super) fn ready(status: &mut Value, now: &str) {
+/// Whether a worker says, by conditions, that its machine goes down.
+pub(super) fn leaves(said: &Value) -> bool {
+    let conditions = said.as_array();
+    conditions.is_some_and(|list| list.iter().any(|c| c["type"] == "Ready" && c["status"] == "False"))
+}
+
+/// The status of a node in contact. One that leaves gets no more pods; those that it has are ended by its worker.
+pub(super) fn contact(spec: &mut Value, status: &mut Value, leaves: bool, now: &str) {
     for pressure in PRESSURES {
         // What the worker said last of a pressure stands until it says something else.
         if !pressure.is(status, "True") {
@@ -79,7 +87,13 @@ pub(super) fn ready(status: &mut Value, now: &str) {
             set(status, pressure.kind, "False", reason, message, now);
         }
     }
-    set(status, "Ready", "True", "KubeletReady", READY_MESSAGE, now);
+    taint::set(spec, NOT_READY, "NoSchedule", leaves, now);
+    let (value, reason, message) = if leaves {
+        ("False", "KubeletNotReady", LEAVING_MESSAGE)
+    } else {
+        ("True", "KubeletReady", READY_MESSAGE)
+    };
+    set(status, "Ready", value, reason, message, now);
 }
 
 /// Takes in what a worker says that it is short of, given as conditions. A node under pressure gets no more pods but those
@@ -100,15 +114,14 @@ pub(super) fn press(spec: &mut Value, status: &mut Value, said: &Value, now: &st
     events
 }
 
-/// Takes away the taints of a node that was not in contact.
+/// Takes away the taints of a node that was not in contact, but for what it says itself.
 pub(super) fn clear_taints(spec: &mut Value, now: &str) {
     if planted(Defect::NodeStaysLost) {
         return;
     }
-    for key in [UNREACHABLE, NOT_READY] {
-        for effect in ["NoSchedule", "NoExecute"] {
-            taint::set(spec, key, effect, false, now);
-        }
+    let lost = [(UNREACHABLE, "NoSchedule"), (UNREACHABLE, "NoExecute"), (NOT_READY, "NoExecute")];
+    for (key, effect) in lost {
+        taint::set(spec, key, effect, false, now);
     }
 }
 
@@ -122,8 +135,12 @@ pub fn verdict(turn: &mut Turn, verdict: &Verdict) {
     let why = if verdict.reason.is_empty() { LOST_MESSAGE } else { &verdict.reason };
     match verdict.life {
         Life::Ready => {
+            // Who was about to leave is still.
+            let leaves = old
+                .node()
+                .is_some_and(|n| n.taints.iter().any(|t| t.key == NOT_READY && t.effect == "NoSchedule"));
             clear_taints(&mut spec, &now);
-            ready(&mut status, &now);
+            contact(&mut spec, &mut status, leaves, &now);
         }
         Life::Suspect => {
             taint::set(&mut spec, UNREACHABLE, "NoSchedule", true, &now);
@@ -141,7 +158,9 @@ pub fn verdict(turn: &mut Turn, verdict: &Verdict) {
     }
     let node = turn.put(&key, old.document.with_spec(spec).with_status(status));
     match verdict.life {
-        Life::Ready if before != "True" => say(turn, &node, "NodeReady"),
+        Life::Ready if before != "True" && node.node().is_some_and(|n| n.ready == "True") => {
+            say(turn, &node, "NodeReady");
+        }
         Life::Down if !was_down(&old) => {
             let message = format!("Node {} status is now: NodeNotReady", node.key.name);
             turn.event(&node, "Normal", "NodeNotReady", message, COMPONENT);

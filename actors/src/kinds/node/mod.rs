@@ -62,6 +62,7 @@ pub fn hello(turn: &mut Turn, hello: &NodeHello) {
     let mut status =
         serde_json::from_slice(&hello.status).ok().filter(Value::is_object).unwrap_or_else(|| json!({}));
     let said = status["conditions"].take();
+    let leaves = life::leaves(&said);
     if let Some(status) = status.as_object_mut() {
         status.remove("conditions");
     }
@@ -74,13 +75,13 @@ pub fn hello(turn: &mut Turn, hello: &NodeHello) {
         });
         let (mut spec, mut status) = (value["spec"].take(), value["status"].take());
         let pressures = life::press(&mut spec, &mut status, &said, &now);
-        life::ready(&mut status, &now);
+        life::contact(&mut spec, &mut status, leaves, &now);
         (value["spec"], value["status"]) = (spec, status);
         if let Some(node) = turn.create(Kind::NODE, value) {
             let message =
                 format!("Node {name} event: Registered Node {name} in Controller", name = hello.name);
             turn.event(&node, "Normal", "RegisteredNode", message, COMPONENT);
-            say(turn, &node, "NodeReady");
+            say(turn, &node, if leaves { "NodeNotReady" } else { "NodeReady" });
             pressures.iter().for_each(|event| say(turn, &node, event));
             hold_lease(turn, &node);
         }
@@ -96,11 +97,12 @@ pub fn hello(turn: &mut Turn, hello: &NodeHello) {
     }
     keep_amounts(&before, &mut status);
     let pressures = life::press(&mut spec, &mut status, &said, &now);
-    life::ready(&mut status, &now);
+    life::contact(&mut spec, &mut status, leaves, &now);
     let document = old.document.with_metadata(metadata).with_spec(spec).with_status(status);
     let node = turn.put(&key, document);
-    if old.node().is_none_or(|n| n.ready != "True") {
-        say(turn, &node, "NodeReady");
+    let was_ready = old.node().is_some_and(|n| n.ready == "True");
+    if was_ready == leaves {
+        say(turn, &node, if leaves { "NodeNotReady" } else { "NodeReady" });
     }
     pressures.iter().for_each(|event| say(turn, &node, event));
     hold_lease(turn, &node);

@@ -23,7 +23,7 @@ use super::config::{AgentConfig, Watch};
 use super::crew::Command;
 use super::layout::Layout;
 use super::pressure::{Shortage, Signal};
-use crate::pod::tenant::{Eviction, Tenant};
+use crate::pod::tenant::{EVICTED, Eviction, Tenant};
 use crate::runtime::Runtime;
 use patience::Patience;
 
@@ -117,7 +117,7 @@ impl Evictor {
         warn!(pod = %pod.metadata.name, namespace = %pod.metadata.namespace, "evicted: {message}");
         let uid = pod.metadata.uid.clone();
         self.last = Some((uid.clone(), now));
-        let eviction = Eviction { message, grace, disrupts: true };
+        let eviction = Eviction { reason: EVICTED.to_owned(), message, grace, disrupts: true };
         self.crew.send(Command::Evict(uid, eviction)).await.ok();
     }
 }

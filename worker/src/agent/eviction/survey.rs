@@ -1,19 +1,16 @@
 //! What each pod takes of what the worker is short of.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::super::layout::Layout;
 use super::super::pressure::Signal;
+use crate::pod::disk_use::{self, counted};
 use crate::pod::document::{Container, Pod};
 use crate::pod::quantity;
 use crate::pod::tenant::Tenant;
-use crate::runtime::{LayerUsage, PodUsage, Runtime};
-use crate::volume;
-
-/// From this priority on a pod is critical (`system-cluster-critical`): better a worker in trouble than one without it.
-const CRITICAL: i64 = 2_000_000_000;
+use crate::runtime::{PodUsage, Runtime};
+use crate::volume::Size;
 
 /// A pod that may be ended, and what it takes.
 #[derive(Clone, Debug)]
@@ -48,7 +45,7 @@ pub(super) fn survey(
         _ => HashMap::new(),
     };
     let layers = if signal.is_of_disk() { runtime.layers() } else { Vec::new() };
-    let may_end = |tenant: &Tenant| !tenant.ends && tenant.pod.spec.priority < CRITICAL;
+    let may_end = |tenant: &Tenant| !tenant.ends && !tenant.pod.is_critical();
     let taker = |tenant: Tenant| {
         let pod = tenant.pod;
         let used = used.get(&pod.metadata.uid);
@@ -57,10 +54,7 @@ pub(super) fn survey(
             match signal {
                 Signal::Memory => container().map(|it| it.memory_bytes),
                 Signal::Pids => container().map(|it| it.processes),
-                _ => {
-                    let folders = on_disk(&container_folders(layout, &pod, name), signal);
-                    Some(folders.saturating_add(in_layers(&layers, &pod.metadata.uid, name, signal)))
-                }
+                _ => Some(amount(disk_use::of_container(layout, &layers, &pod, name), signal)),
             }
         };
         let containers: Vec<Share> =
@@ -68,18 +62,12 @@ pub(super) fn survey(
         let sum = containers.iter().fold(0_u64, |sum, share| sum.saturating_add(share.takes));
         let takes = match signal {
             Signal::Memory | Signal::Pids => used.map(|_| sum),
-            _ => Some(sum.saturating_add(on_disk(&[layout.volumes(&pod.metadata.uid)], signal))),
+            _ => Some(sum.saturating_add(amount(disk_use::of_volumes(layout, &pod), signal))),
         };
         let asked = counted(&pod).fold(0_u64, |sum, it| sum.saturating_add(asked(it, signal)));
         Taker { takes, asked, containers, pod }
     };
     tenants.into_iter().filter(may_end).map(taker).collect()
-}
-
-/// The containers that run as long as the pod does, and those that were added to it.
-fn counted(pod: &Pod) -> impl Iterator<Item = &Container> {
-    let sidecars = pod.spec.init_containers.iter().filter(|container| container.is_sidecar());
-    sidecars.chain(&pod.spec.containers).chain(&pod.spec.ephemeral_containers)
 }
 
 fn share(container: &Container, takes: u64, signal: Signal) -> Share {
@@ -95,23 +83,7 @@ fn asked(container: &Container, signal: Signal) -> u64 {
     container.resources.requests.get(signal.resource()).and_then(quantity::units).unwrap_or(0)
 }
 
-/// Its writable layer and its logs.
-fn container_folders(layout: &Layout, pod: &Pod, container: &str) -> [std::path::PathBuf; 2] {
-    let metadata = &pod.metadata;
-    let logs = layout.logs(&metadata.namespace, &metadata.name, &metadata.uid);
-    [layout.bundle(&metadata.uid, container), logs.join(container)]
-}
-
-/// The bytes in its layer, or the files, where that is not in its pod's folder.
-fn in_layers(layers: &[LayerUsage], uid: &str, container: &str, signal: Signal) -> u64 {
-    let of_it = layers.iter().find(|it| it.pod_uid == uid && it.container == container);
-    of_it.map_or(0, |it| if signal.is_of_inodes() { it.entries } else { it.bytes })
-}
-
-/// The bytes in these folders, or the files. One that is not there takes nothing.
-fn on_disk(folders: &[impl AsRef<Path>], signal: Signal) -> u64 {
-    let counts = folders.iter().filter_map(|folder| volume::size(folder.as_ref()).ok());
-    counts.fold(0, |sum, size| {
-        sum.saturating_add(if signal.is_of_inodes() { size.entries } else { size.bytes })
-    })
+/// The bytes of it, or the files.
+fn amount(size: Size, signal: Signal) -> u64 {
+    if signal.is_of_inodes() { size.entries } else { size.bytes }
 }

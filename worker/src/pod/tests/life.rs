@@ -8,11 +8,13 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::admission::Admission;
 use crate::agent::clock::Clock;
 use crate::agent::crew::{Command, Crew};
+use crate::agent::departure::end_pods;
 use crate::agent::outbox::Outbox;
 use crate::agent::tokens::Tokens;
-use crate::agent::{AgentConfig, Capacity};
+use crate::agent::{AgentConfig, Capacity, ShutdownGrace};
 use crate::runtime::{ImageDefaults, Processes, Runtime, SimulatedRuntime, Simulation};
 
 pub(super) const EPOCH_MS: i64 = 1_700_000_000_000;
@@ -23,6 +25,7 @@ pub(super) struct Worker {
     crew: mpsc::Sender<Command>,
     outbox: Arc<Outbox>,
     pub(super) tokens: Arc<Tokens>,
+    admission: Arc<Admission>,
     shutdown: CancellationToken,
     task: tokio::task::JoinHandle<()>,
     pub(super) events: Vec<EventNote>,
@@ -64,8 +67,9 @@ impl Worker {
         let (handle, outbox, shutdown) =
             (crew.handle(), crew.host().outbox.clone(), CancellationToken::new());
         let (tokens, events) = (crew.host().tokens.clone(), Vec::new());
+        let admission = crew.host().admission.clone();
         let task = tokio::spawn(crew.run(shutdown.clone()));
-        Worker { runtime, config, crew: handle, outbox, tokens, shutdown, task, events, _dir: dir }
+        Worker { runtime, config, crew: handle, outbox, tokens, admission, shutdown, task, events, _dir: dir }
     }
 
     /// The agent is killed and started again; the pods' shims never notice.
@@ -76,6 +80,7 @@ impl Worker {
         (self.crew, self.outbox, self.shutdown) =
             (crew.handle(), crew.host().outbox.clone(), CancellationToken::new());
         self.tokens = crew.host().tokens.clone();
+        self.admission = crew.host().admission.clone();
         self.task = tokio::spawn(crew.run(self.shutdown.clone()));
     }
 
@@ -410,6 +415,100 @@ async fn a_deleted_pod_ends_gracefully_and_is_gone_only_then() {
     assert_eq!(worker.config.clock.now_ms() - before_ms, 30_000);
     assert!(worker.reasons().contains(&"Killing"));
     assert_eq!(worker.runtime.adopt().await.unwrap(), [], "nothing of it is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_takes_more_of_the_disk_than_it_may_is_ended_within_seconds() {
+    let mut worker = Worker::new().await;
+    let limits = json!({ "resources": { "limits": { "ephemeral-storage": "1Mi" } } });
+    worker.put(1, pod(limits), &[]).await;
+    worker.until("ready", ready).await;
+    let written = worker.config.data_dir.join("pods/uid-1/bundle/web/top/upper");
+    std::fs::create_dir_all(&written).unwrap();
+    std::fs::write(written.join("file"), vec![1; 2 << 20]).unwrap();
+    let before_ms = worker.config.clock.now_ms();
+    let status = worker.until("failed", |status, _| status["phase"] == "Failed").await;
+    assert!(worker.config.clock.now_ms() - before_ms <= 11_000, "looked at every ten seconds");
+    assert_eq!(status["reason"], "Evicted");
+    let message = "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. ";
+    assert_eq!(status["message"], message);
+    assert!(worker.reasons().contains(&"Evicted"));
+}
+
+/// One of a name of its own.
+fn named(name: &str, priority: i64, command: &str) -> Value {
+    let mut pod = pod(json!({ "command": [command] }));
+    pod["metadata"] = json!({ "name": name, "namespace": "shop", "uid": name });
+    pod["spec"]["priority"] = priority.into();
+    pod
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_comes_to_a_worker_under_pressure_is_refused_and_those_that_run_go_on() {
+    let mut worker = Worker::new().await;
+    worker.put(1, named("before", 0, ""), &[]).await;
+    worker.until("ready", ready).await;
+    worker.admission.press(&["DiskPressure".to_owned()]);
+    worker.put(1, named("late", 0, ""), &[]).await;
+    let status = worker.until("failed", |status, _| status["phase"] == "Failed").await;
+    assert_eq!(status["reason"], "Evicted");
+    assert_eq!(status["message"], "Pod was rejected: The node had condition: [DiskPressure]. ");
+    worker.put(1, named("critical", 2_000_001_000, ""), &[]).await;
+    worker.until("ready", ready).await;
+    let running = || worker.runtime.running_containers().into_iter().map(|(pod, _)| pod).collect::<Vec<_>>();
+    assert_eq!(running(), ["before", "critical"]);
+    // Whoever was here before is not judged anew, nor is who was refused taken later.
+    worker.restart().await;
+    worker.admission.press(&["DiskPressure".to_owned()]);
+    let again = std::cell::Cell::new(0);
+    let both = |status: &Value, gone| {
+        again.set(again.get() + usize::from(ready(status, gone)));
+        again.get() == 2
+    };
+    worker.until("both are ready again", both).await;
+    assert_eq!(worker.runtime.running_containers().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_machine_goes_down_pods_end_in_order_and_none_comes() {
+    let mut worker = Worker::new().await;
+    worker.put(1, named("usual", 0, "ignore-term"), &[]).await;
+    worker.until("ready", ready).await;
+    worker.put(1, named("critical", 2_000_001_000, ""), &[]).await;
+    worker.until("ready", ready).await;
+    worker.admission.leave();
+    let (crew, clock) = (worker.crew.clone(), worker.config.clock);
+    let begun_ms = clock.now_ms();
+    let grace = ShutdownGrace { all: Duration::from_secs(20), critical: Duration::from_secs(5) };
+    let ended = tokio::spawn(async move { end_pods(&crew, grace).await });
+    worker.put(1, named("late", 2_000_001_000, ""), &[]).await;
+    let mut order = Vec::new();
+    while order.len() < 3 {
+        let status = worker.until("failed", |status, _| status["phase"] == "Failed").await;
+        let code = state(&status)["terminated"]["exitCode"].as_i64();
+        // What is asked first has not ended yet.
+        if status["reason"] == "NodeShutdown" || code.is_some() {
+            order.push((status["reason"].clone(), code, (clock.now_ms() - begun_ms) / 1000));
+        }
+        if code.is_some() {
+            assert_eq!(status["message"], "Pod was terminated in response to imminent node shutdown.");
+            let conditions = status["conditions"].as_array().unwrap();
+            let disrupted = conditions.iter().find(|it| it["type"] == "DisruptionTarget").unwrap();
+            assert_eq!(disrupted["reason"], "TerminationByKubelet");
+        }
+    }
+    let expected = [
+        (json!("NodeShutdown"), None, 0),
+        (json!("Terminated"), Some(137), 15),
+        (json!("Terminated"), Some(143), 15),
+    ];
+    assert_eq!(order, expected, "who does not heed TERM has all the time that is there for him, and no more");
+    ended.await.unwrap();
+    assert_eq!(worker.runtime.running(), 0);
+    // Nothing of it begins again when the machine is back.
+    worker.restart().await;
+    worker.until("any", |status, _| status["phase"] == "Failed").await;
+    assert_eq!(worker.runtime.running(), 0);
 }
 
 #[tokio::test(start_paused = true)]
