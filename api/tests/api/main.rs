@@ -18,6 +18,7 @@ mod oidc;
 mod pages;
 mod pod_security;
 mod policies;
+mod protobuf;
 mod proxy;
 mod rbac;
 mod refusals;
