@@ -40,16 +40,20 @@ LEDGER    := chaos-tests/ledger.jsonl
 KILLS     ?= 500
 SEED      ?= $(shell date +%s)
 
+# How many requests each operation of the OpenAPI documents gets that keep to them, and as many that do not.
+EXAMPLES  ?= 10
+
 # Kubernetes' own conformance suite: make conformance FOCUS=sig-apps
 FOCUS     :=
 
-.PHONY: up down status build rocksdb image test conformance chaos fuzz kill-walk bench lint fmt deny ci prerequisites help
+.PHONY: up down status build rocksdb image test conformance schemathesis chaos fuzz kill-walk bench lint fmt deny ci prerequisites help
 
 help:
 	@echo 'make up       build, and start three controllers and three workers on this machine'
 	@echo 'make down     stop them; their data stays in .kontiki'
 	@echo 'make test     run all tests, and a share of the chaos tests'
 	@echo 'make conformance  Kubernetes'"'"' own suite, as root and with Go: all that applies, or make conformance FOCUS=sig-apps'
+	@echo 'make schemathesis  hold a cluster to the OpenAPI documents that it serves: make schemathesis EXAMPLES=20 SEED=7'
 	@echo 'make chaos    a campaign of chaos tests: make chaos MINUTES=80'
 	@echo 'make fuzz     give decoders arbitrary input for long: make fuzz MINUTES=80'
 	@echo 'make kill-walk  kill a worker'"'"'s agent and shims at the steps of pods'"'"' lives, as root: make kill-walk KILLS=500'
@@ -88,6 +92,13 @@ test: rocksdb image
 # It builds the suite from the Go module k8s.io/kubernetes (some ten minutes of two cores, once) and starts a cluster of its own.
 conformance: build
 	tests/conformance/run.py --kontiki $(abspath $(KONTIKI)) --out $(abspath $(TARGET))/conformance --focus '$(FOCUS)'
+
+# All operations of all documents, on a cluster of its own; report.md in target/schemathesis says what came of it.
+schemathesis: build
+	python3 -m venv $(abspath $(TARGET))/schemathesis/python
+	$(abspath $(TARGET))/schemathesis/python/bin/python -m pip install -q -r tests/python/requirements.txt
+	$(abspath $(TARGET))/schemathesis/python/bin/python tests/schemathesis/run.py --kontiki $(abspath $(KONTIKI)) \
+		--out $(abspath $(TARGET))/schemathesis --examples $(EXAMPLES) --seed $(SEED)
 
 # A campaign with other seeds each time: what was found before, the planted defects, both simulations, then real processes, which
 # needs root. What fails is printed with the command that replays it, and kept in target/chaos. A failure does not keep the rest from

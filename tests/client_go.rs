@@ -44,7 +44,7 @@ fn play(scenarios: &[&str], watch_list: bool) {
 
 #[test]
 fn typed_and_generic_clients_are_served() {
-    play(&["typed", "discovery", "readiness", "in-cluster"], false);
+    play(&["typed", "protobuf", "discovery", "readiness", "in-cluster"], false);
 }
 
 #[test]

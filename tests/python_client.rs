@@ -1,5 +1,6 @@
-//! The Python `kubernetes` client against a real cluster: `tests/python/drive.py`, in a virtual environment made here, or
-//! with the interpreter that `KONTIKI_PYTHON` names. Skipped, with the reason, only where no such environment can be made.
+//! Programs in Python against a real cluster: the `kubernetes` client (`tests/python/drive.py`), and a share of what schemathesis asks
+//! (`tests/schemathesis/run.py`, by `make schemathesis` for all of it). In a virtual environment made here, or with the interpreter that
+//! `KONTIKI_PYTHON` names. Skipped, with the reason, only where no such environment can be made.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::{
@@ -29,8 +30,12 @@ fn interpreter() -> Result<PathBuf, String> {
     Ok(python)
 }
 
+/// Of some 700 operations so many are asked, the same in each run, each with so many requests that keep to its document and as many that
+/// do not: about half a minute. All that can be read is read besides.
+const SHARE: [&str; 4] = ["--operations", "60", "--examples", "2"];
+
 #[test]
-fn the_python_client_is_served() {
+fn the_python_client_is_served_and_the_documents_hold() {
     let python = match interpreter() {
         Ok(python) => python,
         Err(why) => return eprintln!("skipped: no Python environment with the client can be made: {why}"),
@@ -38,8 +43,16 @@ fn the_python_client_is_served() {
     kontiki_pki::install_crypto();
     let image = Some(example_image().unwrap());
     let cluster = Cluster::start(Plan { image, ..Plan::of(env!("CARGO_BIN_EXE_kontiki")) }).unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/drive.py");
-    let mut program = Command::new(python);
-    program.arg(script);
-    drive(&cluster, program).unwrap();
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let mut client = Command::new(&python);
+    client.arg(tests.join("python/drive.py"));
+    drive(&cluster, client).unwrap();
+    // It makes and changes whatever it can, so it comes last.
+    let mut documents = Command::new(&python);
+    documents
+        .arg(tests.join("schemathesis/run.py"))
+        .arg("--kubeconfig")
+        .arg(cluster.kubeconfig())
+        .args(SHARE);
+    drive(&cluster, documents).unwrap();
 }

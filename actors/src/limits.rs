@@ -73,7 +73,8 @@ fn set_defaults(pod: &mut Value, item: &Value) {
     let requests = first(&["defaultRequest", "default", "max", "min"]);
     let mut set = Vec::new();
     for (list, words) in [("containers", "container"), ("initContainers", "init container")] {
-        for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
+        let containers = pod["spec"].get_mut(list).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten() {
             for (which, amounts, what) in [("requests", &requests, "request"), ("limits", &limits, "limit")] {
                 let names = fill(container, which, amounts);
                 if !names.is_empty() {

@@ -59,6 +59,10 @@ fn what_is_not_said_is_set() {
     let words = "LimitRanger plugin set: cpu, example.com/gpu request for container c; example.com/gpu, memory limit for container c; \
                  cpu, example.com/gpu, memory request for init container i; cpu, example.com/gpu, memory limit for init container i";
     assert_eq!(told, words);
+    let spec = json!({"containers": [container(json!({}), json!({}))]});
+    assert_eq!(create(&mut cluster, Kind::POD, "plain", spec), Ok(()));
+    let spec = cluster.get(Kind::POD, "plain").document.spec_value();
+    assert_eq!(spec.get("initContainers"), None, "a list that was not there is not there as null");
 }
 
 #[test]

@@ -13,6 +13,8 @@ use kontiki_hooks::{Defect, Mark, planted, reached};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use crate::wire::encoding;
+
 /// What the feed keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct FeedLimits {
@@ -35,11 +37,14 @@ pub struct FeedEvent {
     pub event: Event,
     new_json: OnceLock<Bytes>,
     old_json: OnceLock<Bytes>,
+    new_message: OnceLock<Bytes>,
+    old_message: OnceLock<Bytes>,
 }
 
 impl FeedEvent {
     fn new(event: Event) -> FeedEvent {
-        FeedEvent { event, new_json: OnceLock::new(), old_json: OnceLock::new() }
+        let [new_json, old_json, new_message, old_message] = [const { OnceLock::new() }; 4];
+        FeedEvent { event, new_json, old_json, new_message, old_message }
     }
 
     /// The object after the event, of a built-in kind; empty when it was deleted.
@@ -63,10 +68,24 @@ impl FeedEvent {
             .clone()
     }
 
+    /// The same as [`FeedEvent::new_json`] as protobuf; empty, too, where the object has no message.
+    pub fn new_message(&self) -> Bytes {
+        self.new_message.get_or_init(|| message(self.new_json())).clone()
+    }
+
+    /// The same as [`FeedEvent::old_json`] as protobuf; empty, too, where the object has no message.
+    pub fn old_message(&self) -> Bytes {
+        self.old_message.get_or_init(|| message(self.old_json())).clone()
+    }
+
     fn weight(&self) -> usize {
         let bytes = |o: &Option<Arc<kontiki_actors::Object>>| o.as_ref().map_or(0, |o| o.document.len());
         bytes(&self.event.old) + bytes(&self.event.new) + 256
     }
+}
+
+fn message(json: Bytes) -> Bytes {
+    if json.is_empty() { json } else { encoding::encode(&json).unwrap_or_default().into() }
 }
 
 /// What a read found.
@@ -197,6 +216,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::{schema::reader::Limits, wire::protobuf};
 
     fn event(revision: u64) -> Event {
         let key = ObjectKey::new(Kind::CONFIG_MAP, "default", "a");
@@ -273,6 +293,10 @@ mod tests {
         assert_eq!(read(event.new_json())["metadata"]["resourceVersion"], "8");
         assert_eq!(read(event.old_json())["metadata"]["resourceVersion"], "8");
         assert_eq!(event.new_json().as_ptr(), event.new_json().as_ptr(), "encoded once");
+        let read = |bytes: Bytes| protobuf::decode(&bytes, None, Limits::default()).unwrap().value;
+        assert_eq!(read(event.new_message())["metadata"]["resourceVersion"], "8");
+        assert_eq!(read(event.old_message())["data"]["r"], "8");
+        assert_eq!(event.new_message().as_ptr(), event.new_message().as_ptr(), "encoded once");
     }
 
     #[tokio::test]

@@ -1,5 +1,5 @@
-//! Every served kind: the protobuf body that Kubernetes publishes decodes to the JSON body that it publishes beside it,
-//! and that JSON passes the strict check unchanged.
+//! Every served kind: the protobuf body that Kubernetes publishes decodes to the JSON body that it publishes beside it, that JSON
+//! is encoded to the very bytes of that protobuf body, and it passes the strict check unchanged.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 use kontiki_api::schema::reader::Limits;
 use kontiki_api::schema::{strict, type_for_api_version};
-use kontiki_api::wire::protobuf::{self, ProtobufError};
+use kontiki_api::wire::{
+    encoding,
+    protobuf::{self, ProtobufError},
+};
 use serde_json::Value;
 
 fn golden() -> BTreeMap<String, PathBuf> {
@@ -54,6 +57,63 @@ fn every_golden_body_decodes_to_its_json() {
         failed.join("\n")
     );
     assert!(passed >= 79, "only {passed} golden bodies were found");
+}
+
+#[test]
+fn every_golden_json_is_encoded_to_its_body() {
+    let mut failed = Vec::new();
+    for (name, path) in golden() {
+        let (json, body) = (fs::read(path.with_extension("json")).unwrap(), fs::read(&path).unwrap());
+        match encoding::encode(&json) {
+            Ok(mine) if mine == body => {}
+            Ok(mine) => {
+                let at =
+                    mine.iter().zip(&body).position(|(a, b)| a != b).unwrap_or(mine.len().min(body.len()));
+                let of = |all: &[u8]| {
+                    all[at.saturating_sub(24)..(at + 24).min(all.len())].escape_ascii().to_string()
+                };
+                failed.push(format!("{name} differs at {at}:\n  {}\n  {}", of(&mine), of(&body)));
+            }
+            Err(error) => failed.push(format!("{name}: {error}")),
+        }
+    }
+    assert!(failed.is_empty(), "{} differ:\n{}", failed.len(), failed.join("\n"));
+}
+
+#[test]
+fn a_list_is_encoded_as_its_items_are() {
+    let pod = fs::read_to_string(golden()["core.v1.Pod"].with_extension("json")).unwrap();
+    let empty = r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a"}}"#;
+    let list = format!(
+        r#"{{"kind":"PodList","apiVersion":"v1","metadata":{{"resourceVersion":"7"}},"items":[{pod},{empty}]}}"#
+    );
+    let encoded = encoding::encode(list.as_bytes()).unwrap();
+    let decoded = protobuf::decode(&encoded, None, Limits::default()).unwrap();
+    assert_eq!((decoded.api_version.as_str(), decoded.kind.as_str()), ("v1", "PodList"));
+    assert_eq!(decoded.value["metadata"]["resourceVersion"], "7");
+    let mut pod: Value = serde_json::from_str(&pod).unwrap();
+    without_nulls(&mut pod);
+    // The list says what its items are.
+    pod.as_object_mut().unwrap().retain(|key, _| key != "kind" && key != "apiVersion");
+    let item = &decoded.value["items"][0];
+    assert_eq!(item, &pod, "{}", difference(item, &pod, String::new()));
+    assert_eq!(decoded.value["items"][1]["metadata"]["name"], "a");
+}
+
+#[test]
+fn what_has_no_message_is_told() {
+    let told = |json: &str| encoding::encode(json.as_bytes()).unwrap_err().to_string();
+    assert_eq!(
+        told(r#"{"kind":"Widget","apiVersion":"example.org/v1"}"#),
+        "\"Widget\" of \"example.org/v1\" has no protobuf message"
+    );
+    assert_eq!(
+        told(r#"{"kind":"Pod","apiVersion":"v1","spec":{"priority":"high"}}"#),
+        "field \"priority\" cannot be said in protobuf: \"high\""
+    );
+    assert!(told("[]").contains("invalid type"));
+    let table = r#"{"kind":"Table","apiVersion":"meta.k8s.io/v1","rows":[]}"#;
+    assert!(told(table).contains("no protobuf message"));
 }
 
 #[test]

@@ -35,6 +35,7 @@ var scenarios = map[string]func(context.Context, *stage){
 	"election":   election,
 	"readiness":  readiness,
 	"in-cluster": inCluster,
+	"protobuf":   protobuf,
 }
 
 // stage is what each scenario works with.

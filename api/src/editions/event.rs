@@ -26,7 +26,7 @@ pub(super) const EDITION: Edition = Edition {
     kind: Kind::EVENT,
     group: "events.k8s.io",
     version: "v1",
-    show: |event| rename(event, NAMES.iter().map(|(here, stored)| (*stored, *here))),
+    show,
     take: |event| rename(event, NAMES.into_iter()),
     validate,
     selectable: &[
@@ -42,6 +42,14 @@ pub(super) const EDITION: Edition = Edition {
         ("type", "type"),
     ],
 };
+
+fn show(event: &mut Value) {
+    rename(event, NAMES.iter().map(|(here, stored)| (*stored, *here)));
+    // It has to be there: older clients tell no time here, and Kubernetes shows that as null.
+    if let Some(event) = event.as_object_mut() {
+        event.entry("eventTime").or_insert(Value::Null);
+    }
+}
 
 /// What stays as it is once it was told. Paths and order are Kubernetes'; a few are called by the names of this form.
 const FIXED: [(&str, &str); 12] = [

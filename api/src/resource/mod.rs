@@ -32,13 +32,18 @@ pub mod service;
 pub mod storage;
 pub mod volumes;
 pub mod workload;
+mod zeros;
 
 use field::Errors;
 use kontiki_actors::{Kind, State};
 use names::NameRule;
 use serde_json::{Map, Value, json};
 
-use crate::{served::Served, status::Status};
+use crate::{
+    schema::{TypeRef, type_for},
+    served::Served,
+    status::Status,
+};
 
 /// A column of `kubectl get`.
 #[derive(Clone, Copy, Debug)]
@@ -416,8 +421,10 @@ fn update_status(kind: Kind, object: &mut Value, old: &Value, approval: bool) ->
         }
         _ => object["status"] = status,
     }
-    if !object["status"].is_object() {
-        errors.invalid("status", &object["status"], "must be an object");
+    match (&mut object["status"], status_of(kind)) {
+        (Value::Object(status), Some(of)) => zeros::complete(of, status),
+        (Value::Object(_), None) => {}
+        (other, _) => errors.invalid("status", other, "must be an object"),
     }
     if !metadata::same(object, old) {
         let strategy = Strategy::of(kind);
@@ -425,6 +432,12 @@ fn update_status(kind: Kind, object: &mut Value, old: &Value, approval: bool) ->
         metadata::validate_update(object, old, &mut errors);
     }
     errors.into_result(kind, display_name(old))
+}
+
+/// The type of a kind's status.
+fn status_of(kind: Kind) -> Option<TypeRef> {
+    let info = kind.info();
+    type_for(info.group, info.version, info.kind)?.field("status")?.shape.as_struct()
 }
 
 /// Checks an object as a whole.

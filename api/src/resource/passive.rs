@@ -101,6 +101,11 @@ static POD_TEMPLATE: Strategy = Strategy {
 };
 
 static REVISION: Strategy = Strategy {
+    default: |revision| {
+        if let Some(map) = revision.as_object_mut() {
+            default(map, "revision", 0);
+        }
+    },
     validate: |revision, errors| {
         errors.non_negative("revision", &revision["revision"]);
         if revision["data"].is_null() {
@@ -202,6 +207,7 @@ static NETWORK_POLICY: Strategy = Strategy {
     default: |policy| {
         let spec = section(policy, "spec");
         let egress = spec.get("egress").and_then(Value::as_array).is_some_and(|rules| !rules.is_empty());
+        default(spec, "podSelector", json!({}));
         default(spec, "policyTypes", if egress { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) });
         for rule in ["ingress", "egress"] {
             for rule in each(spec, rule) {

@@ -17,7 +17,9 @@ pub static LIMIT_RANGE: Strategy = Strategy {
     default: |range| {
         let of_containers =
             |item: &&mut Map<String, Value>| item.get("type").is_some_and(|t| t == "Container");
-        for item in each(section(range, "spec"), "limits").filter(of_containers) {
+        let spec = section(range, "spec");
+        default(spec, "limits", json!([]));
+        for item in each(spec, "limits").filter(of_containers) {
             // What is missing is taken from what comes first here.
             for (key, from) in [("default", "max"), ("defaultRequest", "default"), ("defaultRequest", "min")]
             {

@@ -29,7 +29,9 @@ use super::{
     body, delete,
     identity::{self, User},
     impersonation::Impersonation,
-    list, patch,
+    list,
+    negotiate::{Answer, Media, negotiate, without_protobuf},
+    patch,
     path::{Route, Target},
     places::{Place, Places},
     presentation::Presentation,
@@ -105,6 +107,7 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request) -> Response {
     let (method, version) = (parts.method.clone(), parts.version);
     let waits = parts.headers.contains_key(http::header::EXPECT);
     let presentation = Presentation::of(&parts.uri, &parts.headers);
+    let protobuf = negotiate(&parts.headers, Answer::Other).is_ok_and(|form| form.media == Media::Protobuf);
     let body: SharedBody = Arc::new(parking_lot::Mutex::new(Some(body)));
     let route = Route::parse(parts.uri.path());
     let template = route.as_ref().map_or_else(|_| "unknown".to_owned(), Route::template);
@@ -134,7 +137,9 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request) -> Response {
     if let Some(record) = notes.record.get() {
         note_answer(record, &answered);
     }
-    let reply = answered.unwrap_or_else(Reply::from).warned(std::mem::take(&mut *notes.warnings.lock()));
+    // What the client does not accept is told in JSON, as in Kubernetes: there may be no message of what it asked for.
+    let refusal = |status: Status| Reply { protobuf: protobuf && status.code != 406, ..Reply::from(status) };
+    let reply = answered.unwrap_or_else(refusal).warned(std::mem::take(&mut *notes.warnings.lock()));
     let mut response = presentation.apply(&api.presenters, reply).await.into_response();
     span.record("status", response.status().as_u16());
     if let Ok(value) = HeaderValue::from_str(&audit) {
@@ -225,6 +230,9 @@ async fn serve(
     };
     let route = defined(&api, parts.uri.path(), route).await?;
     let proxy = is_proxy(&route);
+    if has_no_messages(&route) {
+        without_protobuf(&mut parts.headers)?;
+    }
     // What is behind a proxy may read its own as it likes.
     let query = if proxy { query.unwrap_or_default() } else { query? };
     if proxy {
@@ -341,6 +349,21 @@ fn timeout(text: &str) -> Option<Duration> {
 
 fn is_proxy(route: &Route) -> bool {
     matches!(route, Route::Objects(target) if target.subresource.as_deref() == Some("proxy"))
+}
+
+/// Whether nothing that a route shows can be shown as protobuf.
+fn has_no_messages(route: &Route) -> bool {
+    match route {
+        Route::Objects(target) => target.served.kind.is_custom(),
+        Route::Usage(_)
+        | Route::Version
+        | Route::Core
+        | Route::Groups
+        | Route::Group(_)
+        | Route::Resources(..)
+        | Route::Root => true,
+        _ => false,
+    }
 }
 
 fn is_stream(method: &Method, route: &Route, query: &Query) -> bool {

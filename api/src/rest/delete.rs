@@ -223,17 +223,19 @@ pub(crate) async fn delete(mut call: Call, target: Target) -> Answered {
     let gone = matches!(written, Written::Deleted(_));
     let reply = match written {
         Written::Deleted(object) if !Strategy::of(key.kind).returns_deleted => {
-            done(200, key.kind, &key.name, &object.meta.uid)
+            done(200, form.media, key.kind, &key.name, &object.meta.uid)?
         }
         Written::Deleted(object) | Written::Object(object) => {
             let code = if deletion.cascades && !gone { 202 } else { 200 };
             match read::show(&call, served, code, form, &object).await {
                 // What is done is done, and needs no webhook: only showing it does.
-                Err(_) if served.converter().is_some() => done(code, key.kind, &key.name, &object.meta.uid),
+                Err(_) if served.converter().is_some() => {
+                    done(code, form.media, key.kind, &key.name, &object.meta.uid)?
+                }
                 shown => shown?,
             }
         }
-        Written::Done => done(200, key.kind, &key.name, ""),
+        Written::Done => done(200, form.media, key.kind, &key.name, "")?,
     };
     Ok(reply.warned(warnings))
 }
@@ -272,7 +274,7 @@ pub(crate) async fn collection(mut call: Call, target: Target) -> Answered {
     let deleted = list::Page::of(deleted?.into_iter().flatten().collect(), revision);
     let reply = match list::show(call, form, &target.served, deleted).await {
         // As with one object.
-        Err(_) if target.served.converter().is_some() => done(200, target.served.kind, "", ""),
+        Err(_) if target.served.converter().is_some() => done(200, form.media, target.served.kind, "", "")?,
         shown => shown?,
     };
     Ok(reply.warned(warnings))

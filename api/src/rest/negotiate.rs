@@ -1,8 +1,8 @@
 //! Which form of an answer a client accepts.
 
-use http::{HeaderMap, header::ACCEPT};
+use http::{HeaderMap, HeaderValue, header::ACCEPT};
 
-use crate::status::Status;
+use crate::{status::Status, wire::protobuf};
 
 /// How the answer is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub enum Media {
     Json,
     /// YAML.
     Yaml,
+    /// Kubernetes' protobuf.
+    Protobuf,
 }
 
 /// What is shown of objects.
@@ -43,7 +45,8 @@ impl Form {
     pub const JSON: Form = Form { media: Media::Json, shape: Shape::Plain };
 }
 
-const MEDIA_TYPES: &str = "application/json, application/yaml";
+const MEDIA_TYPES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+const WITHOUT_PROTOBUF: &str = "application/json, application/yaml";
 
 /// What the answer may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,11 +74,37 @@ pub fn negotiate(headers: &HeaderMap, answer: Answer) -> Result<Form, Status> {
     if any { Err(Status::not_acceptable(MEDIA_TYPES)) } else { Ok(Form::JSON) }
 }
 
+/// Takes protobuf out of what a client accepts, where there are no messages: that of custom kinds, as in Kubernetes. Who accepts nothing
+/// else is refused.
+pub(crate) fn without_protobuf(headers: &mut HeaderMap) -> Result<(), Status> {
+    let is_protobuf = |alternative: &&str| {
+        alternative
+            .split(';')
+            .next()
+            .is_some_and(|media| media.trim().eq_ignore_ascii_case(protobuf::MEDIA_TYPE))
+    };
+    let accepted = headers.get_all(ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+    let accepted: Vec<&str> = accepted.flat_map(|value| value.split(',')).collect();
+    if !accepted.iter().any(is_protobuf) {
+        return Ok(());
+    }
+    let left: Vec<&str> = accepted.into_iter().filter(|alternative| !is_protobuf(alternative)).collect();
+    if left.iter().all(|alternative| alternative.trim().is_empty()) {
+        return Err(Status::not_acceptable(WITHOUT_PROTOBUF));
+    }
+    // It is made of values that were there.
+    if let Ok(left) = HeaderValue::from_str(&left.join(",")) {
+        headers.insert(ACCEPT, left);
+    }
+    Ok(())
+}
+
 fn read(alternative: &str, answer: Answer) -> Option<Form> {
     let mut parts = alternative.split(';').map(str::trim);
     let media = match parts.next()?.to_ascii_lowercase().as_str() {
         "application/json" | "*/*" | "application/*" => Media::Json,
         "application/yaml" => Media::Yaml,
+        protobuf::MEDIA_TYPE => Media::Protobuf,
         _ => return None,
     };
     let (mut shape, mut group, mut version) = ("", "", "");
@@ -92,11 +121,13 @@ fn read(alternative: &str, answer: Answer) -> Option<Form> {
     }
     let version = match (group, version) {
         ("meta.k8s.io", "v1") => "v1",
-        ("meta.k8s.io", "v1beta1") => "v1beta1",
+        // Of this there are no messages.
+        ("meta.k8s.io", "v1beta1") if media != Media::Protobuf => "v1beta1",
         _ => return None,
     };
     let shape = match (shape, answer) {
-        ("Table", Answer::List | Answer::Object) => Shape::Table(version),
+        // Cells may hold anything, which no message can say.
+        ("Table", Answer::List | Answer::Object) if media != Media::Protobuf => Shape::Table(version),
         ("PartialObjectMetadata", Answer::Object) => Shape::Metadata { list: false, version },
         ("PartialObjectMetadataList", Answer::List) => Shape::Metadata { list: true, version },
         // Watches are asked for with the form of one object.
@@ -146,14 +177,38 @@ mod tests {
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
         assert_eq!(pick(table, Answer::List).unwrap().shape, Shape::Table("v1"));
         assert_eq!(pick(table, Answer::Other).unwrap(), Form::JSON);
+        let protobuf = pick("application/vnd.kubernetes.protobuf,application/json", Answer::Object).unwrap();
+        assert_eq!(protobuf, Form { media: Media::Protobuf, shape: Shape::Plain });
         assert_eq!(
-            pick("application/vnd.kubernetes.protobuf,application/json", Answer::Object),
+            pick("application/json, application/vnd.kubernetes.protobuf", Answer::Object),
             Ok(Form::JSON)
         );
-        assert_eq!(pick("application/vnd.kubernetes.protobuf, */*", Answer::Object), Ok(Form::JSON));
+        let metadata = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+        let metadata = pick(metadata, Answer::Object).unwrap();
+        assert_eq!(metadata.media, Media::Protobuf);
+        assert_eq!(metadata.shape, Shape::Metadata { list: false, version: "v1" });
+        // A table has no message.
+        let table = "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io";
+        assert_eq!(pick(table, Answer::List), Err(406));
+        assert_eq!(pick(&format!("{table},application/json"), Answer::List), Ok(Form::JSON));
         assert_eq!(pick("application/yaml", Answer::Object).unwrap().media, Media::Yaml);
         assert_eq!(pick("application/json;as=Table;v=v1;g=meta.k8s.io", Answer::Other), Err(406));
         assert_eq!(pick("text/csv", Answer::List), Err(406));
         assert_eq!(negotiate(&HeaderMap::new(), Answer::List), Ok(Form::JSON));
+    }
+
+    #[test]
+    fn what_has_no_messages_is_shown_otherwise_or_not_at_all() {
+        let left = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().unwrap());
+            without_protobuf(&mut headers).map_err(|s| s.code)?;
+            negotiate(&headers, Answer::Object).map_err(|s| s.code)
+        };
+        assert_eq!(left("application/vnd.kubernetes.protobuf,application/json"), Ok(Form::JSON));
+        assert_eq!(left("Application/vnd.kubernetes.protobuf;stream=watch, */*"), Ok(Form::JSON));
+        assert_eq!(left("application/vnd.kubernetes.protobuf"), Err(406));
+        assert_eq!(left("application/yaml").unwrap().media, Media::Yaml);
+        assert_eq!(without_protobuf(&mut HeaderMap::new()), Ok(()));
     }
 }

@@ -1,7 +1,8 @@
-//! How an answer is written beyond its form: indented where people read it, compressed where it is long and the client asked.
+//! How an answer is written beyond its form: as protobuf where that was agreed on, indented where people read it, compressed where it is
+//! long and the client asked.
 //!
-//! Both cost time, so long answers are worked on outside of the threads that serve, a bounded number at once; what finds no place is
-//! sent as it is, which is always right.
+//! All of it costs time, so long answers are worked on outside of the threads that serve, a bounded number at once; what finds no place is
+//! sent as it is, which is always right; but protobuf waits for its place.
 
 use std::{io::Write, sync::Arc};
 
@@ -11,6 +12,7 @@ use http::{HeaderMap, Uri, header};
 use tokio::sync::Semaphore;
 
 use super::reply::{Content, Reply};
+use crate::wire::{encoding, protobuf};
 
 /// Shorter answers are not compressed, as in Kubernetes: their bytes cost less than the time.
 const LONG: usize = 128 << 10;
@@ -29,6 +31,9 @@ impl Presentation {
 
     /// The answer as it was asked for. Streams stay as they are.
     pub(crate) async fn apply(self, workers: &Arc<Semaphore>, mut reply: Reply) -> Reply {
+        if reply.protobuf {
+            reply = as_protobuf(workers, reply).await;
+        }
         let Content::Whole(bytes) = &reply.content else { return reply };
         let pretty = self.pretty && reply.content_type.starts_with("application/json");
         if bytes.len() <= LONG {
@@ -49,6 +54,31 @@ impl Presentation {
         }
         reply
     }
+}
+
+/// The answer as a message. What has none, against all that was agreed on, stays JSON, and says so.
+async fn as_protobuf(workers: &Arc<Semaphore>, mut reply: Reply) -> Reply {
+    let Content::Whole(json) = &reply.content else { return reply };
+    let encoded = if json.len() <= LONG {
+        encoding::encode(json)
+    } else {
+        let Ok(place) = workers.clone().acquire_owned().await else { return reply };
+        let json = json.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            encoding::encode(&json)
+        });
+        let Ok(encoded) = work.await else { return reply };
+        encoded
+    };
+    match encoded {
+        Ok(bytes) => {
+            reply.content = Content::Whole(bytes.into());
+            reply.content_type = protobuf::MEDIA_TYPE;
+        }
+        Err(error) => tracing::warn!(%error, "an answer is sent as JSON instead of protobuf"),
+    }
+    reply
 }
 
 /// Works on a long answer; tells what it became and whether it is compressed.

@@ -37,6 +37,8 @@ pub(crate) struct Reply {
     pub(crate) content: Content,
     pub(crate) warnings: Vec<String>,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether the JSON in it is sent as protobuf. It is JSON until then: that is what is audited.
+    pub(crate) protobuf: bool,
     /// Held until it is sent.
     pub(crate) place: Option<Place>,
 }
@@ -55,7 +57,8 @@ pub(crate) type Answered = Result<Reply, Status>;
 impl Reply {
     fn with(code: u16, content_type: &'static str, bytes: impl Into<Bytes>) -> Reply {
         let content = Content::Whole(bytes.into());
-        Reply { code, content_type, content, warnings: Vec::new(), headers: Vec::new(), place: None }
+        let (warnings, headers) = (Vec::new(), Vec::new());
+        Reply { code, content_type, content, warnings, headers, protobuf: false, place: None }
     }
 
     /// JSON text as it is.
@@ -72,6 +75,7 @@ impl Reply {
     pub(crate) fn in_media(code: u16, media: Media, json: Vec<u8>) -> Answered {
         match media {
             Media::Json => Ok(Reply::json_bytes(code, json)),
+            Media::Protobuf => Ok(Reply { protobuf: true, ..Reply::json_bytes(code, json) }),
             // JSON is YAML, too.
             Media::Yaml => Ok(Reply::with(code, "application/yaml", yaml(&json).unwrap_or(json))),
         }

@@ -116,7 +116,7 @@ async fn evict(mut call: Call, target: Target) -> Answered {
     deletion.options.eviction = true;
     let request = Request::Delete { key: key.clone(), options: deletion.options, dry_run };
     call.submit(request, 0).await?;
-    Ok(done(201, key.kind, &key.name, "").warned(decoded.warnings))
+    Ok(done(201, write.form.media, key.kind, &key.name, "")?.warned(decoded.warnings))
 }
 
 /// Places a pod by hand.
@@ -150,5 +150,5 @@ async fn bind(mut call: Call, target: Target) -> Answered {
     let node = text(&binding["target"], "name").into();
     let request = Request::Bind { key: key.clone(), node, dry_run: write.dry_run };
     call.submit(request, 0).await?;
-    Ok(done(201, Kind::POD, name, "").warned(decoded.warnings))
+    Ok(done(201, write.form.media, Kind::POD, name, "")?.warned(decoded.warnings))
 }

@@ -39,6 +39,7 @@ use crate::{
     feed::{Expired, Feed, FeedEvent},
     served::Served,
     status::Status,
+    wire::encoding::{self, EncodeError},
 };
 
 /// Events looked at before the stream is polled again.
@@ -57,8 +58,10 @@ const GRACE: Duration = Duration::from_secs(30);
 /// Answers a WATCH.
 pub(crate) async fn watch(call: Call, target: Target) -> Answered {
     let form = negotiate(&call.headers, Answer::List)?;
-    if form.media != Media::Json {
-        return Err(Status::not_acceptable("application/json, application/json;stream=watch"));
+    if form.media == Media::Yaml {
+        const STREAMS: &str = "application/json, application/json;stream=watch, application/vnd.kubernetes.protobuf, \
+            application/vnd.kubernetes.protobuf;stream=watch";
+        return Err(Status::not_acceptable(STREAMS));
     }
     let selection = Selection::of(&target, &call.query)?;
     let include = Include::of(&call.query)?;
@@ -91,6 +94,7 @@ pub(crate) async fn watch(call: Call, target: Target) -> Answered {
         selection,
         served: target.served,
         shape: form.shape,
+        protobuf: form.media == Media::Protobuf,
         include,
         headed: false,
         initial,
@@ -112,7 +116,11 @@ pub(crate) async fn watch(call: Call, target: Target) -> Answered {
         }
         Some((Ok::<Bytes, std::convert::Infallible>(chunk), unread))
     });
-    Ok(Reply::stream("application/json", Body::from_stream(chunks)))
+    let content_type = match form.media {
+        Media::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        _ => "application/json",
+    };
+    Ok(Reply::stream(content_type, Body::from_stream(chunks)))
 }
 
 /// A watch while its client does not read it. Nobody asks it for more then, so somebody else has to end it.
@@ -219,6 +227,7 @@ struct Watch {
     selection: Selection,
     served: Served,
     shape: Shape,
+    protobuf: bool,
     include: Include,
     /// Whether the columns of a table were sent.
     headed: bool,
@@ -436,19 +445,21 @@ impl Watch {
         let new = new.filter(|object| self.selection.matches(object));
         // What has as many encodings as versions is encoded by each watch for itself.
         let entry = entry.filter(|_| self.served.as_stored());
-        let shared = |json: fn(&FeedEvent) -> Bytes| entry.map(json);
+        let shared = |json: fn(&FeedEvent) -> Bytes, message: fn(&FeedEvent) -> Bytes| {
+            entry.map(if self.protobuf { message } else { json })
+        };
         // What a watch does not select does not exist for it.
         match (old, new) {
             (None, None) => {}
             (Some(_), None) if planted(Defect::WatchLosesDelete) => {}
-            (None, Some(object)) => {
-                self.write_object("ADDED", object, revision, shared(FeedEvent::new_json), out)
-            }
-            (Some(_), Some(object)) => {
-                self.write_object("MODIFIED", object, revision, shared(FeedEvent::new_json), out);
+            (old, Some(object)) => {
+                let kind = if old.is_some() { "MODIFIED" } else { "ADDED" };
+                let shared = shared(FeedEvent::new_json, FeedEvent::new_message);
+                self.write_object(kind, object, revision, shared, out);
             }
             (Some(object), None) => {
-                self.write_object("DELETED", object, revision, shared(FeedEvent::old_json), out)
+                let shared = shared(FeedEvent::old_json, FeedEvent::old_message);
+                self.write_object("DELETED", object, revision, shared, out);
             }
         }
     }
@@ -458,26 +469,36 @@ impl Watch {
         kind: &str,
         object: &Object,
         revision: u64,
-        json: Option<Bytes>,
+        shared: Option<Bytes>,
         out: &mut Vec<u8>,
     ) {
-        self.begin(kind, out);
-        match self.shape {
+        if let (true, Shape::Plain, Some(message)) = (self.protobuf, self.shape, &shared)
+            && !message.is_empty()
+        {
+            return encoding::frame_of(kind, message, out);
+        }
+        // Where there is no message, it is found out again why.
+        let json = shared.filter(|_| !self.protobuf);
+        let columns = (!self.headed).then_some(&self.served);
+        let written = write_frame(self.protobuf, kind, out, |out| match self.shape {
             Shape::Plain => match json {
                 Some(json) => out.extend_from_slice(&json),
                 None => self.served.write(object, revision, out),
             },
             Shape::Metadata { version, .. } => write_metadata(object, revision, version, out),
             Shape::Table(version) => {
-                let columns = (!self.headed).then_some(&self.served);
-                self.headed = true;
                 let metadata = json!({"resourceVersion": revision.to_string()});
                 table::write_head(version, &metadata, columns, out);
                 table::write_row(&self.served, object, revision, self.include, version, now_ms(), out);
                 out.extend_from_slice(b"]}");
             }
+        });
+        self.headed |= matches!(self.shape, Shape::Table(_));
+        if let Err(error) = written {
+            // What cannot be told ends the watch: nothing is skipped unseen.
+            self.write_error(&Status::internal(error), out);
+            self.ended = true;
         }
-        out.extend_from_slice(b"}\n");
     }
 
     /// Tells that everything up to a revision was sent. Written in the order of the events, so it is true.
@@ -486,9 +507,12 @@ impl Watch {
         let after = self.after + u64::from(planted(Defect::BookmarkTooEarly));
         let mut metadata = json!({"resourceVersion": after.to_string(), "creationTimestamp": null});
         if list_end {
+            // In the form of the watch: whoever reads it reads its objects, too.
+            let list = self.empty_list().to_string().into_bytes();
+            let list = if self.protobuf { encoding::encode(&list).unwrap_or_default() } else { list };
             metadata["annotations"] = json!({
                 "k8s.io/initial-events-end": "true",
-                "kubernetes.io/initial-events-list-blueprint": STANDARD.encode(self.empty_list().to_string()),
+                "kubernetes.io/initial-events-list-blueprint": STANDARD.encode(list),
             });
         }
         let partial = |version: &str| json!({"kind": "PartialObjectMetadata", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata});
@@ -508,9 +532,12 @@ impl Watch {
                 })
             }
         };
-        self.begin("BOOKMARK", out);
-        out.extend_from_slice(object.to_string().as_bytes());
-        out.extend_from_slice(b"}\n");
+        let told = object.to_string();
+        let written =
+            write_frame(self.protobuf, "BOOKMARK", out, |out| out.extend_from_slice(told.as_bytes()));
+        if let Err(error) = written {
+            tracing::error!(%error, "a bookmark is not told");
+        }
     }
 
     /// What a client makes a list of that it fills with the objects: of their kind, or of metadata where it asked for that.
@@ -525,14 +552,31 @@ impl Watch {
     }
 
     fn write_error(&self, status: &Status, out: &mut Vec<u8>) {
-        self.begin("ERROR", out);
-        out.extend_from_slice(status.to_value().to_string().as_bytes());
-        out.extend_from_slice(b"}\n");
+        let status = status.to_value().to_string();
+        let written =
+            write_frame(self.protobuf, "ERROR", out, |out| out.extend_from_slice(status.as_bytes()));
+        if let Err(error) = written {
+            tracing::error!(%error, "why a watch ends is not told");
+        }
     }
+}
 
-    fn begin(&self, kind: &str, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"type\":\"");
-        out.extend_from_slice(kind.as_bytes());
-        out.extend_from_slice(b"\",\"object\":");
+/// Writes an event, whose object is written as JSON. Nothing of it is written where that has no message.
+fn write_frame(
+    protobuf: bool,
+    kind: &str,
+    out: &mut Vec<u8>,
+    object: impl FnOnce(&mut Vec<u8>),
+) -> Result<(), EncodeError> {
+    if protobuf {
+        let mut json = Vec::new();
+        object(&mut json);
+        return encoding::frame(kind, &json, out);
     }
+    out.extend_from_slice(b"{\"type\":\"");
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(b"\",\"object\":");
+    object(out);
+    out.extend_from_slice(b"}\n");
+    Ok(())
 }

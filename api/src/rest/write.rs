@@ -10,7 +10,7 @@ use super::{
     body::{self, Decoded, FieldValidation},
     call::{Call, method_not_allowed},
     identity::User,
-    negotiate::{Answer, Form, negotiate},
+    negotiate::{Answer, Form, Media, negotiate},
     path::Target,
     pod_security::Review,
     query::{options_of, revision},
@@ -369,8 +369,8 @@ pub(crate) fn same_name(value: &Value, key: &ObjectKey) -> Result<(), Status> {
 }
 
 /// A success without an object.
-pub(crate) fn done(code: u16, kind: kontiki_actors::Kind, name: &str, uid: &str) -> Reply {
+pub(crate) fn done(code: u16, media: Media, kind: Kind, name: &str, uid: &str) -> Answered {
     let mut value = Status::success(kind, name, uid);
     value["code"] = code.into();
-    Reply::json(code, &value)
+    Reply::in_media(code, media, value.to_string().into_bytes())
 }

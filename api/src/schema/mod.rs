@@ -16,7 +16,7 @@ pub mod strict;
 mod table;
 mod types;
 
-pub use types::{Embed, Field, ListType, PatchMarks, Registry, Shape, Type, TypeId, TypeRef};
+pub use types::{Embed, Field, ListType, Numbered, PatchMarks, Registry, Shape, Type, TypeId, TypeRef};
 
 /// The type of a kind in a group and version, when this API serves it.
 ///

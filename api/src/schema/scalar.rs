@@ -5,6 +5,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
+/// Seconds since 1970 of an RFC 3339 time, rounded down, and the nanoseconds after them.
+pub fn seconds_and_nanos(text: &str) -> Result<(i64, u32), String> {
+    const SECOND: i128 = 1_000_000_000;
+    let nanos = parse_time(text, "2006-01-02T15:04:05Z07:00")?.as_nanosecond();
+    Ok((nanos.div_euclid(SECOND) as i64, nanos.rem_euclid(SECOND) as u32))
+}
+
 /// RFC 3339 in UTC with whole seconds.
 pub fn normal_time(text: &str) -> Result<String, String> {
     Ok(format_time(parse_time(text, "2006-01-02T15:04:05Z07:00")?.as_second()))
@@ -90,11 +97,17 @@ fn decimal(amount: u64, unit: u64) -> String {
 
 /// Refuses what Go does not read as a duration.
 pub fn check_duration(text: &str) -> Result<(), String> {
+    parse_duration(text).map(drop)
+}
+
+/// The nanoseconds of a duration as Go reads it; what is longer than it can say is cut to that.
+pub fn parse_duration(text: &str) -> Result<i64, String> {
     let refused = || Err(format!("time: invalid duration {text:?}"));
     let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
     if rest == "0" {
-        return Ok(());
+        return Ok(0);
     }
+    let mut total = 0.0;
     if rest.is_empty() || text.len() > 64 {
         return refused();
     }
@@ -105,20 +118,36 @@ pub fn check_duration(text: &str) -> Result<(), String> {
             return refused();
         }
         rest = &rest[number..];
-        let unit = ["ns", "us", "µs", "μs", "ms", "s", "m", "h"].into_iter().find(|u| {
-            rest.strip_prefix(u).is_some_and(|after| {
+        const UNITS: [(&str, f64); 8] = [
+            ("ns", 1.0),
+            ("us", 1e3),
+            ("µs", 1e3),
+            ("μs", 1e3),
+            ("ms", 1e6),
+            ("s", 1e9),
+            ("m", 60e9),
+            ("h", 3600e9),
+        ];
+        let unit = UNITS.into_iter().find(|(unit, _)| {
+            rest.strip_prefix(unit).is_some_and(|after| {
                 after.is_empty() || after.starts_with(|c: char| c.is_ascii_digit() || c == '.')
             })
         });
-        let Some(unit) = unit else { return refused() };
+        let Some((unit, nanos)) = unit else { return refused() };
+        total += digits.parse::<f64>().unwrap_or_default() * nanos;
         rest = &rest[unit.len()..];
     }
-    Ok(())
+    Ok(if text.starts_with('-') { -total } else { total }.round() as i64)
 }
 
 /// Bytes as they stand in JSON.
 pub fn encode_bytes(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
+}
+
+/// The bytes of standard base64.
+pub fn decode_bytes(text: &str) -> Result<Vec<u8>, String> {
+    STANDARD.decode(text).map_err(|error| error.to_string())
 }
 
 /// Refuses text that is not standard base64; line breaks are let through, as Go does.
@@ -169,7 +198,7 @@ mod tests {
             (1, "1ns"),
         ] {
             assert_eq!(format_duration(nanos), text);
-            check_duration(text).unwrap();
+            assert_eq!(parse_duration(text), Ok(nanos));
         }
         for bad in ["", "5", "s", "1x", "1h-5m", "1..5s", "."] {
             assert!(check_duration(bad).is_err(), "{bad}");

@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 
-use super::types::{Embed, Field, GroupVersionKind, ListType, PatchMarks, Registry, Shape, Type, TypeId};
+use super::types::{
+    Embed, Field, GroupVersionKind, ListType, Part, PatchMarks, Registry, Shape, Type, TypeId,
+};
 
 pub(super) const TABLE: &str = include_str!("../../schema/kubernetes.schema");
 
@@ -38,6 +40,8 @@ pub(super) fn load() -> Registry {
             Entry::Embedded(embed) => Some(*embed),
             Entry::Own(_) => None,
         });
+        let embeds: Box<[Embed]> = embeds.collect();
+        let parts = parts(&fields, &embeds);
         registry.by_name.insert(draft.name, id);
         if let Some(gvk) = draft.gvk {
             registry.by_kind.insert(gvk, id);
@@ -48,11 +52,21 @@ pub(super) fn load() -> Registry {
             atomic: draft.atomic,
             gvk: draft.gvk,
             fields: fields.into(),
-            embeds: embeds.collect(),
+            embeds,
             by_name: by_name.into(),
+            parts,
         });
     }
     registry
+}
+
+/// What has a number, in order of the numbers.
+fn parts(fields: &[Field], embeds: &[Embed]) -> Box<[Part]> {
+    let of_fields = (0..).zip(fields).map(|(at, field)| (field.number, Part::Field(at)));
+    let of_embeds = (0..).zip(embeds).map(|(at, embed)| (embed.number, Part::Embed(at)));
+    let mut parts: Vec<(u32, Part)> = of_fields.chain(of_embeds).filter(|(number, _)| *number > 0).collect();
+    parts.sort_by_key(|(number, _)| *number);
+    parts.into_iter().map(|(_, part)| part).collect()
 }
 
 /// Appends a type's fields as JSON shows them. Lifted fields lose their number: it counts inside the embedded message.

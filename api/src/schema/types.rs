@@ -210,6 +210,26 @@ pub struct Type {
     pub embeds: Box<[Embed]>,
     /// Indexes into `fields`, sorted by name.
     pub(super) by_name: Box<[u16]>,
+    /// What stands on the protobuf wire, in order of its numbers.
+    pub(super) parts: Box<[Part]>,
+}
+
+/// A part of a message.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Part {
+    /// Index into `fields`.
+    Field(u16),
+    /// Index into `embeds`.
+    Embed(u16),
+}
+
+/// What stands at a number of a message.
+#[derive(Debug, Clone, Copy)]
+pub enum Numbered<'a> {
+    /// A field.
+    Field(&'a Field),
+    /// A type whose fields stand in the outer object in JSON.
+    Embed(&'a Embed),
 }
 
 impl Type {
@@ -224,6 +244,14 @@ impl Type {
     /// The field of a protobuf number.
     pub fn numbered(&self, number: u32) -> Option<&Field> {
         self.fields.iter().find(|f| f.number == number && number != 0)
+    }
+
+    /// What stands on the protobuf wire, in order of its numbers.
+    pub fn parts(&self) -> impl Iterator<Item = Numbered<'_>> {
+        self.parts.iter().map(|part| match *part {
+            Part::Field(at) => Numbered::Field(&self.fields[usize::from(at)]),
+            Part::Embed(at) => Numbered::Embed(&self.embeds[usize::from(at)]),
+        })
     }
 
     /// Follows field names from this type, through lists and maps, to the last one's field.

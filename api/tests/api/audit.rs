@@ -131,6 +131,11 @@ async fn contents_are_told_where_the_policy_says_so() {
     assert!(object["metadata"]["managedFields"].is_array());
     let told = lines.last()["responseObject"].clone();
     assert_eq!((&told["data"], told["metadata"].get("managedFields")), (&object["data"], None));
+    // Also of what is answered as protobuf.
+    let accept = [("accept", "application/vnd.kubernetes.protobuf")];
+    let answer = admin.raw("GET", &format!("{MAPS}/m"), &accept, Body::empty()).await;
+    assert!(answer.bytes.starts_with(b"k8s\0"));
+    assert_eq!(lines.last()["responseObject"], told);
     admin.get(MAPS).await.with(200);
     let told = lines.last()["responseObject"].clone();
     assert_eq!(told["items"].as_array().unwrap().len(), 3);

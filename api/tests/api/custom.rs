@@ -461,6 +461,13 @@ async fn each_patch_that_kubernetes_takes() {
     );
     let protobuf = [("content-type", "application/vnd.kubernetes.protobuf")];
     client.raw("POST", BACKUPS, &protobuf, "k8s\0").await.with(415);
+    // No definition says how its objects are said in protobuf.
+    let first = [("accept", "application/vnd.kubernetes.protobuf,application/json")];
+    assert_eq!(client.raw("GET", &own, &first, "").await.with(200)["kind"], "Backup");
+    let only = [("accept", "application/vnd.kubernetes.protobuf")];
+    for uri in [&own, BACKUPS, &format!("{BACKUPS}?watch=true")] {
+        client.raw("GET", uri, &only, "").await.with(406);
+    }
     let yaml =
         "apiVersion: example.com/v1\nkind: Backup\nmetadata: {name: b}\nspec: {schedule: '* * * * *'}\n";
     client.raw("POST", BACKUPS, &[("content-type", "application/yaml")], yaml).await.with(201);

@@ -19,6 +19,7 @@ mod oidc;
 mod pages;
 mod pod_security;
 mod policies;
+mod protobuf;
 mod proxy;
 mod rbac;
 mod refusals;

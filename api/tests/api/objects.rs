@@ -123,7 +123,9 @@ async fn protobuf_bodies_are_understood() {
         ("content-type", "application/vnd.kubernetes.protobuf"),
         ("accept", "application/vnd.kubernetes.protobuf,application/json"),
     ];
-    let map = client.raw("POST", MAPS, &headers, body).await.with(201);
+    let answer = client.raw("POST", MAPS, &headers, body).await;
+    assert_eq!((answer.code, &answer.headers["content-type"]), (201, &headers[0].1.parse().unwrap()));
+    let map = client.get(&format!("{MAPS}/pb")).await.with(200);
     assert_eq!((&map["metadata"]["name"], &map["data"]), (&json!("pb"), &json!({"a": "b"})));
 }
 

@@ -260,3 +260,34 @@ async fn an_empty_list_of_owners_still_makes_nobody_an_owner() {
     let reset = client.patch(&format!("{maps}/m"), MERGE, &patch).await.with(200);
     assert_eq!(reset["metadata"].get("managedFields"), None);
 }
+
+#[tokio::test]
+async fn what_must_be_there_is_shown_although_nobody_said_it() {
+    let client = Client::new();
+    let at = |group: &str, plural: &str| format!("/{group}/namespaces/default/{plural}");
+    for (group, plural, object, pointer, zero) in [
+        ("apis/apps/v1", "controllerrevisions", json!({"data": {"a": 1}}), "/revision", json!(0)),
+        ("api/v1", "limitranges", json!({"spec": {}}), "/spec/limits", json!([])),
+        ("apis/networking.k8s.io/v1", "networkpolicies", json!({"spec": {}}), "/spec/podSelector", json!({})),
+    ] {
+        let mut object = object;
+        object["metadata"] = json!({"name": "a"});
+        let made = client.post(&at(group, plural), &object).await.with(201);
+        assert_eq!(made.pointer(pointer), Some(&zero), "{plural}");
+        let put = client.put(&format!("{}/a", at(group, plural)), &object).await.with(200);
+        assert_eq!(put["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"], "{plural}");
+    }
+    // A status is written by whoever knows it, as far as he says.
+    let budgets = at("apis/policy/v1", "poddisruptionbudgets");
+    client.post(&budgets, &json!({"metadata": {"name": "a"}, "spec": {"maxUnavailable": 1}})).await.with(201);
+    let told =
+        client.put(&format!("{budgets}/a/status"), &json!({"metadata": {"name": "a"}, "status": {}})).await;
+    let status = told.with(200)["status"].clone();
+    for field in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
+        assert_eq!(status[field], 0, "{field}");
+    }
+    let event = json!({"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}, "reason": "R"});
+    client.post(&at("api/v1", "events"), &event).await.with(201);
+    let shown = client.get(&format!("{}/e", at("apis/events.k8s.io/v1", "events"))).await.with(200);
+    assert_eq!(shown.get("eventTime"), Some(&Value::Null));
+}

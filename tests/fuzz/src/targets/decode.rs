@@ -8,7 +8,10 @@ use kontiki_api::{
         reader::{self, Limits},
         strict, type_for_api_version,
     },
-    wire::protobuf,
+    wire::{
+        encoding,
+        protobuf::{self, ProtobufError},
+    },
 };
 use kontiki_pki::JoinToken;
 use serde::{Serialize, Serializer, ser::SerializeTuple};
@@ -195,6 +198,17 @@ fn protobuf_body(input: &[u8]) -> Result<bool, String> {
     let mut again = value.clone();
     strict::check(of, &mut again).map_err(|error| format!("the stored form is refused: {error}"))?;
     same("the stored form, checked again", &again, &value)?;
+    // What was not there may be there as nothing: it is the same message all the same.
+    let message = encoding::encode(value.to_string().as_bytes());
+    let message = message.map_err(|error| format!("the stored form has no message: {error}"))?;
+    let read = match protobuf::decode(&message, None, Limits { bytes: usize::MAX, ..Limits::default() }) {
+        Ok(read) => read.value,
+        Err(ProtobufError::Bound(_)) => return Ok(true),
+        Err(error) => return Err(format!("its message is refused: {error}")),
+    };
+    let again = encoding::encode(read.to_string().as_bytes());
+    let again = again.map_err(|error| format!("what its message says has no message: {error}"))?;
+    same("the message of what its message says", &again, &message)?;
     Ok(true)
 }
 
