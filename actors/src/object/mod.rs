@@ -7,9 +7,9 @@ mod key;
 mod meta;
 
 pub use digest::{
-    AdmissionDigest, Affinity, BindingDigest, BudgetDigest, ClaimDigest, ClaimRef, Condition, CronJobDigest, DaemonSetDigest,
-    DefinedVersion, DefinitionDigest, DeploymentDigest, DeploymentStatus, Digest, JobDigest, Names,
-    NodeDigest, PodAffinity, PodDigest, PodTerm, PreferredTerm, ReplicaSetDigest, ReplicaSetStatus,
+    AdmissionDigest, Affinity, BindingDigest, BudgetDigest, ClaimDigest, ClaimRef, Condition, CronJobDigest,
+    DaemonSetDigest, DefinedVersion, DefinitionDigest, DeploymentDigest, DeploymentStatus, Digest, JobDigest,
+    Names, NodeDigest, PodAffinity, PodDigest, PodTerm, PreferredTerm, ReplicaSetDigest, ReplicaSetStatus,
     Requirement, Resources, RoleDigest, Scalars, Selector, SelectorTerm, SpreadConstraint, StatefulSetDigest,
     Subject, Taint, Toleration, VolumeDigest, add_scalars, daemon_set, job, node, pod, service_account,
     storage, take_scalars, template,
