@@ -120,7 +120,7 @@ impl Replica {
             match &event.new {
                 Some(object) => {
                     let stored =
-                        StoredObject { revision: object.revision, document: object.document.clone() };
+                        StoredObject { revision: object.revision, document: object.document.whole() };
                     writes.put(OBJECTS, key, record(&stored));
                 }
                 None => writes.delete(OBJECTS, key),

@@ -3,6 +3,7 @@
 //! controller's fold call the same function, which is total: no clock, no failure.
 
 mod definitions;
+mod families;
 mod foreseen;
 mod grants;
 mod index;
@@ -60,6 +61,7 @@ pub struct State {
     due: OrdSet<(i64, ObjectKey)>,
     answered: OrdMap<Id, Arc<Outcome>>,
     answered_order: Vector<Id>,
+    families: families::Families,
 }
 
 /// A uid or a request's id as a key. A map that is changed while a view shares it copies the nodes on the way to the change,
@@ -206,19 +208,22 @@ impl State {
             Change::Put { key, metadata, spec, status, rest } => {
                 self.revision += 1;
                 let old = self.objects.get(key).cloned();
-                let mut document = old.as_ref().map(|o| o.document.clone()).unwrap_or_default();
+                let before = old.as_ref().map(|o| o.document.whole()).unwrap_or_default();
+                let mut document = before.clone();
                 let Document { metadata: m, spec: sp, status: st, rest: r } = &mut document;
                 for (segment, new) in [(m, metadata), (sp, spec), (st, status), (r, rest)] {
                     if let Some(new) = new {
                         *segment = new.clone();
                     }
                 }
-                let object = Arc::new(match &old {
-                    Some(old) => Object::after(old, self.revision, document),
+                let mut object = match &old {
+                    Some(old) => Object::after_document(old, &before, self.revision, document),
                     None => Object::new(key.clone(), self.revision, document),
-                });
+                };
+                self.families.hold(&mut object);
+                let object = Arc::new(object);
                 self.replace(old.as_deref(), Some(&object));
-                self.objects.insert(key.clone(), object.clone());
+                self.objects.insert(object.key.clone(), object.clone());
                 Some(Event { revision: self.revision, old, new: Some(object), trace: None })
             }
             Change::Delete { key } => {
@@ -300,7 +305,8 @@ impl State {
     }
 
     /// Puts a stored object back, at open. Revisions and the chain are set by [`State::restore_position`].
-    pub fn restore(&mut self, object: Object) {
+    pub fn restore(&mut self, mut object: Object) {
+        self.families.hold(&mut object);
         let object = Arc::new(object);
         self.replace(None, Some(&object));
         self.objects.insert(object.key.clone(), object);
