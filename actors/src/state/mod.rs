@@ -42,7 +42,7 @@ pub struct State {
     /// 0 while it was never raised.
     level: u32,
     objects: OrdMap<ObjectKey, Arc<Object>>,
-    by_uid: OrdMap<Id, Arc<ObjectKey>>,
+    by_uid: OrdMap<index::UidHash, ObjectKey>,
     dependents: OrdMap<Id, OrdSet<ObjectKey>>,
     active_pods: OrdMap<Id, usize>,
     usage: OrdMap<compact_str::CompactString, NodeUsage>,
@@ -106,7 +106,7 @@ impl State {
 
     /// One object by its uid.
     pub fn by_uid(&self, uid: &str) -> Option<&Arc<Object>> {
-        self.by_uid.get(uid).and_then(|key| self.objects.get(&**key))
+        self.key_of(uid).and_then(|key| self.objects.get(key))
     }
 
     /// How many objects there are.
@@ -122,7 +122,7 @@ impl State {
     /// The objects that are an owner's: those that name its uid, and are in its namespace if it is in one. Who may write in one namespace
     /// could else push what he likes under owners in all others. Of an owner that is gone, nobody knows where it was: all that name it.
     pub fn dependents(&self, owner: &str) -> impl Iterator<Item = &Arc<Object>> {
-        let home = self.by_uid.get(owner).map(|key| &key.namespace).filter(|home| !home.is_empty());
+        let home = self.key_of(owner).map(|key| &key.namespace).filter(|home| !home.is_empty());
         let keys = self.dependents.get(owner).into_iter().flatten();
         let own = keys.filter(move |key| home.is_none_or(|home| *home == key.namespace));
         own.filter_map(|key| self.objects.get(key))
@@ -333,15 +333,17 @@ impl State {
         if old == at_ms {
             return;
         }
+        // The one that the object has, rather than another that says the same.
+        let key = self.objects.get(key).map_or(key, |object| &object.key).clone();
         if let Some(old) = old {
             self.due.remove(&(old, key.clone()));
         }
         match at_ms {
             Some(at) => {
                 self.wakes.insert(key.clone(), at);
-                self.due.insert((at, key.clone()));
+                self.due.insert((at, key));
             }
-            None => drop(self.wakes.remove(key)),
+            None => drop(self.wakes.remove(&key)),
         }
     }
 

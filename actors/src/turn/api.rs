@@ -142,7 +142,8 @@ impl Turn {
         }
         let mut candidate = key.clone();
         for _ in 0..NAME_TRIES {
-            candidate.name = format!("{}{}", &prefix[..end], self.context.name_suffix()).into();
+            let name = format!("{}{}", &prefix[..end], self.context.name_suffix());
+            candidate = ObjectKey::new(key.kind, &key.namespace, &name);
             if self.state.get(&candidate).is_none() {
                 return Ok(candidate);
             }
