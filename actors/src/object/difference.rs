@@ -117,7 +117,7 @@ fn slot(gram: u64, slots: usize) -> usize {
 }
 
 /// How many bytes are the same from the beginning: eight at a time, since most of a document is.
-fn alike(a: &[u8], b: &[u8]) -> usize {
+pub(super) fn alike(a: &[u8], b: &[u8]) -> usize {
     let eights = a.chunks_exact(GRAM).zip(b.chunks_exact(GRAM));
     let same = GRAM * eights.take_while(|(a, b)| a == b).count();
     same + a[same..].iter().zip(&b[same..]).take_while(|(a, b)| a == b).count()

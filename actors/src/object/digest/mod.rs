@@ -8,6 +8,7 @@ pub mod daemon_set;
 mod definition;
 pub mod job;
 pub mod node;
+mod placed;
 pub mod pod;
 mod rbac;
 mod selector;
@@ -106,7 +107,16 @@ impl Digest {
             || (before.metadata != document.metadata && by_labels(&old.digest))
             || (before.rest != document.rest && by_rest(&old.digest))
         {
-            return Digest::of(&old.key, document);
+            let placed = before.metadata == document.metadata || !by_labels(&old.digest);
+            return match &old.digest {
+                Digest::Pod(pod) if placed => match placed::node(&before.spec, &document.spec) {
+                    Some(node) if pod.readable && pod.node.is_none() => {
+                        Digest::Pod(Box::new(pod.placed(node, &document.status)))
+                    }
+                    _ => Digest::of(&old.key, document),
+                },
+                _ => Digest::of(&old.key, document),
+            };
         }
         let mut digest = old.digest.clone();
         if before.status != document.status {

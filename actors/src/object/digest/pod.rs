@@ -37,6 +37,8 @@ pub struct PodDigest {
 /// What pods of one template have in common: what the spec says but for the node. Held once for all of them, where that is noticed.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct PodWants {
+    /// Whether the spec could be read; one that cannot wants nothing.
+    pub readable: bool,
     /// What it asks of a node: the larger of the sum of its containers and its largest init container, plus overhead.
     pub requests: Resources,
     /// The same of what only some nodes have; nothing for most pods.
@@ -357,7 +359,9 @@ pub fn take_scalars(from: &mut Scalars, less: &Scalars) {
 impl PodDigest {
     /// Derives the digest.
     pub fn of(document: &Document) -> PodDigest {
-        let spec: Spec = read(&document.spec);
+        let spec: Option<Spec> = serde_json::from_slice(&document.spec).ok();
+        let readable = spec.is_some();
+        let spec = spec.unwrap_or_default();
         let sum = |containers: &[Container]| {
             containers
                 .iter()
@@ -389,6 +393,7 @@ impl PodDigest {
         let keys = spec.topology_spread_constraints.iter().map(|c| c.match_label_keys.len());
         let follows_own_labels = keys.sum::<usize>() > 0 || affinity.follows_own_labels();
         let wants = PodWants {
+            readable,
             requests,
             scalars,
             host_ports,
@@ -431,6 +436,13 @@ impl PodDigest {
         let node = spec.node_name.filter(|n| !n.is_empty());
         let mut digest = PodDigest { node, ..wants.into() };
         digest.set_status(&document.status);
+        digest
+    }
+
+    /// That of a pod that got a node, and wants what it wanted.
+    pub(super) fn placed(&self, node: CompactString, status: &[u8]) -> PodDigest {
+        let mut digest = PodDigest { node: Some(node), ..self.clone() };
+        digest.set_status(status);
         digest
     }
 
