@@ -101,9 +101,9 @@ impl Families {
 
 impl Family {
     fn share(&self, object: &mut Object) {
-        // What it took over from what it was before is shared already, as far as it can be.
-        if let Some(meta) = Arc::get_mut(&mut object.meta) {
-            meta.share(&self.meta);
+        let common = object.meta.common();
+        if !Arc::ptr_eq(common, &self.meta) && **common == *self.meta {
+            Arc::make_mut(&mut object.meta).share(&self.meta);
         }
         if let (Digest::Pod(pod), Some(wants)) = (&mut object.digest, &self.wants) {
             pod.share(wants);
