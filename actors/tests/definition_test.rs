@@ -240,7 +240,7 @@ fn after_a_restart_they_are_what_they_were() {
     let all: Vec<Object> = cluster.state.iter().map(|object| Object::clone(object)).collect();
     for object in all.into_iter().rev() {
         let key = ObjectKey::from_bytes(&object.key.to_bytes()).unwrap();
-        opened.restore(Object::new(key, object.revision, object.document));
+        opened.restore(Object::new(key, object.revision, object.document.whole()));
     }
     let names = |state: &State| state.list(widget(), None).map(|o| o.key.clone()).collect::<Vec<_>>();
     assert_eq!(names(&opened), names(&cluster.state));

@@ -100,7 +100,7 @@ fn those_that_were_stored_while_nothing_ran_them_begin_with_the_next_term() {
     let mut old = cluster.state.clone();
     let mut document = controller("web", 2);
     document["metadata"]["uid"] = cluster.get(Kind::REPLICATION_CONTROLLER, "web").meta.uid.as_str().into();
-    let before = old.get(&at).unwrap().document.clone();
+    let before = old.get(&at).unwrap().document.whole();
     let change = kontiki_actors::Change::between(at, Some(&before), &Document::from_value(document)).unwrap();
     old.apply(&change);
     cluster.state = old.clone();

@@ -123,7 +123,7 @@ impl Replica {
                     let object = object.clone();
                     writes.put_later(OBJECTS, key, object.document.len(), move || {
                         let stored =
-                            StoredObject { revision: object.revision, document: object.document.clone() };
+                            StoredObject { revision: object.revision, document: object.document.whole() };
                         record(&stored)
                     });
                 }

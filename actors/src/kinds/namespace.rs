@@ -41,7 +41,7 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
 
 /// Phase, finalizer and label.
 fn complete(turn: &mut Turn, me: &Object) {
-    let mut document = me.document.clone();
+    let mut document = me.document.whole();
     let mut spec = document.spec_value();
     if spec.get("finalizers").is_none() {
         if !spec.is_object() {
@@ -81,7 +81,7 @@ fn furnish(turn: &mut Turn, me: &Object) {
             turn.create(Kind::CONFIG_MAP, json!({"metadata": metadata, "data": data}));
         }
         Some(copy) => {
-            let document = Document { rest: source.document.rest.clone(), ..copy.document.clone() };
+            let document = Document { rest: source.document.whole().rest, ..copy.document.whole() };
             turn.put(&copy.key, document);
         }
     }
@@ -125,7 +125,7 @@ pub(crate) fn furniture_changed(turn: &mut Turn, old: &Object, new: Option<&Obje
 /// Nobody changes what the CA is that all namespaces are given: an update of it takes what it says of its metadata and leaves the rest.
 pub(crate) fn keep_root_ca(old: &Object, new: &mut Document) {
     if old.key == root_ca(CA_NAMESPACE) {
-        new.rest.clone_from(&old.document.rest);
+        new.rest = old.document.whole().rest;
     }
 }
 

@@ -1,7 +1,9 @@
 //! Where an object stands: kind, namespace, name. Ordered as lists are.
 
+use std::{cmp::Ordering, ops::Deref, sync::Arc};
+
 use compact_str::CompactString;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::kind::{Custom, Kind, UnknownKind};
 
@@ -19,9 +21,15 @@ pub enum KeyError {
     Foreign,
 }
 
-/// Kind, namespace (empty for cluster-scoped kinds) and name.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ObjectKey {
+/// Kind, namespace (empty for cluster-scoped kinds) and name. Cheap to clone, and held once by all that have it of one another: an object
+/// stands in a dozen maps by its key.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct ObjectKey(Arc<Place>);
+
+/// What a key says.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
     /// The kind.
     pub kind: Kind,
     /// Empty for cluster-scoped kinds.
@@ -30,10 +38,37 @@ pub struct ObjectKey {
     pub name: CompactString,
 }
 
+impl Deref for ObjectKey {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for ObjectKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ObjectKey, D::Error> {
+        Place::deserialize(deserializer).map(|place| ObjectKey(Arc::new(place)))
+    }
+}
+
+impl Ord for ObjectKey {
+    fn cmp(&self, other: &ObjectKey) -> Ordering {
+        // Mostly it is the very same that is looked for.
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl PartialOrd for ObjectKey {
+    fn partial_cmp(&self, other: &ObjectKey) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl ObjectKey {
     /// A key from its parts.
     pub fn new(kind: Kind, namespace: &str, name: &str) -> ObjectKey {
-        ObjectKey { kind, namespace: namespace.into(), name: name.into() }
+        ObjectKey(Arc::new(Place { kind, namespace: namespace.into(), name: name.into() }))
     }
 
     /// The stored form: code, namespace, 0, name. Sorts as the key does. The code of a custom kind is followed by its name.

@@ -1,17 +1,25 @@
 //! The metadata that every actor reads, typed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
 use compact_str::CompactString;
 use serde::Deserialize;
 
 use super::Uid;
 
-/// Typed metadata. Times are Unix milliseconds.
+/// Typed metadata. Times are Unix milliseconds. What it has in common with that of objects of the same making is read as if it were its own.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Meta {
     /// Unique id.
     pub uid: Uid,
+    /// When it was made.
+    pub created_ms: i64,
+    common: Arc<CommonMeta>,
+}
+
+/// The metadata that objects of one template have in common. Held once for all of them, where that is noticed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CommonMeta {
     /// Labels.
     pub labels: BTreeMap<CompactString, CompactString>,
     /// Annotations.
@@ -20,8 +28,6 @@ pub struct Meta {
     pub owners: Vec<OwnerRef>,
     /// Finalizers that hold a deletion back.
     pub finalizers: Vec<CompactString>,
-    /// When it was made.
-    pub created_ms: i64,
     /// When a deletion asked for becomes due.
     pub deletion_ms: Option<i64>,
     /// The grace period of that deletion.
@@ -64,20 +70,43 @@ struct Raw {
     generation: Option<i64>,
 }
 
+impl Deref for Meta {
+    type Target = CommonMeta;
+
+    fn deref(&self) -> &CommonMeta {
+        &self.common
+    }
+}
+
 impl Meta {
     /// Reads the metadata segment; what cannot be read counts as absent, since folding never fails.
     pub fn of(metadata: &[u8]) -> Meta {
         let raw: Raw = serde_json::from_slice(metadata).unwrap_or_default();
-        Meta {
-            uid: raw.uid,
+        let common = CommonMeta {
             labels: raw.labels.unwrap_or_default(),
             annotations: raw.annotations.unwrap_or_default(),
             owners: raw.owner_references.unwrap_or_default(),
             finalizers: raw.finalizers.unwrap_or_default(),
-            created_ms: raw.creation_timestamp.and_then(|t| parse_time_ms(&t)).unwrap_or(0),
             deletion_ms: raw.deletion_timestamp.and_then(|t| parse_time_ms(&t)),
             deletion_grace_s: raw.deletion_grace_period_seconds,
             generation: raw.generation.unwrap_or(0),
+        };
+        Meta {
+            uid: raw.uid,
+            created_ms: raw.creation_timestamp.and_then(|t| parse_time_ms(&t)).unwrap_or(0),
+            common: Arc::new(common),
+        }
+    }
+
+    /// What it may have in common with others.
+    pub(crate) fn common(&self) -> &Arc<CommonMeta> {
+        &self.common
+    }
+
+    /// Holds what it has in common with others where those hold it, if it is the same.
+    pub(crate) fn share(&mut self, common: &Arc<CommonMeta>) {
+        if *self.common == **common {
+            self.common = common.clone();
         }
     }
 
@@ -109,6 +138,19 @@ pub fn rfc3339(ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_the_same_is_shared() {
+        let of = |uid: &str, label: &str| {
+            Meta::of(serde_json::json!({"uid": uid, "labels": {"app": label}}).to_string().as_bytes())
+        };
+        let (one, mut like, mut other) = (of("1", "a"), of("2", "a"), of("3", "b"));
+        for meta in [&mut like, &mut other] {
+            meta.share(one.common());
+        }
+        assert!(Arc::ptr_eq(one.common(), like.common()) && !Arc::ptr_eq(one.common(), other.common()));
+        assert_eq!((like, other), (of("2", "a"), of("3", "b")));
+    }
 
     #[test]
     fn times_round_trip() {

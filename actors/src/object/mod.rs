@@ -1,22 +1,25 @@
 //! An object: a key, its canonical JSON document in segments, and the typed digest that actors and the scheduler read.
 //! Not for reading JSON ad hoc: what an actor needs of a document again and again belongs into its digest.
 
+pub(crate) mod difference;
 mod digest;
 mod document;
 mod key;
-mod meta;
+pub(crate) mod meta;
+mod packed;
 
 pub use digest::{
     AdmissionDigest, Affinity, BindingDigest, BudgetDigest, ClaimDigest, ClaimRef, Condition, CronJobDigest,
     DaemonSetDigest, DefinedVersion, DefinitionDigest, DeploymentDigest, DeploymentStatus, Digest, JobDigest,
-    Names, NodeDigest, PodAffinity, PodDigest, PodTerm, PreferredTerm, ReplicaSetDigest, ReplicaSetStatus,
-    Requirement, Resources, RoleDigest, Scalars, Selector, SelectorTerm, SpreadConstraint, StatefulSetDigest,
-    Subject, Taint, Toleration, VolumeDigest, add_scalars, daemon_set, job, node, pod, service_account,
-    storage, take_scalars, template,
+    Names, NodeDigest, PodAffinity, PodDigest, PodTerm, PodWants, PreferredTerm, ReplicaSetDigest,
+    ReplicaSetStatus, Requirement, Resources, RoleDigest, Scalars, Selector, SelectorTerm, SpreadConstraint,
+    StatefulSetDigest, Subject, Taint, Toleration, VolumeDigest, add_scalars, daemon_set, job, node, pod,
+    service_account, storage, take_scalars, template,
 };
 pub use document::Document;
 pub use key::{KeyError, ObjectKey, Uid};
-pub use meta::{Meta, OwnerRef, parse_time_ms, rfc3339};
+pub use meta::{CommonMeta, Meta, OwnerRef, parse_time_ms, rfc3339};
+pub use packed::Packed;
 
 use std::sync::Arc;
 
@@ -28,7 +31,7 @@ pub struct Object {
     /// The revision of its last change: its resourceVersion.
     pub revision: u64,
     /// What is served.
-    pub document: Document,
+    pub document: Packed,
     /// Its metadata, typed. Shared with what the object was before, while it says the same.
     pub meta: Arc<Meta>,
     /// What actors and the scheduler need of spec and status.
@@ -40,15 +43,25 @@ impl Object {
     pub fn new(key: ObjectKey, revision: u64, document: Document) -> Object {
         let meta = Arc::new(Meta::of(&document.metadata));
         let digest = Digest::of(&key, &document);
-        Object { key, revision, document, meta, digest }
+        Object { key, revision, document: document.into(), meta, digest }
     }
 
     /// The same, made from what the object was before: what its unchanged segments say is not read again.
     pub fn after(old: &Object, revision: u64, document: Document) -> Object {
-        let same = old.document.metadata == document.metadata;
+        Object::after_document(old, &old.document.whole(), revision, document)
+    }
+
+    /// The same, where the document that it had is at hand.
+    pub(crate) fn after_document(
+        old: &Object,
+        before: &Document,
+        revision: u64,
+        document: Document,
+    ) -> Object {
+        let same = before.metadata == document.metadata;
         let meta = if same { old.meta.clone() } else { Arc::new(Meta::of(&document.metadata)) };
-        let digest = Digest::after(old, &document);
-        Object { key: old.key.clone(), revision, document, meta, digest }
+        let digest = Digest::after(old, before, &document);
+        Object { key: old.key.clone(), revision, document: document.into(), meta, digest }
     }
 
     /// The whole object as JSON bytes, with apiVersion, kind and resourceVersion. Of built-in kinds.

@@ -43,7 +43,7 @@ impl Configuration {
     /// What counts in a state.
     pub fn of(state: &State) -> Configuration {
         let stored = state.get(&Configuration::key());
-        Configuration { data: stored.map_or(Value::Null, |stored| data(&stored.document)) }
+        Configuration { data: stored.map_or(Value::Null, |stored| data(&stored.document.whole())) }
     }
 
     /// Where it stands.

@@ -67,7 +67,7 @@ impl Quota {
         let mut used: Usage = self.hard.keys().map(|name| (name.clone(), 0)).collect();
         for kind in Kind::all().filter(|kind| kind.info().namespaced && usage::concerns(*kind, &self.hard)) {
             for object in state.list(kind, Some(&self.key.namespace)) {
-                usage::add(&mut used, &self.taken(&object.key, &object.document), 1);
+                usage::add(&mut used, &self.taken(&object.key, &object.document.whole()), 1);
             }
         }
         used
@@ -136,7 +136,8 @@ pub(crate) fn changed(turn: &mut Turn, old: Option<&Object>, new: Option<&Object
         return;
     }
     for quota in quotas(turn.state(), &key.namespace) {
-        let taken = |object: Option<&Object>| object.map_or(Usage::new(), |o| quota.taken(key, &o.document));
+        let taken =
+            |object: Option<&Object>| object.map_or(Usage::new(), |o| quota.taken(key, &o.document.whole()));
         let (before, after) = (taken(old), taken(new));
         if before == after || quota.key == *key {
             continue;

@@ -61,7 +61,7 @@ pub(super) fn concerns(kind: Kind, hard: &Usage) -> bool {
 /// Whether two states of an object take the same, as far as can be told without reading them.
 pub(super) fn same(old: &Object, new: &Object) -> bool {
     let ended = |object: &Object| object.pod().is_some_and(|pod| pod.terminal());
-    old.document.spec == new.document.spec && ended(old) == ended(new)
+    ended(old) == ended(new) && old.document.whole().spec == new.document.whole().spec
 }
 
 /// What an object takes of all that quotas can bound.

@@ -83,7 +83,7 @@ impl Cluster {
 
     /// Asks a pod to end.
     pub(super) fn end(&mut self, key: &ObjectKey) {
-        let old = self.state.get(key).unwrap().document.clone();
+        let old = self.state.get(key).unwrap().document.whole();
         let mut metadata = old.metadata_value();
         metadata["deletionTimestamp"] = json!("2026-01-01T00:01:00Z");
         let change = Change::between(key.clone(), Some(&old), &old.with_metadata(metadata)).unwrap();
@@ -99,7 +99,7 @@ impl Cluster {
     pub(super) fn assign(&mut self, placements: &[Placement]) {
         for placement in placements {
             let Ok(node) = &placement.node else { continue };
-            let old = self.state.get(&placement.pod).unwrap().document.clone();
+            let old = self.state.get(&placement.pod).unwrap().document.whole();
             let mut spec = old.spec_value();
             spec["nodeName"] = node.as_str().into();
             let change = Change::between(placement.pod.clone(), Some(&old), &old.with_spec(spec)).unwrap();

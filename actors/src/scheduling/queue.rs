@@ -143,7 +143,7 @@ mod tests {
 
     fn nominate(cluster: &mut Cluster, name: &str) {
         let key = cluster.pods.iter().find(|key| key.name == name).unwrap().clone();
-        let old = cluster.state.get(&key).unwrap().document.clone();
+        let old = cluster.state.get(&key).unwrap().document.whole();
         let new = old.with_status(serde_json::json!({"phase": "Pending", "nominatedNodeName": "n0000"}));
         cluster.state.apply(&crate::change::Change::between(key, Some(&old), &new).unwrap());
     }

@@ -274,7 +274,7 @@ fn what_only_some_nodes_have_is_counted() {
         let (pod, node) = (cluster.state.get(&key).unwrap(), ObjectKey::new(Kind::NODE, "", "gpu"));
         let missing = fits(&cluster.state, pod, cluster.state.get(&node).unwrap());
         assert_eq!(missing, Err(vec![Reason::Insufficient(resource.into())]));
-        let old = cluster.state.get(&first[0].pod).unwrap().document.clone();
+        let old = cluster.state.get(&first[0].pod).unwrap().document.whole();
         let ended = old.with_status(json!({"phase": "Succeeded"}));
         let change = Change::between(first[0].pod.clone(), Some(&old), &ended).unwrap();
         cluster.state.apply(&change);
@@ -380,7 +380,7 @@ fn spread_may_count_only_pods_with_the_same_labels() {
         cluster.pod("other", "", full);
         let pod = |cluster: &mut Cluster, name: &str, revision: &str, spec: Value| {
             let key = cluster.pod(name, "web", spec);
-            let old = cluster.state.get(&key).unwrap().document.clone();
+            let old = cluster.state.get(&key).unwrap().document.whole();
             let mut metadata = old.metadata_value();
             metadata["labels"]["revision"] = revision.into();
             let change = Change::between(key, Some(&old), &old.with_metadata(metadata)).unwrap();

@@ -113,7 +113,7 @@ mod tests {
 
     fn put(state: &mut State, kind: Kind, namespace: &str, name: &str, value: Value) {
         let key = ObjectKey::new(kind, namespace, name);
-        let old = state.get(&key).map(|object| object.document.clone());
+        let old = state.get(&key).map(|object| object.document.whole());
         let change = Change::between(key, old.as_ref(), &Document::from_value(value));
         state.apply(&change.expect("it changes something"));
     }

@@ -3,6 +3,7 @@
 //! controller's fold call the same function, which is total: no clock, no failure.
 
 mod definitions;
+mod families;
 mod foreseen;
 mod grants;
 mod index;
@@ -41,7 +42,7 @@ pub struct State {
     /// 0 while it was never raised.
     level: u32,
     objects: OrdMap<ObjectKey, Arc<Object>>,
-    by_uid: OrdMap<Id, Arc<ObjectKey>>,
+    by_uid: OrdMap<index::UidHash, ObjectKey>,
     dependents: OrdMap<Id, OrdSet<ObjectKey>>,
     active_pods: OrdMap<Id, usize>,
     usage: OrdMap<compact_str::CompactString, NodeUsage>,
@@ -60,6 +61,7 @@ pub struct State {
     due: OrdSet<(i64, ObjectKey)>,
     answered: OrdMap<Id, Arc<Outcome>>,
     answered_order: Vector<Id>,
+    families: families::Families,
 }
 
 /// A uid or a request's id as a key. A map that is changed while a view shares it copies the nodes on the way to the change,
@@ -104,7 +106,7 @@ impl State {
 
     /// One object by its uid.
     pub fn by_uid(&self, uid: &str) -> Option<&Arc<Object>> {
-        self.by_uid.get(uid).and_then(|key| self.objects.get(&**key))
+        self.key_of(uid).and_then(|key| self.objects.get(key))
     }
 
     /// How many objects there are.
@@ -120,7 +122,7 @@ impl State {
     /// The objects that are an owner's: those that name its uid, and are in its namespace if it is in one. Who may write in one namespace
     /// could else push what he likes under owners in all others. Of an owner that is gone, nobody knows where it was: all that name it.
     pub fn dependents(&self, owner: &str) -> impl Iterator<Item = &Arc<Object>> {
-        let home = self.by_uid.get(owner).map(|key| &key.namespace).filter(|home| !home.is_empty());
+        let home = self.key_of(owner).map(|key| &key.namespace).filter(|home| !home.is_empty());
         let keys = self.dependents.get(owner).into_iter().flatten();
         let own = keys.filter(move |key| home.is_none_or(|home| *home == key.namespace));
         own.filter_map(|key| self.objects.get(key))
@@ -206,19 +208,22 @@ impl State {
             Change::Put { key, metadata, spec, status, rest } => {
                 self.revision += 1;
                 let old = self.objects.get(key).cloned();
-                let mut document = old.as_ref().map(|o| o.document.clone()).unwrap_or_default();
+                let before = old.as_ref().map(|o| o.document.whole()).unwrap_or_default();
+                let mut document = before.clone();
                 let Document { metadata: m, spec: sp, status: st, rest: r } = &mut document;
                 for (segment, new) in [(m, metadata), (sp, spec), (st, status), (r, rest)] {
                     if let Some(new) = new {
                         *segment = new.clone();
                     }
                 }
-                let object = Arc::new(match &old {
-                    Some(old) => Object::after(old, self.revision, document),
+                let mut object = match &old {
+                    Some(old) => Object::after_document(old, &before, self.revision, document),
                     None => Object::new(key.clone(), self.revision, document),
-                });
+                };
+                self.families.hold(&mut object);
+                let object = Arc::new(object);
                 self.replace(old.as_deref(), Some(&object));
-                self.objects.insert(key.clone(), object.clone());
+                self.objects.insert(object.key.clone(), object.clone());
                 Some(Event { revision: self.revision, old, new: Some(object), trace: None })
             }
             Change::Delete { key } => {
@@ -300,7 +305,8 @@ impl State {
     }
 
     /// Puts a stored object back, at open. Revisions and the chain are set by [`State::restore_position`].
-    pub fn restore(&mut self, object: Object) {
+    pub fn restore(&mut self, mut object: Object) {
+        self.families.hold(&mut object);
         let object = Arc::new(object);
         self.replace(None, Some(&object));
         self.objects.insert(object.key.clone(), object);
@@ -327,15 +333,17 @@ impl State {
         if old == at_ms {
             return;
         }
+        // The one that the object has, rather than another that says the same.
+        let key = self.objects.get(key).map_or(key, |object| &object.key).clone();
         if let Some(old) = old {
             self.due.remove(&(old, key.clone()));
         }
         match at_ms {
             Some(at) => {
                 self.wakes.insert(key.clone(), at);
-                self.due.insert((at, key.clone()));
+                self.due.insert((at, key));
             }
-            None => drop(self.wakes.remove(key)),
+            None => drop(self.wakes.remove(&key)),
         }
     }
 

@@ -20,27 +20,27 @@ impl State {
     }
 
     pub(super) fn replace_service(&mut self, old: Option<&Object>, new: Option<&Object>) {
-        if old.zip(new).is_some_and(|(old, new)| old.document.spec == new.document.spec) {
+        if old.zip(new).is_some_and(|(old, new)| old.document.whole().spec == new.document.whole().spec) {
             return;
         }
         if let Some(old) = old {
-            for address in addresses::of(&old.document) {
+            for address in addresses::of(&old.document.whole()) {
                 // States of former versions may have two with one address: the other one keeps it.
                 if self.addresses.get(&address) == Some(&old.key) {
                     self.addresses.remove(&address);
                 }
             }
-            for port in node_ports::of(&old.document) {
+            for port in node_ports::of(&old.document.whole()) {
                 if self.node_ports.get(&port) == Some(&old.key) {
                     self.node_ports.remove(&port);
                 }
             }
         }
         if let Some(new) = new {
-            for address in addresses::of(&new.document) {
+            for address in addresses::of(&new.document.whole()) {
                 self.addresses.insert(address, new.key.clone());
             }
-            for port in node_ports::of(&new.document) {
+            for port in node_ports::of(&new.document.whole()) {
                 self.node_ports.insert(port, new.key.clone());
             }
         }

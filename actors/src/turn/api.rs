@@ -52,7 +52,7 @@ fn answer(object: &Object) -> Outcome {
     Outcome::Object {
         key: object.key.clone(),
         revision: object.revision,
-        document: Some(object.document.clone()),
+        document: Some(object.document.whole()),
     }
 }
 
@@ -143,7 +143,8 @@ impl Turn {
         }
         let mut candidate = key.clone();
         for _ in 0..NAME_TRIES {
-            candidate.name = format!("{}{}", &prefix[..end], self.context.name_suffix()).into();
+            let name = format!("{}{}", &prefix[..end], self.context.name_suffix());
+            candidate = ObjectKey::new(key.kind, &key.namespace, &name);
             if self.state.get(&candidate).is_none() {
                 return Ok(candidate);
             }
@@ -230,7 +231,7 @@ impl Turn {
         let mut new = match part {
             Part::Main => {
                 let metadata = merge_metadata(&old, document)?;
-                Document { status: old.document.status.clone(), ..document.with_metadata(metadata) }
+                Document { status: old.document.whole().status, ..document.with_metadata(metadata) }
             }
             Part::Whole => document.with_metadata(merge_metadata(&old, document)?),
             Part::Status => {
@@ -256,10 +257,11 @@ impl Turn {
         if part == Part::Main {
             namespace::keep_root_ca(&old, &mut new);
             storage::admit_update(self, &old, &new)?;
-            new = addresses::assign(self, key, Some(&old.document), new)?;
-            new = node_ports::assign(self, key, Some(&old.document), new)?;
-            self.check_pod_security(user, key, Some(&old.document), &new)?;
-            let admitted = quota::admit(self, key, Some(&old.document), &new);
+            let before = old.document.whole();
+            new = addresses::assign(self, key, Some(&before), new)?;
+            new = node_ports::assign(self, key, Some(&before), new)?;
+            self.check_pod_security(user, key, Some(&before), &new)?;
+            let admitted = quota::admit(self, key, Some(&before), &new);
             admitted.map_err(|why| Rejection::Forbidden(key.clone(), why))?;
         }
         let object = self.put(key, new);

@@ -24,7 +24,7 @@ fn deleted(object: &Object) -> Outcome {
     Outcome::Deleted {
         key: object.key.clone(),
         revision: object.revision,
-        document: Some(object.document.clone()),
+        document: Some(object.document.whole()),
     }
 }
 
@@ -32,7 +32,7 @@ fn pending(object: &Object) -> Outcome {
     Outcome::Object {
         key: object.key.clone(),
         revision: object.revision,
-        document: Some(object.document.clone()),
+        document: Some(object.document.whole()),
     }
 }
 

@@ -38,10 +38,11 @@ impl Turn {
         let at = rfc3339(note.time_ms);
         let uid = event_uid(about, note, message, component);
         if let Some(old) = self.state.by_uid(&uid).cloned() {
-            let mut rest = old.document.rest_value();
+            let document = old.document.whole();
+            let mut rest = document.rest_value();
             rest["count"] = (rest["count"].as_i64().unwrap_or(1) + 1).into();
             rest["lastTimestamp"] = at.into();
-            self.put(&old.key, Document { rest: json_bytes(&rest), ..old.document.clone() });
+            self.put(&old.key, Document { rest: json_bytes(&rest), ..document });
             return;
         }
         // People read events in the order of their names: that is the order in which they first happened.

@@ -207,7 +207,8 @@ impl Turn {
     /// get to react. Returns the object as it stands now.
     pub fn put(&mut self, key: &ObjectKey, document: Document) -> Arc<Object> {
         let old = self.state.get(key).cloned();
-        if let Some(change) = Change::between(key.clone(), old.as_ref().map(|o| &o.document), &document) {
+        let before = old.as_ref().map(|o| o.document.whole());
+        if let Some(change) = Change::between(key.clone(), before.as_ref(), &document) {
             self.change(change);
         }
         let new = self.state.get(key).expect("just put").clone();
@@ -220,8 +221,8 @@ impl Turn {
     /// Writes an object's status, if it differs.
     pub fn put_status(&mut self, object: &Object, status: Value) -> Arc<Object> {
         let current =
-            self.state.get(&object.key).map(|o| o.document.clone()).unwrap_or(object.document.clone());
-        self.put(&object.key, current.with_status(status))
+            self.state.get(&object.key).map_or(&object.document, |o| &o.document).with_status(status);
+        self.put(&object.key, current)
     }
 
     /// Changes an object's metadata by a function on its JSON.
@@ -237,10 +238,11 @@ impl Turn {
     /// Changes an object's spec by a function on its JSON and counts its generation up when it differs.
     pub fn edit_spec(&mut self, key: &ObjectKey, edit: impl FnOnce(&mut Value)) {
         let Some(object) = self.state.get(key).cloned() else { return };
-        let mut spec = object.document.spec_value();
+        let before = object.document.whole();
+        let mut spec = before.spec_value();
         edit(&mut spec);
-        let mut document = object.document.with_spec(spec);
-        if document.spec != object.document.spec && object.meta.generation > 0 {
+        let mut document = before.with_spec(spec);
+        if document.spec != before.spec && object.meta.generation > 0 {
             let mut metadata = document.metadata_value();
             metadata["generation"] = (object.meta.generation + 1).into();
             document = document.with_metadata(metadata);
@@ -571,7 +573,7 @@ impl Turn {
                 Some(object) => Outcome::Object {
                     key,
                     revision: object.revision,
-                    document: Some(object.document.clone()),
+                    document: Some(object.document.whole()),
                 },
                 // Gone within the turn: its last state is the answer.
                 None => Outcome::Deleted { key, revision, document },

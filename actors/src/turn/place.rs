@@ -120,10 +120,11 @@ impl Turn {
 
     /// Puts a pod on a node.
     pub(super) fn assign(&mut self, pod: &Object, node: &str) {
-        let mut spec = pod.document.spec_value();
+        let document = pod.document.whole();
+        let mut spec = document.spec_value();
         spec["nodeName"] = node.into();
-        let status = with_condition(pod.document.status_value(), "True", None, None, &self.now());
-        self.put(&pod.key, pod.document.with_spec(spec).with_status(status));
+        let status = with_condition(document.status_value(), "True", None, None, &self.now());
+        self.put(&pod.key, document.with_spec(spec).with_status(status));
         let message = format!("Successfully assigned {}/{} to {node}", pod.key.namespace, pod.key.name);
         self.event(pod, "Normal", "Scheduled", message, "default-scheduler");
     }

@@ -122,7 +122,7 @@ impl Cluster {
     pub fn assert_replicas_agree(&self) {
         let all = |state: &State| -> Vec<_> {
             let one =
-                |o: &Arc<Object>| (o.key.clone(), o.revision, o.document.clone(), state.wake_of(&o.key));
+                |o: &Arc<Object>| (o.key.clone(), o.revision, o.document.whole(), state.wake_of(&o.key));
             state.iter().map(one).collect()
         };
         assert_eq!(all(&self.state), all(&self.follower));
@@ -427,7 +427,7 @@ pub fn time(text: &Value) -> i64 {
 
 /// What an entry did, as far as it can be compared.
 fn told(folded: &Folded) -> impl PartialEq + std::fmt::Debug + use<> {
-    let object = |object: &Option<Arc<Object>>| object.as_ref().map(|o| (o.revision, o.document.clone()));
+    let object = |object: &Option<Arc<Object>>| object.as_ref().map(|o| (o.revision, o.document.whole()));
     let event = |e: &Event| (e.revision, e.key().clone(), object(&e.old), object(&e.new));
     (folded.events.iter().map(event).collect::<Vec<_>>(), folded.wakes.clone(), folded.level)
 }

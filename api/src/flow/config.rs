@@ -107,7 +107,7 @@ impl Config {
             }
         };
         for object in objects(state) {
-            add(object.key.kind, &object.key.name, &object.meta.uid, &object.document);
+            add(object.key.kind, &object.key.name, &object.meta.uid, &object.document.whole());
         }
         for (key, document) in defaults::objects() {
             if defaults::mandatory_spec(&key).is_some() && state.get(&key).is_none() {

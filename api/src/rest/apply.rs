@@ -150,7 +150,7 @@ fn typed(target: &Target, part: Part) -> Result<Typed<'_>, Status> {
 
 fn unfit(key: &ObjectKey, api_version: &str, kind: &str, why: &dyn std::fmt::Display) -> Status {
     let version = if api_version.contains('/') { api_version.to_owned() } else { format!("/{api_version}") };
-    let ObjectKey { namespace, name, .. } = key;
+    let (namespace, name) = (&key.namespace, &key.name);
     Status::bad_request(format!(
         "failed to create typed patch object ({namespace}/{name}; {version}, Kind={kind}): {why}"
     ))

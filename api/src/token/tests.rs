@@ -35,7 +35,7 @@ fn put(state: &mut State, kind: Kind, namespace: &str, name: &str, deleted: Opti
     if let Some(at_s) = deleted {
         metadata["deletionTimestamp"] = kontiki_actors::object::rfc3339(at_s * 1000).into();
     }
-    let old = state.get(&key).map(|object| object.document.clone());
+    let old = state.get(&key).map(|object| object.document.whole());
     let change = Change::between(key, old.as_ref(), &Document::from_value(json!({"metadata": metadata})));
     state.apply(&change.unwrap());
 }

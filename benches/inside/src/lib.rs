@@ -11,6 +11,7 @@
 mod codec;
 mod crowd;
 mod fixture;
+pub mod memory;
 mod reports;
 mod request;
 mod scheduling;

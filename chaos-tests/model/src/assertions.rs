@@ -33,7 +33,7 @@ pub(crate) fn apart(decided: &State, folded: &State, entry: &Entry) -> Option<St
         return Some(format!("decided on revision {was}, folded to {is}"));
     }
     let form = |state: &State, key: &ObjectKey| {
-        let object = state.get(key).map(|o| (o.revision, o.document.clone()));
+        let object = state.get(key).map(|o| (o.revision, o.document.whole()));
         (object, state.wake_of(key), state.is_unplaced(key))
     };
     entry

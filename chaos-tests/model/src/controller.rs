@@ -105,7 +105,8 @@ impl Replica {
     pub(crate) fn restored(&self) -> Result<Replica, String> {
         let mut state = State::default();
         for object in self.state.iter() {
-            let bytes = codec::encode(&(object.revision, &object.document)).map_err(|e| e.to_string())?;
+            let bytes =
+                codec::encode(&(object.revision, &object.document.whole())).map_err(|e| e.to_string())?;
             let (revision, document) = codec::decode(&bytes).map_err(|e| e.to_string())?;
             state.restore(Object::new(object.key.clone(), revision, document));
         }
@@ -136,7 +137,7 @@ pub(crate) fn state_hash(state: &State) -> u64 {
         hash = notes::mix_bytes(hash, object.key.namespace.as_bytes());
         hash = notes::mix(hash, u64::from(object.key.kind.code()));
         hash = notes::mix(hash, object.revision);
-        let document = &object.document;
+        let document = &object.document.whole();
         for segment in [&document.metadata, &document.spec, &document.status, &document.rest] {
             hash = notes::mix_bytes(hash, segment);
         }

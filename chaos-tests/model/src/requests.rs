@@ -209,7 +209,7 @@ impl Intent {
         match self {
             Intent::Get { key, .. } => {
                 let found = state.get(&names::register(*key));
-                let value = found.map(|object| (names::value_of(&object.document), object.revision));
+                let value = found.map(|object| (names::value_of(&object.document.whole()), object.revision));
                 Answer::Value { value }
             }
             _ => Answer::Listed { revision: state.revision(), items: registers(state) },

@@ -310,6 +310,6 @@ impl World {
 
 /// Whether a change of a pod is news for its worker: everything but the status.
 fn is_news(old: &Object, new: &Object) -> bool {
-    let (a, b) = (&old.document, &new.document);
+    let (a, b) = (old.document.whole(), new.document.whole());
     old.meta.uid != new.meta.uid || a.spec != b.spec || a.metadata != b.metadata || a.rest != b.rest
 }

@@ -237,7 +237,7 @@ impl World {
             self.notes.broken(self.now, "B2", "a replay of the log gives another state".into());
         }
         let stale = |object: &&std::sync::Arc<Object>| {
-            let fresh = Object::new(object.key.clone(), object.revision, object.document.clone());
+            let fresh = Object::new(object.key.clone(), object.revision, object.document.whole());
             fresh.meta != object.meta || format!("{:?}", fresh.digest) != format!("{:?}", object.digest)
         };
         if let Some(object) = replay.state.iter().find(stale) {

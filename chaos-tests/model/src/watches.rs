@@ -130,9 +130,11 @@ impl World {
                             continue;
                         }
                         let step = match &event.event.new {
-                            Some(object) => {
-                                WatchStep::Put { key, value: names::value_of(&object.document), revision }
-                            }
+                            Some(object) => WatchStep::Put {
+                                key,
+                                value: names::value_of(&object.document.whole()),
+                                revision,
+                            },
                             None => WatchStep::Deleted { key, revision },
                         };
                         self.step(watch, step);

@@ -89,7 +89,7 @@ pub fn value_of(document: &Document) -> String {
 
 /// A register as histories write it: key, value, revision.
 pub fn item(object: &Object) -> (String, String, u64) {
-    (text(&object.key), value_of(&object.document), object.revision)
+    (text(&object.key), value_of(&object.document.whole()), object.revision)
 }
 
 #[cfg(test)]

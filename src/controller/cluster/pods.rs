@@ -41,9 +41,9 @@ fn of(state: &State) -> PodCounts {
 fn is_lost(object: &Object) -> bool {
     const REASON: &[u8] = b"\"NodeLost\"";
     // Looked for before it is read: there are many pods, and hardly any of them is lost.
-    let status = &object.document.status;
-    status.windows(REASON.len()).any(|bytes| bytes == REASON)
-        && object.document.status_value()["reason"] == "NodeLost"
+    let document = object.document.whole();
+    document.status.windows(REASON.len()).any(|bytes| bytes == REASON)
+        && document.status_value()["reason"] == "NodeLost"
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub(super) fn digest(state: &State, pod: &Object, dependencies: &BTreeSet<Object
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part);
     };
-    let Document { metadata, spec, status: _, rest } = &pod.document;
+    let Document { metadata, spec, status: _, rest } = &pod.document.whole();
     for part in [pod.meta.uid.as_bytes(), metadata, spec, rest] {
         add(part);
     }
@@ -118,7 +118,7 @@ pub(super) fn removal(volume: &Object, node: &str) -> Option<VolumeRemoval> {
 
 /// Whether a change of a pod is news for its worker: everything but the status, which the worker wrote itself.
 pub(super) fn is_news(old: &Object, new: &Object) -> bool {
-    let (a, b) = (&old.document, &new.document);
+    let (a, b) = (old.document.whole(), new.document.whole());
     old.meta.uid != new.meta.uid || a.spec != b.spec || a.metadata != b.metadata || a.rest != b.rest
 }
 

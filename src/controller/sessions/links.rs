@@ -140,7 +140,8 @@ mod tests {
     fn only_what_pods_are_told_is_news() {
         let old = service("shop", "web", "10.96.0.7", 1);
         let mut same = service("shop", "web", "10.96.0.7", 1);
-        same.document = same.document.with_status(json!({"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}}));
+        same.document =
+            same.document.with_status(json!({"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}})).into();
         assert!(!is_news(Some(&old), Some(&same)));
         assert!(!is_news(None, Some(&service("shop", "web", "None", 1))));
         assert!(is_news(Some(&old), Some(&service("shop", "web", "10.96.0.7", 2))));

@@ -126,7 +126,7 @@ pub(super) fn annotate_newest(
             annotations.push((REVISION_HISTORY.into(), history_with(&set, had)));
         }
     }
-    let mut document = set.document.clone();
+    let mut document = set.document.whole();
     let mut metadata = scale::annotated(document.metadata_value(), &annotations);
     if digest(&set).min_ready_s != spec.min_ready_s {
         let mut value = document.spec_value();

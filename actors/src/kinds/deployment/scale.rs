@@ -34,7 +34,7 @@ pub(super) fn asked_for(spec: &DeploymentDigest, sets: &Sets) -> bool {
 /// Gives a set a size and says so. True when the size changed.
 pub(super) fn one(turn: &mut Turn, me: &Object, spec: &DeploymentDigest, set: &Object, size: i64) -> bool {
     let from = replicas(set);
-    let mut document = set.document.clone();
+    let mut document = set.document.whole();
     let mut metadata = document.metadata_value();
     if from != size {
         let mut value = document.spec_value();

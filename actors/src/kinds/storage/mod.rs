@@ -185,7 +185,7 @@ fn volume_changed(turn: &mut Turn, old: Option<&Object>, new: Option<&Object>) {
     // What is free now may be what somebody waits for, and what was named may be there now.
     let free = new.is_some_and(|new| new.volume().is_some_and(|volume| volume.claim.is_none()));
     let same = old.zip(new).is_some_and(|(old, new)| {
-        old.document.spec == new.document.spec && old.meta.labels == new.meta.labels
+        old.document.whole().spec == new.document.whole().spec && old.meta.labels == new.meta.labels
     });
     if let Some(new) = new
         && (old.is_none() || free)

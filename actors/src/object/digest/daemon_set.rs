@@ -70,7 +70,7 @@ impl DaemonSetDigest {
         let mut pod = PodDigest::of(&Document::from_value(spec.template.clone()));
         let host_network = spec.template["spec"]["hostNetwork"] == true;
         let borne = BORNE.into_iter().chain(Some(BORNE_ON_HOST).filter(|_| host_network));
-        pod.tolerations.extend(borne.map(|(key, effect)| Toleration {
+        pod.bear(borne.map(|(key, effect)| Toleration {
             key: Some(key.into()),
             operator: Some("Exists".into()),
             effect: Some(effect.into()),

@@ -9,6 +9,7 @@ pub mod daemon_set;
 mod definition;
 pub mod job;
 pub mod node;
+mod placed;
 pub mod pod;
 mod rbac;
 mod selector;
@@ -25,7 +26,9 @@ pub use daemon_set::DaemonSetDigest;
 pub use definition::{DefinedVersion, DefinitionDigest, Names};
 pub use job::JobDigest;
 pub use node::{NodeDigest, Taint};
-pub use pod::{PodDigest, Resources, Scalars, SpreadConstraint, Toleration, add_scalars, take_scalars};
+pub use pod::{
+    PodDigest, PodWants, Resources, Scalars, SpreadConstraint, Toleration, add_scalars, take_scalars,
+};
 pub use rbac::{BindingDigest, RoleDigest, Subject, service_account};
 pub use selector::{Requirement, Selector, SelectorTerm};
 use serde::Deserialize;
@@ -103,19 +106,28 @@ impl Digest {
         }
     }
 
-    /// The same, from the digest before: most changes leave the spec as it is.
-    pub(super) fn after(old: &Object, document: &Document) -> Digest {
+    /// The same, from the digest before and the document that it was of: most changes leave the spec as it is.
+    pub(super) fn after(old: &Object, before: &Document, document: &Document) -> Digest {
         let by_rest =
             |old: &Digest| matches!(old, Digest::Role(_) | Digest::Binding(_) | Digest::Admission(_));
         let by_labels = |old: &Digest| matches!(old, Digest::Pod(pod) if pod.follows_own_labels);
-        if old.document.spec != document.spec
-            || (old.document.metadata != document.metadata && by_labels(&old.digest))
-            || (old.document.rest != document.rest && by_rest(&old.digest))
+        if before.spec != document.spec
+            || (before.metadata != document.metadata && by_labels(&old.digest))
+            || (before.rest != document.rest && by_rest(&old.digest))
         {
-            return Digest::of(&old.key, document);
+            let placed = before.metadata == document.metadata || !by_labels(&old.digest);
+            return match &old.digest {
+                Digest::Pod(pod) if placed => match placed::node(&before.spec, &document.spec) {
+                    Some(node) if pod.readable && pod.node.is_none() => {
+                        Digest::Pod(Box::new(pod.placed(node, &document.status)))
+                    }
+                    _ => Digest::of(&old.key, document),
+                },
+                _ => Digest::of(&old.key, document),
+            };
         }
         let mut digest = old.digest.clone();
-        if old.document.status != document.status {
+        if before.status != document.status {
             match &mut digest {
                 Digest::Passive
                 | Digest::Budget(_)
@@ -216,8 +228,8 @@ mod tests {
                 assert_eq!(format!("{object:?}"), format!("{fresh:?}"), "{kind:?} {m} {s} {st}");
             }
             let empty =
-                Object::after(&object, 3, Document { status: Default::default(), ..object.document.clone() });
-            let fresh = Object::new(object.key.clone(), 3, empty.document.clone());
+                Object::after(&object, 3, Document { status: Default::default(), ..object.document.whole() });
+            let fresh = Object::new(object.key.clone(), 3, empty.document.whole());
             assert_eq!(format!("{empty:?}"), format!("{fresh:?}"));
         }
     }

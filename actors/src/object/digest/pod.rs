@@ -1,6 +1,6 @@
 //! A pod's digest.
 
-use std::{cell::LazyCell, collections::BTreeMap, sync::Arc};
+use std::{cell::LazyCell, collections::BTreeMap, ops::Deref, sync::Arc};
 
 use compact_str::CompactString;
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use crate::{
     quantity,
 };
 
-/// What actors and the scheduler need of a pod.
+/// What actors and the scheduler need of a pod. What it wants is read as if it stood here.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct PodDigest {
     /// The node it is placed on.
@@ -23,6 +23,22 @@ pub struct PodDigest {
     pub ready: bool,
     /// Since when the Ready condition stands, Unix milliseconds.
     pub ready_since_ms: i64,
+    /// The node where room is being made for it.
+    pub nominated: Option<CompactString>,
+    /// The reason of a PodScheduled condition that is False.
+    pub unscheduled_reason: Option<String>,
+    /// Its message.
+    pub unscheduled_message: Option<String>,
+    /// The sum of its containers' restarts, init containers among them.
+    pub restarts: i64,
+    wants: Arc<PodWants>,
+}
+
+/// What pods of one template have in common: what the spec says but for the node. Held once for all of them, where that is noticed.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct PodWants {
+    /// Whether the spec could be read; one that cannot wants nothing.
+    pub readable: bool,
     /// What it asks of a node: the larger of the sum of its containers and its largest init container, plus overhead.
     pub requests: Resources,
     /// The same of what only some nodes have; nothing for most pods.
@@ -47,22 +63,28 @@ pub struct PodDigest {
     pub priority: i32,
     /// Whether pods of lower priority may be sent away for it.
     pub preempts: bool,
-    /// The node where room is being made for it.
-    pub nominated: Option<CompactString>,
     /// `default-scheduler` unless somebody else places it.
     pub scheduler: CompactString,
     /// Held back from scheduling by gates.
     pub gated: bool,
-    /// The reason of a PodScheduled condition that is False.
-    pub unscheduled_reason: Option<String>,
-    /// Its message.
-    pub unscheduled_message: Option<String>,
     /// `Always`, `OnFailure`, `Never`.
     pub restart_policy: CompactString,
     /// The grace period that its spec gives it, seconds.
     pub grace_s: i64,
-    /// The sum of its containers' restarts, init containers among them.
-    pub restarts: i64,
+}
+
+impl Deref for PodDigest {
+    type Target = PodWants;
+
+    fn deref(&self) -> &PodWants {
+        &self.wants
+    }
+}
+
+impl From<PodWants> for PodDigest {
+    fn from(wants: PodWants) -> PodDigest {
+        PodDigest { wants: Arc::new(wants), ..PodDigest::default() }
+    }
 }
 
 /// Amounts of what a node has and a pod asks for.
@@ -337,7 +359,9 @@ pub fn take_scalars(from: &mut Scalars, less: &Scalars) {
 impl PodDigest {
     /// Derives the digest.
     pub fn of(document: &Document) -> PodDigest {
-        let spec: Spec = read(&document.spec);
+        let spec: Option<Spec> = serde_json::from_slice(&document.spec).ok();
+        let readable = spec.is_some();
+        let spec = spec.unwrap_or_default();
         let sum = |containers: &[Container]| {
             containers
                 .iter()
@@ -368,8 +392,8 @@ impl PodDigest {
         let pod_affinity = affinity.pods(|| &*own);
         let keys = spec.topology_spread_constraints.iter().map(|c| c.match_label_keys.len());
         let follows_own_labels = keys.sum::<usize>() > 0 || affinity.follows_own_labels();
-        let mut digest = PodDigest {
-            node: spec.node_name.filter(|n| !n.is_empty()),
+        let wants = PodWants {
+            readable,
             requests,
             scalars,
             host_ports,
@@ -408,10 +432,35 @@ impl PodDigest {
             gated: !spec.scheduling_gates.is_empty(),
             restart_policy: spec.restart_policy.unwrap_or("Always".into()),
             grace_s: spec.termination_grace_period_seconds.unwrap_or(30),
-            ..PodDigest::default()
         };
+        let node = spec.node_name.filter(|n| !n.is_empty());
+        let mut digest = PodDigest { node, ..wants.into() };
         digest.set_status(&document.status);
         digest
+    }
+
+    /// That of a pod that got a node, and wants what it wanted.
+    pub(super) fn placed(&self, node: CompactString, status: &[u8]) -> PodDigest {
+        let mut digest = PodDigest { node: Some(node), ..self.clone() };
+        digest.set_status(status);
+        digest
+    }
+
+    /// Has it bear more.
+    pub(super) fn bear(&mut self, more: impl IntoIterator<Item = Toleration>) {
+        Arc::make_mut(&mut self.wants).tolerations.extend(more);
+    }
+
+    /// What it may have in common with others.
+    pub(crate) fn wants(&self) -> &Arc<PodWants> {
+        &self.wants
+    }
+
+    /// Holds what it wants where others hold it, if it is the same.
+    pub(crate) fn share(&mut self, wants: &Arc<PodWants>) {
+        if !Arc::ptr_eq(&self.wants, wants) && self.wants == *wants {
+            self.wants = wants.clone();
+        }
     }
 
     /// What the status says; the rest comes from the spec.

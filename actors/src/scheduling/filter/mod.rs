@@ -15,7 +15,7 @@ use super::{
     score::{self, Preference},
     view::{NodeView, Ports},
 };
-use crate::object::PodDigest;
+use crate::object::{PodDigest, PodWants};
 
 /// The fixed filters in Kubernetes' order; the first that refuses gives the reason.
 pub(super) fn fixed(pod: &PodDigest, node: &NodeView<'_>) -> Option<Reason> {
@@ -67,13 +67,13 @@ impl Shape {
             let tainted = matches!(refusal, Some(Reason::Unschedulable | Reason::Taint { .. }));
             Verdict { refusal, selected, tainted, preference: score::preference(pod, node) }
         };
-        let example = PodDigest {
+        let example = PodWants {
             node_selector: pod.node_selector.clone(),
             affinity: pod.affinity.clone(),
             tolerations: pod.tolerations.clone(),
-            ..PodDigest::default()
+            ..PodWants::default()
         };
-        Shape { example, verdicts: nodes.iter().map(verdict).collect() }
+        Shape { example: example.into(), verdicts: nodes.iter().map(verdict).collect() }
     }
 
     /// Whether this pod is of this shape.

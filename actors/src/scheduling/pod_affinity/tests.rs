@@ -268,7 +268,7 @@ fn labels_decide_not_the_owner() {
     cluster.pod("loner", "loner", at(required("podAntiAffinity", &[term(ZONE, "b")]), "n0000"));
     for app in ["a", "b"] {
         let key = cluster.pod(app, "set", asks("1"));
-        let old = cluster.state.get(&key).unwrap().document.clone();
+        let old = cluster.state.get(&key).unwrap().document.whole();
         let mut metadata = old.metadata_value();
         metadata["labels"]["app"] = app.into();
         let change = crate::change::Change::between(key, Some(&old), &old.with_metadata(metadata)).unwrap();

@@ -134,7 +134,7 @@ fn who_leaves_already_is_waited_for() {
 fn what_is_set_aside_is_not_taken() {
     let mut cluster = Cluster::nodes(1, 1);
     let urgent = cluster.pod("urgent", "", of(10, "3"));
-    let old = cluster.state.get(&urgent).unwrap().document.clone();
+    let old = cluster.state.get(&urgent).unwrap().document.whole();
     let nominated = old.with_status(json!({"phase": "Pending", "nominatedNodeName": "n0000"}));
     let change = crate::change::Change::between(urgent.clone(), Some(&old), &nominated).unwrap();
     cluster.state.apply(&change);
@@ -163,7 +163,7 @@ fn those_who_wait_already_keep_nobody_from_having_room_made() {
     for n in 0..PREEMPTIONS_LIMIT {
         // Each of an owner of its own: a group of its own.
         let urgent = cluster.pod(&format!("urgent-{n:02}"), &format!("owner-{n}"), of(10, "4"));
-        let old = cluster.state.get(&urgent).unwrap().document.clone();
+        let old = cluster.state.get(&urgent).unwrap().document.whole();
         let nominated = old.with_status(json!({"phase": "Pending", "nominatedNodeName": format!("n{n:04}")}));
         let change = crate::change::Change::between(urgent, Some(&old), &nominated).unwrap();
         cluster.state.apply(&change);
@@ -235,7 +235,7 @@ fn scalar_resources_are_freed() {
     // Room that is being made is for the pod that it is made for, until it has its place.
     cluster.pods.clear();
     cluster.state.apply(&crate::change::Change::Delete { key: ObjectKey::new(Kind::POD, "default", "a") });
-    let old = cluster.state.get(&urgent).unwrap().document.clone();
+    let old = cluster.state.get(&urgent).unwrap().document.whole();
     let nominated = old.with_status(json!({"phase": "Pending", "nominatedNodeName": "n0001"}));
     let change = crate::change::Change::between(urgent.clone(), Some(&old), &nominated).unwrap();
     cluster.state.apply(&change);

@@ -167,7 +167,7 @@ fn v2_names_no_fields_of_what_may_have_others() {
         let versions = json!([{"name": "v1", "schema": {"openAPIV3Schema": schema}}]);
         let mut object = (*definition()).clone();
         let document = json!({"metadata": {"name": object.key.name}, "spec": {"versions": versions}});
-        object.document = kontiki_actors::Document::from_value(document);
+        object.document = kontiki_actors::Document::from_value(document).into();
         resources.last_mut().unwrap().schema = Some(DefinedSchema::new(&Arc::new(object), "v1"));
         let v2: Value = serde_json::from_slice(&document_v2(&resources, Form::Json).bytes).unwrap();
         v2["definitions"]["org.example.v1.Widget"].clone()

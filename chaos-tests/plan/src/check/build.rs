@@ -395,7 +395,7 @@ pub(crate) fn forge_spec(
     let mut spec = object.document.spec_value();
     edit(&mut spec);
     let document = object.document.with_spec(spec);
-    kontiki_actors::Change::between(object.key.clone(), Some(&object.document), &document).unwrap()
+    kontiki_actors::Change::between(object.key.clone(), Some(&object.document.whole()), &document).unwrap()
 }
 
 /// The change that edits an object's metadata, whoever may do that.
@@ -406,7 +406,7 @@ pub(crate) fn forge_metadata(
     let mut metadata = object.document.metadata_value();
     edit(&mut metadata);
     let document = object.document.with_metadata(metadata);
-    kontiki_actors::Change::between(object.key.clone(), Some(&object.document), &document).unwrap()
+    kontiki_actors::Change::between(object.key.clone(), Some(&object.document.whole()), &document).unwrap()
 }
 
 /// A fault of the plan and its record, on this target from one time to another, in milliseconds.

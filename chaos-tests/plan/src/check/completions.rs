@@ -252,7 +252,7 @@ mod tests {
         let mut status = job.document.status_value();
         edit(&mut status);
         let document = job.document.with_status(status);
-        build.forge(vec![Change::between(job.key.clone(), Some(&job.document), &document).unwrap()]);
+        build.forge(vec![Change::between(job.key.clone(), Some(&job.document.whole()), &document).unwrap()]);
     }
 
     /// The states up to the first in which so many were counted.

@@ -107,12 +107,12 @@ fn whole(moment: &Moment<'_>) -> Option<Input> {
             *document = puts(&turned.changes, moment.before).find(|(put, _)| is_it(put))?.1;
         }
         Input::Api(Request::Update { key, document, .. }) => {
-            let old = moment.before.get(key).map(|object| object.document.clone());
+            let old = moment.before.get(key).map(|object| object.document.whole());
             *document = first_put(moment, key).or(old)?;
         }
         Input::NodeHello(hello) => {
             let key = ObjectKey::new(Kind::NODE, "", &hello.name);
-            let old = moment.before.get(&key).map(|object| object.document.clone());
+            let old = moment.before.get(&key).map(|object| object.document.whole());
             hello.status = first_put(moment, &key).or(old)?.status;
         }
         Input::Reports(reports) => {
@@ -137,7 +137,7 @@ fn first_put(moment: &Moment<'_>, key: &ObjectKey) -> Option<Document> {
 fn puts<'a>(changes: &'a [Change], before: &'a State) -> impl Iterator<Item = (&'a ObjectKey, Document)> {
     changes.iter().filter_map(|change| match change {
         Change::Put { key, metadata, spec, status, rest } => {
-            let old = before.get(key).map(|object| object.document.clone()).unwrap_or_default();
+            let old = before.get(key).map(|object| object.document.whole()).unwrap_or_default();
             let document = Document {
                 metadata: metadata.clone().unwrap_or(old.metadata),
                 spec: spec.clone().unwrap_or(old.spec),

@@ -105,7 +105,7 @@ mod tests {
         let pod = build.state.list(Kind::POD, None).next().unwrap().clone();
         build.forge(vec![Change::Delete { key: pod.key.clone() }]);
         assert!(Assigned.check(&build.run).passed());
-        build.forge(vec![Change::between(pod.key.clone(), None, &pod.document).unwrap()]);
+        build.forge(vec![Change::between(pod.key.clone(), None, &pod.document.whole()).unwrap()]);
         assert!(
             matches!(Assigned.check(&build.run), Verdict::Violated { invariant, .. } if invariant == "E2")
         );

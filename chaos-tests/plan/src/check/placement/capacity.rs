@@ -94,7 +94,7 @@ mod tests {
         build.converge();
         assert!(Capacity.check(&build.run).passed());
         let waiting = build.state.unplaced().next().cloned().unwrap();
-        let document = build.state.get(&waiting).unwrap().document.clone();
+        let document = build.state.get(&waiting).unwrap().document.whole();
         let mut spec = document.spec_value();
         spec["nodeName"] = json!("worker-0");
         let placed = document.with_spec(spec);

@@ -3,7 +3,7 @@
 
 use kontiki_actors::{
     Input, Kind, Object, ObjectKey, State,
-    object::{PodDigest, Taint, Toleration},
+    object::{PodDigest, PodWants, Taint, Toleration},
 };
 
 use crate::{
@@ -166,7 +166,8 @@ mod tests {
         let pod = build.state.get(&key).unwrap().clone();
         build.forge(vec![forge_spec(&pod, |spec| spec["nodeName"] = "worker-0".into())]);
         assert!(matches!(Rules.check(&build.run), Verdict::Violated { .. }));
-        let selector = PodDigest { node_selector: [("a".into(), "b".into())].into(), ..PodDigest::default() };
+        let selector = PodWants { node_selector: [("a".into(), "b".into())].into(), ..PodWants::default() };
+        let selector = PodDigest::from(selector);
         let node = build.state.get(&ObjectKey::new(Kind::NODE, "", "worker-0")).unwrap().clone();
         assert!(suits(&selector, &node).is_err() && suits(&PodDigest::default(), &node).is_ok());
     }
