@@ -3,7 +3,6 @@
 
 use std::{hint::black_box, sync::Arc};
 
-use allocation_counter::measure;
 use kontiki_actors::{
     Input, Kind, Object, State,
     input::{Note, PodReport},
@@ -30,11 +29,13 @@ pub struct Share {
 }
 
 /// What is held on so many nodes with 30 pods each, item by item, and in all.
-pub fn shares(nodes: usize) -> Vec<Share> {
+///
+/// The caller tells how many bytes more are held after something was done than before: it chose the allocator.
+pub fn shares(nodes: usize, grown: &dyn Fn(&mut dyn FnMut()) -> i64) -> Vec<Share> {
     let pods = (nodes * PODS_PER_NODE) as f64;
     let mut state = None;
     let empty = with_nodes(nodes);
-    let all = measure(|| state = Some(with_running(empty, nodes * PODS_PER_NODE))).bytes_current;
+    let all = grown(&mut || state = Some(with_running(empty.clone(), nodes * PODS_PER_NODE)));
     let state = state.expect("just made");
     let mut shares: Vec<Share> = Vec::new();
     let mut add = |what: &str, bytes: f64| shares.push(Share { what: what.to_owned(), bytes });
@@ -50,21 +51,24 @@ pub fn shares(nodes: usize) -> Vec<Share> {
     }
     add(
         "objects: metadata, alone",
-        alone(&state, |object| Arc::new(Meta::of(&object.document.whole().metadata))),
+        alone(&state, grown, |object| Arc::new(Meta::of(&object.document.whole().metadata))),
     );
-    add("objects: digest, alone", alone(&state, |object| Digest::of(&object.key, &object.document.whole())));
+    add(
+        "objects: digest, alone",
+        alone(&state, grown, |object| Digest::of(&object.key, &object.document.whole())),
+    );
     add("all", all as f64);
     black_box(&state);
     shares.into_iter().map(|share| Share { bytes: share.bytes / pods, ..share }).collect()
 }
 
 /// What something takes that is made of each pod and event.
-fn alone<T>(state: &State, make: impl Fn(&Object) -> T) -> f64 {
-    let objects = [Kind::POD, Kind::EVENT].into_iter().flat_map(|kind| state.list(kind, None));
+fn alone<T>(state: &State, grown: &dyn Fn(&mut dyn FnMut()) -> i64, make: impl Fn(&Object) -> T) -> f64 {
+    let mut objects = [Kind::POD, Kind::EVENT].into_iter().flat_map(|kind| state.list(kind, None));
     let mut all = Vec::with_capacity(state.len());
-    let counted = measure(|| objects.for_each(|object| all.push(make(object))));
+    let bytes = grown(&mut || objects.by_ref().for_each(|object| all.push(make(object))));
     black_box(all);
-    counted.bytes_current as f64
+    bytes as f64
 }
 
 /// The pods run, and who made and started them told of it.

@@ -53,7 +53,7 @@ pub(crate) fn deployment(
     max_surge: u32,
     max_unavailable: u32,
 ) -> Value {
-    let name = names::deployment(n).name;
+    let name = names::deployment(n).name.clone();
     // Both zero is refused; a plan may not know that.
     let max_unavailable = if max_surge == 0 { max_unavailable.max(1) } else { max_unavailable };
     json!({
@@ -73,7 +73,7 @@ pub(crate) fn deployment(
 
 /// A StatefulSet.
 pub(super) fn stateful_set(book: &Book, n: u32, replicas: u32, cpu_m: u64, parallel: bool) -> Value {
-    let name = names::stateful_set(n).name;
+    let name = names::stateful_set(n).name.clone();
     json!({
         "apiVersion": "apps/v1", "kind": "StatefulSet",
         "metadata": {"name": name, "namespace": NAMESPACE},

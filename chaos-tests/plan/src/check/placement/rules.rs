@@ -3,7 +3,7 @@
 
 use kontiki_actors::{
     Input, Kind, Object, ObjectKey, State,
-    object::{PodDigest, PodWants, Taint, Toleration},
+    object::{PodDigest, Taint, Toleration},
 };
 
 use crate::{
@@ -166,7 +166,10 @@ mod tests {
         let pod = build.state.get(&key).unwrap().clone();
         build.forge(vec![forge_spec(&pod, |spec| spec["nodeName"] = "worker-0".into())]);
         assert!(matches!(Rules.check(&build.run), Verdict::Violated { .. }));
-        let selector = PodWants { node_selector: [("a".into(), "b".into())].into(), ..PodWants::default() };
+        let selector = kontiki_actors::object::PodWants {
+            node_selector: [("a".into(), "b".into())].into(),
+            ..Default::default()
+        };
         let selector = PodDigest::from(selector);
         let node = build.state.get(&ObjectKey::new(Kind::NODE, "", "worker-0")).unwrap().clone();
         assert!(suits(&selector, &node).is_err() && suits(&PodDigest::default(), &node).is_ok());
