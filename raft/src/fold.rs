@@ -123,7 +123,7 @@ impl Writes {
 
 impl std::fmt::Debug for Writes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Writes({} records)", self.records.len())
+        f.debug_set().entries(self.records.keys()).finish()
     }
 }
 

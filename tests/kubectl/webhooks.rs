@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Router, body::Bytes};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use kontiki_chaos_tests::eventually;
 use kontiki_pki::{ALPN, Ca, DEFAULT_LIFETIME, Identity, Subject};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -132,7 +133,14 @@ pub fn have_a_say_in_controllers_pods(s: &Scenario) {
     guard.injects();
     guard.serve();
     s.rolled_out("web");
-    assert_eq!(s.json(&["get", "pods", "-l", "injected=yes"])["items"].as_array().map(Vec::len), Some(4));
+    eventually("those that were too many are gone, and none is without it", || {
+        let count =
+            |selector: &str| s.json(&["get", "pods", "-l", selector])["items"].as_array().map(Vec::len);
+        match (count("app=web"), count("app=web,injected=yes")) {
+            (Some(4), Some(4)) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
     // One that may be passed over is, when it is dead.
     guard.stop();
     let ignore = r#"[{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]"#;
