@@ -132,7 +132,8 @@ fn identify(metadata: &mut Value, was: &Value, candidate: &Object) {
 
 /// Whether its owner would count the pod as its own, and for what it was made for. One that it would not know would be made again and again.
 fn finds_again(owner: &Object, pod: &Value, was: &Value) -> bool {
-    let labels = Meta::of(&Document::from_value(json!({"metadata": pod["metadata"]})).metadata).labels.clone();
+    let labels =
+        Meta::of(&Document::from_value(json!({"metadata": pod["metadata"]})).metadata).labels.clone();
     let selected = owner.pod_selector().is_none_or(|selector| selector.matches(&labels));
     selected && (owner.key.kind != Kind::DAEMON_SET || node_of(pod) == node_of(was))
 }
