@@ -37,6 +37,8 @@ impl Raw {
         address: &str,
     ) -> anyhow::Result<Raw> {
         let stream = TcpStream::connect(address).await?;
+        // As Go's clients have it: what follows the handshake would else wait for its acknowledgement.
+        stream.set_nodelay(true)?;
         let name = identity.controller_server_name(None);
         Ok(Raw { stream: TlsConnector::from(config).connect(name, stream).await? })
     }
