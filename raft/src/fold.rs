@@ -102,6 +102,12 @@ impl Writes {
         self.records.insert((table, key), value);
     }
 
+    /// Adds what was written after this.
+    pub(crate) fn add_all(&mut self, later: Writes) {
+        self.bytes += later.bytes;
+        self.records.extend(later.records);
+    }
+
     /// About how many bytes were written, those of replaced records among them: a measure of what it took to come here, too.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

@@ -173,7 +173,9 @@ impl StateMachine {
             self.membership = membership;
         }
         self.space.until_room().await?;
+        // Together: what is stored under a position must be of entries up to it, also where folding is cut off.
         self.applied = Some(last);
+        self.held.add_all(std::mem::take(&mut folded.writes));
         if self.held.bytes() >= HELD_BYTES {
             self.store()?;
         }
@@ -190,6 +192,7 @@ impl StateMachine {
 /// Folded entries whose effects are not released yet.
 #[derive(Default)]
 struct Folded {
+    writes: Writes,
     responders: Vec<ApplyResponder<Types>>,
     membership: Option<StoredMembership>,
     last: Option<LogId>,
@@ -216,7 +219,7 @@ impl RaftStateMachine<Types> for StateMachine {
                 EntryPayload::Blank => {}
                 EntryPayload::Normal(payload) => {
                     let entry = CommittedEntry { term: term_of(&id), index: id.index, payload: payload.0 };
-                    self.fold.fold(&entry, &mut self.held);
+                    self.fold.fold(&entry, &mut folded.writes);
                 }
                 EntryPayload::Membership(membership) => {
                     folded.membership = Some(StoredMembership::new(Some(id), membership));
@@ -225,7 +228,7 @@ impl RaftStateMachine<Types> for StateMachine {
             folded.last = Some(id);
             folded.entries += 1;
             folded.responders.extend(responder);
-            if folded.entries >= RELEASED_ENTRIES || self.held.bytes() >= HELD_BYTES {
+            if folded.entries >= RELEASED_ENTRIES || folded.writes.bytes() >= HELD_BYTES {
                 self.release(&mut folded).await?;
             }
         }
