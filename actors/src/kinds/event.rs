@@ -1,6 +1,8 @@
 //! Events are kept for an hour after they last happened.
 
-use serde_json::Value;
+use std::borrow::Cow;
+
+use serde::Deserialize;
 
 use crate::{
     input::DeleteOptions,
@@ -14,10 +16,31 @@ pub const KEPT_MS: i64 = 3_600_000;
 /// When it last happened, in whichever of the fields of both generations of the API it says so; as soon as it was told, at the earliest: who
 /// tells of what happened long ago wants it to be read.
 fn last_ms(me: &Object) -> i64 {
-    let rest = me.document.rest_value();
-    let times = [rest.pointer("/series/lastObservedTime"), rest.get("lastTimestamp"), rest.get("eventTime")];
-    let last = times.into_iter().flatten().filter_map(Value::as_str).find_map(parse_time_ms);
+    let rest = me.document.whole().rest;
+    // What is not of this form tells no time.
+    let Times { series, last, event } = serde_json::from_slice(&rest).unwrap_or_default();
+    let times = [series.and_then(|series| series.last), last, event];
+    let last = times.into_iter().flatten().find_map(|time| parse_time_ms(&time));
     last.unwrap_or(0).max(me.meta.created_ms)
+}
+
+/// The times in an event; the rest of it is passed over.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Times<'a> {
+    #[serde(borrow)]
+    series: Option<Series<'a>>,
+    #[serde(borrow, rename = "lastTimestamp")]
+    last: Option<Cow<'a, str>>,
+    #[serde(borrow, rename = "eventTime")]
+    event: Option<Cow<'a, str>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Series<'a> {
+    #[serde(borrow, rename = "lastObservedTime")]
+    last: Option<Cow<'a, str>>,
 }
 
 /// Goes when its time is over. The wake-up is not moved each time it happens again: it is looked at when it is due.
