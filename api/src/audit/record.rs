@@ -141,11 +141,16 @@ impl Record {
         }
     }
 
+    /// Whether it holds what he is answered.
+    pub(crate) fn keeps_answer(&self) -> bool {
+        self.decision.level == Level::RequestResponse
+    }
+
     /// What he is answered: a code, and the object if it is one.
     pub(crate) fn answered(&self, code: u16, json: Option<&Bytes>) {
         let mut found = self.found.lock();
         found.event.response_status = Some(json!({"metadata": {}, "code": code}));
-        if self.decision.level == Level::RequestResponse && found.event.object_ref.is_some() {
+        if self.keeps_answer() && found.event.object_ref.is_some() {
             found.got = json.cloned();
         }
     }

@@ -134,9 +134,10 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request) -> Response {
     if let Some(unread) = unread.filter(|_| version < http::Version::HTTP_2 && !waits) {
         body::discard(unread).await;
     }
-    if let Some(record) = notes.record.get() {
-        note_answer(record, &answered);
-    }
+    let answered = match notes.record.get() {
+        Some(record) => note_answer(record, answered),
+        None => answered,
+    };
     // What the client does not accept is told in JSON, as in Kubernetes: there may be no message of what it asked for.
     let refusal = |status: Status| Reply { protobuf: protobuf && status.code != 406, ..Reply::from(status) };
     let reply = answered.unwrap_or_else(refusal).warned(std::mem::take(&mut *notes.warnings.lock()));
@@ -302,21 +303,19 @@ fn record<'a, 'n>(
     }
 }
 
-/// Notes what a request is answered with.
-fn note_answer(record: &Record, answered: &Answered) {
-    match answered {
-        Err(status) => record.refused(status),
-        Ok(reply) => {
-            let json = match &reply.content {
-                Content::Whole(bytes) if reply.content_type == "application/json" => Some(bytes),
-                _ => None,
-            };
-            record.answered(reply.code, json);
-            if !matches!(reply.content, Content::Whole(_)) {
-                record.started();
-            }
-        }
+/// Notes what a request is answered with. Gives the answer, whole if that is noted.
+fn note_answer(record: &Record, answered: Answered) -> Answered {
+    let reply = answered.inspect_err(|status| record.refused(status))?;
+    let reply = if record.keeps_answer() { reply.whole() } else { reply };
+    let json = match &reply.content {
+        Content::Whole(bytes) if reply.content_type == "application/json" => Some(bytes),
+        _ => None,
+    };
+    record.answered(reply.code, json);
+    if matches!(reply.content, Content::Stream(_) | Content::Switching(_)) {
+        record.started();
     }
+    Ok(reply)
 }
 
 /// Why somebody may or may not, in words.

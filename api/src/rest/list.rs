@@ -3,6 +3,7 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use kontiki_actors::{Object, ObjectKey};
 use kontiki_hooks::{Defect, planted};
 use serde::{Deserialize, Serialize};
@@ -11,11 +12,11 @@ use serde_json::{Map, Value};
 use super::{
     SHORT,
     call::{Call, now_ms},
-    negotiate::{Answer, Form, Shape, negotiate},
+    negotiate::{Answer, Form, Media, Shape, negotiate},
     path::Target,
     query::{Query, revision},
     read::write_metadata,
-    reply::{Answered, Reply},
+    reply::{Answered, Pieces, Reply},
     selection::Selection,
     snapshot::{NoSnapshot, Snapshot},
     table,
@@ -257,38 +258,85 @@ pub(crate) async fn show(call: &Call, form: Form, served: &Served, mut page: Pag
         false => None,
     };
     page.objects = conversion::shown(call.asker(), served, page.objects).await?;
-    let mut out = Vec::with_capacity(size + 256);
     let head = |kind: &str, api_version: &str| {
         format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata},\"items\":[")
     };
-    match form.shape {
+    let written = match form.shape {
         Shape::Table(version) => {
             let include = table::Include::of(&call.query)?;
+            let mut out = Vec::with_capacity(size + 256);
             table::write(served, &page.objects, include, version, &metadata, now_ms(), &mut out);
+            return Ok(Reply::in_media(200, form.media, out)?.holding(place));
         }
-        Shape::Metadata { version, .. } => {
-            let text = head("PartialObjectMetadataList", &format!("meta.k8s.io/{version}"));
-            out.extend_from_slice(text.as_bytes());
-            join(&page.objects, &mut out, |object, out| {
-                write_metadata(object, object.revision, version, out)
-            });
-            out.extend_from_slice(b"]}");
-        }
+        Shape::Metadata { version, .. } => Written::new(
+            head("PartialObjectMetadataList", &format!("meta.k8s.io/{version}")),
+            page.objects,
+            move |object, out| write_metadata(object, object.revision, version, out),
+        ),
         Shape::Plain => {
-            out.extend_from_slice(head(&served.list_name(), &served.api_version()).as_bytes());
-            join(&page.objects, &mut out, |object, out| served.write(object, object.revision, out));
-            out.extend_from_slice(b"]}");
+            let served = served.clone();
+            let head = head(&served.list_name(), &served.api_version());
+            Written::new(head, page.objects, move |object, out| served.write(object, object.revision, out))
         }
-    }
-    Ok(Reply::in_media(200, form.media, out)?.holding(place))
+    };
+    let reply = match form.media {
+        Media::Json if size > SHORT => {
+            Reply::json_pieces(200, Pieces { of: Box::new(written), about: size + 256 })
+        }
+        media => {
+            let mut out = Vec::with_capacity(size + 256);
+            written.for_each(|piece| out.extend_from_slice(&piece));
+            Reply::in_media(200, media, out)?
+        }
+    };
+    Ok(reply.holding(place))
 }
 
-fn join(objects: &[Arc<Object>], out: &mut Vec<u8>, write: impl Fn(&Object, &mut Vec<u8>)) {
-    for (at, object) in objects.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
+/// A list as JSON, piece by piece: a list of all pods of a large cluster takes hundreds of MB as text, and a second to write, in which the
+/// thread would do nothing else.
+struct Written {
+    /// What stands before the first object, until it is written.
+    head: Option<String>,
+    objects: std::vec::IntoIter<Arc<Object>>,
+    write: Box<dyn Fn(&Object, &mut Vec<u8>) + Send>,
+    begun: bool,
+    ended: bool,
+}
+
+/// A piece is as long as that, and what is left of its last object.
+const PIECE: usize = 64 << 10;
+
+impl Written {
+    fn new(
+        head: String,
+        objects: Vec<Arc<Object>>,
+        write: impl Fn(&Object, &mut Vec<u8>) + Send + 'static,
+    ) -> Written {
+        let (objects, write) = (objects.into_iter(), Box::new(write));
+        Written { head: Some(head), objects, write, begun: false, ended: false }
+    }
+}
+
+impl Iterator for Written {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
         }
-        write(object, out);
+        let mut out = self.head.take().map_or_else(Vec::new, String::into_bytes);
+        while out.len() < PIECE {
+            let Some(object) = self.objects.next() else {
+                out.extend_from_slice(b"]}");
+                self.ended = true;
+                break;
+            };
+            if std::mem::replace(&mut self.begun, true) {
+                out.push(b',');
+            }
+            (self.write)(&object, &mut out);
+        }
+        Some(out.into())
     }
 }
 
@@ -305,5 +353,35 @@ impl Page {
     /// A page of objects that belong to no list of the state.
     pub(crate) fn of(objects: Vec<Arc<Object>>, revision: u64) -> Page {
         Page { objects, revision, next: None, remaining: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use kontiki_actors::{Document, Kind};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_long_list_is_written_in_pieces_which_are_the_list() {
+        let object = |n: usize| {
+            let document = json!({"metadata": {"name": format!("m{n}"), "namespace": "default"}, "data": {"x": "x".repeat(500)}});
+            let key = ObjectKey::new(Kind::CONFIG_MAP, "default", &format!("m{n}"));
+            Arc::new(Object::new(key, 7, Document::from_value(document)))
+        };
+        for count in [0, 1, 500] {
+            let written =
+                Written::new("{\"items\":[".into(), (0..count).map(object).collect(), |object, out| {
+                    object.document.write_json(Kind::CONFIG_MAP, "v1", object.revision, out);
+                });
+            let pieces: Vec<Bytes> = written.collect();
+            assert!(pieces.len() >= count / 200 && pieces.iter().all(|piece| piece.len() < PIECE + 1000));
+            let list: Value = serde_json::from_slice(&pieces.concat()).unwrap();
+            let items = list["items"].as_array().unwrap();
+            assert_eq!(items.len(), count);
+            assert!(items.iter().enumerate().all(|(n, item)| item["metadata"]["name"] == format!("m{n}")));
+        }
     }
 }

@@ -34,6 +34,9 @@ impl Presentation {
         if reply.protobuf {
             reply = as_protobuf(workers, reply).await;
         }
+        if self.pretty || self.gzip {
+            reply = reply.whole();
+        }
         let Content::Whole(bytes) = &reply.content else { return reply };
         let pretty = self.pretty && reply.content_type.starts_with("application/json");
         if bytes.len() <= LONG {

@@ -10,7 +10,7 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use hyper::body::{Frame, SizeHint};
 use serde_json::Value;
@@ -46,9 +46,18 @@ pub(crate) struct Reply {
 /// The body of an answer.
 pub(crate) enum Content {
     Whole(Bytes),
+    /// A long text, piece by piece, each made when the one before is sent.
+    Written(Pieces),
     Stream(Body),
     /// The whole answer, by which the protocol changes.
     Switching(Box<Response>),
+}
+
+/// A text in pieces.
+pub(crate) struct Pieces {
+    pub(crate) of: Box<dyn Iterator<Item = Bytes> + Send>,
+    /// About how many bytes all of them have.
+    pub(crate) about: usize,
 }
 
 /// What a request comes to.
@@ -84,6 +93,21 @@ impl Reply {
     /// Plain text.
     pub(crate) fn text(code: u16, text: impl Into<Bytes>) -> Reply {
         Reply::with(code, "text/plain; charset=utf-8", text)
+    }
+
+    /// JSON text that is written while it is sent.
+    pub(crate) fn json_pieces(code: u16, pieces: Pieces) -> Reply {
+        Reply { content: Content::Written(pieces), ..Reply::json_bytes(code, Bytes::new()) }
+    }
+
+    /// For those who need all of it at once.
+    pub(crate) fn whole(mut self) -> Reply {
+        if let Content::Written(pieces) = self.content {
+            let mut text = BytesMut::with_capacity(pieces.about);
+            pieces.of.for_each(|piece| text.extend_from_slice(&piece));
+            self.content = Content::Whole(text.freeze());
+        }
+        self
     }
 
     /// A stream.
@@ -167,10 +191,10 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// A body of pieces: what a connection copies for itself is no more than one.
-struct Pieces(Bytes);
+/// A body that is cut into pieces: what a connection copies for itself is no more than one.
+struct Cut(Bytes);
 
-impl hyper::body::Body for Pieces {
+impl hyper::body::Body for Cut {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -198,9 +222,17 @@ impl IntoResponse for Reply {
     fn into_response(self) -> Response {
         let mut response = Response::new(match self.content {
             Content::Whole(bytes) => match self.place {
-                Some(place) => Body::new(Pieces(Bytes::from_owner(Held { bytes, _place: place }))),
+                Some(place) => Body::new(Cut(Bytes::from_owner(Held { bytes, _place: place }))),
                 None => Body::from(bytes),
             },
+            Content::Written(pieces) => {
+                let place = self.place;
+                let sent = pieces.of.map(move |piece| {
+                    let _held = &place;
+                    Ok::<_, Infallible>(piece)
+                });
+                Body::from_stream(futures_util::stream::iter(sent))
+            }
             Content::Stream(body) => body,
             Content::Switching(response) => return *response,
         });
