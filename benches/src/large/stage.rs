@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::Method;
 use kontiki_chaos_tests::{Cluster, Plan, identity};
-use kontiki_load::{Pods, Rest};
+use kontiki_load::{Pods, Refused, Rest};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -34,6 +34,8 @@ pub(super) struct Stage {
     // Before the cluster, so that the workers go first.
     workers: Vec<Process>,
     pub(super) cluster: Cluster,
+    /// The connection on which the leader answered last.
+    asked: Option<Rest>,
 }
 
 /// A controller.
@@ -49,7 +51,7 @@ impl Stage {
     /// Three controllers without workers.
     pub(super) async fn start(binary: &Path) -> anyhow::Result<Stage> {
         let cluster = Cluster::start(Plan { workers: 0, ..Plan::of(binary) })?;
-        Ok(Stage { workers: Vec::new(), cluster })
+        Ok(Stage { workers: Vec::new(), cluster, asked: None })
     }
 
     /// The controllers that run, the leader first.
@@ -104,15 +106,41 @@ impl Stage {
             let command = crowd.command(binary, &self.cluster);
             self.workers.push(Process::start(&format!("workers of {zone}"), command, self.cluster.dir())?);
         }
-        let rest = self.leader().await?;
+        self.until(&format!("{nodes} simulated workers to be ready"), async |stage, rest| {
+            stage.workers.iter_mut().try_for_each(Process::still_runs)?;
+            Ok(ready(rest).await? == nodes)
+        })
+        .await?;
+        Ok(began.elapsed().as_secs_f64())
+    }
+
+    /// Looks again and again. Whoever has too much to do to answer is asked again, as is the leader that comes after it.
+    async fn until(
+        &mut self,
+        what: &str,
+        mut look: impl AsyncFnMut(&mut Stage, &Rest) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let began = Instant::now();
         loop {
-            self.workers.iter_mut().try_for_each(Process::still_runs)?;
-            let ready = ready(&rest).await?;
-            if ready == nodes {
-                return Ok(began.elapsed().as_secs_f64());
-            }
-            if began.elapsed() > PATIENCE {
-                bail!("{ready} of {nodes} simulated workers are ready after {PATIENCE:?}");
+            let rest = match self.asked.take() {
+                Some(rest) => rest,
+                None => self.leader().await?,
+            };
+            loop {
+                match look(self, &rest).await {
+                    Ok(true) => {
+                        self.asked = Some(rest);
+                        return Ok(());
+                    }
+                    Ok(false) if began.elapsed() > PATIENCE => bail!("waited {PATIENCE:?} for {what}"),
+                    Ok(false) => {}
+                    Err(error) if began.elapsed() > PATIENCE => return Err(error),
+                    Err(error) => {
+                        eprintln!("  waits for {what}: {error:#}");
+                        break;
+                    }
+                }
+                tokio::time::sleep(LOOK).await;
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -125,28 +153,34 @@ impl Stage {
     }
 
     /// Makes Deployments of so many pods and waits until all run. Gives the seconds.
-    pub(super) async fn pods(&self, pods: usize) -> anyhow::Result<f64> {
-        let (rest, began) = (self.leader().await?, Instant::now());
+    pub(super) async fn pods(&mut self, pods: usize) -> anyhow::Result<f64> {
+        let began = Instant::now();
         for n in 0..pods.div_ceil(REPLICAS) {
             let namespace = format!("load-{}", n / PER_NAMESPACE);
             if n % PER_NAMESPACE == 0 {
                 let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
-                post(&rest, "/api/v1/namespaces", &body).await?;
+                self.made("/api/v1/namespaces", &body).await?;
             }
             let replicas = REPLICAS.min(pods - n * REPLICAS);
             let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments");
-            post(&rest, &path, &deployment(&format!("load-{n}"), replicas)).await?;
+            self.made(&path, &deployment(&format!("load-{n}"), replicas)).await?;
         }
-        loop {
-            let ready = ready_replicas(&rest).await?;
-            if ready == pods {
-                return Ok(began.elapsed().as_secs_f64());
+        self.until(&format!("{pods} pods to run"), async |_, rest| Ok(ready_replicas(rest).await? == pods))
+            .await?;
+        Ok(began.elapsed().as_secs_f64())
+    }
+
+    /// An object that is to be there in the end.
+    async fn made(&mut self, path: &str, body: &Value) -> anyhow::Result<()> {
+        self.until(path, async |_, rest| match post(rest, path, body).await {
+            Ok(_) => Ok(true),
+            // Made by the attempt whose answer got lost.
+            Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == 409) => {
+                Ok(true)
             }
-            if began.elapsed() > PATIENCE {
-                bail!("{ready} of {pods} pods run after {PATIENCE:?}");
-            }
-            tokio::time::sleep(LOOK).await;
-        }
+            Err(error) => Err(error),
+        })
+        .await
     }
 
     /// A Deployment of 1,000: from its POST until all of its pods are seen to have a node, in seconds. It is gone after that.
