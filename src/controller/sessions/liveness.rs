@@ -66,6 +66,8 @@ pub struct Liveness {
     /// When that was over, or goes on: until then silence was nobody's own.
     doubted: Option<Instant>,
     submitted: BTreeMap<CompactString, (Life, Instant)>,
+    /// Nodes that were given up a short time ago.
+    condemned: BTreeMap<CompactString, Instant>,
 }
 
 /// What is known of one worker's signs of life.
@@ -93,6 +95,7 @@ impl Liveness {
             doubts: false,
             doubted: None,
             submitted: BTreeMap::new(),
+            condemned: BTreeMap::new(),
         }
     }
 
@@ -188,7 +191,7 @@ impl Liveness {
     /// What changes in the verdicts on the state's nodes. To be asked regularly.
     pub fn verdicts(&mut self, state: &State, now: Instant) -> Vec<Verdict> {
         self.look(now);
-        let (mut nodes, mut heard) = (Vec::new(), 0);
+        let (mut nodes, mut heard, mut count) = (Vec::new(), 0, 0);
         let suspect = self.suspect();
         for node in state.list(Kind::NODE, None) {
             let name = &node.key.name;
@@ -197,20 +200,27 @@ impl Liveness {
                 false => self.since,
             };
             let called_in = self.arrived.filter(|_| !planted(Defect::NewLeaderCondemns));
-            let last = self.heard.get(name).map(|sign| sign.at).or(called_in).unwrap_or(since).max(since);
+            let sign = self.heard.get(name).map(|sign| sign.at);
+            let last = sign.or(called_in).unwrap_or(since).max(since);
             let quiet = now.saturating_duration_since(last) >= suspect;
             // Only a real sign of life counts, not the benefit of the doubt of a new leader.
-            let called = !quiet && self.heard.contains_key(name);
+            let called = !quiet && sign.is_some();
             heard += usize::from(called);
-            nodes.push((name.clone(), life(node), last, quiet, called));
+            count += 1;
+            let held = life(node);
+            if quiet || held != Life::Ready {
+                nodes.push((name.clone(), held, last, quiet, called));
+            }
         }
-        self.period = pace::period(self.timings.down, nodes.len());
+        self.period = pace::period(self.timings.down, count);
         // A node that was heard a moment ago and is not there yet will be, and must not count as silent then.
         let down = self.down();
         let there = |name: &str| state.get(&ObjectKey::new(Kind::NODE, "", name)).is_some();
-        self.heard.retain(|name, sign| there(name) || now.saturating_duration_since(sign.at) < down);
+        self.heard.retain(|name, sign| now.saturating_duration_since(sign.at) < down || there(name));
+        // Whoever is heard later than that was out of reach, or is another one.
+        self.condemned.retain(|_, at| now.saturating_duration_since(*at) < down * 2);
         self.submitted.retain(|_, (_, at)| now.saturating_duration_since(*at) < SUBMITTED);
-        if heard == 0 && nodes.len() > 1 && !planted(Defect::MassCondemnation) {
+        if heard == 0 && count > 1 && !planted(Defect::MassCondemnation) {
             reached(Mark::MassSilenceDoubted);
             (self.doubts, self.doubted) = (true, Some(now));
         } else if std::mem::take(&mut self.doubts) {
@@ -235,6 +245,14 @@ impl Liveness {
                 continue;
             }
             self.submitted.insert(node.clone(), (life, now));
+            match life {
+                Life::Down => drop(self.condemned.insert(node.clone(), now)),
+                Life::Ready if self.condemned.remove(&node).is_some() => {
+                    let silence = self.heard.get(&node).and_then(|sign| sign.gap).unwrap_or_default();
+                    self.stretch.mistaken(silence, count, now);
+                }
+                _ => {}
+            }
             let reason = match life {
                 Life::Ready => "heard again".to_string(),
                 _ => format!("not heard for {:.1} s", silence.as_secs_f64()),
@@ -595,6 +613,44 @@ mod tests {
             down.extend(verdicts.into_iter().filter(|v| v.life == Life::Down));
         }
         assert!(!down.is_empty() && down.iter().all(|v| v.node == "n0"), "{down:?}");
+    }
+
+    #[test]
+    fn where_many_were_given_up_too_early_the_others_get_longer() {
+        let names: Vec<String> = (0..100).map(|n| format!("n{n:02}")).collect();
+        let nodes: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (first, others) = nodes.split_at(20);
+        let (well, start) = (cluster(&nodes), Instant::now());
+        let mut ill = well.clone();
+        for name in first {
+            let document = Document::from_value(json!({"metadata": {"name": name, "uid": name},
+                "spec": {"taints": [{"key": UNREACHABLE, "effect": "NoExecute"}]},
+                "status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}));
+            ill.restore(Object::new(ObjectKey::new(Kind::NODE, "", name), 2, document));
+        }
+        let mut liveness = Liveness::new(LivenessTimings::of_grace(GRACE), start);
+        // Twice a second all are heard but for these.
+        let mut life = |state: &State, silent: &[&str], seconds: std::ops::Range<u32>| {
+            let mut verdicts = Vec::new();
+            for half in seconds.start * 2..seconds.end * 2 {
+                let now = f64::from(half) / 2.0;
+                for node in nodes.iter().filter(|node| !silent.contains(node)) {
+                    liveness.heard(node, start + Duration::from_secs_f64(now));
+                }
+                verdicts.extend(watch(&mut liveness, state, start, now..now + 0.45));
+            }
+            verdicts
+        };
+        let count = |verdicts: &[Verdict], life| verdicts.iter().filter(|v| v.life == life).count();
+        assert!(life(&well, &[], 0..5).is_empty());
+        assert_eq!(count(&life(&well, first, 5..9), Life::Down), 20, "silent for four seconds");
+        assert_eq!(count(&life(&ill, &[], 9..10), Life::Ready), 20, "and heard after all");
+        assert_eq!(
+            count(&life(&well, &others[..30], 10..15), Life::Down),
+            0,
+            "five seconds are not enough any more"
+        );
+        assert_eq!(count(&life(&well, &others[..30], 15..18), Life::Down), 30, "it is given up all the same");
     }
 
     #[test]

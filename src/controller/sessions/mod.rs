@@ -16,6 +16,7 @@ mod lag;
 mod links;
 pub mod liveness;
 mod opens;
+mod outbox;
 mod pace;
 mod router;
 mod service;

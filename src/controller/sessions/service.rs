@@ -14,17 +14,16 @@ use kontiki_actors::input::NodeHello;
 use kontiki_api::{GIT_VERSION, rest::node_may_label, token::Issuer};
 use kontiki_pki::{Peer, Role};
 use kontiki_proto::worker::{
-    Controller, FromWorker, Hello, NodeInfo, Redirect, ToWorker, Welcome, from_worker, sessions_server,
-    to_worker,
+    Controller, FromWorker, Heartbeat, HeartbeatAck, Hello, NodeInfo, Redirect, Welcome, from_worker,
+    sessions_server, to_worker,
 };
 use kontiki_raft::Node;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     Pace, Sessions, election,
+    outbox::{Outbox, ToWorkers},
     session::{Parts, Session},
     sign::SignOfLife,
 };
@@ -36,8 +35,6 @@ use crate::controller::{
 
 /// A worker says who it is within this time.
 const HELLO: Duration = Duration::from_secs(5);
-/// Messages that may wait for a worker.
-const OUT_MAX: usize = 1024;
 /// Pods that a worker may speak of in its hello.
 const PODS_MAX: usize = 10_000;
 
@@ -84,7 +81,7 @@ fn check(peer: Option<&Peer>, hello: &Hello) -> Result<(), Status> {
 
 #[tonic::async_trait]
 impl sessions_server::Sessions for SessionService {
-    type SessionStream = ReceiverStream<Result<ToWorker, Status>>;
+    type SessionStream = ToWorkers;
 
     async fn session(
         &self,
@@ -102,14 +99,13 @@ impl sessions_server::Sessions for SessionService {
         if hello.pods.len() > PODS_MAX {
             return Err(Status::invalid_argument(format!("a hello with more than {PODS_MAX} pods")));
         }
-        let (out, outbound) = mpsc::channel(OUT_MAX);
         let own = self.node.status().id;
         let leadership = election::leader(self.node.leadership(), own, &hello.lost_leader).await;
+        let (out, outbound) = Outbox::of(leadership.term);
         if !leadership.leading {
-            let redirect = to_worker::What::Redirect(Self::redirect(&self.node));
-            // The channel is new and empty.
-            let _ = out.try_send(Ok(ToWorker { term: leadership.term, sequence: 1, what: Some(redirect) }));
-            return Ok(Response::new(ReceiverStream::new(outbound)));
+            // There is room: it is new and empty.
+            let _ = out.send(to_worker::What::Redirect(Self::redirect(&self.node)));
+            return Ok(Response::new(outbound));
         }
         let welcome = Welcome {
             leader: self.node.status().name,
@@ -120,15 +116,14 @@ impl sessions_server::Sessions for SessionService {
             gives_tokens: self.issuer.is_some(),
         };
         let node = self.node.clone();
-        let heard = SignOfLife::new();
-        let inbound = heard.noting(inbound);
+        let (heard, out) = (SignOfLife::new(), Arc::new(out));
+        let inbound = heard.noting(inbound, answering(&out, &self.pace));
         let parts = Parts {
             id: self.next.fetch_add(1, Ordering::Relaxed),
             term: leadership.term,
             node_status: node_hello(&hello),
             hello,
             welcome,
-            pace: self.pace.clone(),
             heard,
             out,
             replica: self.replica.clone(),
@@ -142,7 +137,16 @@ impl sessions_server::Sessions for SessionService {
             Session::new(parts)
         })
         .await;
-        Ok(Response::new(ReceiverStream::new(outbound)))
+        Ok(Response::new(outbound))
+    }
+}
+
+/// Answers heartbeats, for as long as the session is there that holds this outbox.
+fn answering(out: &Arc<Outbox>, pace: &Pace) -> impl Fn(&Heartbeat) -> bool + Send + 'static {
+    let (out, pace) = (Arc::downgrade(out), pace.clone());
+    move |beat| {
+        let ack = HeartbeatAck { serial: beat.serial, heartbeat_ms: pace.millis() };
+        out.upgrade().is_some_and(|out| out.send(to_worker::What::HeartbeatAck(ack)).is_ok())
     }
 }
 

@@ -1,5 +1,4 @@
-//! One worker's session. Everything it sends carries the leader's term and counts up, so that a worker can refuse what
-//! is old or out of order.
+//! One worker's session. Heartbeats are answered before they come here ([`SignOfLife`]).
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -20,22 +19,21 @@ use kontiki_api::{
     token::{Issuer, PodToken, for_pod},
 };
 use kontiki_proto::worker::{
-    AskUsage, Assignments, FromWorker, HeartbeatAck, Hello, NodeInfo, NodeUsage, PodAssignment, Redirect,
-    ReportAck, StatusReport, ToWorker, TokenAnswer, TokenAsk, VolumeRemoval, Welcome, from_worker, to_worker,
+    AskUsage, Assignments, Hello, NodeInfo, NodeUsage, PodAssignment, Redirect, ReportAck, StatusReport,
+    TokenAnswer, TokenAsk, VolumeRemoval, Welcome, from_worker, to_worker,
 };
 use tokio::sync::mpsc;
-use tonic::Status;
 
 use super::{
-    Pace,
     assignment::{assignment, dependencies, is_news, is_on, removal, users_on},
     complete::Complete,
     insist::insist,
     links::{self, concerned, links, watched},
     opens::Opens,
+    outbox::Outbox,
     router::{Interest, Register, Sessions, Tell, Unregister},
     service::node_hello,
-    sign::SignOfLife,
+    sign::{Said, SignOfLife},
 };
 use crate::controller::{replica::Replica, stage::Stage};
 
@@ -65,9 +63,8 @@ pub(super) struct Parts {
     pub hello: Hello,
     pub node_status: NodeHello,
     pub welcome: Welcome,
-    pub pace: Pace,
     pub heard: SignOfLife,
-    pub out: mpsc::Sender<Result<ToWorker, Status>>,
+    pub out: Arc<Outbox>,
     pub replica: Arc<Replica>,
     pub stage: Addr<Stage>,
     pub sessions: Addr<Sessions>,
@@ -80,11 +77,12 @@ pub(super) struct Parts {
 pub(super) struct Session {
     parts: Parts,
     node: CompactString,
-    sequence: u64,
     /// Events up to this revision stand in the complete assignment.
     floor: Option<u64>,
     early: Vec<Arc<FeedEvent>>,
     opens: Opens,
+    /// Questions that were asked.
+    questions: u64,
     /// Who waits for what the worker uses, by the number of the question.
     asked: BTreeMap<u64, mpsc::Sender<NodeUsage>>,
     /// Which pods refer to an object.
@@ -103,10 +101,10 @@ impl Session {
         Session {
             parts,
             node,
-            sequence: 0,
             floor: None,
             early: Vec::new(),
             opens: Opens::default(),
+            questions: 0,
             asked: BTreeMap::new(),
             users: BTreeMap::new(),
             reports: VecDeque::new(),
@@ -117,9 +115,7 @@ impl Session {
 
     /// A worker that does not read is cut off: it will resync.
     fn send(&mut self, what: to_worker::What, ctx: &mut Context<Self>) {
-        self.sequence += 1;
-        let message = ToWorker { term: self.parts.term, sequence: self.sequence, what: Some(what) };
-        if self.parts.out.try_send(Ok(message)).is_err() {
+        if self.parts.out.send(what).is_err() {
             tracing::warn!(node = %self.node, "the worker does not take its messages: its session ends");
             ctx.stop();
         }
@@ -394,7 +390,8 @@ impl Session {
         while self.asked.len() >= ASKED_MAX {
             self.asked.pop_first();
         }
-        let serial = self.sequence;
+        self.questions += 1;
+        let serial = self.questions;
         self.asked.insert(serial, tell);
         self.send(to_worker::What::AskUsage(AskUsage { serial, pods }), ctx);
     }
@@ -520,9 +517,9 @@ impl Actor for Session {
     }
 }
 
-impl StreamHandler<Result<FromWorker, Status>> for Session {
-    fn handle(&mut self, message: Result<FromWorker, Status>, ctx: &mut Context<Self>) {
-        let what = match message {
+impl StreamHandler<Box<Said>> for Session {
+    fn handle(&mut self, message: Box<Said>, ctx: &mut Context<Self>) {
+        let what = match *message {
             Ok(message) => message.what,
             Err(status) => {
                 tracing::info!(node = %self.node, cause = status.message(), "the worker's session broke");
@@ -531,15 +528,11 @@ impl StreamHandler<Result<FromWorker, Status>> for Session {
             }
         };
         match what {
-            Some(from_worker::What::Heartbeat(beat)) => {
-                let ack = HeartbeatAck { serial: beat.serial, heartbeat_ms: self.parts.pace.millis() };
-                self.send(to_worker::What::HeartbeatAck(ack), ctx);
-            }
             Some(from_worker::What::Report(report)) => self.report(report, ctx),
             Some(from_worker::What::Node(info)) => self.renew(info, ctx),
             Some(from_worker::What::Usage(usage)) => self.usage(usage),
             Some(from_worker::What::TokenAsk(ask)) => self.give_token(&ask, ctx),
-            Some(from_worker::What::Hello(_)) | None => {
+            Some(from_worker::What::Hello(_) | from_worker::What::Heartbeat(_)) | None => {
                 tracing::warn!(node = %self.node, "the worker broke the protocol: a second hello, or nothing");
                 ctx.stop();
             }
