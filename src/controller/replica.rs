@@ -404,7 +404,7 @@ mod tests {
         let events = turned.changes.iter().filter_map(|change| state.apply(change)).collect();
         let payload: bytes::Bytes = Entry { term: 4, turns: vec![turned] }.encode().unwrap().into();
         state.advance(&payload);
-        (CommittedEntry { term: 4, index, payload }, Foreseen { state, events })
+        (CommittedEntry { term: 4, index, payload }, Foreseen { state, events, forgotten: Vec::new() })
     }
 
     fn commit(replica: &Replica, entry: &CommittedEntry) -> Arc<State> {

@@ -7,6 +7,7 @@ use super::{Folded, State};
 use crate::{
     change::{Change, Event},
     entry::Entry,
+    input::RequestId,
     object::ObjectKey,
 };
 
@@ -17,6 +18,8 @@ pub struct Foreseen {
     pub state: State,
     /// What watchers will see of it, in order.
     pub events: Vec<Event>,
+    /// Requests whose answers were forgotten for those in it, in order.
+    pub forgotten: Vec<RequestId>,
 }
 
 impl State {
@@ -25,9 +28,9 @@ impl State {
     /// # Panics
     /// If the hash chain after the entry is another one: it was foreseen of another entry, or on another history.
     pub fn adopt(&mut self, entry: &Entry, chain: [u8; 32], foreseen: Foreseen) -> Folded {
-        let Foreseen { state, events } = foreseen;
+        let Foreseen { state, events, forgotten } = foreseen;
         assert!(state.chain == chain, "what was foreseen is not what came");
-        let mut folded = Folded { events, ..Folded::default() };
+        let mut folded = Folded { events, forgotten, ..Folded::default() };
         // Whether there is a wake-up, of those that the entry is about, at each change of it.
         let mut awaited: BTreeMap<&ObjectKey, bool> = BTreeMap::new();
         for turned in &entry.turns {
@@ -47,11 +50,47 @@ impl State {
                 }
             }
             if let Some(request) = &turned.request {
-                folded.forgotten.extend(self.remember(request, &turned.outcome));
                 folded.answered.push((request.clone(), turned.outcome.abridged()));
             }
         }
         *self = state;
         folded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        Entry, Input, Outcome, State, Turned,
+        input::RequestId,
+        state::{ANSWERED_LIMIT, Foreseen},
+    };
+
+    #[test]
+    fn what_is_forgotten_for_answers_is_told_as_folding_tells_it() {
+        let request = |n: usize| RequestId::from(format!("r{n}"));
+        let mut before = State::default();
+        (0..ANSWERED_LIMIT - 1).for_each(|n| drop(before.remember(&request(n), &Outcome::Done)));
+        let turned = |n: usize| Turned {
+            request: Some(request(ANSWERED_LIMIT + n)),
+            now_ms: 0,
+            seed: 0,
+            input: Input::Wake(Vec::new()),
+            changes: Vec::new(),
+            outcome: Outcome::Done,
+            trace: None,
+        };
+        let entry = Entry { term: 1, turns: (0..3).map(turned).collect() };
+        let mut state = before.clone();
+        let answers = entry.turns.iter().filter_map(|turn| Some((turn.request.as_ref()?, &turn.outcome)));
+        let forgotten = answers.filter_map(|(request, outcome)| state.remember(request, outcome)).collect();
+        state.advance(b"entry");
+        let chain = state.chain();
+        let folded = before.clone().fold(&entry, b"entry");
+        let adopted = before.adopt(&entry, chain, Foreseen { state, events: Vec::new(), forgotten });
+        assert_eq!(adopted.forgotten, [request(0), request(1)], "there was room for one");
+        assert_eq!(adopted.forgotten, folded.forgotten);
+        assert_eq!(adopted.answered, folded.answered);
+        assert!(before.answered("r0").is_none() && before.answered("r2").is_some());
     }
 }

@@ -108,7 +108,7 @@ impl Cluster {
         let read = Entry::decode(&bytes).unwrap();
         let (before, mut state) = (self.state.clone(), decision.state);
         state.advance(&bytes);
-        let foreseen = Foreseen { state: state.clone(), events: decision.events };
+        let foreseen = Foreseen { state: state.clone(), events: decision.events, forgotten: Vec::new() };
         let folded = self.follower.fold(&read, &bytes);
         let adopted = before.clone().adopt(&read, self.follower.chain(), foreseen);
         assert_eq!(told(&adopted), told(&folded), "it comes as it was foreseen");

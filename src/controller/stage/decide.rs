@@ -21,6 +21,8 @@ pub(super) struct Decided {
     pub(super) turns: Vec<Turned>,
     /// What watchers see of them.
     pub(super) events: Vec<Event>,
+    /// The request whose answer is forgotten for this one's.
+    pub(super) forgotten: Option<RequestId>,
     pub(super) outcome: Outcome,
     /// What is to be placed after it.
     pub(super) to_place: ToPlace,
@@ -67,7 +69,8 @@ pub(super) fn settle(state: &mut State, case: &Case<'_>) -> Result<Decided, Stag
 
 impl Decided {
     fn nothing(outcome: Outcome) -> Decided {
-        Decided { turns: Vec::new(), events: Vec::new(), outcome, to_place: ToPlace::default() }
+        let (turns, events, forgotten) = (Vec::new(), Vec::new(), None);
+        Decided { turns, events, forgotten, outcome, to_place: ToPlace::default() }
     }
 }
 
@@ -85,9 +88,7 @@ fn one(state: &mut State, case: &Case<'_>) -> Result<Decided, StageError> {
         return Ok(Decided { to_place: decision.to_place, ..Decided::nothing(decision.outcome) });
     }
     *state = decision.state;
-    if let Some(request) = case.request {
-        state.remember(request, &decision.outcome);
-    }
+    let forgotten = case.request.and_then(|request| state.remember(request, &decision.outcome));
     let turned = Turned {
         request: case.request.cloned(),
         now_ms: case.now_ms,
@@ -99,7 +100,8 @@ fn one(state: &mut State, case: &Case<'_>) -> Result<Decided, StageError> {
     };
     let trace: Option<Arc<str>> = case.trace.map(Arc::from);
     let events = decision.events.into_iter().map(|event| Event { trace: trace.clone(), ..event }).collect();
-    Ok(Decided { turns: vec![turned], events, outcome: decision.outcome, to_place: decision.to_place })
+    let (turns, outcome) = (vec![turned], decision.outcome);
+    Ok(Decided { turns, events, forgotten, outcome, to_place: decision.to_place })
 }
 
 /// The parts of a list, if the input is one.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use kontiki_actors::{Change, Entry, Event, Foreseen, Input, State, Turned};
+use kontiki_actors::{Change, Entry, Event, Foreseen, Input, RequestId, State, Turned};
 use kontiki_hooks::{Defect, Mark, planted, reached};
 use kontiki_raft::ProposeError;
 use tokio::{sync::oneshot, time::Instant};
@@ -63,6 +63,8 @@ struct Batch {
     entry: Entry,
     /// What watchers will see of it.
     events: Vec<Event>,
+    /// Requests whose answers are forgotten for those in it.
+    forgotten: Vec<RequestId>,
     replies: Replies,
 }
 
@@ -229,6 +231,7 @@ impl Desk {
             before: state.clone(),
             entry: Entry { term: *term, turns: Vec::new() },
             events: Vec::new(),
+            forgotten: Vec::new(),
             replies: Vec::new(),
         };
         let started = Instant::now();
@@ -267,6 +270,7 @@ impl Desk {
                     });
                     batch.entry.turns.extend(decided.turns);
                     batch.events.extend(decided.events);
+                    batch.forgotten.extend(decided.forgotten);
                     batch.replies.extend(next.replies.into_iter().map(|sender| Reply {
                         sender,
                         outcome: outcome.clone(),
@@ -318,7 +322,7 @@ impl Desk {
     }
 
     fn launch(&mut self, batch: Batch) -> Option<Task> {
-        let Batch { before, entry, events, replies } = batch;
+        let Batch { before, entry, events, forgotten, replies } = batch;
         let term = entry.term;
         if entry.turns.is_empty() {
             // Nothing changed. That holds if everything it was decided on comes true, and this controller leads still.
@@ -340,7 +344,7 @@ impl Desk {
                     return Err(ProposeError::NotLeader { leader: None });
                 };
                 state.advance(&bytes);
-                self.consensus.propose(bytes, Foreseen { state: state.clone(), events }, term)
+                self.consensus.propose(bytes, Foreseen { state: state.clone(), events, forgotten }, term)
             });
         match proposed {
             Ok(settled) if planted(Defect::AnswerBeforeCommit) => {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use futures_util::{FutureExt, future::BoxFuture};
 use kontiki_actors::{
     Change, Context, Decision, Document, Entry, Event, Foreseen, Input, Kind, Object, ObjectKey, Outcome,
-    Rejection, Request, State, decide, input::PodReport, scheduling::ToPlace,
+    Rejection, Request, RequestId, State, decide, input::PodReport, scheduling::ToPlace,
+    state::ANSWERED_LIMIT,
 };
 use kontiki_raft::ProposeError;
 use parking_lot::Mutex;
@@ -173,14 +174,15 @@ impl Play {
         let bytes = entry.encode().unwrap();
         let mut folded = self.consensus.folded.lock();
         let before = folded.clone();
-        let events = folded.fold(&entry, &bytes).events;
+        let told = folded.fold(&entry, &bytes);
         // What was foreseen of it is what came, as long as it was not forgotten.
         let foreseen =
             self.consensus.foreseen.lock().iter().find(|f| f.state.chain() == folded.chain()).cloned();
         if let Some(foreseen) = foreseen {
             let adopted = before.clone().adopt(&entry, folded.chain(), foreseen.clone());
             let revisions = |events: &[Event]| events.iter().map(|e| e.revision).collect::<Vec<_>>();
-            assert_eq!(revisions(&adopted.events), revisions(&events));
+            assert_eq!(revisions(&adopted.events), revisions(&told.events));
+            assert_eq!(adopted.forgotten, told.forgotten);
             assert_eq!(foreseen.state.revision(), folded.revision());
         }
         drop(folded);
@@ -254,6 +256,25 @@ fn nothing_is_answered_before_it_is_committed_nor_before_what_it_was_decided_on(
     play.commit(0);
     assert!(revision(a) < revision(b));
     assert!(matches!(again.try_recv().unwrap(), Ok(Outcome::Rejected(Rejection::AlreadyExists(_)))));
+}
+
+#[test]
+fn what_is_forgotten_for_answers_is_foreseen() {
+    let mut play = Play::start();
+    {
+        let mut folded = play.consensus.folded.lock();
+        (0..ANSWERED_LIMIT)
+            .for_each(|n| drop(folded.remember(&RequestId::from(format!("old-{n}")), &Outcome::Done)));
+    }
+    play.desk.leave();
+    play.enter(2);
+    let (a, b) = (play.submit(create("a"), Some("a")), play.submit(create("b"), Some("b")));
+    let foreseen: Vec<_> = play.consensus.foreseen.lock().iter().flat_map(|f| f.forgotten.clone()).collect();
+    assert_eq!(foreseen, ["old-0", "old-1"].map(RequestId::from));
+    // Compared there with what folding tells.
+    play.commit(0);
+    play.commit(1);
+    assert!(revision(a) < revision(b));
 }
 
 #[test]
