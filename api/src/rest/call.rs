@@ -355,13 +355,7 @@ fn is_proxy(route: &Route) -> bool {
 fn has_no_messages(route: &Route) -> bool {
     match route {
         Route::Objects(target) => target.served.kind.is_custom(),
-        Route::Usage(_)
-        | Route::Version
-        | Route::Core
-        | Route::Groups
-        | Route::Group(_)
-        | Route::Resources(..)
-        | Route::Root => true,
+        Route::Usage(_) => true,
         _ => false,
     }
 }
