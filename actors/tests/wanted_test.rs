@@ -111,7 +111,7 @@ fn a_deployments_replica_set_is_there_when_it_is_admitted() {
     assert_eq!((cluster.pods().len(), waiting(&cluster).len()), (3, 0), "its pods are made in the same turn");
     let name = &set.key.name;
     assert_eq!(cluster.events("ScalingReplicaSet"), [format!("Scaled up replica set {name} from 0 to 3")]);
-    assert_eq!(progressing(&cluster), texts("True", "NewReplicaSetCreated"));
+    assert_eq!(progressing(&cluster), texts("True", "ReplicaSetUpdated"));
     assert_eq!(cluster.get(DEPLOYMENT, "web").meta.annotations["deployment.kubernetes.io/revision"], "1");
     cluster.work_out();
     assert_eq!(cluster.status(DEPLOYMENT, "web")["readyReplicas"], 3);
@@ -160,7 +160,7 @@ fn a_refused_replica_set_is_told_of_and_tried_again_later_or_as_another() {
     cluster.delete(WEBHOOKS, "a", None);
     cluster.settle();
     assert_eq!((cluster.pods().len(), waiting(&cluster).len(), records(&cluster)), (2, 0, 0));
-    assert_eq!(progressing(&cluster), texts("True", "NewReplicaSetCreated"));
+    assert_eq!(progressing(&cluster), texts("True", "ReplicaSetUpdated"));
 }
 
 #[test]
