@@ -358,6 +358,8 @@ async fn replica_sets_jobs_and_claims_are_asked_about_and_changed() {
     missed(&client, "web").await;
     // A pod of each: no pod is asked about here.
     so_many(&client.memory, 3).await;
+    let judged = judges.asked();
+    assert_eq!((changes.asked().len(), judged.len()), (3, 3), "each once");
     for (kind, account, shown) in [
         (Kind::REPLICA_SET, "deployment-controller", "apps/v1"),
         (Kind::JOB, "cronjob-controller", "batch/v1"),
@@ -365,8 +367,7 @@ async fn replica_sets_jobs_and_claims_are_asked_about_and_changed() {
     ] {
         let made = client.memory.state().list(kind, None).next().unwrap().clone();
         assert_eq!(made.meta.labels["seen"], "yes", "{kind:?}");
-        let asked = judges.asked();
-        let asked = asked.iter().find(|asked| asked["kind"]["kind"] == kind.info().kind).unwrap();
+        let asked = judged.iter().find(|asked| asked["kind"]["kind"] == kind.info().kind).unwrap();
         let user = format!("system:serviceaccount:kube-system:{account}");
         assert_eq!(asked["userInfo"]["username"], user.as_str());
         assert_eq!((&asked["operation"], &asked["name"]), (&json!("CREATE"), &json!(made.key.name)));
@@ -377,7 +378,6 @@ async fn replica_sets_jobs_and_claims_are_asked_about_and_changed() {
             (&json!(made.meta.uid), &json!("yes"))
         );
     }
-    assert_eq!((changes.asked().len(), judges.asked().len()), (3, 3), "each once");
     assert_eq!(client.memory.state().list(Kind::CANDIDATE, None).count(), 0);
 }
 
