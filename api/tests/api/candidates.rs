@@ -421,7 +421,9 @@ async fn the_audit_is_told_what_came_of_it() {
     let injection = json!([{"op": "add", "path": "/metadata/labels/injected", "value": "yes"}]);
     let mut answer = patched(&injection);
     answer["auditAnnotations"] = json!({"why": "because"});
-    let webhook = Webhook::start(move |_| answer.clone()).await;
+    let answer = Arc::new(std::sync::Mutex::new(answer));
+    let says = answer.clone();
+    let webhook = Webhook::start(move |_| says.lock().unwrap().clone()).await;
     let of = json!({"matchLabels": {"app": "web"}});
     let hook = with(webhook.hook("injects", new_pods()), "objectSelector", of);
     configure(&client, MUTATING, "injects", vec![hook]).await;
@@ -485,9 +487,9 @@ async fn the_audit_is_told_what_came_of_it() {
     let failure =
         event["annotations"]["validation.policy.admission.k8s.io/validation_failure"].as_str().unwrap();
     assert!(failure.contains("only web") && failure.contains("tells"), "{failure}");
-    // One that all let pass, and that a quota refuses.
-    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"pods": "1"}}});
-    client.post("/api/v1/namespaces/default/resourcequotas", &quota).await.with(201);
+    // One that all let pass, and that the turn refuses: its owner would not know it.
+    let hash = json!([{"op": "replace", "path": "/metadata/labels/pod-template-hash", "value": "other"}]);
+    *answer.lock().unwrap() = patched(&hash);
     lines.take_all();
     client.patch(&format!("{DEPLOYMENTS}/web"), MERGE, &json!({"spec": {"replicas": 2}})).await.with(200);
     let of_web = |_: &Memory| {
