@@ -91,7 +91,8 @@ pub enum Request {
         /// What he asks for; none of this kind again.
         request: Box<Request>,
     },
-    /// What came of asking about a pod that an actor wants: see [`crate::candidates`]. Of the leader, and of no client.
+    /// What came of asking about an object that an actor wants: see [`crate::candidates`]. Of the leader, and of no client. Answered with the
+    /// object if it was made.
     Admit {
         /// The candidate.
         key: ObjectKey,
@@ -102,10 +103,10 @@ pub enum Request {
     },
 }
 
-/// Whether a pod that an actor wants is made.
+/// Whether an object that an actor wants is made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Admission {
-    /// It is made so: the whole pod, checked as a client's is.
+    /// It is made so: the whole object, checked as a client's is.
     As(Document),
     /// It is not made, for this reason.
     Not(String),

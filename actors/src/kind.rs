@@ -149,23 +149,32 @@ kinds! {
 
 /// Kinds that the API does not have: nobody reads, writes or watches their objects but turns, and the leader for them. They are stored as all
 /// others are.
-const INTERNAL: &[KindInfo] = &[KindInfo {
-    code: 70,
-    group: "",
-    version: "",
-    kind: "PodCandidate",
-    plural: "podcandidates",
-    singular: "podcandidate",
-    short_names: NONE,
-    namespaced: true,
-    categories: NONE,
-    generation: false,
-    reconcile: None,
-}];
+const INTERNAL: &[KindInfo] = &[
+    internal(70, "PodCandidate", "podcandidates", "podcandidate"),
+    internal(71, "Candidate", "candidates", "candidate"),
+];
+
+const fn internal(code: u16, kind: &'static str, plural: &'static str, singular: &'static str) -> KindInfo {
+    KindInfo {
+        code,
+        group: "",
+        version: "",
+        kind,
+        plural,
+        singular,
+        short_names: NONE,
+        namespaced: true,
+        categories: NONE,
+        generation: false,
+        reconcile: None,
+    }
+}
 
 impl Kind {
     /// A pod that an actor wants and that is not admitted yet: see [`crate::candidates`].
     pub const POD_CANDIDATE: Kind = Kind(Id::BuiltIn(70));
+    /// The same of anything else that actors want.
+    pub const CANDIDATE: Kind = Kind(Id::BuiltIn(71));
 }
 
 /// Groups and versions in which built-in kinds are served besides those of their lines, by conversions at the API's edge. Objects are stored
@@ -338,7 +347,7 @@ mod tests {
             assert_eq!(kind.info().kind, info.kind);
         }
         let internal: Vec<&str> = Kind::internal().map(|kind| kind.info().kind).collect();
-        assert_eq!(internal, [Kind::POD_CANDIDATE.info().kind]);
+        assert_eq!(internal, [Kind::POD_CANDIDATE, Kind::CANDIDATE].map(|kind| kind.info().kind));
         assert_eq!(Kind::all().count(), KINDS.len());
         for code in [0, CODES as u16, custom::CODE] {
             assert_eq!(Kind::from_code(code), None, "{code}");

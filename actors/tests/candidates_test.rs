@@ -54,14 +54,16 @@ fn decide(cluster: &mut Cluster, candidate: &Object, verdict: Admission) -> Outc
 
 /// Admits a candidate after a change.
 fn admit_changed(cluster: &mut Cluster, candidate: &Object, change: impl FnOnce(&mut Value)) -> Outcome {
-    let mut pod = candidates::pod(candidate);
+    let mut pod = candidates::object(candidate);
     change(&mut pod);
     decide(cluster, candidate, Admission::As(Document::from_value(pod)))
 }
 
 fn admit_all(cluster: &mut Cluster) {
     for candidate in waiting(cluster) {
-        assert_eq!(admit_changed(cluster, &candidate, |_| {}), Outcome::Done);
+        let outcome = admit_changed(cluster, &candidate, |_| {});
+        let made = key(Kind::POD, &candidate.key.name);
+        assert!(matches!(&outcome, Outcome::Object { key, .. } if *key == made), "{outcome:?}");
     }
 }
 
@@ -82,7 +84,7 @@ fn a_pod_is_there_when_it_is_admitted_and_as_it_was_admitted() {
     assert_eq!((cluster.pods().len(), candidates.len()), (0, 3));
     assert_eq!(cluster.status(SET, "web"), json!({"replicas": 0, "observedGeneration": 1}));
     assert_eq!(cluster.events("SuccessfulCreate"), [""; 0]);
-    let shown = candidates::pod(&candidates[0]);
+    let shown = candidates::object(&candidates[0]);
     assert_eq!((&shown["kind"], &shown["apiVersion"]), (&json!("Pod"), &json!("v1")));
     assert_eq!(shown["metadata"]["generateName"], "web-");
     assert_eq!(shown["metadata"]["ownerReferences"][0]["name"], "web");
@@ -98,7 +100,7 @@ fn a_pod_is_there_when_it_is_admitted_and_as_it_was_admitted() {
         pod["metadata"]["resourceVersion"] = "7".into();
         pod["status"] = json!({"phase": "Running"});
     });
-    assert_eq!(outcome, Outcome::Done);
+    assert!(matches!(outcome, Outcome::Object { .. }), "{outcome:?}");
     let [made] = cluster.pods().try_into().unwrap();
     assert_eq!((&made.key.name, &made.meta.uid), (&candidates[0].key.name, &candidates[0].meta.uid));
     let value = made.to_value();
@@ -403,7 +405,7 @@ fn a_stateful_sets_pods_come_one_after_the_other_and_of_the_present_template() {
     cluster.settle();
     cluster.advance(8);
     let [one] = waiting(&cluster).try_into().unwrap();
-    assert_eq!(candidates::pod(&one)["spec"]["containers"][0]["image"], "v2");
+    assert_eq!(candidates::object(&one)["spec"]["containers"][0]["image"], "v2");
     admit_all(&mut cluster);
     assert_eq!(cluster.status(Kind::STATEFUL_SET, "db")["replicas"], 1);
     assert_eq!(waiting(&cluster).len(), 0, "the second waits until the first is well");
@@ -465,7 +467,7 @@ fn a_daemon_set_asks_once_for_each_node() {
     cluster.settle();
     let images: Vec<Value> = waiting(&cluster)
         .iter()
-        .map(|c| candidates::pod(c)["spec"]["containers"][0]["image"].clone())
+        .map(|c| candidates::object(c)["spec"]["containers"][0]["image"].clone())
         .collect();
     assert_eq!(images, ["v2"; 4]);
     let one = waiting(&cluster)[0].clone();
@@ -487,7 +489,7 @@ fn one_that_is_always_refused_is_not_in_the_way_of_others() {
     let mut cluster = asked(4);
     cluster.create(Kind::DAEMON_SET, daemon_set());
     let bad = |candidate: &Object| {
-        let affinity = &candidates::pod(candidate)["spec"]["affinity"]["nodeAffinity"];
+        let affinity = &candidates::object(candidate)["spec"]["affinity"]["nodeAffinity"];
         affinity.to_string().contains("node-0")
     };
     for _ in 0..20 {
@@ -497,7 +499,7 @@ fn one_that_is_always_refused_is_not_in_the_way_of_others() {
         for candidate in all {
             let verdict = match bad(&candidate) {
                 true => Admission::Not("no".into()),
-                false => Admission::As(Document::from_value(candidates::pod(&candidate))),
+                false => Admission::As(Document::from_value(candidates::object(&candidate))),
             };
             decide(&mut cluster, &candidate, verdict);
         }
@@ -594,7 +596,7 @@ fn nothing_of_it_is_in_the_log_but_what_it_came_to() {
     let mut cluster = asked(1);
     cluster.create(SET, replica_set("web", 1));
     let one = waiting(&cluster)[0].clone();
-    let verdict = Admission::As(Document::from_value(candidates::pod(&one)));
+    let verdict = Admission::As(Document::from_value(candidates::object(&one)));
     let input = Input::Api(Request::Admit { key: one.key.clone(), revision: one.revision, verdict });
     let Input::Api(Request::Admit { verdict: Admission::As(document), .. }) = input.abridged() else {
         panic!()

@@ -45,6 +45,11 @@ PACKAGES = [  # module, folder, definition prefix, group, version
      "apiregistration.k8s.io", "v1"),
     ("api", "flowcontrol/v1", "io.k8s.api.flowcontrol.v1", "flowcontrol.apiserver.k8s.io", "v1"),
 ]
+# After all others, so that their numbers stay.
+LATER = [
+    ("api", "apidiscovery/v2", "io.k8s.api.apidiscovery.v2", "apidiscovery.k8s.io", "v2"),
+    ("api", "apidiscovery/v2beta1", "io.k8s.api.apidiscovery.v2beta1", "apidiscovery.k8s.io", "v2beta1"),
+]
 BASIC = {"string": "s", "int32": "i", "int64": "l", "int": "l", "uint8": "i", "bool": "b", "float64": "d", "[]byte": "B",
          "interface{}": "R", "any": "R"}
 SPECIAL = {  # (import path, name) -> shape, for types with an encoding of their own
@@ -139,6 +144,7 @@ class Generator:
         self.packages = {p.path: p for p in packages}
         self.definitions = definitions
         self.order = []   # [(package, struct)]
+        self.embedding = {}   # definition name of an embedded type -> that of the first type that embeds it
         self.index = {}
 
     def type_number(self, package, name):
@@ -172,20 +178,25 @@ class Generator:
         return "@%d" % self.type_number(package, name)
 
     def generate(self):
-        for package in list(self.packages.values()):
-            for name, (fields, _, _) in package.structs.items():
-                if any(f[0] is None and f[1].endswith("TypeMeta") for f in fields):
-                    self.type_number(package, name)
-        out, at = [], 0
-        while at < len(self.order):
-            out += self.type_lines(*self.order[at])
-            at += 1
+        out, at, all = [], 0, list(self.packages.values())
+        for packages in (all[:len(PACKAGES)], all[len(PACKAGES):]):
+            for package in packages:
+                for name, (fields, _, _) in package.structs.items():
+                    if any(f[0] is None and f[1].endswith("TypeMeta") for f in fields):
+                        self.type_number(package, name)
+            while at < len(self.order):
+                out += self.type_lines(*self.order[at])
+                at += 1
         return out
+
+    def definition(self, full):
+        """The published definition; of a type that is only embedded, and so has none, that of the type that embeds it."""
+        return self.definitions.get(full) or self.definitions.get(self.embedding.get(full), {})
 
     def type_lines(self, package, name):
         fields, atomic, imports = package.structs[name]
         full = f"{package.definitions}.{name}"
-        definition = self.definitions.get(full, {})
+        definition = self.definition(full)
         gvks = []
         if any(f[0] is None and f[1].endswith("TypeMeta") for f in fields):
             gvks.append(f"{package.group}/{package.version}/{name}")
@@ -203,6 +214,8 @@ class Generator:
             flags = ("p" if go.startswith("*") else "") + ("o" if "omitempty" in options else "")
             flags += "r" if json_name in required else ""
             flags += "e" if inline else ""
+            if inline and full in self.definitions:
+                self.embedding.setdefault(f"{package.definitions}.{go}", full)
             lines.append("\t".join(["F", json_name, number, flags, self.shape(go, package, imports),
                                     self.marks(full, json_name, tags, comments, properties)]))
         return lines
@@ -271,7 +284,7 @@ def main():
     options = arguments.parse_args()
     here = os.path.dirname(os.path.abspath(__file__))
     definitions = json.load(open(options.definitions))["$defs"]
-    packages = [Package(options.modules, *p, options.version) for p in PACKAGES]
+    packages = [Package(options.modules, *p, options.version) for p in PACKAGES + LATER]
     generator = Generator(packages, definitions)
     lines = generator.generate()
     generator.check_numbers()

@@ -1,5 +1,6 @@
-//! Pods that actors want and that have to be admitted (`kontiki_actors::candidates`): the leader asks webhooks and policies about each, outside of any
-//! turn, as the controller that would make it in Kubernetes, and submits what came of it for the very candidate that it asked about.
+//! What actors want and what has to be admitted (`kontiki_actors::candidates`): the leader asks webhooks and policies about each, outside of any
+//! turn, as the controller that would make it in Kubernetes, and submits what came of it for the very candidate that it asked about. The audit is
+//! told of it as of that controller's request.
 //!
 //! A webhook that does not answer holds up the candidates that it is for: so many of one owner and of one namespace are asked about at a time, and what was
 //! refused, or could not be asked about, is not asked about again before its owner has waited. Nothing is kept here: whoever leads next asks about what is
@@ -12,17 +13,18 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use http::HeaderMap;
 use kontiki_actors::{
-    Document, Kind, Object, ObjectKey, Request, State, Uid, candidates, input::Admission,
+    Document, Kind, Object, ObjectKey, Outcome, Request, State, Uid, candidates, input::Admission,
     object::AdmissionDigest,
 };
 use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{
-    backend::Freshness,
+    audit::Record,
+    backend::{Freshness, Unavailable},
     resource::fields::text,
     rest::{Api, User, admitted, call::Call, path::Target, write},
     served::Served,
@@ -41,6 +43,8 @@ const AGAIN: Duration = Duration::from_millis(500);
 const TRIES: usize = 8;
 /// Where the accounts of Kubernetes' controllers are.
 const SYSTEM: &str = "kube-system";
+/// What the audit is told of an object that all let pass and that was not made. Why is not told to whoever asks.
+const NOT_MADE: &str = "it was admitted, and then not made: its owner has an event FailedCreate that says why, unless nobody wants it any more";
 
 /// Asks about candidates, for as long as it is run. Only a leader runs it; that two do for a moment does no harm.
 #[derive(Clone)]
@@ -96,103 +100,176 @@ impl Gate {
     /// Asks about a candidate and submits what came of it. Tells whether that is done.
     async fn settle(&self, candidate: Arc<Object>) -> (One, bool) {
         let one = (candidate.key.clone(), candidate.revision);
-        let verdict = match AssertUnwindSafe(self.verdict(&candidate)).catch_unwind().await {
-            Ok(verdict) => verdict,
-            Err(_) => {
-                // The panic's message is in the log by the panic hook. Others are asked about all the same.
-                tracing::error!(candidate = %one.0, "asking about a pod panicked");
-                Some(Admission::Not(Status::internal("asking about it failed, see the server's log").message))
-            }
-        };
-        let Some(verdict) = verdict else {
+        let Some(wish) = Wish::of(&candidate) else {
+            // Its kind is none that this build asks about.
             sleep(AGAIN).await;
             return (one, false);
         };
+        let call = self.call(&wish);
+        let record = call.record.as_deref();
+        let verdict = match AssertUnwindSafe(self.verdict(&call, &wish)).catch_unwind().await {
+            Ok(verdict) => verdict,
+            Err(_) => {
+                // The panic's message is in the log by the panic hook. Others are asked about all the same.
+                tracing::error!(candidate = %one.0, "asking about an object that an actor wants panicked");
+                let status = Status::internal("asking about it failed, see the server's log");
+                record.inspect(|record| record.panicked(&status));
+                Some(Err(status))
+            }
+        };
+        let Some(verdict) = verdict else {
+            let status = Status::new(503, "ServiceUnavailable", "it is not known who is to be asked");
+            record.inspect(|record| record.refused(&status));
+            sleep(AGAIN).await;
+            return (one, false);
+        };
+        let refused = verdict.as_ref().err().cloned();
+        let verdict = match verdict {
+            Ok(object) => Admission::As(Document::from_value(object)),
+            Err(status) => Admission::Not(status.message),
+        };
         let request = Request::Admit { key: one.0.clone(), revision: one.1, verdict };
-        let id = (self.0.options.request_id)(&HeaderMap::new());
-        let done = self.0.backend.submit(request, id.into(), None).await;
+        let done = self.0.backend.submit(request, call.id.clone().into(), None).await;
+        if let Some(record) = record {
+            tell(record, refused, &done);
+        }
         if let Err(error) = &done {
-            tracing::warn!(candidate = %one.0, %error, "what came of asking about a pod could not be written, it is asked about again");
+            tracing::warn!(candidate = %one.0, %error, "what came of asking about it could not be written, it is asked about again");
             sleep(AGAIN).await;
         }
         (one, done.is_ok())
     }
 
+    /// The request of the controller that would make it.
+    fn call(&self, wish: &Wish<'_>) -> Call {
+        let call =
+            Call::of_cluster(self.0.clone(), User::account(SYSTEM, wish.account)).audited(&wish.target);
+        if let Some(record) = &call.record {
+            record.names(wish.told());
+            record.sends(|| "application/json".into(), &wish.as_created().to_string().into_bytes().into());
+        }
+        call
+    }
+
     /// What comes of asking about a candidate; none if nothing can be known now.
-    async fn verdict(&self, candidate: &Object) -> Option<Admission> {
+    async fn verdict(&self, call: &Call, wish: &Wish<'_>) -> Option<Result<Value, Status>> {
         for _ in 0..TRIES {
             let before = configurations(&self.0.backend.view(Freshness::Any).await.ok()?);
             // As long as a request may take.
-            let refused = match timeout(self.0.options.request_timeout, self.admitted(candidate)).await {
-                Ok(Ok(pod)) => return Some(Admission::As(Document::from_value(pod))),
+            let refused = match timeout(self.0.options.request_timeout, admitted(call, wish)).await {
+                Ok(Ok(object)) => return Some(Ok(object)),
                 Ok(Err(refused)) => refused,
                 Err(_) => Status::new(504, "Timeout", "request did not complete within the allotted timeout"),
             };
             // Without a majority nobody could say anything else. And nobody is refused by a configuration that went meanwhile.
             if configurations(&self.0.backend.view(Freshness::Linearizable).await.ok()?) == before {
-                return Some(Admission::Not(refused.message));
+                return Some(Err(refused));
             }
         }
         None
     }
+}
 
-    /// The pod as everybody who has a say in it lets it pass.
-    async fn admitted(&self, candidate: &Object) -> Result<Value, Status> {
-        let mut pod = candidates::pod(candidate);
+/// What an actor wants, and as whom it would ask for it.
+struct Wish<'c> {
+    candidate: &'c Object,
+    object: Value,
+    account: &'static str,
+    target: Target,
+    name: &'c str,
+    /// Its name is generated, which happens after those had their say who may change it. A stateful set gives its pods theirs.
+    generated: bool,
+}
+
+impl Wish<'_> {
+    fn of(candidate: &Object) -> Option<Wish<'_>> {
+        let (kind, name) = candidates::wanted(&candidate.key)?;
+        let object = candidates::object(candidate);
         let owner =
             candidate.meta.controller().map(|owner| (owner.api_version.as_str(), owner.kind.as_str()));
-        let kind = owner.and_then(|(api_version, kind)| Kind::by_name(api_version, kind));
-        let account = kind.and_then(candidates::account).unwrap_or("default");
-        let call = Call::of_cluster(self.0.clone(), User::account(SYSTEM, account));
-        let (namespace, name) = (candidate.key.namespace.to_string(), candidate.key.name.as_str());
-        let target = Target {
-            served: Served::from(Kind::POD),
-            namespace: Some(namespace),
-            name: None,
-            subresource: None,
-        };
-        // Names that are generated are so after those had their say who may change the pod. A stateful set gives its pods theirs.
-        let generated =
-            !text(&pod["metadata"], "generateName").is_empty() && kind != Some(Kind::STATEFUL_SET);
-        let told = if generated { "" } else { name };
-        let state = call.own_view().await?;
-        let mut admission = admitted::of_creation(&call, &target, told, false, &state).await?;
-        drop(state);
-        if let Some(changing) = admission.as_ref().filter(|admission| admission.mutates()) {
-            let shown = as_created(&pod, generated);
-            let changed = changing.mutate(shown.clone(), &Value::Null).await?;
-            if changed != shown {
-                pod = changed;
-                pod["metadata"]["name"] = name.into();
-                write::prepare_create(&call, &target, &mut pod).await?;
-            }
+        let owner = owner.and_then(|(api_version, kind)| Kind::by_name(api_version, kind));
+        Some(Wish {
+            account: owner.and_then(candidates::account).unwrap_or("default"),
+            target: Target {
+                served: Served::from(kind),
+                namespace: Some(candidate.key.namespace.to_string()),
+                name: None,
+                subresource: None,
+            },
+            name,
+            generated: !text(&object["metadata"], "generateName").is_empty()
+                && owner != Some(Kind::STATEFUL_SET),
+            candidate,
+            object,
+        })
+    }
+
+    /// The name as the request has it.
+    fn told(&self) -> &str {
+        if self.generated { "" } else { self.name }
+    }
+
+    /// The object as a controller of Kubernetes would send it.
+    fn as_created(&self) -> Value {
+        let mut shown = self.object.clone();
+        if let Some(fields) = shown.as_object_mut() {
+            fields.remove("status");
         }
-        if generated && admission.is_some() {
-            // Rules and conditions may be about the name.
-            admission = admitted::of_creation(&call, &target, name, false, &call.own_view().await?).await?;
+        if let Some(metadata) = shown["metadata"].as_object_mut().filter(|_| self.generated) {
+            metadata.remove("name");
         }
-        if let Some(judging) = &admission {
-            let mut shown = pod.clone();
-            let made = candidate.document.metadata_value();
-            for field in ["uid", "creationTimestamp"] {
-                shown["metadata"][field] = made[field].clone();
-            }
-            judging.validate(&shown, &Value::Null).await?;
-        }
-        Ok(pod)
+        shown
     }
 }
 
-/// The pod as a controller of Kubernetes would send it.
-fn as_created(pod: &Value, generated: bool) -> Value {
-    let mut shown = pod.clone();
-    if let Some(fields) = shown.as_object_mut() {
-        fields.remove("status");
+/// The object as everybody who has a say in it lets it pass.
+async fn admitted(call: &Call, wish: &Wish<'_>) -> Result<Value, Status> {
+    let (target, name) = (&wish.target, wish.name);
+    let mut object = wish.object.clone();
+    let state = call.own_view().await?;
+    let mut admission = admitted::of_creation(call, target, wish.told(), false, &state).await?;
+    drop(state);
+    if let Some(changing) = admission.as_ref().filter(|admission| admission.mutates()) {
+        let mut shown = wish.as_created();
+        admitted::begin(target, &mut shown);
+        let changed = changing.mutate(shown.clone(), &Value::Null).await?;
+        if changed != shown {
+            object = changed;
+            object["metadata"]["name"] = name.into();
+            write::prepare_create(call, target, &mut object).await?;
+        }
     }
-    if let Some(metadata) = shown["metadata"].as_object_mut().filter(|_| generated) {
-        metadata.remove("name");
+    if wish.generated && admission.is_some() {
+        // Rules and conditions may be about the name.
+        admission = admitted::of_creation(call, target, name, false, &call.own_view().await?).await?;
     }
-    shown
+    if let Some(judging) = &admission {
+        let mut shown = object.clone();
+        let made = wish.candidate.document.metadata_value();
+        for field in ["uid", "creationTimestamp"] {
+            shown["metadata"][field] = made[field].clone();
+        }
+        judging.validate(&shown, &Value::Null).await?;
+    }
+    Ok(object)
+}
+
+/// Tells the audit what came of it: the turn may have refused what others let pass.
+fn tell(record: &Record, refused: Option<Status>, done: &Result<Outcome, Unavailable>) {
+    let refused = match (refused, done) {
+        (_, Err(error)) => Status::from(error.clone()),
+        (Some(refused), _) => refused,
+        (
+            None,
+            Ok(Outcome::Object { key, revision, document } | Outcome::Deleted { key, revision, document }),
+        ) => {
+            let object = document.clone().map(|document| Object::new(key.clone(), *revision, document));
+            let json = object.map(|object| Bytes::from(object.to_json()));
+            return record.answered(201, json.as_ref());
+        }
+        (None, Ok(_)) => Status::new(403, "Forbidden", NOT_MADE),
+    };
+    record.refused(&refused);
 }
 
 /// What says who is asked, and at which revisions.
@@ -223,7 +300,7 @@ impl Asked {
     /// The candidates to ask about now, so many being asked about already.
     fn next(&mut self, state: &State, under_way: usize) -> Vec<Arc<Object>> {
         let (mut next, mut seen, mut any) = (Vec::new(), BTreeSet::new(), false);
-        for candidate in state.list(Kind::POD_CANDIDATE, None) {
+        for candidate in candidates::PLACES.into_iter().flat_map(|place| state.list(place, None)) {
             if candidates::is_record(&candidate.key) {
                 continue;
             }

@@ -90,6 +90,18 @@ impl Guard {
         });
     }
 
+    /// It adds a label, to whatever it is asked about.
+    fn labels(&self) {
+        self.says(|| {
+            let patch = json!([{"op": "add", "path": "/metadata/labels/injected", "value": "yes"}]);
+            json!({"allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(patch.to_string())})
+        });
+    }
+
+    fn refuses(&self) {
+        self.says(|| json!({"allowed": false, "status": {"code": 403, "message": "not on Fridays"}}));
+    }
+
     /// Its configuration, for new pods of a namespace.
     fn configuration(&self, namespace: &str) -> String {
         let client = json!({"url": format!("https://localhost:{}/", self.port), "caBundle": STANDARD.encode(&self.authority)});
@@ -118,11 +130,11 @@ pub fn have_a_say_in_controllers_pods(s: &Scenario) {
         assert_eq!(ready.iter().filter(|container| container["ready"] == true).count(), 2, "{pod}");
     }
     // What it refuses is told at the set, in Kubernetes' words, ...
-    guard.says(|| json!({"allowed": false, "status": {"code": 403, "message": "not on Fridays"}}));
+    guard.refuses();
     s.kubectl(&["scale", "deployment", "web", "--replicas=4"]);
-    let refused =
-        "Error creating: admission webhook \"guard.example.com\" denied the request: not on Fridays";
-    let described = s.until(&["describe", "rs", "-l", "app=web"], refused);
+    let refused = "admission webhook \"guard.example.com\" denied the request: not on Fridays";
+    let of_pods = format!("Error creating: {refused}");
+    let described = s.until(&["describe", "rs", "-l", "app=web"], &of_pods);
     assert!(described.contains("FailedCreate"), "{described}");
     // ... and while it is dead, so is that. Others go on.
     guard.stop();
@@ -147,6 +159,23 @@ pub fn have_a_say_in_controllers_pods(s: &Scenario) {
     s.kubectl(&["patch", "mutatingwebhookconfiguration", "guard", "--type=json", "-p", ignore]);
     s.kubectl(&["scale", "deployment", "web", "--replicas=5"]);
     s.rolled_out("web");
+    // The replica set of a new template is asked about as pods are.
+    guard.refuses();
+    guard.serve();
+    let rule = json!({"operations": ["CREATE"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["replicasets"]});
+    let of_sets = json!([{"op": "replace", "path": "/webhooks/0/rules", "value": [rule]}]).to_string();
+    s.kubectl(&["patch", "mutatingwebhookconfiguration", "guard", "--type=json", "-p", &of_sets]);
+    s.kubectl(&["set", "env", "deployment", "web", "ROUND=2"]);
+    let described = s.until(&["describe", "deployment", "web"], refused);
+    assert!(described.contains("ReplicaSetCreateError"), "{described}");
+    guard.labels();
+    s.rolled_out("web");
+    let sets = s.json(&["get", "rs", "-l", "app=web,injected=yes"]);
+    assert_eq!(
+        (&sets["items"][0]["spec"]["replicas"], &sets["items"][1]),
+        (&json!(5), &Value::Null),
+        "{sets}"
+    );
     s.kubectl(&["delete", "mutatingwebhookconfiguration", "guard"]);
     s.kubectl(&["delete", "deployment", "web"]);
 }

@@ -1,27 +1,24 @@
-//! What came of asking about a candidate: it becomes a pod, or it goes and its owner waits.
+//! What came of asking about a candidate: it becomes an object, or it goes and its owner waits.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{
-    held, node_of, of,
-    owner::{component, made, not_made},
-    pod,
-};
+use super::{held, node_of, object, of, owner, wanted};
 use crate::{
     input::{Admission, Outcome, Rejection},
     kind::Kind,
     kinds::{
         namespace,
         pod::{admit as pass, bear_memory_pressure, qos_class},
-        replica_set,
     },
-    object::{AdmissionDigest, Document, Meta, Object, ObjectKey},
-    turn::Turn,
+    limits,
+    object::{AdmissionDigest, Document, Meta, Object, ObjectKey, ReplicaSetDigest},
+    quota,
+    turn::{Turn, answer},
 };
 
-/// What of a pod's metadata nobody who is asked about it can change: who it is, and whose.
+/// What of an object's metadata nobody who is asked about it can change: who it is, and whose.
 const KEPT: [&str; 4] = ["name", "namespace", "generateName", "ownerReferences"];
 
 impl Turn {
@@ -32,9 +29,8 @@ impl Turn {
         revision: u64,
         verdict: &Admission,
     ) -> Result<Outcome, Rejection> {
-        let found =
-            self.state().get(key).filter(|_| key.kind == Kind::POD_CANDIDATE && !held::is_record(key));
-        let candidate = found.cloned().ok_or_else(|| Rejection::NotFound(key.clone()))?;
+        let found = wanted(key).and_then(|of| Some((of, self.state().get(key)?.clone())));
+        let ((kind, name), candidate) = found.ok_or_else(|| Rejection::NotFound(key.clone()))?;
         if candidate.revision != revision {
             return Err(Rejection::Conflict(key.clone(), "it is not what was asked about any more".into()));
         }
@@ -47,57 +43,75 @@ impl Turn {
             // Nobody wants it any more.
             return Ok(Outcome::Done);
         };
+        // Its removal lets the owner look again, who knows what to do about a name that is taken. Names of pods are nobody else's mostly.
+        if kind != Kind::POD && self.state().get(&ObjectKey::new(kind, &key.namespace, name)).is_some() {
+            return Ok(Outcome::Done);
+        }
+        let was = object(&candidate);
         let admitted = match verdict {
-            Admission::As(document) => become_pod(self, &owner, &candidate, document),
+            Admission::As(document) => become_object(self, &owner, kind, &candidate, &was, document),
             Admission::Not(why) => Err(why.clone()),
         };
-        match admitted {
-            Ok(pod) => {
-                held::admitted(self, &owner);
-                // One that its node refuses is no success, and speaks for itself.
-                if pod.is_active_pod() {
-                    let message = made(&owner, &pod.key.name);
-                    self.event(&owner, "Normal", "SuccessfulCreate", message, component(&owner));
-                }
+        Ok(match admitted {
+            Ok(made) => {
+                held::forget(self, &owner, kind);
+                owner::made(self, &owner, &made, &was);
+                answer(&made)
             }
-            Err(why) => refuse(self, &owner, &key.name, &why),
-        }
-        Ok(Outcome::Done)
+            Err(why) => {
+                refuse(self, &owner, kind, name, &why);
+                Outcome::Done
+            }
+        })
     }
 }
 
-/// Makes the pod, after all that a new pod passes when its owner makes it: what was changed in it may need completion, and may be too much.
-fn become_pod(
+/// Makes the object, after all that a new one passes when its owner makes it: what was changed in it may need completion, and may be too much.
+fn become_object(
     turn: &mut Turn,
     owner: &Object,
+    kind: Kind,
     candidate: &Object,
+    was: &Value,
     document: &Document,
 ) -> Result<Arc<Object>, String> {
-    let (was, mut pod) = (pod(candidate), document.to_value());
-    let name = candidate.key.name.as_str();
-    let at = ObjectKey::new(Kind::POD, &candidate.key.namespace, name);
+    let mut object = document.to_value();
+    let name = was["metadata"]["name"].as_str().unwrap_or_default();
+    let at = ObjectKey::new(kind, &candidate.key.namespace, name);
+    let forbidden = |why: &str| format!("{} {name:?} is forbidden: {why}", kind.resource_name());
     if turn.state().get(&at).is_some() {
-        return Err(format!("pods {name:?} already exists"));
+        return Err(format!("{} {name:?} already exists", kind.resource_name()));
     }
-    identify(&mut pod["metadata"], &was["metadata"], candidate);
-    let forbidden = |why: &str| format!("pods {name:?} is forbidden: {why}");
-    if !finds_again(owner, &pod, &was) {
-        return Err(forbidden("webhooks made of it a pod that its owner would not know as its own"));
+    identify(kind, &mut object["metadata"], &was["metadata"], candidate);
+    object["status"] = was["status"].clone();
+    if !finds_again(owner, kind, &object, was) {
+        let what = match kind {
+            Kind::REPLICA_SET => "replica set",
+            _ => "pod",
+        };
+        return Err(forbidden(&format!(
+            "webhooks made of it a {what} that its owner would not know as its own"
+        )));
     }
-    let class = qos_class(&pod["spec"]);
-    bear_memory_pressure(&mut pod["spec"], class);
-    pod["status"] = json!({"phase": "Pending", "qosClass": class});
-    pass(turn, &mut pod)?;
-    let names_node = pod["spec"]["nodeName"].is_string();
-    let document = Document::from_value(pod);
-    Ok(match names_node {
-        true => turn.put_on_its_node(&at, document),
-        false => turn.put(&at, document),
-    })
+    match kind {
+        Kind::POD => {
+            let class = qos_class(&object["spec"]);
+            bear_memory_pressure(&mut object["spec"], class);
+            object["status"] = json!({"phase": "Pending", "qosClass": class});
+            pass(turn, &mut object)?;
+        }
+        Kind::PERSISTENT_VOLUME_CLAIM => {
+            limits::admit(turn.state(), &at, &mut object)
+                .and_then(|()| quota::admit_value(turn, &at, &object))
+                .map_err(|why| forbidden(&why))?;
+        }
+        _ => {}
+    }
+    Ok(turn.put_new(&at, object))
 }
 
-/// Gives the pod back who it is: the uid and the time of its candidate, too.
-fn identify(metadata: &mut Value, was: &Value, candidate: &Object) {
+/// Gives the object back who it is: the uid and the time of its candidate, too.
+fn identify(kind: Kind, metadata: &mut Value, was: &Value, candidate: &Object) {
     if !metadata.is_object() {
         *metadata = json!({});
     }
@@ -127,27 +141,38 @@ fn identify(metadata: &mut Value, was: &Value, candidate: &Object) {
             None => drop(fields.remove(field)),
         }
     }
-    fields.insert("generation".into(), 1.into());
+    if kind.info().generation {
+        fields.insert("generation".into(), 1.into());
+    }
 }
 
-/// Whether its owner would count the pod as its own, and for what it was made for. One that it would not know would be made again and again.
-fn finds_again(owner: &Object, pod: &Value, was: &Value) -> bool {
+/// Whether its owner would count the object as its own, and for what it was made for. One that it would not know would be made again and
+/// again: in Kubernetes it is.
+fn finds_again(owner: &Object, kind: Kind, object: &Value, was: &Value) -> bool {
     let labels =
-        Meta::of(&Document::from_value(json!({"metadata": pod["metadata"]})).metadata).labels.clone();
-    let selected = owner.pod_selector().is_none_or(|selector| selector.matches(&labels));
-    selected && (owner.key.kind != Kind::DAEMON_SET || node_of(pod) == node_of(was))
+        || Meta::of(&Document::from_value(json!({"metadata": object["metadata"]})).metadata).labels.clone();
+    match kind {
+        Kind::POD => {
+            let selected = owner.pod_selector().is_none_or(|selector| selector.matches(&labels()));
+            selected && (owner.key.kind != Kind::DAEMON_SET || node_of(object) == node_of(was))
+        }
+        Kind::REPLICA_SET => {
+            let template = |set: &Value| ReplicaSetDigest::of(&Document::from_value(set.clone())).template;
+            owner.deployment().is_none_or(|spec| spec.selector.matches(&labels()))
+                && template(object) == template(was)
+        }
+        // By its name.
+        _ => true,
+    }
 }
 
-/// Tells of a refusal, and has the owner wait. What is refused of one of its pods is refused of the others that it has on their way.
-fn refuse(turn: &mut Turn, owner: &Object, name: &str, why: &str) {
-    for other in of(turn, owner) {
+/// Tells of a refusal, and has the owner wait. What is refused of one object is refused of the others of its kind that it has on their way.
+fn refuse(turn: &mut Turn, owner: &Object, kind: Kind, name: &str, why: &str) {
+    for other in of(turn, owner, kind) {
         turn.remove(&other.key);
     }
-    let until = held::refused(turn, owner);
-    turn.event(owner, "Warning", "FailedCreate", not_made(owner, name, why), component(owner));
-    if owner.replica_set().is_some() {
-        replica_set::refused(turn, owner, why);
-    }
+    let until = held::refused(turn, owner, kind);
+    owner::not_made(turn, owner, kind, name, why);
     turn.wake_by(&owner.key, until);
     turn.notify(&owner.key);
 }

@@ -1,8 +1,18 @@
-//! The kinds that make pods: who they are when they ask, and how they tell people.
+//! The kinds that make what has to be admitted: who they are when they ask, and how they tell people.
 
-use crate::{kind::Kind, object::Object};
+use std::sync::Arc;
 
-/// The service account, in `kube-system`, as which Kubernetes' controller of a kind makes pods; none for kinds that make none.
+use serde_json::Value;
+
+use crate::{
+    kind::Kind,
+    kinds::{cron_job, deployment, replica_set, stateful_set},
+    object::Object,
+    turn::Turn,
+};
+
+/// The service account, in `kube-system`, as which Kubernetes' controller of a kind makes objects; none for kinds that make none that anybody is
+/// asked about.
 pub fn account(owner: Kind) -> Option<&'static str> {
     Some(match owner {
         Kind::REPLICATION_CONTROLLER => "replication-controller",
@@ -10,32 +20,53 @@ pub fn account(owner: Kind) -> Option<&'static str> {
         Kind::STATEFUL_SET => "statefulset-controller",
         Kind::DAEMON_SET => "daemon-set-controller",
         Kind::JOB => "job-controller",
+        Kind::DEPLOYMENT => "deployment-controller",
+        Kind::CRON_JOB => "cronjob-controller",
         _ => return None,
     })
 }
 
 /// Who events about its pods are from.
-pub(super) fn component(owner: &Object) -> &'static str {
+fn component(owner: &Object) -> &'static str {
     match owner.key.kind {
         Kind::DAEMON_SET => "daemonset-controller",
         kind => account(kind).unwrap_or("kontiki"),
     }
 }
 
-/// That a pod was made.
-pub(super) fn made(owner: &Object, pod: &str) -> String {
-    match owner.key.kind {
-        Kind::STATEFUL_SET => format!("create Pod {pod} in StatefulSet {} successful", owner.key.name),
-        _ => format!("Created pod: {pod}"),
+/// Tells people that an object was admitted and made, and has its owner note it. `wanted` is the object as the owner wanted it.
+pub(super) fn made(turn: &mut Turn, owner: &Object, made: &Arc<Object>, wanted: &Value) {
+    let name = &made.key.name;
+    let message = match (made.key.kind, owner.key.kind) {
+        (Kind::REPLICA_SET, _) => return deployment::admitted(turn, owner, made),
+        (Kind::JOB, _) => return cron_job::admitted(turn, owner, made, wanted),
+        (Kind::PERSISTENT_VOLUME_CLAIM, _) => return stateful_set::claim_made(turn, owner, name),
+        (_, Kind::STATEFUL_SET) => {
+            format!("create Pod {name} in StatefulSet {} successful", owner.key.name)
+        }
+        _ => format!("Created pod: {name}"),
+    };
+    // One that its node refuses is no success, and speaks for itself.
+    if made.is_active_pod() {
+        turn.event(owner, "Normal", "SuccessfulCreate", message, component(owner));
     }
 }
 
-/// That it was not, and why.
-pub(super) fn not_made(owner: &Object, pod: &str, why: &str) -> String {
-    match owner.key.kind {
-        Kind::STATEFUL_SET => {
-            format!("create Pod {pod} in StatefulSet {} failed error: {why}", owner.key.name)
+/// Tells people that one was not made, and why.
+pub(super) fn not_made(turn: &mut Turn, owner: &Object, kind: Kind, name: &str, why: &str) {
+    let message = match (kind, owner.key.kind) {
+        (Kind::REPLICA_SET, _) => return deployment::refused(turn, owner, name, why),
+        (Kind::JOB, _) => return cron_job::refused(turn, owner, why),
+        (Kind::PERSISTENT_VOLUME_CLAIM, _) => {
+            return stateful_set::claim_refused(turn, owner, name, why);
+        }
+        (_, Kind::STATEFUL_SET) => {
+            format!("create Pod {name} in StatefulSet {} failed error: {why}", owner.key.name)
         }
         _ => format!("Error creating: {why}"),
+    };
+    turn.event(owner, "Warning", "FailedCreate", message, component(owner));
+    if owner.replica_set().is_some() {
+        replica_set::refused(turn, owner, why);
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::condition;
 use crate::{
+    candidates,
     input::DeleteOptions,
     kind::Kind,
     object::{Document, Object, ObjectKey},
@@ -137,7 +138,9 @@ fn empty(turn: &mut Turn, me: &Object) {
     }
     let mut left = BATCH;
     delete_all(turn, me, Kind::POD, &mut left);
-    delete_all(turn, me, Kind::POD_CANDIDATE, &mut left);
+    for place in candidates::PLACES {
+        delete_all(turn, me, place, &mut left);
+    }
     let pods_remain = turn.state().list(Kind::POD, Some(&me.key.name)).next().is_some();
     if !pods_remain {
         for kind in namespaced(turn.state()) {

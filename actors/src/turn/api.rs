@@ -48,7 +48,8 @@ pub(super) fn complete_metadata(turn: &mut Turn, kind: Kind, metadata: &mut Valu
     }
 }
 
-fn answer(object: &Object) -> Outcome {
+/// What a write of an object is answered with.
+pub(crate) fn answer(object: &Object) -> Outcome {
     Outcome::Object {
         key: object.key.clone(),
         revision: object.revision,

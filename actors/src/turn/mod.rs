@@ -19,6 +19,7 @@ mod unseen;
 
 use std::{collections::BTreeSet, sync::Arc};
 
+pub(crate) use api::answer;
 pub use context::Context;
 use kontiki_hooks::{Defect, planted};
 use serde_json::Value;
@@ -260,15 +261,20 @@ impl Turn {
             return None;
         }
         api::complete_metadata(self, kind, &mut value["metadata"]);
-        let names_node = kind == Kind::POD && value["spec"]["nodeName"].is_string();
+        Some(self.put_new(&key, value))
+    }
+
+    /// Puts a new object whose metadata is complete.
+    pub(crate) fn put_new(&mut self, key: &ObjectKey, value: Value) -> Arc<Object> {
+        let names_node = key.kind == Kind::POD && value["spec"]["nodeName"].is_string();
         let mut document = Document::from_value(value);
-        if kind == Kind::JOB {
+        if key.kind == Kind::JOB {
             document = job::select_own_pods(document);
         }
-        Some(match names_node {
-            true => self.put_on_its_node(&key, document),
-            false => self.put(&key, document),
-        })
+        match names_node {
+            true => self.put_on_its_node(key, document),
+            false => self.put(key, document),
+        }
     }
 
     /// Whether there may be objects of a kind at the cluster's level.

@@ -30,6 +30,7 @@ use crate::{
 
 /// Annotations of the audit, in Kubernetes' words.
 const MUTATION: &str = "mutation.webhook.admission.k8s.io/";
+const PATCH: &str = "patch.webhook.admission.k8s.io/";
 const OPENED: &str = "failed-open.";
 const VALIDATING: &str = "validating.webhook.admission.k8s.io/";
 /// Who was changed is asked again at most once.
@@ -127,7 +128,10 @@ impl<'a> Admission<'a> {
                 }
                 let key = format!("round_{round}_index_{}", matched.at);
                 let changed = match self.ask(matched, true, &object, old).await {
-                    Ok(said) => self.patched(matched, said, &object).await?,
+                    Ok(said) => {
+                        self.note_patch(format!("{PATCH}{key}"), matched, said.patch.as_ref());
+                        self.patched(matched, said, &object).await?
+                    }
                     Err(refused) => {
                         self.passed_over(matched, refused, &format!("{OPENED}{MUTATION}{key}"))?;
                         None
@@ -319,6 +323,19 @@ impl<'a> Admission<'a> {
                 );
                 Err(Status::internal(format!("failed calling webhook {:?}: {why}", hook.name)))
             }
+        }
+    }
+
+    /// What a webhook wants to be another way is contents.
+    fn note_patch(&self, key: String, matched: &Matched, patch: Option<&Value>) {
+        let patch = patch.filter(|patch| **patch != json!([]));
+        if let Some((record, patch)) = self.call.record.as_ref().zip(patch) {
+            let (configuration, webhook) = (&matched.hook.configuration, &matched.hook.name);
+            let text = || {
+                json!({"configuration": configuration, "webhook": webhook, "patch": patch, "patchType": "JSONPatch"})
+                    .to_string()
+            };
+            record.annotate_contents(key, text);
         }
     }
 

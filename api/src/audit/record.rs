@@ -24,6 +24,8 @@ use crate::{
 /// Longer objects are left out of events, and long names of clients are cut, as Kubernetes does.
 const OBJECT_LIMIT: usize = 1 << 20;
 const USER_AGENT_LIMIT: usize = 1024;
+/// Says of an event that something was left out.
+const TRUNCATED: &str = "audit.k8s.io/truncated";
 /// Addresses that a client may claim to come from.
 const SOURCES_LIMIT: usize = 16;
 const JSON: &str = "application/json";
@@ -125,6 +127,22 @@ impl Record {
         self.found.lock().event.annotations.insert(name.into(), text);
     }
 
+    /// Something that shows contents: told where the policy wants these, unless it is too long.
+    pub(crate) fn annotate_contents(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        text: impl FnOnce() -> String,
+    ) {
+        if self.decision.level < Level::Request {
+            return;
+        }
+        let text = text();
+        match text.len() <= OBJECT_LIMIT {
+            true => self.annotate(name, text),
+            false => self.annotate(TRUNCATED, "true".into()),
+        }
+    }
+
     /// The name of what is created, where it does not stand in the path.
     pub(crate) fn names(&self, name: &str) {
         if let Some(object) = &mut self.found.lock().event.object_ref
@@ -202,7 +220,7 @@ impl Record {
         annotations: &mut BTreeMap<Cow<'static, str>, String>,
     ) -> Option<Value> {
         if bytes.len() > OBJECT_LIMIT {
-            annotations.insert("audit.k8s.io/truncated".into(), "true".into());
+            annotations.insert(TRUNCATED.into(), "true".into());
             return None;
         }
         let mut value: Value = match media_type {

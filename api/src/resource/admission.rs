@@ -19,7 +19,7 @@ const WEBHOOK: Strategy = Strategy {
     },
     schema_required: true,
     behaviour: Behaviour::Partly(
-        "webhooks are asked about what clients write and about the pods that controllers make, but not about what else controllers make yet",
+        "webhooks are asked about what clients write and about the pods, ReplicaSets, Jobs and PersistentVolumeClaims that controllers make, but not about what else controllers make yet",
     ),
     ..Strategy::PASSIVE
 };

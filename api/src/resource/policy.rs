@@ -20,7 +20,7 @@ use crate::admission::check_policy;
 const OF_POLICIES: Strategy = Strategy {
     schema_required: true,
     behaviour: Behaviour::Partly(
-        "policies are asked about what clients write and about the pods that controllers make, but not about what else controllers make yet",
+        "policies are asked about what clients write and about the pods, ReplicaSets, Jobs and PersistentVolumeClaims that controllers make, but not about what else controllers make yet",
     ),
     unconditional_update: false,
     ..Strategy::PASSIVE

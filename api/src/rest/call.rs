@@ -354,13 +354,7 @@ fn is_proxy(route: &Route) -> bool {
 fn has_no_messages(route: &Route) -> bool {
     match route {
         Route::Objects(target) => target.served.kind.is_custom(),
-        Route::Usage(_)
-        | Route::Version
-        | Route::Core
-        | Route::Groups
-        | Route::Group(_)
-        | Route::Resources(..)
-        | Route::Root => true,
+        Route::Usage(_) => true,
         _ => false,
     }
 }
@@ -479,7 +473,7 @@ pub(crate) fn method_not_allowed(method: &Method, on: &str) -> Status {
 }
 
 impl Call {
-    /// What the cluster does by itself as this user, for whom no request came: nobody waits for its answer, and nothing of it is audited.
+    /// What the cluster does by itself as this user, for whom no request came: nobody waits for its answer.
     pub(crate) fn of_cluster(api: Arc<Api>, user: User) -> Call {
         let headers = HeaderMap::new();
         Call {
@@ -499,6 +493,28 @@ impl Call {
             record: None,
             warnings: Warnings::default(),
         }
+    }
+
+    /// The same, told to the audit as this user's request for a new object: whoever has it tells what came of it.
+    pub(crate) fn audited(mut self, target: &Target) -> Call {
+        let Some(audit) = &self.api.options.audit else { return self };
+        let (served, info) = (&target.served, target.served.kind.info());
+        let namespace = target.namespace.as_deref().unwrap_or_default();
+        let attributes =
+            Attributes { group: served.group(), resource: info.plural, namespace, ..Attributes::default() };
+        let root = if served.group().is_empty() { "api" } else { "apis" };
+        let path = format!("/{root}/{}/namespaces/{namespace}/{}", served.api_version(), info.plural);
+        self.uri = path.parse().unwrap_or_default();
+        let asked = Asked {
+            id: &self.id,
+            uri: &self.uri,
+            headers: &self.headers,
+            address: None,
+            access: &Access { verb: "create", on: On::Resource(attributes) },
+            version: served.version(),
+        };
+        self.record = Record::begin(audit, &self.api.options.clock, &self.user, &asked);
+        self
     }
 
     /// Who has objects converted for this request.

@@ -137,22 +137,33 @@ fn read(alternative: &str, answer: Answer) -> Option<Form> {
     Some(Form { media, shape })
 }
 
-/// The version of aggregated discovery that a client prefers to the older documents.
-pub fn aggregated_discovery(headers: &HeaderMap) -> Option<&'static str> {
+/// Aggregated discovery as a client wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aggregated {
+    /// Version of `apidiscovery.k8s.io`.
+    pub version: &'static str,
+    /// How it is written.
+    pub media: Media,
+}
+
+/// The form of aggregated discovery that a client prefers to the older documents.
+pub fn aggregated_discovery(headers: &HeaderMap) -> Option<Aggregated> {
     let accepts =
         headers.get_all(ACCEPT).into_iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
     for alternative in accepts.map(str::trim) {
         let mut parts = alternative.split(';').map(str::trim);
-        if !matches!(parts.next(), Some("application/json")) {
-            continue;
-        }
+        let media = match parts.next() {
+            Some("application/json") => Media::Json,
+            Some("application/yaml") => Media::Yaml,
+            Some(protobuf::MEDIA_TYPE) => Media::Protobuf,
+            _ => continue,
+        };
         let parts: Vec<&str> = parts.collect();
         if parts.contains(&"as=APIGroupDiscoveryList") && parts.contains(&"g=apidiscovery.k8s.io") {
-            if parts.contains(&"v=v2") {
-                return Some("v2");
-            }
-            if parts.contains(&"v=v2beta1") {
-                return Some("v2beta1");
+            for (part, version) in [("v=v2", "v2"), ("v=v2beta1", "v2beta1")] {
+                if parts.contains(&part) {
+                    return Some(Aggregated { version, media });
+                }
             }
         } else if parts.iter().all(|p| p.starts_with("q=")) {
             return None;

@@ -77,7 +77,10 @@ async fn as_protobuf(workers: &Arc<Semaphore>, mut reply: Reply) -> Reply {
     match encoded {
         Ok(bytes) => {
             reply.content = Content::Whole(bytes.into());
-            reply.content_type = protobuf::MEDIA_TYPE;
+            // Where more is said of it, that was done when it was agreed on.
+            if !reply.content_type.starts_with(protobuf::MEDIA_TYPE) {
+                reply.content_type = protobuf::MEDIA_TYPE;
+            }
         }
         Err(error) => tracing::warn!(%error, "an answer is sent as JSON instead of protobuf"),
     }

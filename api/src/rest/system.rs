@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     call::Call,
-    negotiate::{Answer, aggregated_discovery, negotiate},
+    negotiate::{Aggregated, Answer, Media, aggregated_discovery, negotiate},
     path::{Check, Health, Route},
     reply::{Answered, Reply},
 };
@@ -32,14 +32,14 @@ pub(crate) async fn answer(call: Call, route: Route) -> Answered {
     }
     match route {
         Route::Health(health, check) => checked(&call, health, check).await,
-        Route::Version => show(&call, &version()),
+        Route::Version => only_json(&call, &version()),
         Route::Metrics => Ok(Reply::text(200, metrics(&call))),
         Route::Core => match aggregated_discovery(&call.headers) {
-            Some(version) => aggregated(&call, true, version).await,
+            Some(form) => aggregated(&call, true, form).await,
             None => show(&call, &discovery::versions(&call.api.options.advertised)),
         },
         Route::Groups => match aggregated_discovery(&call.headers) {
-            Some(version) => aggregated(&call, false, version).await,
+            Some(form) => aggregated(&call, false, form).await,
             None => show(&call, &discovery::group_list(&resources(&call).await?)),
         },
         Route::Group(group) => {
@@ -61,7 +61,8 @@ pub(crate) async fn answer(call: Call, route: Route) -> Answered {
         Route::OpenApiV2 => openapi_v2(&call).await,
         Route::OpenApiIndex => Ok(Reply::json_bytes(200, openapi::index(&documents(&call).await?))),
         Route::OpenApi(group, version) => document(&call, group, version).await,
-        Route::Root => show(&call, &root(&resources(&call).await?)),
+        // Nobody is asked how it is to be said.
+        Route::Root => Ok(Reply::json(200, &root(&resources(&call).await?))),
         Route::Objects(_) | Route::Review(_) | Route::Usage(_) => Err(Status::no_resource()),
     }
 }
@@ -102,6 +103,19 @@ fn issuer(call: &Call) -> Result<&Issuer, Status> {
 fn show(call: &Call, value: &Value) -> Answered {
     let form = negotiate(&call.headers, Answer::Other)?;
     Reply::in_media(200, form.media, value.to_string().into_bytes())
+}
+
+/// What Kubernetes says in JSON and no other form.
+fn only_json(call: &Call, value: &Value) -> Answered {
+    const JSON: [&str; 3] = ["application/json", "application/*", "*/*"];
+    let accepted = call.headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+    let accepted = accepted.flat_map(|value| value.split(',')).map(str::trim);
+    let mut accepted = accepted.filter(|media| !media.is_empty()).peekable();
+    let takes = |media: &str| JSON.contains(&media.split(';').next().unwrap_or(media).trim());
+    if accepted.peek().is_none() || accepted.any(takes) {
+        return Ok(Reply::json(200, value));
+    }
+    Err(Status::not_acceptable(JSON[0]))
 }
 
 /// Health: `ok`, or check by check what is wrong. `verbose` shows all checks, `exclude` leaves some out.
@@ -184,16 +198,27 @@ fn root(resources: &[Resource]) -> Value {
     json!({"paths": paths})
 }
 
-/// Aggregated discovery: its media type is repeated, else clients take it for the older form.
-async fn aggregated(call: &Call, core: bool, version: &str) -> Answered {
+/// Aggregated discovery: its media type is repeated, else clients take it for the older form. Its tag is that of its JSON, in all forms.
+async fn aggregated(call: &Call, core: bool, Aggregated { version, media }: Aggregated) -> Answered {
     let body = discovery::aggregated(&resources(call).await?, core, version).to_string();
     let tag = format!("\"{}\"", hex(&Sha256::digest(body.as_bytes())));
     let known = call.headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
-    let mut reply =
-        if known == Some(tag.as_str()) { Reply::json_bytes(304, "") } else { Reply::json_bytes(200, body) };
-    reply.content_type = match version {
-        "v2" => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-        _ => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+    let mut reply = if known == Some(tag.as_str()) {
+        Reply::json_bytes(304, "")
+    } else {
+        Reply::in_media(200, media, body.into_bytes())?
+    };
+    reply.content_type = match (media, version) {
+        (Media::Json, "v2") => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        (Media::Json, _) => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+        (Media::Yaml, "v2") => "application/yaml;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        (Media::Yaml, _) => "application/yaml;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+        (Media::Protobuf, "v2") => {
+            "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+        }
+        (Media::Protobuf, _) => {
+            "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
+        }
     };
     Ok(reply.header(header::ETAG, &tag).header(header::VARY, "Accept"))
 }

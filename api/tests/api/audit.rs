@@ -35,7 +35,11 @@ impl Sink for Lines {
 }
 
 impl Lines {
-    fn take_all(&self) -> Vec<Value> {
+    pub(crate) fn all(&self) -> Vec<Value> {
+        self.0.lock().clone()
+    }
+
+    pub(crate) fn take_all(&self) -> Vec<Value> {
         std::mem::take(&mut self.0.lock())
     }
 
@@ -45,12 +49,17 @@ impl Lines {
     }
 }
 
-/// An administrator, a user who may do nothing, and what is told of both.
-pub(crate) fn audited(rules: &str, options: Options) -> (Client, Client, Arc<Lines>) {
+/// An audit by these rules, and what is told.
+pub(crate) fn audit(rules: &str) -> (Audit, Arc<Lines>) {
     let lines = Arc::new(Lines::default());
     let policy =
         Policy::read(&format!("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n{rules}")).unwrap();
-    let audit = Audit { policy: Arc::new(policy), sink: lines.clone() };
+    (Audit { policy: Arc::new(policy), sink: lines.clone() }, lines)
+}
+
+/// An administrator, a user who may do nothing, and what is told of both.
+pub(crate) fn audited(rules: &str, options: Options) -> (Client, Client, Arc<Lines>) {
+    let (audit, lines) = audit(rules);
     let admin = Client::with(FeedLimits::default(), Options { audit: Some(audit), ..options });
     let jane = admin.as_peer(Some(peer(Role::User, "jane", "staff")));
     (admin, jane, lines)

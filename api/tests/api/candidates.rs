@@ -1,4 +1,4 @@
-//! Pods that actors make: webhooks and policies are asked about them as about clients' pods, and nobody sees one before it is admitted.
+//! What actors make: webhooks and policies are asked about it as about what clients make, and nobody sees it before it is admitted.
 
 use std::{
     sync::{
@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::{
-    client::{Client, deployment},
+    audit::audit,
+    client::{Client, MERGE, deployment},
     memory::Memory,
     webhook::{Webhook, patched, rules},
 };
@@ -32,7 +33,11 @@ struct Leader(JoinHandle<()>);
 
 impl Leader {
     fn of(client: &Client) -> Leader {
-        let (_, gate) = serve(client.memory.clone(), Options::default());
+        Leader::with(client, Options::default())
+    }
+
+    fn with(client: &Client, options: Options) -> Leader {
+        let (_, gate) = serve(client.memory.clone(), options);
         Leader(tokio::spawn(gate.run()))
     }
 }
@@ -78,11 +83,12 @@ fn candidates(memory: &Memory) -> usize {
     memory.state().list(Kind::POD_CANDIDATE, None).count()
 }
 
-/// The messages of events with this reason.
+/// The messages of events about what could not be made.
 fn events(memory: &Memory) -> Vec<String> {
     let of = |event: &Arc<Object>| {
         let rest = event.document.rest_value();
-        (rest["reason"] == "FailedCreate").then(|| rest["message"].as_str().unwrap().to_owned())
+        let failed = rest["reason"] == "FailedCreate" || rest["reason"] == "ReplicaSetCreateError";
+        failed.then(|| rest["message"].as_str().unwrap().to_owned())
     };
     memory.state().list(Kind::EVENT, None).filter_map(of).collect()
 }
@@ -295,10 +301,202 @@ async fn the_api_has_no_candidates() {
     client.post(DEPLOYMENTS, &deployment("web", 1)).await.with(201);
     assert_eq!(candidates(&client.memory), 1, "nobody leads");
     assert_eq!(client.get(PODS).await.with(200)["items"], json!([]));
-    for path in ["/api/v1/podcandidates", "/api/v1/namespaces/default/podcandidates", "/apis//podcandidates"]
-    {
+    for path in [
+        "/api/v1/podcandidates",
+        "/api/v1/namespaces/default/podcandidates",
+        "/apis//podcandidates",
+        "/api/v1/candidates",
+    ] {
         assert_eq!(client.get(path).await.code, 404, "{path}");
     }
     let resources = client.get("/api/v1").await.with(200).to_string();
     assert!(!resources.contains("andidate"));
+}
+
+const CRON_JOBS: &str = "/apis/batch/v1/namespaces/default/cronjobs";
+const SETS: &str = "/apis/apps/v1/namespaces/default/statefulsets";
+
+/// Rules for new objects of all else that somebody is asked about.
+fn besides_pods() -> Value {
+    let kinds = [("apps", "replicasets"), ("batch", "jobs"), ("", "persistentvolumeclaims")];
+    let one = |(group, plural)| rules(&["CREATE"], group, &[plural])[0].clone();
+    kinds.map(one).to_vec().into()
+}
+
+/// A cron job that has missed a start.
+async fn missed(client: &Client, name: &str) {
+    let template = json!({"spec": {"template": {"spec": {
+        "restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}});
+    // Once a year, so that no other start comes while the test runs.
+    let cron = json!({"metadata": {"name": name}, "spec": {"schedule": "0 0 1 1 *", "suspend": true, "jobTemplate": template}});
+    client.post(CRON_JOBS, &cron).await.with(201);
+    let status = json!({"status": {"lastScheduleTime": "2024-06-01T00:00:00Z"}});
+    client.patch(&format!("{CRON_JOBS}/{name}/status"), MERGE, &status).await.with(200);
+    client.patch(&format!("{CRON_JOBS}/{name}"), MERGE, &json!({"spec": {"suspend": false}})).await.with(200);
+}
+
+fn stateful(name: &str) -> Value {
+    json!({"metadata": {"name": name}, "spec": {
+        "replicas": 1, "serviceName": name, "selector": {"matchLabels": {"app": name}}, "template": {
+            "metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
+        "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}]}})
+}
+
+#[tokio::test]
+async fn replica_sets_jobs_and_claims_are_asked_about_and_changed() {
+    let client = Client::new();
+    client.memory.add_node("node-1");
+    let _leader = Leader::of(&client);
+    let labels = json!({"op": "add", "path": "/metadata/labels", "value": {"app": "web", "seen": "yes"}});
+    let changes = Webhook::patching(json!([labels])).await;
+    let judges = Webhook::allowing().await;
+    configure(&client, MUTATING, "changes", vec![changes.hook("changes", besides_pods())]).await;
+    configure(&client, VALIDATING, "judges", vec![judges.hook("judges", besides_pods())]).await;
+    client.post(DEPLOYMENTS, &deployment("web", 1)).await.with(201);
+    client.post(SETS, &stateful("web")).await.with(201);
+    missed(&client, "web").await;
+    // A pod of each: no pod is asked about here.
+    so_many(&client.memory, 3).await;
+    let judged = judges.asked();
+    assert_eq!((changes.asked().len(), judged.len()), (3, 3), "each once");
+    for (kind, account, shown) in [
+        (Kind::REPLICA_SET, "deployment-controller", "apps/v1"),
+        (Kind::JOB, "cronjob-controller", "batch/v1"),
+        (Kind::PERSISTENT_VOLUME_CLAIM, "statefulset-controller", "v1"),
+    ] {
+        let made = client.memory.state().list(kind, None).next().unwrap().clone();
+        assert_eq!(made.meta.labels["seen"], "yes", "{kind:?}");
+        let asked = judged.iter().find(|asked| asked["kind"]["kind"] == kind.info().kind).unwrap();
+        let user = format!("system:serviceaccount:kube-system:{account}");
+        assert_eq!(asked["userInfo"]["username"], user.as_str());
+        assert_eq!((&asked["operation"], &asked["name"]), (&json!("CREATE"), &json!(made.key.name)));
+        let object = &asked["object"];
+        assert_eq!((&object["apiVersion"], &object["kind"]), (&json!(shown), &json!(kind.info().kind)));
+        assert_eq!(
+            (&object["metadata"]["uid"], &object["metadata"]["labels"]["seen"]),
+            (&json!(made.meta.uid), &json!("yes"))
+        );
+    }
+    assert_eq!(client.memory.state().list(Kind::CANDIDATE, None).count(), 0);
+}
+
+#[tokio::test]
+async fn policies_refuse_them_in_the_words_of_their_owners() {
+    let client = Client::new();
+    let _leader = Leader::of(&client);
+    let policy = json!({"metadata": {"name": "p"}, "spec": {
+        "matchConstraints": {"resourceRules": besides_pods()}, "validations": [{"expression": "false", "message": "no"}]}});
+    client.post(&format!("{API}/validatingadmissionpolicies"), &policy).await.with(201);
+    let binding =
+        json!({"metadata": {"name": "here"}, "spec": {"policyName": "p", "validationActions": ["Deny"]}});
+    client.post(&format!("{API}/validatingadmissionpolicybindings"), &binding).await.with(201);
+    let why = "is forbidden: ValidatingAdmissionPolicy 'p' with binding 'here' denied request: no";
+    client.post(DEPLOYMENTS, &deployment("web", 1)).await.with(201);
+    let told = refusal(&client.memory).await;
+    assert!(told.starts_with("Failed to create new replica set \"web-"), "{told}");
+    assert!(told.contains(": replicasets.apps \"web-") && told.ends_with(why), "{told}");
+    let told_of = async |wanted: &str| {
+        let found = |memory: &Memory| events(memory).into_iter().find(|told| told.starts_with(wanted));
+        until(&client.memory, wanted, found).await
+    };
+    client.post(SETS, &stateful("db")).await.with(201);
+    let told = told_of("create Claim data-db-0 for Pod db-0 in StatefulSet db failed error: ").await;
+    assert!(told.ends_with(&format!("persistentvolumeclaims \"data-db-0\" {why}")), "{told}");
+    missed(&client, "tick").await;
+    let told = told_of("Error creating job: jobs.batch \"tick-").await;
+    assert!(told.ends_with(why), "{told}");
+    assert!(pods(&client.memory).is_empty());
+    // Without the binding nobody refuses any more.
+    client.delete(&format!("{API}/validatingadmissionpolicybindings/here")).await.with(200);
+    so_many(&client.memory, 3).await;
+}
+
+/// What is told of a question is what is told of a client's request for the same, of the controller that makes such objects in Kubernetes.
+#[tokio::test]
+async fn the_audit_is_told_what_came_of_it() {
+    let client = Client::new();
+    let (audit, lines) = audit("- {level: RequestResponse}");
+    let _leader = Leader::with(&client, Options { audit: Some(audit), ..Options::default() });
+    let injection = json!([{"op": "add", "path": "/metadata/labels/injected", "value": "yes"}]);
+    let mut answer = patched(&injection);
+    answer["auditAnnotations"] = json!({"why": "because"});
+    let answer = Arc::new(std::sync::Mutex::new(answer));
+    let says = answer.clone();
+    let webhook = Webhook::start(move |_| says.lock().unwrap().clone()).await;
+    let of = json!({"matchLabels": {"app": "web"}});
+    let hook = with(webhook.hook("injects", new_pods()), "objectSelector", of);
+    configure(&client, MUTATING, "injects", vec![hook]).await;
+    let policy = json!({"metadata": {"name": "p"}, "spec": {
+        "matchConstraints": {"resourceRules": new_pods()},
+        "auditAnnotations": [{"key": "app", "valueExpression": "object.metadata.labels.app"}],
+        "validations": [{"expression": "object.metadata.labels.app == 'web'", "message": "only web"}]}});
+    client.post(&format!("{API}/validatingadmissionpolicies"), &policy).await.with(201);
+    for (name, actions) in [("denies", json!(["Deny"])), ("tells", json!(["Audit"]))] {
+        let binding =
+            json!({"metadata": {"name": name}, "spec": {"policyName": "p", "validationActions": actions}});
+        client.post(&format!("{API}/validatingadmissionpolicybindings"), &binding).await.with(201);
+    }
+    client.post(DEPLOYMENTS, &deployment("web", 1)).await.with(201);
+    let [made] = so_many(&client.memory, 1).await.try_into().unwrap();
+    let complete = |_: &Memory| {
+        let all = lines.all();
+        all.iter().any(|event| event["stage"] == "ResponseComplete").then_some(all)
+    };
+    let [received, event] = until(&client.memory, "events", complete).await.try_into().unwrap();
+    lines.take_all();
+    assert_eq!(
+        (&received["stage"], &event["stage"]),
+        (&json!("RequestReceived"), &json!("ResponseComplete"))
+    );
+    assert_eq!(received["auditID"], event["auditID"]);
+    for (pointer, expected) in [
+        ("/verb", json!("create")),
+        ("/requestURI", json!(PODS)),
+        ("/user/username", json!("system:serviceaccount:kube-system:replicaset-controller")),
+        ("/user/groups/1", json!("system:serviceaccounts:kube-system")),
+        ("/objectRef", json!({"resource": "pods", "namespace": "default", "apiVersion": "v1"})),
+        ("/responseStatus", json!({"metadata": {}, "code": 201})),
+        ("/requestObject/metadata/generateName", json!(made.document.metadata_value()["generateName"])),
+        ("/requestObject/metadata/labels/injected", Value::Null),
+        ("/responseObject/metadata/name", json!(made.key.name)),
+        ("/responseObject/metadata/labels/injected", json!("yes")),
+        ("/annotations/injects.example.com~1why", json!("because")),
+        ("/annotations/p~1app", json!("web")),
+    ] {
+        assert_eq!(event.pointer(pointer).unwrap_or(&Value::Null), &expected, "{pointer} of {event}");
+    }
+    let said = |what: &str| -> Value {
+        let key = format!("{what}.webhook.admission.k8s.io/round_0_index_0");
+        serde_json::from_str(event["annotations"][key].as_str().unwrap()).unwrap()
+    };
+    let webhook = |more: Value| {
+        let mut all = json!({"configuration": "injects", "webhook": "injects.example.com"});
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        all
+    };
+    assert_eq!(said("mutation"), webhook(json!({"mutated": true})));
+    assert_eq!(said("patch"), webhook(json!({"patch": injection, "patchType": "JSONPatch"})));
+    // One that is refused.
+    client.post(DEPLOYMENTS, &deployment("bad", 1)).await.with(201);
+    refusal(&client.memory).await;
+    let event = until(&client.memory, "events", complete).await[1].clone();
+    assert_eq!(event["responseStatus"]["code"], 422);
+    let told = event["responseStatus"]["message"].as_str().unwrap();
+    assert!(told.ends_with("with binding 'denies' denied request: only web"), "{told}");
+    let failure =
+        event["annotations"]["validation.policy.admission.k8s.io/validation_failure"].as_str().unwrap();
+    assert!(failure.contains("only web") && failure.contains("tells"), "{failure}");
+    // One that all let pass, and that the turn refuses: its owner would not know it.
+    let hash = json!([{"op": "replace", "path": "/metadata/labels/pod-template-hash", "value": "other"}]);
+    *answer.lock().unwrap() = patched(&hash);
+    lines.take_all();
+    client.patch(&format!("{DEPLOYMENTS}/web"), MERGE, &json!({"spec": {"replicas": 2}})).await.with(200);
+    let of_web = |_: &Memory| {
+        let web =
+            |event: &Value| event["stage"] == "ResponseComplete" && event["annotations"]["p/app"] == "web";
+        lines.all().into_iter().find(web)
+    };
+    let event = until(&client.memory, "an event", of_web).await;
+    assert_eq!(event["responseStatus"]["code"], 403);
 }

@@ -124,13 +124,51 @@ async fn metadata_alone_has_a_message_and_tables_have_none() {
 }
 
 #[tokio::test]
+async fn discovery_has_messages() {
+    let client = Client::new();
+    for (uri, kind) in [
+        ("/api", "APIVersions"),
+        ("/api/v1", "APIResourceList"),
+        ("/apis", "APIGroupList"),
+        ("/apis/apps", "APIGroup"),
+        ("/apis/apps/v1", "APIResourceList"),
+    ] {
+        let mut json = client.get(uri).await.with(200);
+        let answer = client.raw("GET", uri, &[("accept", PROTOBUF)], Body::empty()).await;
+        assert_eq!(answer.headers["content-type"], PROTOBUF, "{uri}");
+        let told = read(&answer, 200);
+        assert_eq!(told["kind"], kind);
+        json["apiVersion"] = told["apiVersion"].clone();
+        assert_eq!(plain(told), plain(json), "{uri}");
+    }
+    for (uri, version) in [("/api", "v2"), ("/apis", "v2"), ("/apis", "v2beta1")] {
+        let form =
+            |media: &str| format!("{media};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
+        let ask = async |form: &str| client.raw("GET", uri, &[("accept", form)], Body::empty()).await;
+        let json = ask(&form("application/json")).await;
+        let answer = ask(&form(PROTOBUF)).await;
+        assert_eq!(answer.headers["content-type"], form(PROTOBUF).as_str());
+        assert_eq!(answer.headers["etag"], json.headers["etag"]);
+        let told = protobuf::decode(&answer.bytes, None, Limits::default()).unwrap().value;
+        assert_eq!(plain(told), plain(json.with(200)), "{uri}");
+        let yaml = ask(&form("application/yaml")).await;
+        assert_eq!(
+            (yaml.code, &yaml.headers["content-type"]),
+            (200, &form("application/yaml").parse().unwrap())
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_is_only_said_as_json_is_said_so_or_refused() {
     let client = Client::new();
-    for uri in ["/api", "/apis", "/apis/apps/v1", "/version"] {
-        let answer = ask(&client, "GET", uri, Value::Null).await;
-        assert_eq!(answer.headers["content-type"], "application/json", "{uri}");
-        let only = client.raw("GET", uri, &[("accept", PROTOBUF)], Body::empty()).await;
-        assert_eq!(only.code, 406, "{uri}");
+    let answer = ask(&client, "GET", "/version", Value::Null).await;
+    assert_eq!(answer.headers["content-type"], "application/json");
+    for form in [PROTOBUF, "application/yaml"] {
+        let only = client.raw("GET", "/version", &[("accept", form)], Body::empty()).await;
+        assert_eq!(only.code, 406, "{form}");
+        let root = client.raw("GET", "/", &[("accept", form)], Body::empty()).await;
+        assert_eq!((root.code, &root.headers["content-type"]), (200, &"application/json".parse().unwrap()));
     }
     // Nothing is asked how it is to be said.
     assert_eq!(client.raw("GET", "/livez", &[("accept", PROTOBUF)], Body::empty()).await.code, 200);

@@ -71,6 +71,31 @@ async fn a_refusal_is_told_in_kubernetes_words_with_its_warnings() {
 }
 
 #[tokio::test]
+async fn what_a_webhook_changes_is_told_where_contents_are() {
+    let patch = json!([{"op": "add", "path": "/metadata/labels", "value": {"seen": "yes"}}]);
+    for (level, told) in [("Metadata", false), ("Request", true)] {
+        let (admin, _, lines) = audited(&format!("- {{level: {level}}}"), Options::default());
+        let webhook = Webhook::patching(patch.clone()).await;
+        configure(&admin, MUTATING, "adds", vec![webhook.hook("adds", all_maps())]).await;
+        admin.post(MAPS, &map("m")).await.with(201);
+        let annotations = lines.last()["annotations"].clone();
+        let of = |what: &str| -> Option<Value> {
+            let text = &annotations[format!("{what}.webhook.admission.k8s.io/round_0_index_0")];
+            text.as_str().map(|text| serde_json::from_str(text).unwrap())
+        };
+        let wanted = |more: &str, value: Value| {
+            let mut all = json!({"configuration": "adds", "webhook": "adds.example.com"});
+            all[more] = value;
+            all
+        };
+        assert_eq!(of("mutation"), Some(wanted("mutated", true.into())), "{level}");
+        let mut all = wanted("patch", patch.clone());
+        all["patchType"] = "JSONPatch".into();
+        assert_eq!(of("patch"), told.then_some(all), "{level}");
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_without_a_reason_is_a_bad_request() {
     let client = Client::new();
     let webhook = Webhook::start(|_| json!({"allowed": false})).await;

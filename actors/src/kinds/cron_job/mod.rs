@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 pub use self::{schedule::Schedule, zone::zone};
 use super::{job, namespace};
 use crate::{
+    candidates::{self, Made},
     kind::Kind,
     object::{CronJobDigest, Object, ObjectKey, parse_time_ms, rfc3339},
     turn::Turn,
@@ -35,6 +36,9 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
     }
     jobs::follow(turn, me, spec, &mut status);
     let ending = me.meta.deleting() || namespace::terminating(turn.state(), &me.key.namespace);
+    if ending || spec.suspend {
+        candidates::withdraw(turn, me, Kind::JOB);
+    }
     let next = if ending || spec.suspend { None } else { run(turn, me, spec, &mut status) };
     turn.put_status(me, status);
     if !ending {
@@ -78,27 +82,42 @@ fn run(turn: &mut Turn, me: &Object, spec: &CronJobDigest, status: &mut Value) -
             return None;
         }
     };
+    let mut again_s = None;
     if let Some(due) = due {
         if due.many {
             let message = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
             turn.event(me, "Warning", "TooManyMissedTimes", message.into(), COMPONENT);
         }
-        start(turn, me, spec, status, due.at_s, &zone);
+        again_s = start(turn, me, spec, status, due.at_s, &zone);
     }
-    schedule.next(due.map_or(after_s, |due| due.at_s).max(now_s), &zone)
+    let next_s = schedule.next(due.map_or(after_s, |due| due.at_s).max(now_s), &zone);
+    next_s.into_iter().chain(again_s).min()
 }
 
-fn start(turn: &mut Turn, me: &Object, spec: &CronJobDigest, status: &mut Value, at_s: i64, zone: &TimeZone) {
+/// Starts the job for a time, unless that was done before. When to try again, Unix seconds, if one was refused a moment ago.
+fn start(
+    turn: &mut Turn,
+    me: &Object,
+    spec: &CronJobDigest,
+    status: &mut Value,
+    at_s: i64,
+    zone: &TimeZone,
+) -> Option<i64> {
     let name = format!("{}-{}", me.key.name, at_s.div_euclid(60));
     let runs = |status: &Value| status["active"].as_array().is_some_and(|active| !active.is_empty());
     let listed = spec.status.active.iter().any(|job| job.name == name);
     if listed || status["lastScheduleTime"] == rfc3339(at_s * 1000).as_str() {
-        return;
+        return None;
+    }
+    // One after the other, as in Kubernetes, whose controller waits for the answer.
+    let leave = candidates::leave(turn, me, Kind::JOB, 1);
+    if leave.most == 0 || !candidates::of(turn, me, Kind::JOB).is_empty() {
+        return leave.wake.map(|at_ms| at_ms.saturating_add(999).div_euclid(1000));
     }
     if spec.concurrency == "Forbid" && runs(status) {
         let message = "Not starting job because prior execution is running and concurrency policy is Forbid";
         turn.event(me, "Normal", "JobAlreadyActive", message.into(), COMPONENT);
-        return;
+        return None;
     }
     if spec.concurrency == "Replace" {
         for job in jobs::own(turn, me).iter().filter(|job| jobs::end(job).is_none()) {
@@ -112,15 +131,40 @@ fn start(turn: &mut Turn, me: &Object, spec: &CronJobDigest, status: &mut Value,
         if there.meta.controller().is_none_or(|owner| owner.uid != me.meta.uid) {
             let message = format!("Error creating job: jobs.batch {name:?} already exists");
             turn.event(me, "Warning", "FailedCreate", message, COMPONENT);
-            return;
+            return None;
         }
     }
-    let job = turn.create(Kind::JOB, job_of(me, &name, at_s, zone));
-    if let Some(job) = &job {
-        turn.event(me, "Normal", "SuccessfulCreate", format!("Created job {}", job.key.name), COMPONENT);
-        jobs::list(status, job);
+    match candidates::make(turn, me, Kind::JOB, job_of(me, &name, at_s, zone)) {
+        Made::There(job) => note_started(turn, me, status, &job, at_s),
+        // It is started when it is there.
+        Made::Waits => {}
+        Made::Taken => status["lastScheduleTime"] = rfc3339(at_s * 1000).into(),
     }
+    None
+}
+
+/// Says that a job was started.
+fn note_started(turn: &mut Turn, me: &Object, status: &mut Value, job: &Object, at_s: i64) {
+    turn.event(me, "Normal", "SuccessfulCreate", format!("Created job {}", job.key.name), COMPONENT);
+    jobs::list(status, job);
     status["lastScheduleTime"] = rfc3339(at_s * 1000).into();
+}
+
+/// A job that somebody was asked about is there. `wanted` is it as it was wanted, and says for which time.
+pub(crate) fn admitted(turn: &mut Turn, me: &Object, job: &Object, wanted: &Value) {
+    let at_ms = wanted["metadata"]["annotations"][STARTED_FOR].as_str().and_then(parse_time_ms);
+    let at_s = at_ms.unwrap_or(job.meta.created_ms).div_euclid(1000);
+    let mut status = me.document.status_value();
+    if !status.is_object() {
+        status = json!({});
+    }
+    note_started(turn, me, &mut status, job, at_s);
+    turn.put_status(me, status);
+}
+
+/// It is not, for this reason.
+pub(crate) fn refused(turn: &mut Turn, me: &Object, why: &str) {
+    turn.event(me, "Warning", "FailedCreate", format!("Error creating job: {why}"), COMPONENT);
 }
 
 /// The job of the template for a start.

@@ -23,6 +23,7 @@ use self::{fleet::Fleet, steps::Done};
 use super::{claim, gather, history, namespace};
 use crate::{
     candidates,
+    kind::Kind,
     object::{DaemonSetDigest, Object},
     turn::Turn,
 };
@@ -100,7 +101,7 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
 /// The nodes whose pods wait to be admitted. Those go that are of a former template, or for nodes that are to have none.
 fn await_admission(turn: &mut Turn, me: &Object, fleet: &Fleet) -> BTreeSet<CompactString> {
     let mut waiting = BTreeSet::new();
-    for candidate in candidates::of(turn, me) {
+    for candidate in candidates::of(turn, me, Kind::POD) {
         let node = candidates::node(&candidate).map(CompactString::from);
         let runs =
             |node: &CompactString| fleet.stations.get(node).is_some_and(|station| station.verdict.runs);

@@ -9,6 +9,7 @@ use super::{COMPONENT, manage::FAILURES, template};
 use crate::{
     candidates::{self, Made},
     input::DeleteOptions,
+    kind::Kind,
     kinds::pod,
     object::{DaemonSetDigest, Object},
     turn::Turn,
@@ -78,7 +79,7 @@ impl Steps {
                 return work.later();
             }
         }
-        let refusals = candidates::leave(turn, me, self.create.len()).refusals;
+        let refusals = candidates::leave(turn, me, Kind::POD, self.create.len()).refusals;
         let first = refusals.checked_rem(self.create.len()).unwrap_or(0);
         self.create.rotate_left(first);
         for node in &self.create {
@@ -122,7 +123,7 @@ impl Work<'_> {
         if !self.has_room(turn) {
             return false;
         }
-        let leave = candidates::leave(turn, me, 1);
+        let leave = candidates::leave(turn, me, Kind::POD, 1);
         if leave.most == 0 {
             self.done.wake = self.done.wake.into_iter().chain(leave.wake).min();
             self.done.refused = true;
@@ -133,8 +134,8 @@ impl Work<'_> {
             template["metadata"]["annotations"][FAILURES] = failures.to_string().into();
         }
         let pod = match pod::new_from_template(turn, me, &template) {
-            Ok(pod) => match candidates::make(turn, me, pod) {
-                Made::Pod(pod) => Some(pod),
+            Ok(pod) => match candidates::make(turn, me, Kind::POD, pod) {
+                Made::There(pod) => Some(pod),
                 Made::Waits | Made::Taken => None,
             },
             Err(why) => {

@@ -18,6 +18,7 @@ mod scale;
 mod status;
 
 pub use self::claim::{drained, offer};
+pub(crate) use self::revision::{admitted, refused};
 use self::status::Conditions;
 use super::namespace;
 use crate::{
@@ -53,6 +54,7 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
         status::write(turn, me, spec, &sets, conditions);
         return;
     }
+    revision::keep_candidates(turn, me, spec, &sets);
     conditions.note_pause(spec, &turn.now());
     if spec.paused || scale::asked_for(spec, &sets) {
         revision::annotate_newest(turn, me, spec, &mut sets, &mut conditions);

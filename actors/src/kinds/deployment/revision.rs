@@ -6,14 +6,15 @@ use serde_json::{Value, json};
 
 use super::{
     COMPONENT, DESIRED_REPLICAS, MAX_REPLICAS, REVISION, REVISION_HISTORY,
-    claim::{Sets, digest},
+    claim::{self, Sets, digest, replicas},
     history::revision_of,
     rollout, scale,
     status::{self, Conditions},
 };
 use crate::{
+    candidates::{self, Made},
     kind::Kind,
-    object::{DeploymentDigest, Object, template::HASH_LABEL},
+    object::{DeploymentDigest, Document, Object, ReplicaSetDigest, template::HASH_LABEL},
     turn::Turn,
 };
 
@@ -31,7 +32,24 @@ const HISTORY_MAX: usize = 2000;
 /// How many names are tried in one reaction when they are taken.
 const NAME_TRIES: usize = 16;
 
-/// Makes the newest template's replica set, if it is missing. True when it was made.
+/// Of the replica sets that wait to be admitted those go that are not of the present template. A deployment that is changed may try at once,
+/// whatever was refused before.
+pub(super) fn keep_candidates(turn: &mut Turn, me: &Object, spec: &DeploymentDigest, sets: &Sets) {
+    if candidates::are_none(turn, me, Kind::REPLICA_SET) {
+        return;
+    }
+    for candidate in candidates::of(turn, me, Kind::REPLICA_SET) {
+        let wanted = ReplicaSetDigest::of(&Document::from_value(candidates::object(&candidate)));
+        if sets.newest.is_some() || wanted.template != spec.template {
+            turn.remove(&candidate.key);
+        }
+    }
+    if sets.newest.is_some() || spec.status.observed_generation != me.meta.generation {
+        candidates::forget(turn, me, Kind::REPLICA_SET);
+    }
+}
+
+/// Makes the newest template's replica set, if it is missing. True when it was made, or waits to be.
 pub(super) fn ensure_newest(
     turn: &mut Turn,
     me: &Object,
@@ -43,28 +61,72 @@ pub(super) fn ensure_newest(
         annotate_newest(turn, me, spec, sets, conditions);
         return false;
     }
+    let leave = candidates::leave(turn, me, Kind::REPLICA_SET, 1);
+    if leave.most == 0 || !candidates::of(turn, me, Kind::REPLICA_SET).is_empty() {
+        status::write(turn, me, spec, sets, conditions.clone());
+        turn.wake(&me.key, leave.wake);
+        return true;
+    }
     let size = rollout::newest_size(spec, sets);
     let revision = next_revision(sets);
     for collisions in (spec.status.collision_count..).take(NAME_TRIES) {
         let hash = spec.template.hash(collisions);
-        if let Some(set) = turn.create(Kind::REPLICA_SET, replica_set(me, spec, &hash, size, revision)) {
-            if size > 0 {
-                let message = format!("Scaled up replica set {} from 0 to {size}", set.key.name);
-                turn.event(me, "Normal", "ScalingReplicaSet", message, COMPONENT);
+        let set = replica_set(me, spec, &hash, size, revision);
+        match candidates::make(turn, me, Kind::REPLICA_SET, set) {
+            Made::There(set) => {
+                note_created(turn, me, spec, &set, conditions);
+                sets.newest = Some(set);
             }
-            let message = format!("Created new replica set {:?}", set.key.name);
-            conditions.progress(spec, "True", "NewReplicaSetCreated", message, &turn.now());
-            set_revision(turn, me, revision);
-            sets.newest = Some(set);
-            status::write_counted(turn, me, spec, sets, conditions.clone(), collisions);
-            return true;
+            // The rest is said when it is there.
+            Made::Waits => {}
+            Made::Taken => continue,
         }
+        status::write_counted(turn, me, spec, sets, conditions.clone(), collisions);
+        return true;
     }
     let message = format!("Failed to create new replica set: {NAME_TRIES} names for it are taken");
     conditions.progress(spec, "False", "ReplicaSetCreateError", message.clone(), &turn.now());
     turn.event(me, "Warning", "ReplicaSetCreateError", message, COMPONENT);
     status::write(turn, me, spec, sets, conditions.clone());
     true
+}
+
+/// Says that a replica set was made.
+fn note_created(
+    turn: &mut Turn,
+    me: &Object,
+    spec: &DeploymentDigest,
+    set: &Object,
+    conditions: &mut Conditions,
+) {
+    let size = replicas(set);
+    if size > 0 {
+        let message = format!("Scaled up replica set {} from 0 to {size}", set.key.name);
+        turn.event(me, "Normal", "ScalingReplicaSet", message, COMPONENT);
+    }
+    let message = format!("Created new replica set {:?}", set.key.name);
+    conditions.progress(spec, "True", "NewReplicaSetCreated", message, &turn.now());
+    set_revision(turn, me, revision_of(set));
+}
+
+/// A replica set that somebody was asked about is there.
+pub(crate) fn admitted(turn: &mut Turn, me: &Object, set: &Object) {
+    let Some(spec) = me.deployment() else { return };
+    let sets = claim::sets(turn, me, spec);
+    let mut conditions = Conditions::of(spec);
+    note_created(turn, me, spec, set, &mut conditions);
+    status::write_counted(turn, me, spec, &sets, conditions, spec.status.collision_count);
+}
+
+/// It is not, for this reason.
+pub(crate) fn refused(turn: &mut Turn, me: &Object, name: &str, why: &str) {
+    let Some(spec) = me.deployment() else { return };
+    let message = format!("Failed to create new replica set {name:?}: {why}");
+    let sets = claim::sets(turn, me, spec);
+    let mut conditions = Conditions::of(spec);
+    conditions.progress(spec, "False", "ReplicaSetCreateError", message.clone(), &turn.now());
+    turn.event(me, "Warning", "ReplicaSetCreateError", message, COMPONENT);
+    status::write_counted(turn, me, spec, &sets, conditions, spec.status.collision_count);
 }
 
 fn replica_set(me: &Object, spec: &DeploymentDigest, hash: &str, size: i64, revision: i64) -> Value {

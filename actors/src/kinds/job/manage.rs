@@ -13,6 +13,7 @@ use super::{
 use crate::{
     candidates::{self, Made},
     input::DeleteOptions,
+    kind::Kind,
     kinds::{order, pod},
     object::{JobDigest, Object},
     turn::Turn,
@@ -47,7 +48,7 @@ pub(super) fn manage(
     let active = tally.active.len();
     let wanted = if spec.suspend { 0 } else { wanted(spec, tally) };
     // Pods that wait to be admitted count as those that run, and are the first to go.
-    let mut waiting = candidates::of(turn, me);
+    let mut waiting = candidates::of(turn, me, Kind::POD);
     let too_many = (active + waiting.len()).saturating_sub(wanted).min(waiting.len());
     waiting.drain(..too_many).for_each(|candidate| turn.remove(&candidate.key));
     let surplus = surplus(spec, tally, active.saturating_sub(wanted));
@@ -127,7 +128,7 @@ fn create(
     waiting: &[Arc<Object>],
 ) -> Managed {
     let mut managed = Managed { active: tally.active.len() + waiting.len(), ..Managed::default() };
-    let leave = candidates::leave(turn, me, missing);
+    let leave = candidates::leave(turn, me, Kind::POD, missing);
     if leave.most == 0 {
         managed.wake = leave.wake;
         return managed;
@@ -176,8 +177,8 @@ fn create(
             }
         };
         let pod = match made_pod {
-            Ok(pod) => match candidates::make(turn, me, pod) {
-                Made::Pod(pod) => Some(pod),
+            Ok(pod) => match candidates::make(turn, me, Kind::POD, pod) {
+                Made::There(pod) => Some(pod),
                 Made::Waits => {
                     // Whoever it follows is counted when it is there: only then it carries the index's failures on.
                     made += 1;

@@ -124,7 +124,7 @@ fn is_complete(spec: &JobDigest, tally: &Tally, active: usize) -> bool {
 
 /// The end is decided: nothing has to run any more.
 fn stop(turn: &mut Turn, me: &Object, tally: &Tally, verdict: &Verdict) -> Option<i64> {
-    candidates::of(turn, me).iter().for_each(|candidate| turn.remove(&candidate.key));
+    candidates::of(turn, me, Kind::POD).iter().for_each(|candidate| turn.remove(&candidate.key));
     for (done, pod) in tally.active.iter().enumerate() {
         if turn.full() {
             return Some(turn.now_ms());

@@ -105,7 +105,7 @@ fn free_name(turn: &mut Turn, namespace: &str, prefix: &str) -> Option<String> {
         let name = format!("{}{}", &prefix[..end], turn.context().name_suffix());
         let state = turn.state();
         if state.get(&ObjectKey::new(Kind::POD, namespace, &name)).is_none()
-            && state.get(&candidates::key(namespace, &name)).is_none()
+            && state.get(&candidates::key(Kind::POD, namespace, &name)).is_none()
         {
             return Some(name);
         }

@@ -43,7 +43,7 @@ pub fn reconcile(turn: &mut Turn, me: &Object) {
     // A wake-up at this very time was asked for in this turn: the rest is a next turn's.
     let later = turn.state().wake_of(&me.key) == Some(turn.now_ms());
     // Pods that wait to be admitted count as those that are there.
-    let waiting = candidates::of(turn, me);
+    let waiting = candidates::of(turn, me, Kind::POD);
     let have = pods.len() + waiting.len();
     let mut want = usize::try_from(spec.replicas.max(0)).unwrap_or(usize::MAX);
     if planted(Defect::ReplicaLeak) && pods.iter().any(|o| o.pod().is_some_and(|p| p.restarts > 0)) {
@@ -108,7 +108,7 @@ pub(crate) fn refused(turn: &mut Turn, me: &Object, why: &str) {
 
 fn create(turn: &mut Turn, me: &Object, missing: usize) -> Failure {
     let template = me.document.spec_value()["template"].clone();
-    let leave = candidates::leave(turn, me, missing);
+    let leave = candidates::leave(turn, me, Kind::POD, missing);
     let mut asked = leave.refusals > 0;
     for made in 0..leave.most {
         if turn.full() || made == BURST {
@@ -117,8 +117,8 @@ fn create(turn: &mut Turn, me: &Object, missing: usize) -> Failure {
             return if asked { Failure::Unchanged } else { Failure::None };
         }
         let pod = match pod::new_from_template(turn, me, &template) {
-            Ok(pod) => match candidates::make(turn, me, pod) {
-                Made::Pod(pod) => Some(pod),
+            Ok(pod) => match candidates::make(turn, me, Kind::POD, pod) {
+                Made::There(pod) => Some(pod),
                 Made::Waits => {
                     asked = true;
                     None

@@ -16,6 +16,7 @@ mod steps;
 
 use std::collections::BTreeSet;
 
+pub(crate) use self::claims::{told_made as claim_made, told_refused as claim_refused};
 use self::{
     crew::{Crew, revision},
     steps::Steps,

@@ -7,13 +7,15 @@ use kontiki_hooks::{Defect, planted};
 use serde_json::Value;
 
 use super::{
-    COMPONENT, claims,
+    COMPONENT,
+    claims::{self, Claims},
     crew::{Crew, available, healthy, revision as of_revision},
     identity::{in_range, labels, name, ordinal, template},
 };
 use crate::{
     candidates::{self, Made},
     input::DeleteOptions,
+    kind::Kind,
     kinds::{
         history::{self, History},
         pod,
@@ -52,12 +54,13 @@ enum Next {
 impl Steps<'_> {
     /// Takes what steps there are to be taken.
     pub(super) fn take(&mut self, turn: &mut Turn, crew: &Crew) {
-        for candidate in candidates::of(turn, self.me) {
+        for candidate in candidates::of(turn, self.me, Kind::POD) {
             // Of a set that was larger.
             if !ordinal(self.me, &candidate).is_some_and(|ordinal| in_range(self.spec, ordinal)) {
                 turn.remove(&candidate.key);
             }
         }
+        claims::keep_candidates(turn, self.me, self.spec);
         if self.members(turn, crew) == Next::Wait {
             return;
         }
@@ -66,7 +69,11 @@ impl Steps<'_> {
         }
         // Who was just made is not well yet: that is seen in the next reaction.
         let goes = self.condemned(turn, crew) == Next::Wait;
-        if goes || self.spec.on_delete || self.done > 0 || !candidates::of(turn, self.me).is_empty() {
+        if goes
+            || self.spec.on_delete
+            || self.done > 0
+            || !candidates::of(turn, self.me, Kind::POD).is_empty()
+        {
             return;
         }
         self.update(turn, crew);
@@ -89,7 +96,11 @@ impl Steps<'_> {
         let mut next = Next::Go;
         let replicas = self.spec.replicas.max(0);
         // Where the order is free, another one is tried first after each refusal.
-        let refusals = if self.spec.parallel { candidates::leave(turn, self.me, 1).refusals } else { 0 };
+        let of = |kind| candidates::leave(turn, self.me, kind, 1).refusals;
+        let refusals = match self.spec.parallel {
+            true => of(Kind::POD).saturating_add(of(Kind::PERSISTENT_VOLUME_CLAIM)),
+            false => 0,
+        };
         let first = i64::try_from(refusals).unwrap_or(0).checked_rem(replicas).unwrap_or(0);
         let from = |n: i64| self.spec.start.saturating_add(n);
         for ordinal in (from(first)..from(replicas)).chain(from(0)..from(first)) {
@@ -122,12 +133,15 @@ impl Steps<'_> {
     }
 
     /// Makes the claims of a pod that are missing. Tells whether it has them all; the rest is tried again.
-    fn has_claims(&mut self, turn: &mut Turn, ordinal: i64) -> bool {
-        let made = claims::make(turn, self.me, self.spec, ordinal);
-        if let Err(why) = &made {
-            self.refuse(turn, why.clone());
+    fn claims(&mut self, turn: &mut Turn, ordinal: i64) -> Claims {
+        let claims = claims::make(turn, self.me, self.spec, ordinal).unwrap_or_else(|why| {
+            self.refuse(turn, why);
+            Claims::Refused(None)
+        });
+        if let Claims::Refused(Some(at)) = claims {
+            self.wake_by(at);
         }
-        made.is_ok()
+        claims
     }
 
     fn missing(&mut self, turn: &mut Turn, ordinal: i64) -> Next {
@@ -135,21 +149,23 @@ impl Steps<'_> {
             self.wake_by(turn.now_ms() + RETRY_MS);
             return Next::Wait;
         }
-        if !self.has_claims(turn, ordinal) {
-            return Next::Wait;
+        match self.claims(turn, ordinal) {
+            Claims::There => {}
+            Claims::Asked if self.spec.parallel => return Next::Go,
+            Claims::Asked | Claims::Refused(_) => return Next::Wait,
         }
         let (set, pod) = (&self.me.key.name, name(self.me, ordinal));
         // Pods below the partition keep the former template.
         let former = !self.spec.on_delete && ordinal < self.spec.start + self.spec.partition;
         let revision = if former { self.former } else { &*self.history.current };
         let next = if self.spec.parallel { Next::Go } else { Next::Wait };
-        if let Some(candidate) = candidates::named(turn, self.me, &pod) {
+        if let Some(candidate) = candidates::named(turn, self.me, Kind::POD, &pod) {
             if of_revision(&candidate) == revision.key.name {
                 return next;
             }
             turn.remove(&candidate.key);
         }
-        let leave = candidates::leave(turn, self.me, 1);
+        let leave = candidates::leave(turn, self.me, Kind::POD, 1);
         if leave.most == 0 {
             leave.wake.into_iter().for_each(|at| self.wake_by(at));
             return Next::Wait;
@@ -157,7 +173,7 @@ impl Steps<'_> {
         let base = history::template(revision);
         let template = template(self.me, base, ordinal, &revision.key.name);
         let made = pod::new_named(turn, self.me, &template, &pod).and_then(|value| {
-            match candidates::make(turn, self.me, value) {
+            match candidates::make(turn, self.me, Kind::POD, value) {
                 Made::Taken => Err(format!("pods {pod:?} already exists")),
                 made => Ok(made),
             }
@@ -199,7 +215,7 @@ impl Steps<'_> {
             return Next::Wait;
         }
         if phase == "Pending" && !pod.meta.deleting() {
-            self.has_claims(turn, ordinal);
+            self.claims(turn, ordinal);
         }
         if !self.spec.parallel {
             if !healthy(pod, self.spec, turn.now_ms()) {

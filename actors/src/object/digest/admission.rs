@@ -1,5 +1,6 @@
-//! Which new pods webhooks, policies and bindings of policies are for, as far as a turn has to know: whether somebody is to be asked about a
-//! pod. It may say so where nobody is, and never the other way round; whom it is for indeed is the business of `api/`, which reads all of it.
+//! Which new objects webhooks, policies and bindings of policies are for, as far as a turn has to know: whether somebody is to be asked about
+//! what an actor wants. It may say so where nobody is, and never the other way round; whom it is for indeed is the business of `api/`, which
+//! reads all of it.
 
 use std::collections::BTreeMap;
 
@@ -7,23 +8,41 @@ use compact_str::CompactString;
 use serde_json::Value;
 
 use super::Selector;
-use crate::{kind::Kind, object::Document};
+use crate::{candidates, kind::Kind, object::Document};
 
 type Labels = BTreeMap<CompactString, CompactString>;
 
-/// What a configuration is for, of new pods.
+/// What a configuration is for, of what actors make.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct AdmissionDigest {
     /// The policy that a binding puts in force; empty for all else.
     pub policy: CompactString,
-    /// One for each part of it that is for new pods at all.
+    /// One for each part of it that is for any of that.
     scopes: Vec<Scope>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
 struct Scope {
+    kinds: Kinds,
     namespaces: Selector,
-    pods: Selector,
+    objects: Selector,
+}
+
+/// Some of [`candidates::KINDS`], each a bit by its place there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Kinds(u8);
+
+const _: () = assert!(candidates::KINDS.len() <= 8, "a bit for each");
+
+impl Kinds {
+    fn of(meant: impl Fn(Kind) -> bool) -> Kinds {
+        let bits = candidates::KINDS.iter().enumerate().filter(|(_, kind)| meant(**kind));
+        Kinds(bits.fold(0, |all, (at, _)| all | 1 << at))
+    }
+
+    fn has(self, kind: Kind) -> bool {
+        candidates::KINDS.iter().position(|one| *one == kind).is_some_and(|at| self.0 & 1 << at != 0)
+    }
 }
 
 impl AdmissionDigest {
@@ -50,26 +69,34 @@ impl AdmissionDigest {
         AdmissionDigest { policy: spec["policyName"].as_str().unwrap_or_default().into(), scopes }
     }
 
-    /// Whether it may be for a new pod with these labels, in a namespace with those.
-    pub fn may_mean(&self, namespace: &Labels, pod: &Labels) -> bool {
-        self.scopes.iter().any(|scope| scope.namespaces.matches(namespace) && scope.pods.matches(pod))
+    /// Whether it may be for a new object of this kind with these labels, in a namespace with those.
+    pub fn may_mean(&self, kind: Kind, namespace: &Labels, object: &Labels) -> bool {
+        let means = |scope: &Scope| {
+            scope.kinds.has(kind) && scope.namespaces.matches(namespace) && scope.objects.matches(object)
+        };
+        self.scopes.iter().any(means)
     }
 }
 
 impl Scope {
     /// That of a webhook: without rules it is for nothing.
     fn of_webhook(webhook: &Value) -> Option<Scope> {
-        list(webhook, "rules").iter().any(is_for_new_pods).then(|| Scope::of(webhook))
+        let rules = list(webhook, "rules");
+        Scope::of(webhook, Kinds::of(|kind| rules.iter().any(|rule| is_for_new(kind, rule))))
     }
 
     /// The MatchResources of a policy or a binding: without rules they are for everything.
     fn of_resources(told: &Value) -> Option<Scope> {
         let rules = list(told, "resourceRules");
-        (rules.is_empty() || rules.iter().any(is_for_new_pods)).then(|| Scope::of(told))
+        Scope::of(told, Kinds::of(|kind| rules.is_empty() || rules.iter().any(|rule| is_for_new(kind, rule))))
     }
 
-    fn of(told: &Value) -> Scope {
-        Scope { namespaces: selector(&told["namespaceSelector"]), pods: selector(&told["objectSelector"]) }
+    fn of(told: &Value, kinds: Kinds) -> Option<Scope> {
+        (kinds != Kinds::default()).then(|| Scope {
+            kinds,
+            namespaces: selector(&told["namespaceSelector"]),
+            objects: selector(&told["objectSelector"]),
+        })
     }
 }
 
@@ -77,8 +104,9 @@ fn list<'v>(of: &'v Value, key: &str) -> &'v [Value] {
     of[key].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// Whether a rule is for the creation of pods of some name.
-fn is_for_new_pods(rule: &Value) -> bool {
+/// Whether a rule is for the creation of objects of a kind, of some name.
+fn is_for_new(kind: Kind, rule: &Value) -> bool {
+    let info = kind.info();
     let has = |key: &str, wanted: &str| list(rule, key).iter().any(|one| *one == "*" || *one == wanted);
     let resource = |one: &Value| {
         let (resource, below) = one
@@ -86,11 +114,11 @@ fn is_for_new_pods(rule: &Value) -> bool {
             .unwrap_or_default()
             .split_once('/')
             .unwrap_or((one.as_str().unwrap_or_default(), ""));
-        matches!(resource, "*" | "pods") && matches!(below, "" | "*")
+        (resource == "*" || resource == info.plural) && matches!(below, "" | "*")
     };
     has("operations", "CREATE")
-        && has("apiGroups", "")
-        && has("apiVersions", "v1")
+        && has("apiGroups", info.group)
+        && has("apiVersions", info.version)
         && list(rule, "resources").iter().any(resource)
         && rule["scope"] != "Cluster"
 }
@@ -130,7 +158,7 @@ mod tests {
 
     #[test]
     fn rules_are_for_new_pods_or_not() {
-        let means = |rule| webhook(rule, json!({})).may_mean(&labels(&[]), &labels(&[]));
+        let means = |rule| webhook(rule, json!({})).may_mean(Kind::POD, &labels(&[]), &labels(&[]));
         for resource in ["pods", "*", "*/*", "pods/*"] {
             assert!(means(rule("CREATE", "", "v1", resource)), "{resource}");
         }
@@ -148,19 +176,37 @@ mod tests {
     }
 
     #[test]
-    fn selectors_of_namespaces_and_pods_count() {
+    fn each_kind_has_its_own_rules() {
+        let meant = |rule: Value| {
+            let digest = webhook(rule, json!({}));
+            let means = |kind: &&Kind| digest.may_mean(**kind, &labels(&[]), &labels(&[]));
+            candidates::KINDS.iter().filter(means).copied().collect::<Vec<_>>()
+        };
+        for kind in candidates::KINDS {
+            let info = kind.info();
+            assert_eq!(meant(rule("CREATE", info.group, info.version, info.plural)), [kind]);
+        }
+        assert_eq!(meant(rule("CREATE", "*", "*", "*")), candidates::KINDS);
+        assert_eq!(meant(rule("CREATE", "", "v1", "*")), [Kind::POD, Kind::PERSISTENT_VOLUME_CLAIM]);
+        assert_eq!(meant(rule("CREATE", "apps", "v1", "deployments")), [] as [Kind; 0]);
+    }
+
+    #[test]
+    fn selectors_of_namespaces_and_objects_count() {
         let selectors = json!({"namespaceSelector": {"matchLabels": {"inject": "yes"}},
             "objectSelector": {"matchExpressions": [{"key": "inject", "operator": "NotIn", "values": ["no"]}]}});
         let digest = webhook(rule("CREATE", "", "v1", "pods"), selectors);
         let (yes, no) = (labels(&[("inject", "yes")]), labels(&[("inject", "no")]));
-        assert!(digest.may_mean(&yes, &labels(&[])) && digest.may_mean(&yes, &yes));
+        let means = |digest: &AdmissionDigest, namespace: &Labels, pod: &Labels| {
+            digest.may_mean(Kind::POD, namespace, pod)
+        };
+        assert!(means(&digest, &yes, &labels(&[])) && means(&digest, &yes, &yes));
         assert!(
-            !digest.may_mean(&no, &yes)
-                && !digest.may_mean(&labels(&[]), &yes)
-                && !digest.may_mean(&yes, &no)
+            !means(&digest, &no, &yes) && !means(&digest, &labels(&[]), &yes) && !means(&digest, &yes, &no)
         );
         let unknown = json!({"objectSelector": {"matchExpressions": [{"key": "a", "operator": "Like"}]}});
-        assert!(webhook(rule("CREATE", "", "v1", "pods"), unknown).may_mean(&no, &no), "asked in doubt");
+        let doubtful = webhook(rule("CREATE", "", "v1", "pods"), unknown);
+        assert!(means(&doubtful, &no, &no), "asked in doubt");
     }
 
     #[test]
@@ -170,12 +216,14 @@ mod tests {
         };
         let binding = of(Kind::VALIDATING_ADMISSION_POLICY_BINDING, json!({"policyName": "p"}));
         assert_eq!(binding.policy, "p");
-        assert!(binding.may_mean(&labels(&[]), &labels(&[])));
+        for kind in candidates::KINDS {
+            assert!(binding.may_mean(kind, &labels(&[]), &labels(&[])));
+        }
         let of_policy = |resource| {
             let constraints = json!({"resourceRules": [rule("CREATE", "", "v1", resource)]});
             of(Kind::VALIDATING_ADMISSION_POLICY, json!({"matchConstraints": constraints}))
         };
-        assert!(of_policy("pods").may_mean(&labels(&[]), &labels(&[])));
-        assert!(!of_policy("services").may_mean(&labels(&[]), &labels(&[])));
+        assert!(of_policy("pods").may_mean(Kind::POD, &labels(&[]), &labels(&[])));
+        assert!(!of_policy("services").may_mean(Kind::POD, &labels(&[]), &labels(&[])));
     }
 }

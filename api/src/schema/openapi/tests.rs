@@ -134,6 +134,8 @@ fn schemas_carry_the_marks_and_no_reference_dangles() {
         spec["properties"]["selector"]["allOf"][0]["$ref"],
         "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector"
     );
+    // What is embedded in a type is required of it, too.
+    assert_eq!(schemas["io.k8s.api.core.v1.EphemeralContainer"]["required"], json!(["name"]));
     let containers = &schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
     assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
     assert_eq!(containers["x-kubernetes-list-map-keys"], json!(["name"]));
