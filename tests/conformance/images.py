@@ -5,7 +5,7 @@
 
 BIN holds `agnhost` and `nnp`, and PORTER the certificate of agnhost's, built from Kubernetes' own sources; what is not
 written in Go there (busybox, nginx, httpd, nautilus, pause) is stood in for by the machine's static busybox. Its shell
-drops variables whose names are none, which that of the real image does not; where tests ask for those, the shell is a
+drops variables whose names are none, which that of the real image does not; where tests ask for those, `sh` is a
 static bash. A test that needs more of an image than its name and a program that runs is in skips.txt, with the reason.
 """
 
@@ -101,7 +101,8 @@ def main():
         return ["/bin/sh", "-c", f"trap 'exit 0' TERM; {program} & wait $!"]
     serve, loop = ending(f"httpd -f -p 80 -h /{root}"), ending("sleep 2147483647")
     plain, web = shell({}), shell(page)
-    keeping = {**plain, "bin/sh": (0o755, open(program("bash-static"), "rb").read())}
+    # Found as `sh`. What `/bin/sh` says of errors is looked at, too.
+    keeping = {**plain, "usr/local/bin/sh": (0o755, open(program("bash-static"), "rb").read())}
     nautilus = shell({"usr/share/nginx/html/data.json": (0o644, b'{"image": "nautilus.jpg"}\n')})
     nnp = shell({"usr/local/bin/nnp": (0o6755, open(os.path.join(bin_dir, "nnp"), "rb").read())})
     images = {
