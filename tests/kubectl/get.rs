@@ -117,6 +117,8 @@ pub fn about_the_cluster(s: &Scenario) {
     assert!(resources.contains("deployments") && resources.contains("deploy "), "{resources}");
     assert_eq!(s.kubectl(&["get", "--raw", "/readyz"]), "ok");
     assert!(s.kubectl(&["get", "--raw", "/metrics"]).contains("kontiki_raft_leader"));
+    let of_range = "jsonpath={.spec.cidrs[0]} {.status.conditions[0].type}";
+    assert_eq!(s.kubectl(&["get", "servicecidr", "kubernetes", "-o", of_range]), "10.96.0.0/12 Ready");
     let nodes = s.kubectl(&["get", "nodes"]);
     assert_eq!(nodes.matches(" Ready ").count(), 3, "{nodes}");
     assert_eq!(nodes.matches("   v1.").count(), 3, "{nodes}");

@@ -23,5 +23,6 @@ pub mod pod;
 pub mod replica_set;
 pub mod resource_quota;
 mod scaled;
+pub mod service_cidr;
 pub mod stateful_set;
 pub mod storage;
