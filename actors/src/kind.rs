@@ -102,7 +102,7 @@ kinds! {
     SECRET          = 6,  "", "v1", "Secret", "secrets", "secret", NONE, Namespaced, NONE, Uncounted, None;
     SERVICE_ACCOUNT = 7,  "", "v1", "ServiceAccount", "serviceaccounts", "serviceaccount", &["sa"], Namespaced, NONE, Uncounted, None;
     SERVICE         = 8,  "", "v1", "Service", "services", "service", &["svc"], Namespaced, ALL, Uncounted, None;
-    ENDPOINTS       = 9,  "", "v1", "Endpoints", "endpoints", "endpoints", &["ep"], Namespaced, NONE, Uncounted, None;
+    ENDPOINTS       = 9,  "", "v1", "Endpoints", "endpoints", "endpoints", &["ep"], Namespaced, NONE, Uncounted, Some(kinds::endpoints::reconcile);
     LIMIT_RANGE     = 10, "", "v1", "LimitRange", "limitranges", "limitrange", &["limits"], Namespaced, NONE, Uncounted, None;
     RESOURCE_QUOTA  = 11, "", "v1", "ResourceQuota", "resourcequotas", "resourcequota", &["quota"], Namespaced, NONE, Uncounted, Some(kinds::resource_quota::reconcile);
     PERSISTENT_VOLUME = 12, "", "v1", "PersistentVolume", "persistentvolumes", "persistentvolume", &["pv"], Cluster, NONE, Uncounted, Some(kinds::storage::volume::reconcile);

@@ -11,6 +11,7 @@ pub mod daemon_set;
 pub mod definition;
 pub mod deployment;
 pub mod disruption_budget;
+pub mod endpoints;
 pub mod event;
 pub mod flow_schema;
 mod gather;

@@ -30,8 +30,8 @@ use crate::{
     input::{Input, Outcome, Part, Request},
     kind::Kind,
     kinds::{
-        cluster_role, daemon_set, definition, disruption_budget, flow_schema, job, namespace, service_cidr,
-        storage,
+        cluster_role, daemon_set, definition, disruption_budget, endpoints, flow_schema, job, namespace,
+        service_cidr, storage,
     },
     level::LEVEL,
     object::{Document, Object, ObjectKey, OwnerRef, PodDigest},
@@ -381,6 +381,9 @@ impl Turn {
         }
         if matches!(key.kind, Kind::SERVICE | Kind::SERVICE_CIDR) {
             service_cidr::changed(self, old, new);
+        }
+        if key.kind == Kind::SERVICE {
+            endpoints::service_changed(self, key);
         }
         candidates::changed(self, key);
         if let Some(old) = old

@@ -3,12 +3,13 @@
 use super::Turn;
 use crate::{
     kind::Kind,
-    kinds::{namespace, service_cidr, storage},
+    kinds::{endpoints, namespace, service_cidr, storage},
     object::{Digest, Object, ObjectKey},
     state::State,
 };
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
+    Kind::ENDPOINTS,
     Kind::REPLICATION_CONTROLLER,
     Kind::STATEFUL_SET,
     Kind::DAEMON_SET,
@@ -50,6 +51,7 @@ fn is_unseen(state: &State, object: &Object) -> bool {
         Digest::Volume(_) | Digest::Claim(_) => !storage::is_protected(object),
         _ => match object.key.kind {
             Kind::SERVICE_CIDR => !service_cidr::is_protected(object),
+            Kind::ENDPOINTS => endpoints::is_unmirrored(state, object),
             _ => false,
         },
     }
