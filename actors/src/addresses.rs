@@ -10,18 +10,19 @@ use serde_json::{Value, json};
 use crate::{
     input::Rejection,
     kind::Kind,
-    object::{Document, ObjectKey},
+    object::{Document, Object, ObjectKey},
+    state::State,
     turn::Turn,
 };
 
-/// The range while there is no ServiceCIDR: that of kubeadm.
-const RANGE: Range = Range { base: u32::from_be_bytes([10, 96, 0, 0]), bits: 12 };
+/// The range that every cluster begins with, and while there is no ServiceCIDR: that of kubeadm.
+pub(crate) const RANGE: Range = Range { base: u32::from_be_bytes([10, 96, 0, 0]), bits: 12 };
 /// Of a range, at least and at most so many addresses at its begin are for Services that name theirs, as in Kubernetes.
 const NAMED: (u32, u32) = (16, 256);
 
 /// A range of IPv4 addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Range {
+pub(crate) struct Range {
     base: u32,
     bits: u32,
 }
@@ -97,14 +98,45 @@ pub(crate) fn assign(
     Ok(document.with_spec(spec))
 }
 
+/// Those that give addresses.
 fn ranges(turn: &Turn) -> Vec<Range> {
-    let told = turn.state().list(Kind::SERVICE_CIDR, None).flat_map(|object| {
-        let spec = object.document.spec_value();
-        let cidrs = spec["cidrs"].as_array().cloned().unwrap_or_default();
-        cidrs.iter().filter_map(Value::as_str).filter_map(Range::parse).collect::<Vec<_>>()
-    });
-    let told: Vec<Range> = told.collect();
-    if told.is_empty() { vec![RANGE] } else { told }
+    let mut told = turn.state().list(Kind::SERVICE_CIDR, None).peekable();
+    if told.peek().is_none() {
+        return vec![RANGE];
+    }
+    let staying = told.filter(|range| !range.meta.deleting());
+    staying.flat_map(|range| cidrs(range)).filter_map(|cidr| Range::parse(&cidr)).collect()
+}
+
+/// What a ServiceCIDR holds.
+fn cidrs(range: &Object) -> Vec<String> {
+    let spec = range.document.spec_value();
+    let cidrs = spec["cidrs"].as_array().into_iter().flatten();
+    cidrs.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// Whether a Service has an address of this ServiceCIDR that no other one holds that stays.
+pub(crate) fn needed(state: &State, range: &Object) -> bool {
+    let others = state.list(Kind::SERVICE_CIDR, None);
+    let others = others.filter(|other| other.key != range.key && !other.meta.deleting());
+    let others: Vec<String> = others.flat_map(|other| cidrs(other)).collect();
+    let own = cidrs(range);
+    let one_holds = |cidrs: &[String], address| cidrs.iter().any(|cidr| holds(cidr, address));
+    state.service_addresses().any(|address| one_holds(&own, address) && !one_holds(&others, address))
+}
+
+/// Whether `address/bits`, of either family, holds an address.
+fn holds(cidr: &str, address: IpAddr) -> bool {
+    let Some((base, bits)) = cidr.split_once('/') else { return false };
+    let (Ok(base), Ok(bits)) = (base.parse::<IpAddr>(), bits.parse::<u32>()) else { return false };
+    // What the first bits leave of the difference is nothing.
+    let same =
+        |most: u32, difference: u128| bits <= most && difference.checked_shr(most - bits).unwrap_or(0) == 0;
+    match (base, address) {
+        (IpAddr::V4(base), IpAddr::V4(address)) => same(32, u128::from(u32::from(base) ^ u32::from(address))),
+        (IpAddr::V6(base), IpAddr::V6(address)) => same(128, u128::from(base) ^ u128::from(address)),
+        _ => false,
+    }
 }
 
 fn may_have(turn: &Turn, ip: IpAddr) -> Result<(), String> {
@@ -145,6 +177,17 @@ fn free(turn: &mut Turn) -> Option<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_of_both_families_hold_addresses() {
+        let holds = |cidr: &str, address: &str| super::holds(cidr, address.parse().unwrap());
+        assert!(holds("10.96.0.0/12", "10.111.255.255") && !holds("10.96.0.0/12", "10.112.0.0"));
+        assert!(holds("0.0.0.0/0", "255.0.0.1") && holds("10.0.0.1/32", "10.0.0.1"));
+        assert!(!holds("10.0.0.1/32", "10.0.0.0"));
+        assert!(holds("2001:db8::/64", "2001:db8::1") && !holds("2001:db8::/64", "2001:db8:0:1::"));
+        assert!(holds("::/0", "ff00::1") && !holds("::/0", "10.0.0.1") && !holds("0.0.0.0/0", "::1"));
+        assert!(!holds("10.0.0.0/33", "10.0.0.0") && !holds("10.0.0.0", "10.0.0.0"));
+    }
 
     #[test]
     fn ranges_are_read_and_bounded() {

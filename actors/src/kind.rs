@@ -102,7 +102,7 @@ kinds! {
     SECRET          = 6,  "", "v1", "Secret", "secrets", "secret", NONE, Namespaced, NONE, Uncounted, None;
     SERVICE_ACCOUNT = 7,  "", "v1", "ServiceAccount", "serviceaccounts", "serviceaccount", &["sa"], Namespaced, NONE, Uncounted, None;
     SERVICE         = 8,  "", "v1", "Service", "services", "service", &["svc"], Namespaced, ALL, Uncounted, None;
-    ENDPOINTS       = 9,  "", "v1", "Endpoints", "endpoints", "endpoints", &["ep"], Namespaced, NONE, Uncounted, None;
+    ENDPOINTS       = 9,  "", "v1", "Endpoints", "endpoints", "endpoints", &["ep"], Namespaced, NONE, Uncounted, Some(kinds::endpoints::reconcile);
     LIMIT_RANGE     = 10, "", "v1", "LimitRange", "limitranges", "limitrange", &["limits"], Namespaced, NONE, Uncounted, None;
     RESOURCE_QUOTA  = 11, "", "v1", "ResourceQuota", "resourcequotas", "resourcequota", &["quota"], Namespaced, NONE, Uncounted, Some(kinds::resource_quota::reconcile);
     PERSISTENT_VOLUME = 12, "", "v1", "PersistentVolume", "persistentvolumes", "persistentvolume", &["pv"], Cluster, NONE, Uncounted, Some(kinds::storage::volume::reconcile);
@@ -125,7 +125,7 @@ kinds! {
     INGRESS         = 35, "networking.k8s.io", "v1", "Ingress", "ingresses", "ingress", &["ing"], Namespaced, NONE, Counted, None;
     NETWORK_POLICY  = 36, "networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", "networkpolicy", &["netpol"], Namespaced, NONE, Counted, None;
     INGRESS_CLASS   = 37, "networking.k8s.io", "v1", "IngressClass", "ingressclasses", "ingressclass", NONE, Cluster, NONE, Counted, None;
-    SERVICE_CIDR    = 38, "networking.k8s.io", "v1", "ServiceCIDR", "servicecidrs", "servicecidr", NONE, Cluster, NONE, Uncounted, None;
+    SERVICE_CIDR    = 38, "networking.k8s.io", "v1", "ServiceCIDR", "servicecidrs", "servicecidr", NONE, Cluster, NONE, Uncounted, Some(kinds::service_cidr::reconcile);
     IP_ADDRESS      = 39, "networking.k8s.io", "v1", "IPAddress", "ipaddresses", "ipaddress", &["ip"], Cluster, NONE, Uncounted, None;
     POD_DISRUPTION_BUDGET = 40, "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", "poddisruptionbudget", &["pdb"], Namespaced, NONE, Counted, Some(kinds::disruption_budget::reconcile);
     ROLE            = 41, "rbac.authorization.k8s.io", "v1", "Role", "roles", "role", NONE, Namespaced, NONE, Uncounted, None;

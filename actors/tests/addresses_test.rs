@@ -6,7 +6,7 @@ mod driver;
 use std::{collections::BTreeSet, net::IpAddr};
 
 use driver::{Cluster, key};
-use kontiki_actors::{Document, Input, Kind, Outcome, Request, input::Part};
+use kontiki_actors::{Document, Input, Kind, Outcome, Request, input::Part, kinds::service_cidr};
 use serde_json::{Value, json};
 
 fn service(name: &str, spec: Value) -> Value {
@@ -121,4 +121,64 @@ fn addresses_are_kept_and_given_back() {
     assert_eq!(cluster.state.service_of(given.parse().unwrap()), None, "given back");
     let again = replace(&mut cluster, "web", json!({"type": "ClusterIP"})).unwrap();
     assert!(again.starts_with("10.9."), "{again}");
+}
+
+#[test]
+fn a_range_stays_until_its_addresses_are_of_others() {
+    let mut cluster = Cluster::new(0);
+    cluster.decide(Input::Bootstrap(vec![service_cidr::default_range()]));
+    let ready = |cluster: &Cluster, name: &str| cluster.condition(Kind::SERVICE_CIDR, name, "Ready");
+    let says = |value: &str, reason: &str| Some((value.to_owned(), reason.to_owned()));
+    assert_eq!(ready(&cluster, "kubernetes"), says("True", ""));
+    ranges(&mut cluster);
+    assert_eq!(ready(&cluster, "a"), says("True", ""));
+    assert_eq!(create(&mut cluster, "web", named("10.9.0.7")).unwrap(), "10.9.0.7");
+
+    // One that nobody needs goes at once.
+    cluster.delete(Kind::SERVICE_CIDR, "b", None);
+    assert!(cluster.find(Kind::SERVICE_CIDR, "b").is_none());
+    // Another one gives no addresses any more.
+    cluster.delete(Kind::SERVICE_CIDR, "a", None);
+    assert_eq!(ready(&cluster, "a"), says("False", "Terminating"));
+    let why = create(&mut cluster, "late", named("10.9.0.8")).unwrap_err();
+    assert!(why.ends_with("The range of valid IPs is 10.96.0.0/12"), "{why}");
+    // Others that come and go with it change nothing.
+    create(&mut cluster, "other", json!({"type": "ClusterIP"})).unwrap();
+    cluster.delete(Kind::SERVICE, "other", None);
+    assert!(cluster.find(Kind::SERVICE_CIDR, "a").is_some());
+    // It goes with the last address.
+    cluster.delete(Kind::SERVICE, "web", None);
+    assert!(cluster.find(Kind::SERVICE_CIDR, "a").is_none());
+
+    // Or when another range holds them.
+    ranges(&mut cluster);
+    create(&mut cluster, "web", named("10.9.0.7")).unwrap();
+    cluster.delete(Kind::SERVICE_CIDR, "a", None);
+    let wide = json!({"metadata": {"name": "wide"}, "spec": {"cidrs": ["10.9.0.0/16"]}});
+    cluster.create(Kind::SERVICE_CIDR, wide);
+    assert!(cluster.find(Kind::SERVICE_CIDR, "a").is_none());
+    cluster.assert_replicas_agree();
+}
+
+#[test]
+fn every_cluster_has_the_default_range() {
+    let mut cluster = Cluster::new(0);
+    cluster.decide(Input::Bootstrap(vec![service_cidr::default_range()]));
+    let before = cluster.get(Kind::SERVICE_CIDR, "kubernetes");
+    assert_eq!(before.document.spec_value(), json!({"cidrs": ["10.96.0.0/12"]}));
+    let required = &before.document.status_value()["conditions"][0];
+    assert_eq!(required["reason"], "", "{required}");
+    cluster.delete(Kind::SERVICE_CIDR, "kubernetes", None);
+    let after = cluster.get(Kind::SERVICE_CIDR, "kubernetes");
+    assert_ne!(after.meta.uid, before.meta.uid);
+    assert!(!after.meta.deleting());
+    // Without another one it waits for its Services.
+    let given = create(&mut cluster, "web", json!({"type": "ClusterIP"})).unwrap();
+    assert!(given.starts_with("10."), "{given}");
+    cluster.delete(Kind::SERVICE_CIDR, "kubernetes", None);
+    let why = create(&mut cluster, "late", json!({"type": "ClusterIP"})).unwrap_err();
+    assert!(why.ends_with("range is full"), "{why}");
+    cluster.delete(Kind::SERVICE, "web", None);
+    assert!(!cluster.get(Kind::SERVICE_CIDR, "kubernetes").meta.deleting());
+    create(&mut cluster, "late", json!({"type": "ClusterIP"})).unwrap();
 }

@@ -53,6 +53,38 @@ fn in_the_foreground_the_owner_goes_last() {
 }
 
 #[test]
+fn in_the_foreground_what_somebody_else_holds_stays_with_him() {
+    let mut cluster = Cluster::new(0);
+    let owner = |name: &str, uid: &str| {
+        let mut owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "blockOwnerDeletion": true});
+        (owner["name"], owner["uid"]) = (name.into(), uid.into());
+        owner
+    };
+    let names = ["goes", "goes-too", "stays"];
+    let uids = names.map(|name| config_map(&mut cluster, name, json!([])));
+    let [first, second, third] = [0, 1, 2].map(|at| owner(names[at], &uids[at]));
+    config_map(&mut cluster, "held", json!([first, second, third]));
+    config_map(&mut cluster, "alone", json!([first, second]));
+    let goes = |cluster: &mut Cluster, name: &str| {
+        cluster.delete(Kind::CONFIG_MAP, name, Some(Propagation::Foreground));
+        cluster.settle();
+        assert!(cluster.find(Kind::CONFIG_MAP, name).is_none());
+    };
+    goes(&mut cluster, "goes");
+    let owners = |cluster: &Cluster, name: &str| -> Vec<String> {
+        let owners = cluster.get(Kind::CONFIG_MAP, name).meta.owners.clone();
+        owners.iter().map(|owner| owner.name.to_string()).collect()
+    };
+    assert_eq!(owners(&cluster, "held"), ["goes-too", "stays"]);
+    assert_eq!(owners(&cluster, "alone"), ["goes-too"]);
+    goes(&mut cluster, "goes-too");
+    assert_eq!(owners(&cluster, "held"), ["stays"]);
+    assert!(cluster.find(Kind::CONFIG_MAP, "alone").is_none());
+    goes(&mut cluster, "stays");
+    assert!(cluster.find(Kind::CONFIG_MAP, "held").is_none());
+}
+
+#[test]
 fn orphans_stay_and_forget_their_owner() {
     let mut cluster = running();
     cluster.delete(Kind::DEPLOYMENT, "web", Some(Propagation::Orphan));

@@ -5,7 +5,7 @@
 mod driver;
 
 use driver::{Cluster, deployment, key, time};
-use kontiki_actors::Kind;
+use kontiki_actors::{Document, Input, Kind, Request, input::Part};
 use serde_json::{Value, json};
 
 fn progressing(cluster: &Cluster) -> (String, String) {
@@ -269,4 +269,22 @@ fn a_deployment_of_none_and_back() {
     cluster.set_replicas(Kind::DEPLOYMENT, "web", 2);
     cluster.work_out();
     assert_eq!((cluster.sizes(), cluster.active().len()), (vec![2], 2));
+}
+
+#[test]
+fn conditions_of_others_stay_as_they_wrote_them() {
+    let mut cluster = started(1);
+    let mut value = cluster.get(Kind::DEPLOYMENT, "web").document.to_value();
+    let written = json!({"type": "Theirs", "status": "True"});
+    value["status"]["conditions"].as_array_mut().unwrap().push(written.clone());
+    let document = Document::from_value(value);
+    let key = key(Kind::DEPLOYMENT, "web");
+    let request =
+        Request::Update { key, document, part: Part::Status, revision: None, uid: None, dry_run: false };
+    cluster.decide(Input::Api(request));
+    cluster.set_replicas(Kind::DEPLOYMENT, "web", 2);
+    cluster.work_out();
+    let status = cluster.status(Kind::DEPLOYMENT, "web");
+    let found = status["conditions"].as_array().unwrap().iter().find(|c| c["type"] == "Theirs");
+    assert_eq!(found, Some(&written), "without what nobody said");
 }

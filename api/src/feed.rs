@@ -5,13 +5,14 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use kontiki_actors::Event;
 use kontiki_hooks::{Defect, Mark, planted, reached};
 use parking_lot::RwLock;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::wire::encoding;
 
@@ -35,6 +36,8 @@ impl Default for FeedLimits {
 pub struct FeedEvent {
     /// What happened.
     pub event: Event,
+    /// When it was published here.
+    at: Instant,
     new_json: OnceLock<Bytes>,
     old_json: OnceLock<Bytes>,
     new_message: OnceLock<Bytes>,
@@ -42,9 +45,9 @@ pub struct FeedEvent {
 }
 
 impl FeedEvent {
-    fn new(event: Event) -> FeedEvent {
+    fn new(event: Event, at: Instant) -> FeedEvent {
         let [new_json, old_json, new_message, old_message] = [const { OnceLock::new() }; 4];
-        FeedEvent { event, new_json, old_json, new_message, old_message }
+        FeedEvent { event, at, new_json, old_json, new_message, old_message }
     }
 
     /// The object after the event, of a built-in kind; empty when it was deleted.
@@ -132,7 +135,8 @@ impl Feed {
     /// Appends committed events. `revision` is that of the state after them. Called by one publisher, in order. What was appended last is
     /// kept whole, whatever the limits: they are for readers that are late, and nobody can have read it yet.
     pub fn publish(&self, events: impl IntoIterator<Item = Event>, revision: u64) {
-        let events: Vec<_> = events.into_iter().map(|event| Arc::new(FeedEvent::new(event))).collect();
+        let now = Instant::now();
+        let events: Vec<_> = events.into_iter().map(|event| Arc::new(FeedEvent::new(event, now))).collect();
         let mut ring = self.ring.write();
         let before = ring.revision;
         for event in events {
@@ -192,6 +196,13 @@ impl Feed {
             _ => ring.revision.max(after),
         };
         Ok(Batch { events, revision })
+    }
+
+    /// How long ago a revision ceased to be the present one, as far as the feed reaches back: nothing, while it is.
+    pub fn past(&self, revision: u64) -> Duration {
+        let ring = self.ring.read();
+        let next = ring.events.partition_point(|event| event.event.revision <= revision);
+        ring.events.get(next).map_or(Duration::ZERO, |event| event.at.elapsed())
     }
 
     /// The object that was written at exactly this revision, as far as the feed reaches back.
@@ -288,7 +299,7 @@ mod tests {
 
     #[test]
     fn encodings_carry_the_right_revision() {
-        let event = FeedEvent::new(event(8));
+        let event = FeedEvent::new(event(8), Instant::now());
         let read = |bytes: Bytes| serde_json::from_slice::<serde_json::Value>(&bytes).unwrap();
         assert_eq!(read(event.new_json())["metadata"]["resourceVersion"], "8");
         assert_eq!(read(event.old_json())["metadata"]["resourceVersion"], "8");
@@ -297,6 +308,17 @@ mod tests {
         assert_eq!(read(event.new_message())["metadata"]["resourceVersion"], "8");
         assert_eq!(read(event.old_message())["data"]["r"], "8");
         assert_eq!(event.new_message().as_ptr(), event.new_message().as_ptr(), "encoded once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_revision_is_past_since_the_next_event() {
+        let feed = Feed::new(1, FeedLimits::default());
+        let second = Duration::from_secs(1);
+        feed.publish([event(2)], 2);
+        tokio::time::advance(second).await;
+        feed.publish([event(4)], 4);
+        tokio::time::advance(second).await;
+        assert_eq!([1, 2, 3, 4, 5].map(|revision| feed.past(revision)), [2, 1, 1, 0, 0].map(|s| second * s));
     }
 
     #[tokio::test]

@@ -77,6 +77,7 @@ impl Controller {
         let levels = Levels::new(config.level, node.clone(), replica.clone(), dial.clone());
         let (leadership, ca_pem) = (node.leadership(), ca_pem.into());
         let (leads, raises) = (crew.clone(), levels.clone());
+        let knows = (node.clone(), replica.clone());
         let feeds = leadership::feed_sessions(replica.feed().clone(), crew.sessions.clone());
         let streams = Streams::new(&config.advertise, node.clone(), crew.sessions.clone());
         let usages = Usages::new(node.clone(), crew.sessions.clone());
@@ -110,7 +111,7 @@ impl Controller {
             issuer: api.issuer.clone(),
         };
         let (service, gate) = service(&handles, sessions, (streams, usages), api);
-        let leader_follows = leadership::follow(leadership, leads, raises, gate, ca_pem);
+        let leader_follows = leadership::follow(leadership, leads, raises, knows, gate, ca_pem);
         let background = vec![
             kontiki_raft::spawn(leader_follows),
             kontiki_raft::spawn(feeds),

@@ -1,6 +1,10 @@
 //! The objects that every cluster begins with. Put at each new term, if they are missing; default roles and bindings are completed.
 
-use kontiki_actors::{Document, Kind, ObjectKey, flow, kinds::storage, rbac};
+use kontiki_actors::{
+    Document, Kind, ObjectKey, flow,
+    kinds::{service_cidr, storage},
+    rbac,
+};
 use serde_json::{Value, json};
 
 /// The namespaces that clients expect.
@@ -40,6 +44,7 @@ pub(super) fn objects(ca_pem: &str) -> Vec<(ObjectKey, Document)> {
     }
     add(Kind::RUNTIME_CLASS, "", "host", json!({"handler": "host"}));
     objects.push(storage::default_class());
+    objects.push(service_cidr::default_range());
     objects.extend(rbac::defaults::objects());
     objects.extend(flow::defaults::objects());
     objects

@@ -9,12 +9,14 @@ use kontiki_api::{
     Gate,
     feed::{Batch, Feed},
 };
-use kontiki_raft::Leadership;
+use kontiki_raft::{Leadership, Node};
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
     bootstrap,
     cluster::Levels,
+    endpoints,
+    replica::Replica,
     sessions::{Lead, Resync, Sessions, Step},
     stage::{Enter, Leave, Stage},
 };
@@ -36,11 +38,13 @@ pub(super) async fn follow(
     mut leadership: watch::Receiver<Leadership>,
     crew: Crew,
     levels: Arc<Levels>,
+    (node, replica): (Node, Arc<Replica>),
     gate: Gate,
     ca_pem: Arc<str>,
 ) {
     let mut leads: Option<u64> = None;
     let mut raising = future::pending().boxed();
+    let mut keeping = future::pending().boxed();
     let mut asks: Option<Asks> = None;
     loop {
         let now = leadership.borrow_and_update().clone();
@@ -49,12 +53,14 @@ pub(super) async fn follow(
             if leads.is_some() {
                 cease(&crew);
                 raising = future::pending().boxed();
+                keeping = future::pending().boxed();
                 drop(asks.take());
             }
             if let Some(term) = wanted {
                 become_leader(&crew, term, &ca_pem);
                 let objects = bootstrap::objects(&ca_pem);
                 raising = levels.clone().raise(term, crew.stage.clone(), objects).boxed();
+                keeping = endpoints::keep(term, node.clone(), replica.clone(), crew.stage.clone()).boxed();
                 asks = Some(Asks(kontiki_raft::spawn(gate.clone().run())));
             }
             leads = wanted;
@@ -62,6 +68,7 @@ pub(super) async fn follow(
         tokio::select! {
             changed = leadership.changed() => if changed.is_err() { return },
             () = &mut raising => raising = future::pending().boxed(),
+            () = &mut keeping => keeping = future::pending().boxed(),
         }
     }
 }

@@ -18,6 +18,7 @@ mod backend;
 mod bootstrap;
 pub(crate) mod cluster;
 mod crew;
+mod endpoints;
 mod front;
 mod lane;
 mod leadership;

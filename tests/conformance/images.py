@@ -3,9 +3,10 @@
 
     images.py BIN PORTER OUT
 
-BIN holds `agnhost` and `nnp`, and PORTER the certificate of agnhost's, built from Kubernetes' own sources; what is not written in Go there (busybox, nginx, httpd, pause)
-is stood in for by the machine's static busybox. A test that needs more of an image than its name and a program that
-runs is in skips.txt, with the reason.
+BIN holds `agnhost` and `nnp`, and PORTER the certificate of agnhost's, built from Kubernetes' own sources; what is not
+written in Go there (busybox, nginx, httpd, nautilus, pause) is stood in for by the machine's static busybox. Its shell
+drops variables whose names are none, which that of the real image does not; where tests ask for those, `sh` is a
+static bash. A test that needs more of an image than its name and a program that runs is in skips.txt, with the reason.
 """
 
 import hashlib
@@ -22,16 +23,16 @@ PASSWD = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/fal
 GROUP = b"root:x:0:\nnogroup:x:65534:\n"
 
 
-def busybox():
-    path = shutil.which("busybox")
+def program(name):
+    path = shutil.which(name)
     if path is None:
-        sys.exit("images.py: busybox is missing; install it with: apt-get install busybox-static")
+        sys.exit(f"images.py: {name} is missing; install it with: apt-get install busybox-static bash-static")
     return path
 
 
 def shell(files):
     """Adds busybox and its applets, and the accounts that images have."""
-    path = busybox()
+    path = program("busybox")
     files["bin/busybox"] = (0o755, open(path, "rb").read())
     for applet in subprocess.run([path, "--list"], capture_output=True, text=True, check=True).stdout.split():
         if applet != "busybox":
@@ -95,13 +96,19 @@ def main():
     })
     root = "usr/local/apache2/htdocs"
     page = {f"{root}/index.html": (0o644, b"<html><body><h1>It works!</h1></body></html>\n")}
-    serve = ["httpd", "-f", "-p", "80", "-h", f"/{root}"]
-    loop = ["/bin/sh", "-c", "trap exit TERM; while :; do sleep 3600 & wait; done"]
+    # What is stood in for ends when it is told to.
+    def ending(program):
+        return ["/bin/sh", "-c", f"trap 'exit 0' TERM; {program} & wait $!"]
+    serve, loop = ending(f"httpd -f -p 80 -h /{root}"), ending("sleep 2147483647")
     plain, web = shell({}), shell(page)
+    # Found as `sh`. What `/bin/sh` says of errors is looked at, too.
+    keeping = {**plain, "usr/local/bin/sh": (0o755, open(program("bash-static"), "rb").read())}
+    nautilus = shell({"usr/share/nginx/html/data.json": (0o644, b'{"image": "nautilus.jpg"}\n')})
     nnp = shell({"usr/local/bin/nnp": (0o6755, open(os.path.join(bin_dir, "nnp"), "rb").read())})
     images = {
         f"{E2E}/agnhost:2.53": (agnhost, {"Entrypoint": ["/agnhost"], "Cmd": ["pause"]}),
-        f"{E2E}/busybox:1.36.1-1": (plain, {"Cmd": ["sh"]}),
+        f"{E2E}/busybox:1.36.1-1": (keeping, {"Cmd": ["sh"]}),
+        f"{E2E}/nautilus:1.7": (nautilus, {"Cmd": ending("httpd -f -p 80 -h /usr/share/nginx/html")}),
         f"{E2E}/nginx:1.14-4": (web, {"Cmd": serve}),
         f"{E2E}/nginx:1.15-4": (web, {"Cmd": serve}),
         f"{E2E}/httpd:2.4.38-4": (web, {"Cmd": serve}),

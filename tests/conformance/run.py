@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Runs Kubernetes' own conformance suite against a cluster of three controllers and workers with real containers.
 
-    run.py --kontiki target/release/kontiki [--out DIR] [--focus REGEX] [--procs N] [--timeout 90m]
+    run.py --kontiki target/release/kontiki [--out DIR] [--focus REGEX] [--skip REGEX] [--procs N] [--timeout 90m]
+    run.py --report DIR...
 
 It needs root (real containers) and Go, builds the suite from the module `k8s.io/kubernetes` of go.mod, starts a cluster
 of its own below --out, stops it at the end, and writes DIR/junit.xml and DIR/report.md. A test named in skips.txt is not
 run and counts as not applicable. Ends with 1 if a test that ran failed.
+
+By --report nothing is run: it tells what several runs found, the last one that ran a test.
 """
 
 import argparse
@@ -59,6 +62,16 @@ def cases(junit):
             yield name, "passed", ""
 
 
+def together(directories):
+    """The same of several runs: of each test what the last one found that ran it."""
+    found = {}
+    for directory in directories:
+        for name, outcome, message in cases(directory / "junit.xml"):
+            if outcome != "skipped" or name not in found:
+                found[name] = (name, outcome, message)
+    return found.values()
+
+
 def report(results):
     """The counts by group, what failed and what does not apply, as Markdown."""
     listed = list(skips())
@@ -87,13 +100,19 @@ def report(results):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kontiki", required=True, type=pathlib.Path)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--kontiki", type=pathlib.Path)
+    which.add_argument("--report", type=pathlib.Path, nargs="+", metavar="DIR")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("target/conformance"))
     parser.add_argument("--bin", type=pathlib.Path, help="where the built suite is kept; --out/bin if not said")
     parser.add_argument("--focus", default="", help="of the conformance tests only those whose name matches")
+    parser.add_argument("--skip", help="of those not these")
     parser.add_argument("--procs", type=int, default=4, help="tests at once")
     parser.add_argument("--timeout", default="90m")
     options = parser.parse_args()
+    if options.report:
+        print(report(together(options.report))[0])
+        return
     out, kontiki = options.out.resolve(), options.kontiki.resolve()
     bin_dir = (options.bin or out / "bin").resolve()
     build(bin_dir)
@@ -108,6 +127,8 @@ def main():
     junit = out / "junit.xml"
     junit.unlink(missing_ok=True)
     skip = [f"--skip={pattern.pattern}" for pattern, _ in skips()]
+    if options.skip:
+        skip.append(f"--skip={options.skip}")
     focus = rf"{options.focus}.*\[Conformance\]" if options.focus else r"\[Conformance\]"
     try:
         # Tests that are marked as serial are left by ginkgo to the end, alone.

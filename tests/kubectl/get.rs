@@ -1,6 +1,6 @@
 use std::process::{Command, Stdio};
 
-use kontiki_chaos_tests::kubectl_path;
+use kontiki_chaos_tests::{eventually, kubectl_path};
 
 use crate::scenario::Scenario;
 
@@ -117,6 +117,25 @@ pub fn about_the_cluster(s: &Scenario) {
     assert!(resources.contains("deployments") && resources.contains("deploy "), "{resources}");
     assert_eq!(s.kubectl(&["get", "--raw", "/readyz"]), "ok");
     assert!(s.kubectl(&["get", "--raw", "/metrics"]).contains("kontiki_raft_leader"));
+    let of_range = "jsonpath={.spec.cidrs[0]} {.status.conditions[0].type}";
+    assert_eq!(s.kubectl(&["get", "servicecidr", "kubernetes", "-o", of_range]), "10.96.0.0/12 Ready");
+    // Where the controllers are, told in both ways.
+    eventually("all controllers are told of", || {
+        let ports = |told: &[&str]| s.kubectl(told).split_whitespace().count();
+        let endpoints = [
+            "get",
+            "-ndefault",
+            "endpoints",
+            "kubernetes",
+            "--ignore-not-found",
+            "-ojsonpath={.subsets[*].ports[*].port}",
+        ];
+        let of_service = "-lkubernetes.io/service-name=kubernetes";
+        let slices =
+            ["get", "-ndefault", "endpointslices", of_service, "-ojsonpath={.items[*].ports[*].port}"];
+        let seen = (ports(&endpoints), ports(&slices));
+        if seen == (3, 3) { Ok(()) } else { Err(format!("{seen:?}")) }
+    });
     let nodes = s.kubectl(&["get", "nodes"]);
     assert_eq!(nodes.matches(" Ready ").count(), 3, "{nodes}");
     assert_eq!(nodes.matches("   v1.").count(), 3, "{nodes}");

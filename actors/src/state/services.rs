@@ -14,6 +14,11 @@ impl State {
         self.addresses.get(&address)
     }
 
+    /// All addresses that Services have.
+    pub(crate) fn service_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.keys().copied()
+    }
+
     /// The Service that has this port on all nodes.
     pub fn service_at(&self, port: u16) -> Option<&ObjectKey> {
         self.node_ports.get(&port)

@@ -299,6 +299,9 @@ impl Turn {
                 upkeep::complete(self, &old, document);
             } else if flow::upkeep::keeps(key.kind) {
                 flow::upkeep::complete(self, &old, document);
+            } else if key.kind == Kind::ENDPOINTS {
+                // Where the controllers are, which nobody else may say.
+                self.put(key, Document { rest: document.rest.clone(), ..old.document.whole() });
             }
         } else {
             let mut metadata = document.metadata_value();

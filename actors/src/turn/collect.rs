@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use kontiki_hooks::{Defect, planted};
 use serde_json::Value;
 
-use super::{Turn, delete::waits_for_dependents};
+use super::{
+    Turn,
+    delete::{waits_for_dependents, waits_in_foreground},
+};
 use crate::{
     candidates,
     input::{DeleteOptions, Propagation},
@@ -97,7 +100,8 @@ impl Turn {
         }
     }
 
-    /// Deletes dependents; those that block their owner in the foreground, so that they wait for theirs.
+    /// Deletes dependents; those that block their owner in the foreground, so that they wait for theirs. One that somebody else holds, too,
+    /// stays with him, and forgets those that wait for its end.
     pub(super) fn delete_dependents(&mut self, owner: &Object, foreground: bool) {
         let dependents: Vec<_> =
             self.state.dependents(&owner.meta.uid).filter(|d| !d.meta.deleting()).cloned().collect();
@@ -107,6 +111,12 @@ impl Turn {
                 self.wake_by(&owner.key, now);
                 return;
             }
+            let waiting = self.waiting_owners(&dependent);
+            let holds = |r: &OwnerRef| !waiting.contains(&r.uid) && !self.dangling(&dependent, r);
+            if dependent.meta.owners.iter().any(holds) {
+                self.forget_owners(&dependent.key, &waiting);
+                continue;
+            }
             let blocks =
                 dependent.meta.owners.iter().any(|r| r.uid == owner.meta.uid && r.block_owner_deletion);
             let owns = self.state.dependents(&dependent.meta.uid).next().is_some();
@@ -115,6 +125,15 @@ impl Turn {
             let options = DeleteOptions { propagation: Some(propagation), ..DeleteOptions::default() };
             let _ = self.delete(&dependent.key, &options);
         }
+    }
+
+    /// The owners of an object that wait in the foreground for its end.
+    fn waiting_owners(&self, object: &Object) -> BTreeSet<Uid> {
+        let owners = object.meta.owners.iter();
+        let waits = |r: &&OwnerRef| {
+            self.owner(&object.key.namespace, r).is_some_and(|owner| waits_in_foreground(&owner))
+        };
+        owners.filter(waits).map(|r| r.uid.clone()).collect()
     }
 
     fn forget_owners(&mut self, key: &ObjectKey, uids: &BTreeSet<Uid>) {

@@ -178,7 +178,7 @@ pub(super) fn waits_for_dependents(object: &Object) -> bool {
     object.meta.deleting() && object.meta.finalizers.iter().any(|f| f == ORPHAN || f == FOREGROUND)
 }
 
-fn waits_in_foreground(object: &Object) -> bool {
+pub(super) fn waits_in_foreground(object: &Object) -> bool {
     object.meta.deleting() && object.meta.finalizers.iter().any(|f| f == FOREGROUND)
 }
 

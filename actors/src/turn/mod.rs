@@ -30,7 +30,10 @@ use crate::{
     flow,
     input::{Input, Outcome, Part, Request},
     kind::Kind,
-    kinds::{cluster_role, daemon_set, definition, disruption_budget, flow_schema, job, namespace, storage},
+    kinds::{
+        cluster_role, daemon_set, definition, disruption_budget, endpoints, flow_schema, job, namespace,
+        service_cidr, storage,
+    },
     level::LEVEL,
     object::{Document, Object, ObjectKey, OwnerRef, PodDigest},
     quota::{self, Counted, Usage},
@@ -381,6 +384,12 @@ impl Turn {
         }
         if key.kind == Kind::CUSTOM_RESOURCE_DEFINITION {
             definition::changed(self, old, new);
+        }
+        if matches!(key.kind, Kind::SERVICE | Kind::SERVICE_CIDR) {
+            service_cidr::changed(self, old, new);
+        }
+        if key.kind == Kind::SERVICE {
+            endpoints::service_changed(self, key);
         }
         candidates::changed(self, key);
         if let Some(old) = old

@@ -3,12 +3,13 @@
 use super::Turn;
 use crate::{
     kind::Kind,
-    kinds::{namespace, storage},
+    kinds::{endpoints, namespace, service_cidr, storage},
     object::{Digest, Object, ObjectKey},
     state::State,
 };
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 9] = [
+    Kind::ENDPOINTS,
     Kind::REPLICATION_CONTROLLER,
     Kind::STATEFUL_SET,
     Kind::DAEMON_SET,
@@ -16,6 +17,7 @@ const KINDS: [Kind; 7] = [
     Kind::CRON_JOB,
     Kind::PERSISTENT_VOLUME,
     Kind::PERSISTENT_VOLUME_CLAIM,
+    Kind::SERVICE_CIDR,
 ];
 
 impl Turn {
@@ -47,6 +49,10 @@ fn is_unseen(state: &State, object: &Object) -> bool {
         Digest::Job(job) => job.status.start_time.is_none() && !job.suspend,
         Digest::CronJob(cron) => state.wake_of(&object.key).is_none() && !cron.suspend,
         Digest::Volume(_) | Digest::Claim(_) => !storage::is_protected(object),
-        _ => false,
+        _ => match object.key.kind {
+            Kind::SERVICE_CIDR => !service_cidr::is_protected(object),
+            Kind::ENDPOINTS => endpoints::is_unmirrored(state, object),
+            _ => false,
+        },
     }
 }

@@ -75,9 +75,6 @@ pub static SERVICE_CIDR: Strategy = Strategy {
         vec![cidrs.join(",").into(), age(range, now)]
     },
     status: true,
-    behaviour: Behaviour::Data(
-        "ServiceCIDRs are stored, and Services get IPv4 addresses of them, but one that is used may be deleted yet",
-    ),
     ..Strategy::PASSIVE
 };
 

@@ -49,7 +49,7 @@ static ENDPOINTS: Strategy = Strategy {
     },
     create_on_update: true,
     behaviour: Behaviour::Data(
-        "Endpoints are stored, but none are made for Services and nothing is routed by them yet",
+        "Endpoints are mirrored in EndpointSlices, but none are made for Services and nothing is routed by them yet",
     ),
     ..Strategy::PASSIVE
 };
@@ -81,7 +81,7 @@ static ENDPOINT_SLICE: Strategy = Strategy {
         vec![text(slice, "addressType").into(), ports, addresses, age(slice, now)]
     },
     behaviour: Behaviour::Data(
-        "EndpointSlices are stored, but none are made for Services and nothing is routed by them yet",
+        "EndpointSlices mirror Endpoints, but none are made for Services' pods and nothing is routed by them yet",
     ),
     ..Strategy::PASSIVE
 };

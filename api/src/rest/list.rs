@@ -1,6 +1,6 @@
 //! LIST: a part of a collection at one revision, in pages if the client likes.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
@@ -22,6 +22,10 @@ use super::{
     table,
 };
 use crate::{backend::Freshness, conversion, served::Served, status::Status};
+
+/// For so long after its moment has passed a list goes on in pages. To have them all of one moment, what came after is undone for each:
+/// that must not become ever more. In Kubernetes, too, clients are promised five minutes.
+const PAGES: Duration = Duration::from_secs(5 * 60);
 
 /// Where a list in pages goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +133,8 @@ pub(crate) async fn page(call: &Call, served: &Served, selection: &Selection) ->
             let after = ObjectKey::new(selection.kind, &token.ns, &token.name);
             let snapshot = if token.rv == 0 || planted(Defect::ListTorn) {
                 Snapshot::now(backend, Freshness::Linearizable).await?
+            } else if backend.feed().past(token.rv) > PAGES {
+                return Err(over(&token));
             } else {
                 Snapshot::at(backend, token.rv).await.map_err(|e| expired(e, Some(&token)))?
             };
@@ -159,12 +165,15 @@ fn expired(error: NoSnapshot, token: Option<&Token>) -> Status {
             let message = format!("The resourceVersion for the provided list is too old: {expired}");
             Status::new(410, "Expired", message)
         }
-        (NoSnapshot::Expired(_), Some(token)) => {
-            let mut status = Status::new(410, "Expired", TOO_OLD);
-            status.continue_token = Some(Token { rv: 0, ..token.clone() }.encode());
-            status
-        }
+        (NoSnapshot::Expired(_), Some(token)) => over(token),
     }
+}
+
+/// A list is over, and how to go on with what is there now.
+fn over(token: &Token) -> Status {
+    let mut status = Status::new(410, "Expired", TOO_OLD);
+    status.continue_token = Some(Token { rv: 0, ..token.clone() }.encode());
+    status
 }
 
 fn collect(

@@ -1,5 +1,7 @@
 //! Lists: pages, revisions, selectors.
 
+use std::time::Duration;
+
 use kontiki_api::{FeedLimits, Options};
 use serde_json::{Value, json};
 
@@ -62,6 +64,25 @@ async fn an_expired_page_says_how_to_go_on() {
     let token = second["metadata"]["continue"].as_str().unwrap();
     let third = client.get(&format!("{MAPS}?limit=2&continue={token}")).await.with(200);
     assert_eq!((names(&third), revision(&third)), (vec!["d", "e"], revision(&second)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_are_over_some_minutes_after_their_moment() {
+    let client = Client::new();
+    for name in ["a", "b"] {
+        client.config_map(name, json!({})).await;
+    }
+    let first = client.get(&format!("{MAPS}?limit=1")).await.with(200);
+    let next = format!("{MAPS}?limit=1&continue={}", first["metadata"]["continue"].as_str().unwrap());
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    assert_eq!(names(&client.get(&next).await.with(200)), ["b"], "as long as nothing has changed");
+    client.config_map("c", json!({})).await;
+    tokio::time::advance(Duration::from_secs(290)).await;
+    assert_eq!(names(&client.get(&next).await.with(200)), ["b"]);
+    tokio::time::advance(Duration::from_secs(20)).await;
+    let over = client.get(&next).await.with(410);
+    let token = over["metadata"]["continue"].as_str().unwrap();
+    assert_eq!(names(&client.get(&format!("{MAPS}?continue={token}")).await.with(200)), ["b", "c"]);
 }
 
 #[tokio::test]

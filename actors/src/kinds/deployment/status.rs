@@ -103,11 +103,16 @@ impl Conditions {
     }
 
     fn to_value(&self) -> Value {
+        // Clients write conditions, too, and leave out what they like.
         let one = |c: &Condition| {
-            json!({
+            let mut condition = json!({
                 "type": c.r#type, "status": c.status, "reason": c.reason, "message": c.message,
                 "lastTransitionTime": c.last_transition_time, "lastUpdateTime": c.last_update_time,
-            })
+            });
+            if let Some(fields) = condition.as_object_mut() {
+                fields.retain(|_, value| !value.is_null());
+            }
+            condition
         };
         self.0.iter().map(one).collect()
     }

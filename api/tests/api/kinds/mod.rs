@@ -58,7 +58,7 @@ fn content(object: &Value) -> String {
 }
 
 /// Of these kinds nothing is missing.
-const ACTORS: [&str; 18] = [
+const ACTORS: [&str; 19] = [
     "ClusterRole",
     "ClusterRoleBinding",
     "CronJob",
@@ -75,6 +75,7 @@ const ACTORS: [&str; 18] = [
     "ResourceQuota",
     "Role",
     "RoleBinding",
+    "ServiceCIDR",
     "StorageClass",
     "StatefulSet",
 ];
