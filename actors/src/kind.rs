@@ -149,23 +149,37 @@ kinds! {
 
 /// Kinds that the API does not have: nobody reads, writes or watches their objects but turns, and the leader for them. They are stored as all
 /// others are.
-const INTERNAL: &[KindInfo] = &[KindInfo {
-    code: 70,
-    group: "",
-    version: "",
-    kind: "PodCandidate",
-    plural: "podcandidates",
-    singular: "podcandidate",
-    short_names: NONE,
-    namespaced: true,
-    categories: NONE,
-    generation: false,
-    reconcile: None,
-}];
+const INTERNAL: &[KindInfo] = &[
+    internal(70, "PodCandidate", "podcandidates", "podcandidate"),
+    internal(71, "AutoscalerHistory", "autoscalerhistories", "autoscalerhistory"),
+];
+
+const fn internal(code: u16, kind: &'static str, plural: &'static str, singular: &'static str) -> KindInfo {
+    KindInfo {
+        code,
+        group: "",
+        version: "",
+        kind,
+        plural,
+        singular,
+        short_names: NONE,
+        namespaced: true,
+        categories: NONE,
+        generation: false,
+        reconcile: None,
+    }
+}
 
 impl Kind {
     /// A pod that an actor wants and that is not admitted yet: see [`crate::candidates`].
     pub const POD_CANDIDATE: Kind = Kind(Id::BuiltIn(70));
+    /// What an autoscaler asked for and did: see [`crate::kinds::autoscaler`].
+    pub const AUTOSCALER_HISTORY: Kind = Kind(Id::BuiltIn(71));
+
+    /// Whether the API does not have it.
+    pub fn is_internal(self) -> bool {
+        Kind::internal().any(|kind| kind == self)
+    }
 }
 
 /// Groups and versions in which built-in kinds are served besides those of their lines, by conversions at the API's edge. Objects are stored
@@ -338,7 +352,8 @@ mod tests {
             assert_eq!(kind.info().kind, info.kind);
         }
         let internal: Vec<&str> = Kind::internal().map(|kind| kind.info().kind).collect();
-        assert_eq!(internal, [Kind::POD_CANDIDATE.info().kind]);
+        assert_eq!(internal, [Kind::POD_CANDIDATE.info().kind, Kind::AUTOSCALER_HISTORY.info().kind]);
+        assert!(Kind::AUTOSCALER_HISTORY.is_internal() && !Kind::POD.is_internal());
         assert_eq!(Kind::all().count(), KINDS.len());
         for code in [0, CODES as u16, custom::CODE] {
             assert_eq!(Kind::from_code(code), None, "{code}");

@@ -9,6 +9,7 @@
 //! | 3 | HorizontalPodAutoscaler |
 //! | 4 | definitions that have objects converted by a webhook, and documents of custom kinds that say in which version they are |
 //! | 5 | pods of actors that wait to be admitted: the internal kind of code 70; [`Request::Admit`] |
+//! | 6 | what autoscalers go by: the internal kind of code 71; [`Input::Measured`] |
 //!
 //! What only the leader's decisions depend on needs no level: it decides, and the others fold what it decided. A level that was released is
 //! as it is: what is new belongs to the next one. The compiler asks for the level of every new kind and variant.
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// The newest level that this build knows.
-pub const LEVEL: u32 = 5;
+pub const LEVEL: u32 = 6;
 /// Where every cluster begins, and what builds know that never heard of levels.
 pub const FIRST: u32 = 1;
 /// From here on documents of custom kinds may say in which version they are. Whoever makes them looks before; an older build would show
@@ -36,6 +37,7 @@ pub(crate) const fn of_code(code: u16) -> Option<u32> {
         55 | 60 | 61 | Custom::CODE => Some(2),
         27 => Some(3),
         70 => Some(5),
+        71 => Some(6),
         _ => None,
     }
 }
@@ -93,6 +95,7 @@ impl Input {
             // Objects are left out of the log.
             Input::Bootstrap(_) => 1,
             Input::Raise { level, .. } => (*level).max(2),
+            Input::Measured(_) => 6,
         }
     }
 }

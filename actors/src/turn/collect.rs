@@ -8,7 +8,6 @@ use serde_json::Value;
 use super::{Turn, delete::waits_for_dependents};
 use crate::{
     input::{DeleteOptions, Propagation},
-    kind::Kind,
     object::{Object, ObjectKey, OwnerRef, Uid},
 };
 
@@ -119,7 +118,7 @@ impl Turn {
 
     fn forget_owners(&mut self, key: &ObjectKey, uids: &BTreeSet<Uid>) {
         // What an owner only wanted, nobody wants without it.
-        if key.kind == Kind::POD_CANDIDATE {
+        if key.kind.is_internal() {
             self.remove(key);
             return;
         }
