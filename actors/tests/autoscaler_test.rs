@@ -314,7 +314,7 @@ fn metrics_without_a_value_are_named_and_never_a_reason_for_fewer() {
             format!("the HPA was unable to compute the replica count: {why}")
         )
     );
-    assert_eq!(scene.0.events("FailedGetResourceMetric"), [why.clone()]);
+    assert_eq!(scene.0.events("FailedGetResourceMetric"), [why.as_str()]);
     let all = |why: &str| {
         format!(
             "invalid metrics (1 invalid out of 1), first error is: failed to get cpu resource metric value: {why}"

@@ -51,6 +51,9 @@ mod tests {
 
     use super::*;
 
+    /// Types, values and periods.
+    type Policies<'a> = &'a [(&'a str, i64, i64)];
+
     fn rules(select: &str, policies: &[(&str, i64, i64)]) -> Rules {
         let policy = |(r#type, value, period): &(&str, i64, i64)| json!({"type": r#type, "value": value, "periodSeconds": period});
         let policies: Vec<Value> = policies.iter().map(policy).collect();
@@ -63,7 +66,7 @@ mod tests {
         let (pods, percent) = (("Pods", 4, 60), ("Percent", 10, 60));
         let none = History::default();
         // Pods, and how many there may be of them.
-        let table: &[(i64, &str, &[(&str, i64, i64)], i64)] = &[
+        let table: &[(i64, &str, Policies<'_>, i64)] = &[
             (10, "Max", &[pods], 6),
             (80, "Max", &[pods, percent], 72),
             (72, "Max", &[pods, percent], 64),
@@ -78,7 +81,7 @@ mod tests {
             let least = fewest(*replicas, &none, &rules(select, policies), 0);
             assert_eq!(least, *expected, "{replicas} {select} {policies:?}");
         }
-        let table: &[(i64, &str, &[(&str, i64, i64)], i64)] = &[
+        let table: &[(i64, &str, Policies<'_>, i64)] = &[
             (1, "Max", &[("Pods", 4, 15), ("Percent", 100, 15)], 5),
             (10, "Max", &[("Pods", 4, 15), ("Percent", 100, 15)], 20),
             (10, "Min", &[("Pods", 4, 15), ("Percent", 100, 15)], 14),
