@@ -4,7 +4,10 @@ use bytes::Bytes;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use crate::object::{Document, ObjectKey, Uid};
+use crate::{
+    kinds::autoscaler::Measurement,
+    object::{Document, ObjectKey, Uid},
+};
 
 /// The id of a request: a retry carries the same one. A UUID in text.
 pub type RequestId = CompactString;
@@ -35,6 +38,8 @@ pub enum Input {
         /// The first objects.
         objects: Vec<(ObjectKey, Document)>,
     },
+    /// What the leader found out about targets of autoscalers, at most [`crate::kinds::autoscaler::BATCH`] of them.
+    Measured(Vec<Measurement>),
 }
 
 /// A client's write.

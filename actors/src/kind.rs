@@ -152,6 +152,7 @@ kinds! {
 const INTERNAL: &[KindInfo] = &[
     internal(70, "PodCandidate", "podcandidates", "podcandidate"),
     internal(71, "Candidate", "candidates", "candidate"),
+    internal(72, "AutoscalerHistory", "autoscalerhistories", "autoscalerhistory"),
 ];
 
 const fn internal(code: u16, kind: &'static str, plural: &'static str, singular: &'static str) -> KindInfo {
@@ -175,6 +176,13 @@ impl Kind {
     pub const POD_CANDIDATE: Kind = Kind(Id::BuiltIn(70));
     /// The same of anything else that actors want.
     pub const CANDIDATE: Kind = Kind(Id::BuiltIn(71));
+    /// What an autoscaler asked for and did: see [`crate::kinds::autoscaler`].
+    pub const AUTOSCALER_HISTORY: Kind = Kind(Id::BuiltIn(72));
+
+    /// Whether the API does not have it.
+    pub fn is_internal(self) -> bool {
+        Kind::internal().any(|kind| kind == self)
+    }
 }
 
 /// Groups and versions in which built-in kinds are served besides those of their lines, by conversions at the API's edge. Objects are stored
@@ -347,7 +355,9 @@ mod tests {
             assert_eq!(kind.info().kind, info.kind);
         }
         let internal: Vec<&str> = Kind::internal().map(|kind| kind.info().kind).collect();
-        assert_eq!(internal, [Kind::POD_CANDIDATE, Kind::CANDIDATE].map(|kind| kind.info().kind));
+        let kinds = [Kind::POD_CANDIDATE, Kind::CANDIDATE, Kind::AUTOSCALER_HISTORY];
+        assert_eq!(internal, kinds.map(|kind| kind.info().kind));
+        assert!(Kind::AUTOSCALER_HISTORY.is_internal() && !Kind::POD.is_internal());
         assert_eq!(Kind::all().count(), KINDS.len());
         for code in [0, CODES as u16, custom::CODE] {
             assert_eq!(Kind::from_code(code), None, "{code}");

@@ -9,7 +9,7 @@
 //! | 3 | HorizontalPodAutoscaler |
 //! | 4 | definitions that have objects converted by a webhook, and documents of custom kinds that say in which version they are |
 //! | 5 | pods of actors that wait to be admitted: the internal kind of code 70; [`Request::Admit`] |
-//! | 6 | what else actors make and that waits to be admitted: the internal kind of code 71 |
+//! | 6 | what else actors make and that waits to be admitted, and what autoscalers go by: the internal kinds of codes 71 and 72; [`Input::Measured`] |
 //!
 //! What only the leader's decisions depend on needs no level: it decides, and the others fold what it decided. A level that was released is
 //! as it is: what is new belongs to the next one. The compiler asks for the level of every new kind and variant.
@@ -37,7 +37,7 @@ pub(crate) const fn of_code(code: u16) -> Option<u32> {
         55 | 60 | 61 | Custom::CODE => Some(2),
         27 => Some(3),
         70 => Some(5),
-        71 => Some(6),
+        71 | 72 => Some(6),
         _ => None,
     }
 }
@@ -95,6 +95,7 @@ impl Input {
             // Objects are left out of the log.
             Input::Bootstrap(_) => 1,
             Input::Raise { level, .. } => (*level).max(2),
+            Input::Measured(_) => 6,
         }
     }
 }

@@ -17,6 +17,7 @@ use tower::ServiceExt;
 
 use super::{
     ControllerConfig, Handles, Local, Replica,
+    autoscaling::Autoscaling,
     cluster::{self, Levels},
     crew::{Pulse, Room, Spawner, start},
     leadership::{self, Crew},
@@ -73,7 +74,7 @@ impl Controller {
         let (contact, pace) = (Contact::default(), Pace::new(grace));
         let lag = Lag::default();
         let signs = (&contact, &pace, &lag);
-        let crew = start_crew(&*spawner, &node, &replica, signs, grace, nature, &pulse).await;
+        let crew = start_crew(&*spawner, &node, &replica, signs, grace, nature.clone(), &pulse).await;
         let levels = Levels::new(config.level, node.clone(), replica.clone(), dial.clone());
         let (leadership, ca_pem) = (node.leadership(), ca_pem.into());
         let (leads, raises) = (crew.clone(), levels.clone());
@@ -81,6 +82,7 @@ impl Controller {
         let feeds = leadership::feed_sessions(replica.feed().clone(), crew.sessions.clone());
         let streams = Streams::new(&config.advertise, node.clone(), crew.sessions.clone());
         let usages = Usages::new(node.clone(), crew.sessions.clone());
+        let autoscaling = Autoscaling::new(replica.clone(), usages.clone(), nature);
         let handles = Handles {
             local: Arc::new(Local::new(
                 node.clone(),
@@ -111,7 +113,7 @@ impl Controller {
             issuer: api.issuer.clone(),
         };
         let (service, gate) = service(&handles, sessions, (streams, usages), api);
-        let leader_follows = leadership::follow(leadership, leads, raises, knows, gate, ca_pem);
+        let leader_follows = leadership::follow(leadership, leads, raises, knows, gate, autoscaling, ca_pem);
         let background = vec![
             kontiki_raft::spawn(leader_follows),
             kontiki_raft::spawn(feeds),

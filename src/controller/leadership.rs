@@ -13,6 +13,7 @@ use kontiki_raft::{Leadership, Node};
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
+    autoscaling::Autoscaling,
     bootstrap,
     cluster::Levels,
     endpoints,
@@ -40,12 +41,13 @@ pub(super) async fn follow(
     levels: Arc<Levels>,
     (node, replica): (Node, Arc<Replica>),
     gate: Gate,
+    autoscaling: Autoscaling,
     ca_pem: Arc<str>,
 ) {
     let mut leads: Option<u64> = None;
     let mut raising = future::pending().boxed();
     let mut keeping = future::pending().boxed();
-    let mut asks: Option<Asks> = None;
+    let mut duties: Vec<Duty> = Vec::new();
     loop {
         let now = leadership.borrow_and_update().clone();
         let wanted = now.leading.then_some(now.term);
@@ -54,14 +56,16 @@ pub(super) async fn follow(
                 cease(&crew);
                 raising = future::pending().boxed();
                 keeping = future::pending().boxed();
-                drop(asks.take());
+                duties.clear();
             }
             if let Some(term) = wanted {
                 become_leader(&crew, term, &ca_pem);
                 let objects = bootstrap::objects(&ca_pem);
                 raising = levels.clone().raise(term, crew.stage.clone(), objects).boxed();
                 keeping = endpoints::keep(term, node.clone(), replica.clone(), crew.stage.clone()).boxed();
-                asks = Some(Asks(kontiki_raft::spawn(gate.clone().run())));
+                let scales = autoscaling.clone().run(term, crew.stage.clone());
+                duties.push(Duty(kontiki_raft::spawn(gate.clone().run())));
+                duties.push(Duty(kontiki_raft::spawn(scales)));
             }
             leads = wanted;
         }
@@ -73,10 +77,10 @@ pub(super) async fn follow(
     }
 }
 
-/// The task that asks about pods that actors want, while it is wanted.
-struct Asks(JoinHandle<()>);
+/// A task that only a leader has: who asks about pods that actors want, and who looks after autoscalers.
+struct Duty(JoinHandle<()>);
 
-impl Drop for Asks {
+impl Drop for Duty {
     fn drop(&mut self) {
         self.0.abort();
     }

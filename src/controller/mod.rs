@@ -14,6 +14,7 @@
 mod assembly;
 pub(crate) mod audit_log;
 pub(crate) mod authentication;
+mod autoscaling;
 mod backend;
 mod bootstrap;
 pub(crate) mod cluster;

@@ -5,6 +5,7 @@
 mod scenario;
 
 mod apply;
+mod autoscale;
 mod containerd;
 mod create;
 mod custom;
@@ -81,6 +82,7 @@ fn kubectl_drives_the_cluster() {
         ("tokens", roles::tokens_of_service_accounts),
         ("webhooks", webhooks::have_a_say_in_controllers_pods),
         ("top", top::what_pods_and_nodes_use),
+        ("autoscale", autoscale::pods_that_work_much_become_more),
         ("nodes", nodes::cordon_drain_and_taint),
         ("drain", nodes::kontiki_drains_a_worker),
         ("delete", create::namespaces_go_with_everything_in_them),

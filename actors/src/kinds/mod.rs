@@ -3,6 +3,7 @@
 //! and not for what every kind goes through alike, such as deletion and garbage collection (`turn/`).
 
 pub mod admission_policy;
+pub mod autoscaler;
 mod claim;
 pub mod cluster_role;
 mod condition;

@@ -138,7 +138,7 @@ impl Turn {
 
     fn forget_owners(&mut self, key: &ObjectKey, uids: &BTreeSet<Uid>) {
         // What an owner only wanted, nobody wants without it.
-        if candidates::PLACES.contains(&key.kind) {
+        if key.kind.is_internal() {
             self.remove(key);
             return;
         }

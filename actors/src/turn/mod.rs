@@ -569,6 +569,10 @@ impl Turn {
                 }
                 self.begin(objects)
             }
+            Input::Measured(measurements) => {
+                crate::kinds::autoscaler::measured(self, measurements);
+                Outcome::Done
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Behaviour, Column, Strategy, age,
+    Column, Strategy, age,
     field::Errors,
     fields::{at, default, items, number, section, text},
     names::NameRule,
@@ -29,7 +29,6 @@ pub static STRATEGY: Strategy = Strategy {
     ],
     cells,
     status: true,
-    behaviour: Behaviour::Data("HorizontalPodAutoscalers are stored, but nothing scales by them yet"),
     ..Strategy::PASSIVE
 };
 

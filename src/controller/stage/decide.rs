@@ -39,8 +39,8 @@ pub(super) struct Case<'a> {
     pub(super) nature: &'a Nature,
 }
 
-/// Decides a case. What the house itself brings (reports, verdicts, wake-ups, pods to place) is a list: when an actor fails on it, each part
-/// is decided by itself and only what it fails on is left out, so that it cannot come back and fail for ever.
+/// Decides a case. What the house itself brings (reports, verdicts, wake-ups, pods to place, measurements) is a list: when an actor fails
+/// on it, each part is decided by itself and only what it fails on is left out, so that it cannot come back and fail for ever.
 pub(super) fn settle(state: &mut State, case: &Case<'_>) -> Result<Decided, StageError> {
     let answered = |request| state.answered(request).or_else(|| case.unlogged.get(request));
     if let Some(outcome) = case.request.and_then(|request| answered(request)) {
@@ -111,6 +111,7 @@ fn parts(input: &Input) -> Option<Vec<Input>> {
         Input::Verdicts(list) => Some(list.iter().map(|v| Input::Verdicts(vec![v.clone()])).collect()),
         Input::Wake(list) => Some(list.iter().map(|key| Input::Wake(vec![key.clone()])).collect()),
         Input::Place(list) => Some(list.iter().map(|key| Input::Place(vec![key.clone()])).collect()),
+        Input::Measured(list) => Some(list.iter().map(|m| Input::Measured(vec![m.clone()])).collect()),
         _ => None,
     }
 }

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use kontiki_actors::{Change, Entry, Event, Foreseen, Input, RequestId, State, Turned};
+use kontiki_actors::{
+    Change, Entry, Event, Foreseen, Input, RequestId, State, Turned, kinds::autoscaler::Measurement,
+};
 use kontiki_hooks::{Defect, Mark, planted, reached};
 use kontiki_raft::ProposeError;
 use tokio::{sync::oneshot, time::Instant};
@@ -403,10 +405,11 @@ impl Desk {
     }
 }
 
-/// About how many bytes a turn adds to its entry: its changes, and what workers choose of the rest.
+/// About how many bytes a turn adds to its entry: its changes, and of the rest what workers and users choose.
 fn weight(turn: &Turned) -> usize {
     let said = match &turn.input {
         Input::Reports(reports) => line::weight(reports),
+        Input::Measured(measurements) => measurements.iter().map(Measurement::weight).sum(),
         _ => 0,
     };
     turn.changes.iter().map(Change::weight).sum::<usize>() + said + turn.trace.as_ref().map_or(0, String::len)

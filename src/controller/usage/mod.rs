@@ -61,6 +61,11 @@ impl Usages {
         Ok(said.into_iter().filter_map(read).collect())
     }
 
+    /// The same at the leader, of nodes with their pods.
+    pub(super) async fn told(&self, nodes: BTreeSet<String>) -> Vec<NodeUsage> {
+        self.here(nodes, true).await.into_iter().filter_map(read).collect()
+    }
+
     /// The same at the leader, in the words of the wire.
     async fn here(&self, nodes: BTreeSet<String>, pods: bool) -> Vec<worker::NodeUsage> {
         let mut memory = self.memory.lock().await;

@@ -69,6 +69,12 @@ impl Selector {
         Selector { requirements, nothing: false }
     }
 
+    /// All of these.
+    pub(crate) fn all_of(mut requirements: Vec<Requirement>) -> Selector {
+        requirements.sort();
+        Selector { requirements, nothing: false }
+    }
+
     /// The same with requirements more, on labels that a pod has itself: another pod's must be equal to them, or differ in each. Keys
     /// that the pod does not have require nothing.
     pub(super) fn and_own(

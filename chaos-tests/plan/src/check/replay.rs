@@ -86,6 +86,7 @@ fn name(input: &Input) -> String {
         Input::Bootstrap(_) => "the first objects".into(),
         Input::Place(_) => "pods to be placed".into(),
         Input::Raise { level, .. } => format!("the raise to level {level}"),
+        Input::Measured(_) => "what was measured for autoscalers".into(),
     }
 }
 
@@ -122,7 +123,7 @@ fn whole(moment: &Moment<'_>) -> Option<Input> {
             }
         }
         Input::Bootstrap(_) | Input::Raise { .. } | Input::Api(Request::By { .. }) => return None,
-        Input::Api(_) | Input::Verdicts(_) | Input::Wake(_) | Input::Place(_) => {}
+        Input::Api(_) | Input::Verdicts(_) | Input::Wake(_) | Input::Place(_) | Input::Measured(_) => {}
     }
     Some(input)
 }
