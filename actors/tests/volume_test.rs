@@ -387,3 +387,45 @@ fn a_pod_that_is_killed_lets_its_claim_go() {
     cluster.decide(Input::Api(Request::Delete { key: key(Kind::POD, "web"), options, dry_run: false }));
     assert!(cluster.find(PVC, "data").is_none());
 }
+
+fn with_own_claim(name: &str) -> Value {
+    let mut user = pod(name, "web");
+    let template = json!({"metadata": {"labels": {"of": "scratch"}}, "spec": claim("x", None)["spec"]});
+    user["spec"]["volumes"] = json!([{"name": "scratch", "ephemeral": {"volumeClaimTemplate": template}}]);
+    user
+}
+
+#[test]
+fn a_claim_of_its_own_comes_and_goes_with_a_pod() {
+    let mut cluster = cluster(2);
+    cluster.create(Kind::POD, with_own_claim("web"));
+    let made = cluster.get(PVC, "web-scratch");
+    assert_eq!(made.meta.labels["of"], "scratch");
+    let (owner, web) = (made.meta.controller().unwrap(), cluster.get(Kind::POD, "web"));
+    assert_eq!((owner.kind.as_str(), &owner.uid), ("Pod", &web.meta.uid));
+    // It is used as any other.
+    assert!(node_of(&cluster, "web").is_some(), "{}", waits_for(&cluster, "web"));
+    assert_eq!(phase(&cluster, PVC, "web-scratch"), "Bound");
+    let volume = volume_of(&cluster, "web-scratch");
+    cluster.delete(Kind::POD, "web", None);
+    cluster.work_out();
+    assert!(cluster.find(PVC, "web-scratch").is_none());
+    assert_eq!(phase(&cluster, PV, &volume), "Released");
+}
+
+#[test]
+fn a_claim_that_was_there_before_a_pod_is_none_of_its_own() {
+    let mut cluster = cluster(1);
+    cluster.create(PVC, claim("web-scratch", None));
+    cluster.create(Kind::POD, with_own_claim("web"));
+    let why = "PVC default/web-scratch was not created for pod default/web (pod is not owner)";
+    assert_eq!(node_of(&cluster, "web"), None);
+    assert_eq!(waits_for(&cluster, "web"), format!("0/1 nodes are available: {why}."));
+    assert_eq!(cluster.events("FailedBinding"), [format!("ephemeral volume scratch: {why}")]);
+    // Once it is gone the pod makes its own.
+    cluster.delete(PVC, "web-scratch", None);
+    cluster.work_out();
+    let (made, web) = (cluster.get(PVC, "web-scratch"), cluster.get(Kind::POD, "web"));
+    assert_eq!(made.meta.controller().unwrap().uid, web.meta.uid);
+    assert!(node_of(&cluster, "web").is_some(), "{}", waits_for(&cluster, "web"));
+}

@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 use tracing::{debug, warn};
 
+use crate::gulp::Gulp;
 use crate::{Peer, Refusal, Role, tls};
 
 /// A stranger gets this long to finish its handshake, and this many may be at it; more wait in the kernel's queue.
@@ -48,6 +49,13 @@ pub const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
 /// By this protocol, which nobody speaks, a member of the consensus says in its handshake that it wants to be served in the lane: see
 /// [`serve`].
 pub(crate) const LANE: &[u8] = b"kontiki-consensus";
+/// By this protocol, which nobody speaks, a worker says that its connection carries one stream of bytes, as of a forwarded port.
+pub(crate) const BULK: &[u8] = b"kontiki-bulk";
+/// The longest frame of such a connection, and what may be on its way to a reader who is slow. On other connections HTTP/2 finds a window
+/// by measuring: near by, where nothing is on its way for long, it stays so small that both ends wait for each other in turn, and from
+/// afar it may become many times as large.
+pub(crate) const BULK_FRAME: u32 = 64 << 10;
+pub(crate) const BULK_WINDOW: u32 = 512 << 10;
 /// Members are few. A stranger who comes into the lane is held up by no more than these.
 const LANE_HANDSHAKES: usize = 64;
 const LANE_HANDSHAKE: Duration = Duration::from_secs(2);
@@ -150,7 +158,9 @@ impl Port {
         };
         match greeted {
             None => {}
-            Some(Greeted::Here(stream, peer)) => self.converse(stream, peer, address, service).await,
+            Some(Greeted::Here(stream, peer, bulk)) => {
+                self.converse(stream, peer, address, bulk, service).await;
+            }
             Some(Greeted::ForLane(lane, start)) => {
                 let port = self.clone();
                 let there = lane.spawn(async move {
@@ -160,7 +170,7 @@ impl Port {
                         greeted = port.greet_in_lane(start, address) => greeted,
                     };
                     if let Some((stream, peer)) = greeted {
-                        port.converse(stream, Some(peer), address, service).await;
+                        port.converse(stream, Some(peer), address, false, service).await;
                     }
                 });
                 // The lane's end, with the process, is the connection's.
@@ -172,9 +182,10 @@ impl Port {
     /// Answers requests until one of the two has enough.
     async fn converse<S, B>(
         &self,
-        stream: TlsStream<TcpStream>,
+        stream: Secured,
         peer: Option<Peer>,
         address: SocketAddr,
+        bulk: bool,
         service: S,
     ) where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
@@ -184,7 +195,7 @@ impl Port {
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let builder = builder(&stream);
+        let builder = builder(&stream, bulk);
         let serve_request = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(PeerAddr(address));
             if let Some(peer) = &peer {
@@ -217,29 +228,29 @@ impl Port {
         let handshake = async {
             let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
             let hello = start.client_hello();
-            let asks = hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == LANE));
+            let asks =
+                |mark| hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == mark));
+            let bulk = asks(BULK);
             match &self.lane {
-                Some(lane) if asks => Ok(Handshake::ForLane(lane.clone(), detached(start)?)),
-                _ => Ok(Handshake::Done(start.into_stream(self.tls.clone()).await?)),
+                Some(lane) if asks(LANE) => Ok(Handshake::ForLane(lane.clone(), detached(start)?)),
+                _ => Ok(Handshake::Done(secured(start, &self.tls).await?, bulk)),
             }
         };
-        let stream = match finished(handshake, HANDSHAKE, address).await? {
-            Handshake::Done(stream) => stream,
+        let (stream, bulk) = match finished(handshake, HANDSHAKE, address).await? {
+            Handshake::Done(stream, bulk) => (stream, bulk),
             Handshake::ForLane(lane, start) => return Some(Greeted::ForLane(lane, start)),
         };
         drop(permit);
         let peer = self.peer(&stream, address).ok()?;
-        Some(Greeted::Here(stream, peer))
+        // A window that is large from the beginning is not for strangers.
+        let bulk = bulk && peer.as_ref().is_some_and(|peer| peer.role == Role::Worker);
+        Some(Greeted::Here(stream, peer, bulk))
     }
 
     /// The rest of the handshake of one who asked for the lane. Nobody but a controller belongs there.
-    async fn greet_in_lane(
-        &self,
-        start: Detached,
-        address: SocketAddr,
-    ) -> Option<(TlsStream<TcpStream>, Peer)> {
+    async fn greet_in_lane(&self, start: Detached, address: SocketAddr) -> Option<(Secured, Peer)> {
         let permit = self.lane_handshakes.try_acquire().ok()?;
-        let handshake = async { attached(start)?.into_stream(self.tls.clone()).await };
+        let handshake = async { secured(attached(start)?, &self.tls).await };
         let stream = finished(handshake, LANE_HANDSHAKE, address).await?;
         drop(permit);
         match self.peer(&stream, address).ok()? {
@@ -253,7 +264,7 @@ impl Port {
     }
 
     /// Whom the certificate names, if one was shown. An error if that is nobody to be heeded; then that is logged.
-    fn peer(&self, stream: &TlsStream<TcpStream>, address: SocketAddr) -> Result<Option<Peer>, ()> {
+    fn peer(&self, stream: &Secured, address: SocketAddr) -> Result<Option<Peer>, ()> {
         let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) else {
             return Ok(None);
         };
@@ -273,14 +284,24 @@ impl Port {
 
 /// How far a handshake came.
 enum Handshake {
-    Done(TlsStream<TcpStream>),
+    /// Whether it was said that it is for bulk.
+    Done(Secured, bool),
     ForLane(Handle, Detached),
 }
 
 /// Who is to be served where.
 enum Greeted {
-    Here(TlsStream<TcpStream>, Option<Peer>),
+    Here(Secured, Option<Peer>, bool),
     ForLane(Handle, Detached),
+}
+
+/// A connection after its handshake.
+type Secured = TlsStream<Gulp<TcpStream>>;
+
+/// The rest of a handshake.
+async fn secured(start: StartHandshake<TcpStream>, tls: &Arc<ServerConfig>) -> io::Result<Secured> {
+    let StartHandshake { accepted, io, .. } = start;
+    StartHandshake::from_parts(accepted, Gulp::new(io)).into_stream(tls.clone()).await
 }
 
 /// A handshake that has begun, and whose socket belongs to no runtime.
@@ -316,7 +337,7 @@ async fn finished<T>(
 
 /// What the two agreed on in the handshake decides the protocol. Without an agreement it would have to be guessed from
 /// the first bytes, for which a silent client could let us wait for ever.
-fn builder(stream: &TlsStream<TcpStream>) -> Builder<TokioExecutor> {
+fn builder(stream: &Secured, bulk: bool) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http2()
@@ -326,6 +347,14 @@ fn builder(stream: &TlsStream<TcpStream>) -> Builder<TokioExecutor> {
         .adaptive_window(true)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADERS);
+    if bulk {
+        // These leave the measuring off.
+        builder
+            .http2()
+            .initial_stream_window_size(BULK_WINDOW)
+            .initial_connection_window_size(BULK_WINDOW)
+            .max_frame_size(BULK_FRAME);
+    }
     builder
         .http1()
         .timer(TokioTimer::new())

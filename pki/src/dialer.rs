@@ -7,6 +7,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -14,7 +15,8 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
-use crate::accept::LANE;
+use crate::accept::{BULK, BULK_FRAME, BULK_WINDOW, LANE};
+use crate::gulp::Gulp;
 use crate::{Error, Identity, JoinToken, names, tls};
 
 /// How patient a channel is.
@@ -43,6 +45,7 @@ impl Default for DialOptions {
 #[derive(Clone)]
 pub struct Dialer {
     config: Arc<ClientConfig>,
+    bulk: bool,
 }
 
 impl Dialer {
@@ -59,6 +62,15 @@ impl Dialer {
         dialer
     }
 
+    /// The same for connections that carry one stream of bytes each: both ends use larger frames, and windows that are always the same. A
+    /// controller that does not know of this serves it like any other.
+    #[must_use]
+    pub fn for_bulk(&self) -> Dialer {
+        let mut dialer = self.clone();
+        Arc::make_mut(&mut dialer.config).alpn_protocols.push(BULK.to_vec());
+        Dialer { bulk: true, ..dialer }
+    }
+
     /// Dials as a newcomer without a certificate: any controller of the token's cluster, under any server name
     /// ([`Dialer::joining_server_name`]).
     pub fn joining(token: &JoinToken) -> Result<Dialer, Error> {
@@ -73,7 +85,7 @@ impl Dialer {
     fn with_config(config: &ClientConfig) -> Dialer {
         let mut config = config.clone();
         config.alpn_protocols = vec![b"h2".to_vec()];
-        Dialer { config: Arc::new(config) }
+        Dialer { config: Arc::new(config), bulk: false }
     }
 
     /// A channel to `address` (host:port). It connects at its first use, and again after a failure. Channels share
@@ -87,7 +99,13 @@ impl Dialer {
             .http2_keep_alive_interval(options.keepalive_interval)
             .keep_alive_timeout(options.keepalive_timeout)
             .keep_alive_while_idle(true)
-            .http2_adaptive_window(true);
+            .http2_adaptive_window(!self.bulk);
+        if self.bulk {
+            endpoint = endpoint
+                .initial_stream_window_size(BULK_WINDOW)
+                .initial_connection_window_size(BULK_WINDOW)
+                .max_frame_size(BULK_FRAME);
+        }
         if let Ok(authority) = authority {
             endpoint = endpoint.origin(authority);
         }
@@ -96,7 +114,8 @@ impl Dialer {
         endpoint.connect_with_connector_lazy(service_fn(move |_: Uri| {
             let (dialer, address, name) = (dialer.clone(), address.clone(), name.clone());
             async move {
-                let connected = timeout(options.connect_timeout, dialer.tls(&address, name)).await;
+                let connected =
+                    timeout(options.connect_timeout, dialer.connect(&address, name, Gulp::new)).await;
                 let stream = connected.unwrap_or_else(|_| {
                     let waited = format!("no connection to {address} within {:?}", options.connect_timeout);
                     Err(io::Error::new(io::ErrorKind::TimedOut, waited))
@@ -108,6 +127,15 @@ impl Dialer {
 
     /// One TLS connection that speaks HTTP/2. The caller bounds its time.
     pub async fn tls(&self, address: &str, name: ServerName<'static>) -> io::Result<TlsStream<TcpStream>> {
+        self.connect(address, name, |stream| stream).await
+    }
+
+    async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        address: &str,
+        name: ServerName<'static>,
+        over: impl FnOnce(TcpStream) -> S,
+    ) -> io::Result<TlsStream<S>> {
         let explain = |step: &'static str, error: io::Error| {
             let cause = tls::refusal_in(&error).map_or_else(|| error.to_string(), ToString::to_string);
             io::Error::new(error.kind(), format!("cannot {step} {address}: {cause}"))
@@ -115,6 +143,6 @@ impl Dialer {
         let stream = TcpStream::connect(address).await.map_err(|e| explain("connect to", e))?;
         stream.set_nodelay(true)?;
         let connector = TlsConnector::from(self.config.clone());
-        connector.connect(name, stream).await.map_err(|e| explain("trust", e))
+        connector.connect(name, over(stream)).await.map_err(|e| explain("trust", e))
     }
 }

@@ -21,6 +21,7 @@ mod ca;
 mod dialer;
 mod error;
 mod files;
+mod gulp;
 mod identity;
 mod listener;
 mod names;

@@ -2,8 +2,11 @@
 //! fourth worker.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
 
-use kontiki_chaos_tests::{Cluster, eventually};
+use kontiki_chaos_tests::{Cluster, eventually, kubectl_path};
 use serde_json::Value;
 
 use crate::stage::{Guest, Stage, free_address, says};
@@ -194,7 +197,7 @@ fn a_fourth_worker_joins_with_a_token() {
     };
     assert!(ready()["workers"].as_array().unwrap().iter().any(|w| w["name"] == "w4" && w["zone"] == "d"));
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: on-w4}\nspec: {nodeName: w4, containers: \
-               [{name: sleep, image: 'kontiki.local/web:1', command: [/bin/sh, -c, sleep 1000]}]}\n";
+               [{name: sleep, image: 'kontiki.local/web:1', command: [/bin/sh, -c, 'echo one; sleep 1000']}]}\n";
     stage.apply(pod).unwrap();
     stage.kubectl(&["wait", "--for=condition=Ready", "pod/on-w4", "--timeout=60s"]).unwrap();
     // The name is taken.
@@ -211,11 +214,37 @@ fn a_fourth_worker_joins_with_a_token() {
         &servers,
     ]);
     assert!(!joined && said.contains("there is a worker w4 already"), "{said}");
-    // Later starts need neither token nor server; its pod has not noticed.
+    // Later starts need neither token nor server; its pod has not noticed. From now on it says that it is where nobody listens.
     guest.kill();
-    let _guest = start(&[]);
+    let shut = "127.0.0.9";
+    let _guest = start(&["--advertise", shut]);
     ready();
+    let address = "jsonpath={.status.addresses[?(@.type==\"InternalIP\")].address}";
+    eventually("its new address is known", || {
+        let said = stage.kubectl(&["get", "node", "w4", "-o", address]).map_err(|error| error.to_string())?;
+        if said == shut { Ok(()) } else { Err(said) }
+    });
+    logs_come_though_the_port_is_shut(&stage, (shut, port_of(&listen)));
     let restarts = "jsonpath={.status.containerStatuses[0].restartCount}";
     assert_eq!(stage.kubectl(&["get", "pod", "on-w4", "-o", restarts]).unwrap(), "0");
     stage.kubectl(&["delete", "pod", "on-w4", "--grace-period=1"]).unwrap();
+}
+
+fn port_of(address: &str) -> u16 {
+    address.parse::<SocketAddr>().unwrap().port()
+}
+
+/// Of the pod `on-w4`, whose worker cannot be dialed.
+fn logs_come_though_the_port_is_shut(stage: &Stage, port: (&str, u16)) {
+    assert!(TcpStream::connect(port).is_err(), "{port:?} is open");
+    assert_eq!(stage.kubectl(&["logs", "on-w4"]).unwrap(), "one\n");
+    let mut command = Command::new(kubectl_path());
+    command.args(["logs", "-f", "on-w4"]).env("KUBECONFIG", stage.kubeconfig());
+    let mut following = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "one");
+    stage.kubectl(&["exec", "on-w4", "--", "sh", "-c", "echo two > /proc/1/fd/1"]).unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "two");
+    following.kill().unwrap();
+    following.wait().unwrap();
 }

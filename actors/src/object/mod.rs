@@ -13,8 +13,8 @@ pub use digest::{
     DaemonSetDigest, DefinedVersion, DefinitionDigest, DeploymentDigest, DeploymentStatus, Digest, JobDigest,
     Names, NodeDigest, PodAffinity, PodDigest, PodTerm, PodWants, PreferredTerm, ReplicaSetDigest,
     ReplicaSetStatus, Requirement, Resources, RoleDigest, Scalars, Selector, SelectorTerm, SpreadConstraint,
-    StatefulSetDigest, Subject, Taint, Toleration, VolumeDigest, add_scalars, daemon_set, job, node, pod,
-    service_account, storage, take_scalars, template,
+    StatefulSetDigest, Subject, Taint, Toleration, VolumeDigest, add_scalars, daemon_set, job, node,
+    own_claim, pod, service_account, storage, take_scalars, template,
 };
 pub use document::Document;
 pub use key::{KeyError, ObjectKey, Uid};

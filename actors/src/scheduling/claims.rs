@@ -5,6 +5,7 @@ use std::{cmp::Reverse, collections::BTreeSet};
 
 use super::{Placement, Reason, view::View};
 use crate::{
+    kinds::pod::foreign,
     kinds::storage::{Class, choose, claim_of_pod, is_bound, reaches, volume_named, waiting},
     object::{Object, ObjectKey, VolumeDigest},
     state::State,
@@ -25,9 +26,20 @@ pub(super) fn waits(view: &View<'_>, pod: &Object) -> Option<Placement> {
 
 fn hindrance(view: &View<'_>, pod: &Object, name: &str) -> Option<String> {
     let state = view.state;
+    let own = pod.pod().is_some_and(|digest| digest.own_claims.iter().any(|own| own == name));
     let Some(object) = claim_of_pod(state, pod, name) else {
-        return Some(format!("persistentvolumeclaim {name:?} not found"));
+        return Some(match own {
+            true => {
+                format!(
+                    "waiting for ephemeral volume controller to create the persistentvolumeclaim {name:?}"
+                )
+            }
+            false => format!("persistentvolumeclaim {name:?} not found"),
+        });
     };
+    if own && let Some(why) = foreign(pod, object) {
+        return Some(why);
+    }
     let claim = object.claim()?;
     if object.meta.deleting() {
         return Some(format!("persistentvolumeclaim {name:?} is being deleted"));

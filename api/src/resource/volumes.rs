@@ -21,7 +21,7 @@ pub static VOLUME: Strategy = Strategy {
         if at(spec, &["capacity", "storage"]).is_null() {
             errors.required("spec.capacity", "");
         }
-        modes(&spec["accessModes"], errors);
+        modes(&spec["accessModes"], "spec.accessModes", errors);
         let policies = ["Delete", "Recycle", "Retain"];
         let policy = &spec["persistentVolumeReclaimPolicy"];
         errors.one_of("spec.persistentVolumeReclaimPolicy", policy, &policies);
@@ -73,11 +73,7 @@ pub static CLAIM: Strategy = Strategy {
     default: |claim| default_text(section(claim, "spec"), "volumeMode", "Filesystem"),
     prepare_create: |claim| claim["status"] = json!({"phase": "Pending"}),
     validate: |claim, errors| {
-        modes(&claim["spec"]["accessModes"], errors);
-        if at(claim, &["spec", "resources", "requests", "storage"]).is_null() {
-            errors.required("spec.resources[storage]", "");
-        }
-        errors.one_of("spec.volumeMode", &claim["spec"]["volumeMode"], &["Block", "Filesystem"]);
+        claim_spec(&claim["spec"], "spec", errors);
     },
     validate_update: fixed_claim,
     columns: &[
@@ -108,6 +104,15 @@ pub static CLAIM: Strategy = Strategy {
     returns_deleted: true,
     ..Strategy::PASSIVE
 };
+
+/// Checks what is claimed, at a path.
+pub(super) fn claim_spec(spec: &Value, path: &str, errors: &mut Errors) {
+    modes(&spec["accessModes"], &format!("{path}.accessModes"), errors);
+    if at(spec, &["resources", "requests", "storage"]).is_null() {
+        errors.required(&format!("{path}.resources[storage]"), "");
+    }
+    errors.one_of(&format!("{path}.volumeMode"), &spec["volumeMode"], &["Block", "Filesystem"]);
+}
 
 /// What was claimed stays: only who binds it says to which volume, and a bound one may ask for more.
 fn fixed_claim(new: &Value, old: &Value, errors: &mut Errors) {
@@ -176,16 +181,16 @@ pub static CLASS: Strategy = Strategy {
     ..Strategy::PASSIVE
 };
 
-fn modes(modes: &Value, errors: &mut Errors) {
+fn modes(modes: &Value, path: &str, errors: &mut Errors) {
     let list = modes.as_array().map(Vec::as_slice).unwrap_or_default();
     if list.is_empty() {
-        errors.required("spec.accessModes", "at least 1 access mode is required");
+        errors.required(path, "at least 1 access mode is required");
     }
     let known = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
-    list.iter().for_each(|mode| errors.one_of("spec.accessModes", mode, &known));
+    list.iter().for_each(|mode| errors.one_of(path, mode, &known));
     if list.len() > 1 && list.iter().any(|mode| mode == "ReadWriteOncePod") {
         let detail = "may not use ReadWriteOncePod with other access modes";
-        errors.forbidden("spec.accessModes", detail);
+        errors.forbidden(path, detail);
     }
 }
 

@@ -241,7 +241,11 @@ async fn serve(
         drop(seat.take());
     }
     let streams = is_stream(&parts.method, &route, &query);
-    let upgrade = if stream::may_upgrade(&route) { Upgrade::take(&mut parts).await } else { None };
+    let upgrade = if stream::may_upgrade(&route) {
+        Upgrade::take(&mut parts, stream::tunnel(&route)).await
+    } else {
+        None
+    };
     let connection = if proxy { parts.extensions.remove::<OnUpgrade>() } else { None };
     let (asker, reads) = (user.name.clone(), parts.method == Method::GET);
     let call = Call {

@@ -8,6 +8,7 @@ use axum::routing::get;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use kontiki_pki::{Ca, DialOptions, Dialer, Identity};
+use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tower::ServiceExt;
@@ -112,4 +113,39 @@ async fn controllers_talk_in_a_lane_of_their_own_and_nobody_else_does() {
     assert!(served_in(&Dialer::of_lane(&worker)).await.is_err(), "a worker is not let into it");
     port.close().await;
     lane.shutdown_background();
+}
+
+/// What a controller says of its end of a connection of HTTP/2: its window for a stream, and its longest frame.
+async fn settings(dialer: &Dialer, port: &Port, name: &ServerName<'static>) -> (u32, u32) {
+    const WINDOW: u16 = 4;
+    const FRAME: u16 = 5;
+    let mut stream = dialer.tls(&port.address.to_string(), name.clone()).await.unwrap();
+    let no_settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    stream.write_all(&no_settings).await.unwrap();
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(head[3], 4, "it begins with its settings");
+    let mut said = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+    stream.read_exact(&mut said).await.unwrap();
+    let of = |wanted: u16, default: u32| {
+        let mut all = said.chunks_exact(6);
+        let found = all.find(|one| one[..2] == wanted.to_be_bytes());
+        found.map_or(default, |one| u32::from_be_bytes([one[2], one[3], one[4], one[5]]))
+    };
+    (of(WINDOW, 65_535), of(FRAME, 16_384))
+}
+
+#[tokio::test]
+async fn a_workers_connection_for_bulk_has_large_frames_and_a_large_window() {
+    let ca = Ca::create("pacific").unwrap();
+    let own = stage::controller(&ca, 1);
+    let (port, name) = (Port::open(&own).await, own.controller_server_name(Some(1)));
+    let worker = Dialer::new(&stage::worker(&ca, "w1"));
+    let (window, frame) = settings(&worker.for_bulk(), &port, &name).await;
+    assert!(window >= 256 << 10 && window < 1 << 20 && frame == 64 << 10, "{window}, {frame}");
+    assert_eq!(settings(&worker, &port, &name).await, (65_535, 16_384), "as long as nothing is measured");
+    let other = Dialer::new(&stage::controller(&ca, 2)).for_bulk();
+    assert_eq!(settings(&other, &port, &name).await, (65_535, 16_384), "it is for workers");
+    port.close().await;
 }

@@ -23,7 +23,22 @@ impl Pod {
     pub fn parse(json: &[u8]) -> Result<Pod, serde_json::Error> {
         let mut value: Value = serde_json::from_slice(json)?;
         drop_nulls(&mut value);
-        serde_json::from_value(value)
+        let mut pod: Pod = serde_json::from_value(value)?;
+        pod.claims_of_its_own();
+        Ok(pod)
+    }
+
+    /// A generic ephemeral volume is a claim that was made for the pod from what it says.
+    fn claims_of_its_own(&mut self) {
+        for volume in &mut self.spec.volumes {
+            if volume.other.remove("ephemeral").is_some() {
+                volume.persistent_volume_claim = Some(ClaimSource {
+                    claim_name: format!("{}-{}", self.metadata.name, volume.name),
+                    read_only: false,
+                    owner: Some(self.metadata.uid.clone()),
+                });
+            }
+        }
     }
 
     /// All containers in the order of their statuses: init containers first, and those last that were added while it ran.
@@ -405,8 +420,8 @@ document! {
     }
 }
 document! {
-    /// PersistentVolumeClaimVolumeSource.
-    ClaimSource { claim_name: String, read_only: bool, }
+    /// PersistentVolumeClaimVolumeSource. `owner`: the uid of the pod, if the claim must have been made for it.
+    ClaimSource { claim_name: String, read_only: bool, #[serde(skip)] owner: Option<String>, }
 }
 document! {
     /// EmptyDirVolumeSource.

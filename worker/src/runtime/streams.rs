@@ -100,8 +100,13 @@ impl AsyncRead for Descriptor {
         loop {
             let mut guard = ready!(self.0.poll_read_ready(context))?;
             let read = guard.try_io(|fd| {
-                let unfilled = into.initialize_unfilled();
-                match rustix::io::retry_on_intr(|| rustix::io::read(fd.get_ref().as_fd(), &mut *unfilled)) {
+                // SAFETY: nothing but what is read is written into it.
+                let unfilled = unsafe { into.unfilled_mut() };
+                let read = rustix::io::retry_on_intr(|| {
+                    let (read, _) = rustix::io::read(fd.get_ref().as_fd(), &mut *unfilled)?;
+                    Ok(read.len())
+                });
+                match read {
                     // A terminal whose other side nobody holds any more.
                     Err(Errno::IO) => Ok(0),
                     other => Ok(other?),
@@ -109,6 +114,8 @@ impl AsyncRead for Descriptor {
             });
             match read {
                 Ok(Ok(count)) => {
+                    // SAFETY: so much was read into it just now.
+                    unsafe { into.assume_init(count) };
                     into.advance(count);
                     return Poll::Ready(Ok(()));
                 }

@@ -10,6 +10,11 @@ use tonic::transport::Channel;
 pub trait Dial: Send + Sync + 'static {
     /// A fresh connection to `host:port`, which is given up if it takes longer than this to come about.
     fn channel(&self, address: &str, patience: Duration) -> Channel;
+
+    /// The same for a stream of bytes, which has the connection for itself.
+    fn bulk(&self, address: &str, patience: Duration) -> Channel {
+        self.channel(address, patience)
+    }
 }
 
 /// Between two questions of HTTP/2 whether the other end is there, and how long it may take to answer. A leader that is silent is noticed by its
@@ -20,23 +25,32 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// By TLS, with the worker's certificate, trusting the cluster's controllers only.
 pub struct ControllerDial {
     dialer: Dialer,
+    bulk: Dialer,
     name: ServerName<'static>,
 }
 
 impl ControllerDial {
     /// Dials whoever proves to be `name`.
     pub fn new(dialer: Dialer, name: ServerName<'static>) -> ControllerDial {
-        ControllerDial { dialer, name }
+        ControllerDial { bulk: dialer.for_bulk(), dialer, name }
     }
-}
 
-impl Dial for ControllerDial {
-    fn channel(&self, address: &str, patience: Duration) -> Channel {
+    fn by(&self, dialer: &Dialer, address: &str, patience: Duration) -> Channel {
         let options = DialOptions {
             connect_timeout: patience,
             keepalive_interval: ASK_EVERY,
             keepalive_timeout: ANSWER_WITHIN,
         };
-        self.dialer.channel(address, self.name.clone(), options)
+        dialer.channel(address, self.name.clone(), options)
+    }
+}
+
+impl Dial for ControllerDial {
+    fn channel(&self, address: &str, patience: Duration) -> Channel {
+        self.by(&self.dialer, address, patience)
+    }
+
+    fn bulk(&self, address: &str, patience: Duration) -> Channel {
+        self.by(&self.bulk, address, patience)
     }
 }

@@ -28,6 +28,12 @@ const CONNECT: Duration = Duration::from_secs(3);
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long a port of a pod may take to answer, as with the kubelet.
 const DIAL: Duration = Duration::from_secs(10);
+/// What is read at a time from a process and from a port. Clients of Kubernetes take messages of such sizes, and what comes from ports is
+/// much more often. With the headers that it gets on its way it fills two and four records of TLS: a little more would be a record of its own.
+const OUTPUT: usize = (32 << 10) - HEADERS;
+const FROM_PORT: usize = (64 << 10) - HEADERS;
+/// Those of a frame of HTTP/2, of a message of gRPC and of its field, to the controller, are 18 bytes; those to clients are less.
+const HEADERS: usize = 32;
 /// Chunks on their way to the controller. What finds no room waits where it is.
 const CHUNKS_MAX: usize = 2;
 
@@ -89,7 +95,7 @@ impl Line {
         let (out, rest) = mpsc::channel(CHUNKS_MAX);
         let first = FromStream { what: Some(Up::Ticket(ticket)) };
         out.send(first).await.map_err(|_| "the stream is closed".to_owned())?;
-        let mut client = StreamsClient::new(dial.channel(controller, CONNECT));
+        let mut client = StreamsClient::new(dial.bulk(controller, CONNECT));
         match timeout(ANSWER, client.carry(ReceiverStream::new(rest))).await {
             Ok(Ok(response)) => Ok(Line { out, input: response.into_inner() }),
             Ok(Err(status)) => Err(status.message().to_owned()),
@@ -125,7 +131,7 @@ impl Line {
         };
         let one = async |from, what| {
             if let Some(from) = from {
-                pump::up(from, what, out, &ended).await;
+                pump::up(from, OUTPUT, what, out, &ended).await;
             }
         };
         let output = async { tokio::join!(process, one(stdout, Up::Stdout), one(stderr, Up::Stderr)).0 };
@@ -182,7 +188,7 @@ impl Line {
         let (read, write) = tokio::io::split(stream);
         let never = CancellationToken::new();
         tokio::select! {
-            () = pump::up(read, Up::Stdout, out, &never) => {}
+            () = pump::up(read, FROM_PORT, Up::Stdout, out, &never) => {}
             () = pump::down(input, Some(write), None) => return,
             () = out.closed() => return,
         }

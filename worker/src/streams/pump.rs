@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use kontiki_proto::worker::from_stream::What as Up;
 use kontiki_proto::worker::to_stream::What as Down;
 use kontiki_proto::worker::{FromStream, ToStream};
@@ -14,34 +14,43 @@ use tracing::debug;
 
 use crate::runtime::Terminal;
 
-/// What is read at a time; clients of Kubernetes take messages of this size.
-const CHUNK: usize = 32 * 1024;
 /// How long more output is waited for once its process has ended. What it wrote is there at once, but for a terminal, in
 /// which the kernel moves it behind its back; what another process that it left behind still writes is not waited for.
 const AFTERGLOW: Duration = Duration::from_millis(100);
 
-/// Sends on what is read, until its end, or until its process has ended and nothing comes any more.
+/// Sends on what is read, a chunk at a time, until its end, or until its process has ended and nothing comes any more.
 pub(super) async fn up(
     mut from: impl AsyncRead + Unpin,
+    chunk: usize,
     what: fn(Bytes) -> Up,
     out: &mpsc::Sender<FromStream>,
     ended: &CancellationToken,
 ) {
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = BytesMut::new();
     loop {
+        // It is taken again once nobody holds what was read into it.
+        buffer.reserve(chunk);
         let silent = async {
             ended.cancelled().await;
             tokio::time::sleep(AFTERGLOW).await;
         };
+        let mut limited = (&mut buffer).limit(chunk);
         let read = tokio::select! {
             biased;
-            read = from.read(&mut buffer) => read,
+            read = from.read_buf(&mut limited) => read,
             () = silent => return,
         };
         match read {
             Ok(0) => return,
             Ok(count) => {
-                let data = Bytes::copy_from_slice(&buffer[..count]);
+                let data = if count >= chunk / 2 {
+                    buffer.split().freeze()
+                } else {
+                    // A copy: so little must not hold all of the buffer.
+                    let copied = Bytes::copy_from_slice(&buffer);
+                    buffer.clear();
+                    copied
+                };
                 if out.send(FromStream { what: Some(what(data)) }).await.is_err() {
                     return;
                 }
@@ -89,4 +98,32 @@ pub(super) async fn down(
 
 fn gone(status: &Status) {
     debug!(cause = status.message(), "the controller of a stream is gone");
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_read_comes_in_chunks_and_little_holds_no_buffer() {
+        const CHUNK: usize = 1000;
+        let sent: Vec<u8> = (0..10 * CHUNK + 7).map(|n| (n / 3) as u8).collect();
+        let ((out, mut rest), read) = (mpsc::channel(2), sent.clone());
+        let reading = async move {
+            up(&*read, CHUNK, Up::Stdout, &out, &CancellationToken::new()).await;
+        };
+        let taking = async {
+            let mut pieces = Vec::new();
+            while let Some(FromStream { what: Some(Up::Stdout(piece)) }) = rest.recv().await {
+                pieces.push(piece);
+            }
+            pieces
+        };
+        let (_, pieces) = tokio::join!(reading, taking);
+        assert_eq!(pieces.concat(), sent);
+        assert!(pieces.iter().all(|piece| piece.len() <= CHUNK));
+        let last = pieces.last().unwrap();
+        assert!(last.len() == 7 && last.is_unique(), "{} bytes", last.len());
+    }
 }

@@ -44,6 +44,11 @@ pub(super) fn find(
     let claim = dependencies
         .object("PersistentVolumeClaim", name)
         .ok_or_else(|| format!("persistentvolumeclaim \"{name}\" not found"))?;
+    if let Some(owner) = &source.owner
+        && !is_made_for(&claim["metadata"], owner)
+    {
+        return Err(format!("PVC {name} was not created for this pod (pod is not owner)"));
+    }
     if !claim["metadata"]["deletionTimestamp"].is_null() {
         return Err(format!("persistentvolumeclaim \"{name}\" is being deleted"));
     }
@@ -64,6 +69,12 @@ pub(super) fn find(
         return Err("volumeMode Block is not supported on this worker: use Filesystem".to_owned());
     }
     place(volume_name, spec, folders)
+}
+
+/// Whether the pod with this uid is the managing owner.
+fn is_made_for(metadata: &Value, uid: &str) -> bool {
+    let mut owners = metadata["ownerReferences"].as_array().into_iter().flatten();
+    owners.any(|owner| owner["controller"] == true && owner["uid"] == uid)
 }
 
 fn place(name: &str, spec: &Value, folders: &Path) -> Result<Place, String> {

@@ -108,7 +108,7 @@ fn mount_one(sources: Sources<'_>, volume: &Volume, places: &Places, first: bool
     }
     let kind = volume.other.keys().next().map_or("unknown", String::as_str);
     Err(format!(
-        "volumes of type {kind} are not supported on this worker: use emptyDir, configMap, secret, downwardAPI, projected, hostPath or persistentVolumeClaim"
+        "volumes of type {kind} are not supported on this worker: use emptyDir, configMap, secret, downwardAPI, projected, hostPath, ephemeral or persistentVolumeClaim"
     ))
 }
 

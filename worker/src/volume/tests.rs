@@ -377,3 +377,26 @@ fn volumes_that_somebody_made_are_mounted_as_they_are() {
     let stranger = bound(r#""claimRef":{"uid":"u2"},"hostPath":{"path":"/srv"}"#);
     assert!(put(&pod, &stranger, dir.path()).unwrap_err().to_string().contains("is not bound to"));
 }
+
+#[test]
+fn an_ephemeral_volume_is_the_claim_that_was_made_for_the_pod() {
+    let dir = tempfile::tempdir().unwrap();
+    let volume = r#"{"name":"v","ephemeral":{"volumeClaimTemplate":{"spec":{}}}}"#;
+    let mut pod = pod(volume, r#"{"name":"v","mountPath":"/data"}"#);
+    let source = pod.spec.volumes[0].persistent_volume_claim.as_mut().unwrap();
+    assert_eq!(source.claim_name, format!("{}-v", pod.metadata.name));
+    source.claim_name = "data".to_owned();
+    // One that somebody else has made is not taken for it.
+    let foreign = bound(r#""csi":{"driver":"kontiki.io/local-path"}"#);
+    assert!(put(&pod, &foreign, dir.path()).unwrap_err().to_string().contains("pod is not owner"));
+    let mut ours = foreign;
+    let uid = &pod.metadata.uid;
+    let claim = format!(
+        r#"{{"metadata":{{"uid":"u1","ownerReferences":[{{"controller":true,"uid":"{uid}"}}]}},"spec":{{"volumeName":"pvc-u1"}},"status":{{"phase":"Bound"}}}}"#
+    );
+    ours.add("PersistentVolumeClaim", "data", claim.as_bytes());
+    put(&pod, &ours, dir.path()).unwrap();
+    let mounted = mounts(&pod, &pod.spec.containers[0], &[], &ours, &on_disk(dir.path())).unwrap();
+    assert_eq!(mounted[0].source, dir.path().join("local-path/pvc-u1"));
+    assert!(!mounted[0].read_only);
+}

@@ -2,13 +2,14 @@
 
 mod admission;
 mod completion;
+mod own_claims;
 mod qos;
 mod runtime_class;
 mod tolerations;
 
 use serde_json::Value;
 
-pub(crate) use self::admission::admit;
+pub(crate) use self::{admission::admit, own_claims::foreign};
 pub use self::{
     admission::{new_from_template, new_named, new_with_prefix},
     completion::complete,
@@ -41,6 +42,7 @@ const SWEEP: usize = 100;
 pub fn reconcile(turn: &mut Turn, me: &Object) {
     let Some(pod) = me.pod() else { return };
     job::let_go_of_orphan(turn, me);
+    own_claims::make(turn, me);
     if pod.terminal() {
         sweep(turn);
     }

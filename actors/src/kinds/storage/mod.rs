@@ -16,6 +16,8 @@ mod provision;
 mod resize;
 pub mod volume;
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 pub use self::{class::Class, provision::default_class};
@@ -144,6 +146,9 @@ pub(crate) fn changed(turn: &mut Turn, old: Option<&Object>, new: Option<&Object
             for name in volumes.map(|claim| claim.volume.clone()).filter(|name| !name.is_empty()) {
                 turn.notify(&ObjectKey::new(Kind::PERSISTENT_VOLUME, "", &name));
             }
+            if new.is_none() {
+                claim_gone(turn, object);
+            }
             turn.try_again(|pod, digest| {
                 pod.namespace == object.key.namespace && digest.claims.contains(&object.key.name)
             });
@@ -166,6 +171,14 @@ pub(crate) fn changed(turn: &mut Turn, old: Option<&Object>, new: Option<&Object
         }
         _ => {}
     }
+}
+
+/// A pod whose own claim has this name may make it now.
+fn claim_gone(turn: &mut Turn, claim: &Object) {
+    let pods = turn.state().list(Kind::POD, Some(&claim.key.namespace));
+    let makes = |pod: &&Arc<Object>| pod.pod().is_some_and(|pod| pod.own_claims.contains(&claim.key.name));
+    let keys: Vec<ObjectKey> = pods.filter(makes).map(|pod| pod.key.clone()).collect();
+    keys.iter().for_each(|key| turn.notify(key));
 }
 
 fn pod_gone(turn: &mut Turn, pod: &Object) {

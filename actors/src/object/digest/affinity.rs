@@ -107,6 +107,7 @@ struct RawTerm {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub(super) struct Own {
+    pub(super) name: CompactString,
     namespace: CompactString,
     pub(super) labels: BTreeMap<CompactString, CompactString>,
 }
@@ -210,6 +211,7 @@ mod tests {
 
     fn own() -> &'static Own {
         static OWN: LazyLock<Own> = LazyLock::new(|| Own {
+            name: CompactString::default(),
             namespace: "own".into(),
             labels: labels(&[("app", "web"), ("hash", "7")]),
         });

@@ -27,7 +27,8 @@ pub use definition::{DefinedVersion, DefinitionDigest, Names};
 pub use job::JobDigest;
 pub use node::{NodeDigest, Taint};
 pub use pod::{
-    PodDigest, PodWants, Resources, Scalars, SpreadConstraint, Toleration, add_scalars, take_scalars,
+    PodDigest, PodWants, Resources, Scalars, SpreadConstraint, Toleration, add_scalars, own_claim,
+    take_scalars,
 };
 pub use rbac::{BindingDigest, RoleDigest, Subject, service_account};
 pub use selector::{Requirement, Selector, SelectorTerm};

@@ -2,8 +2,8 @@
 
 use std::{cell::LazyCell, collections::BTreeMap, ops::Deref, sync::Arc};
 
-use compact_str::CompactString;
-use serde::Deserialize;
+use compact_str::{CompactString, format_compact};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
 use super::{Affinity, Condition, PodAffinity, Selector, affinity, read};
@@ -51,8 +51,10 @@ pub struct PodWants {
     pub affinity: Affinity,
     /// Pod affinity and anti-affinity; none of it for most pods.
     pub pod_affinity: Option<Arc<PodAffinity>>,
-    /// The claims of its volumes.
+    /// The claims of its volumes, those among them that are made for it.
     pub claims: Vec<CompactString>,
+    /// The claims that are made for it, from the templates of its volumes; none for most pods.
+    pub own_claims: Vec<CompactString>,
     /// Taints it bears.
     pub tolerations: Vec<Toleration>,
     /// How it wants to be spread.
@@ -160,7 +162,9 @@ struct Spec {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Volume {
+    name: CompactString,
     persistent_volume_claim: Option<Claim>,
+    ephemeral: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize, Default)]
@@ -356,6 +360,11 @@ pub fn take_scalars(from: &mut Scalars, less: &Scalars) {
     }
 }
 
+/// The name of the claim that is made for a pod from the template of one of its volumes.
+pub fn own_claim(pod: &str, volume: &str) -> CompactString {
+    format_compact!("{pod}-{volume}")
+}
+
 impl PodDigest {
     /// Derives the digest.
     pub fn of(document: &Document) -> PodDigest {
@@ -392,6 +401,13 @@ impl PodDigest {
         let pod_affinity = affinity.pods(|| &*own);
         let keys = spec.topology_spread_constraints.iter().map(|c| c.match_label_keys.len());
         let follows_own_labels = keys.sum::<usize>() > 0 || affinity.follows_own_labels();
+        let own_claims: Vec<CompactString> = spec
+            .volumes
+            .iter()
+            .filter(|volume| volume.ephemeral.is_some())
+            .map(|volume| own_claim(&own.name, &volume.name))
+            .collect();
+        let named = spec.volumes.into_iter().filter_map(|v| Some(v.persistent_volume_claim?.claim_name));
         let wants = PodWants {
             readable,
             requests,
@@ -400,11 +416,8 @@ impl PodDigest {
             node_selector: spec.node_selector,
             affinity: affinity.node(),
             pod_affinity,
-            claims: spec
-                .volumes
-                .into_iter()
-                .filter_map(|v| Some(v.persistent_volume_claim?.claim_name))
-                .collect(),
+            claims: named.chain(own_claims.iter().cloned()).collect(),
+            own_claims,
             tolerations: spec.tolerations,
             spread: spec
                 .topology_spread_constraints

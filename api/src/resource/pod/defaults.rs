@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::resource::fields::{default, default_text, each};
+use crate::resource::fields::{default, default_text, each, object};
 
 /// Completes the spec of a pod or of a template.
 pub fn default_spec(spec: &mut Map<String, Value>) {
@@ -111,6 +111,10 @@ fn default_volume(volume: &mut Map<String, Value>) {
     }
     if let Some(path) = volume.get_mut("hostPath").and_then(Value::as_object_mut) {
         default(path, "type", "");
+    }
+    let template = volume.get_mut("ephemeral").and_then(|source| source.get_mut("volumeClaimTemplate"));
+    if let Some(template) = template.and_then(Value::as_object_mut) {
+        default_text(object(template, "spec"), "volumeMode", "Filesystem");
     }
     if let Some(downward) = volume.get_mut("downwardAPI").and_then(Value::as_object_mut) {
         default_downward(downward);

@@ -15,7 +15,7 @@ use std::collections::HashSet;
 pub(super) use containers::port_number;
 pub use defaults::default_spec;
 pub(super) use ephemeral::{not_in_templates, only_added};
-use kontiki_actors::{Kind, ObjectKey, State};
+use kontiki_actors::{Kind, ObjectKey, State, object::own_claim};
 use serde_json::{Value, json};
 pub use spec::{validate_spec, validate_spec_with};
 
@@ -23,6 +23,7 @@ use super::{
     Column, Strategy,
     field::Errors,
     fields::{at, items, section, text},
+    names::NameRule,
 };
 use crate::{quantity::Quantity, status::Status};
 
@@ -139,6 +140,23 @@ fn default_priority(state: &State, spec: &mut serde_json::Map<String, Value>) ->
 
 fn validate(pod: &Value, errors: &mut Errors) {
     validate_spec(&pod["spec"], "spec", errors);
+    own_claims(pod, errors);
+}
+
+/// The claims that are made for it must have names, too.
+fn own_claims(pod: &Value, errors: &mut Errors) {
+    let own = text(&pod["metadata"], "name");
+    for (at, volume) in items(&pod["spec"], "volumes").filter(|(_, volume)| volume.get("ephemeral").is_some())
+    {
+        let (path, volume) = (format!("spec.volumes[{at}].name"), text(volume, "name"));
+        if own.is_empty() || volume.is_empty() {
+            continue;
+        }
+        let claim = own_claim(own, volume);
+        for wrong in NameRule::Subdomain.check(&claim) {
+            errors.invalid_text(&path, volume, &format!("PVC name {:?}: {wrong}", claim.as_str()));
+        }
+    }
 }
 
 fn warnings(pod: &Value) -> Vec<String> {

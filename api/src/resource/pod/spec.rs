@@ -11,6 +11,7 @@ use crate::resource::{
     fields::{items, number, text},
     metadata,
     names::{NameRule, check_label_value, check_qualified},
+    volumes,
 };
 
 /// How few and how many seconds a projected token may live.
@@ -131,10 +132,28 @@ fn volumes<'a>(pod: &mut Pod<'a>, spec: &'a Value, path: &str, errors: &mut Erro
                 errors.required(&format!("{path}.{source}.{key}"), "");
             }
         }
+        if let Some(source) = volume.get("ephemeral") {
+            claim_template(&source["volumeClaimTemplate"], &format!("{path}.ephemeral"), errors);
+        }
         for (at, source) in items(&volume["projected"], "sources") {
             projection(source, at, &format!("{path}.projected"), errors);
         }
     }
+}
+
+/// Checks from what the claim of a generic ephemeral volume is made.
+fn claim_template(template: &Value, path: &str, errors: &mut Errors) {
+    let path = format!("{path}.volumeClaimTemplate");
+    if !template.is_object() {
+        return errors.required(&path, "");
+    }
+    metadata::labels(&template["metadata"]["labels"], &format!("{path}.metadata.labels"), errors);
+    for (key, value) in template["metadata"].as_object().into_iter().flatten() {
+        if !value.is_null() && !matches!(key.as_str(), "labels" | "annotations") {
+            errors.forbidden(&format!("{path}.metadata.{key}"), "cannot be set");
+        }
+    }
+    volumes::claim_spec(&template["spec"], &format!("{path}.spec"), errors);
 }
 
 /// Checks one source of a projected volume at a path.
@@ -330,6 +349,25 @@ mod tests {
         };
         assert_eq!(wrong(&["a", "b"], &["c"]), [""; 0]);
         assert_eq!(wrong(&[], &["c", "d"]), ["spec.containers[1].ports[0].hostPort: Duplicate value: 9100"]);
+    }
+
+    #[test]
+    fn the_claims_of_ephemeral_volumes_are_checked_like_claims() {
+        let wrong = |source: Value| -> Vec<String> {
+            let spec = json!({"volumes": [{"name": "v", "ephemeral": source}], "containers": [{"name": "c", "image": "i"}]});
+            let mut errors = Errors::default();
+            validate_spec(&spec, "spec", &mut errors);
+            let causes = errors.into_causes().into_iter();
+            causes.map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
+        };
+        let path = "spec.volumes[0].ephemeral.volumeClaimTemplate";
+        assert_eq!(wrong(json!({})), [format!("{path}: Required value")]);
+        let claim = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+        let metadata = json!({"creationTimestamp": null, "labels": {"a": "b"}, "annotations": {"c": "d"}});
+        assert_eq!(wrong(json!({"volumeClaimTemplate": {"metadata": metadata, "spec": claim}})), [""; 0]);
+        let named =
+            json!({"volumeClaimTemplate": {"metadata": {"name": "x"}, "spec": {"accessModes": ["No"]}}});
+        assert_eq!(wrong(named).len(), 3, "name, size, mode");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //!   request -> upgrade.rs (does it want to become one) -> options.rs (of what) -> Backend::open_stream
 //!                websocket.rs  exec and attach: messages of a channel and bytes, see channels.rs
 //!                remote.rs     the same over SPDY, for clients of before 1.30
-//!                forward.rs    port-forward: streams in one connection, see spdy/
+//!                forward.rs    port-forward: streams in one connection, often inside of a WebSocket, see spdy/
 //!                ports.rs      port-forward: channels of a WebSocket
 //!                reader.rs     logs: a WebSocket that is only read from
 //! ```
@@ -44,7 +44,6 @@ use crate::{
     status::Status,
     streams::{StreamError, StreamTo},
 };
-use spdy::wire::Wire;
 use upgrade::Upgrade;
 
 /// The subresources of a pod that are streams.
@@ -60,6 +59,12 @@ pub(crate) fn is_one(route: &Route) -> bool {
 pub(crate) fn may_upgrade(route: &Route) -> bool {
     let Route::Objects(target) = route else { return false };
     is_one(route) || target.subresource.as_deref() == Some("log")
+}
+
+/// The subprotocol of a WebSocket in which a connection may be tunnelled.
+pub(crate) fn tunnel(route: &Route) -> Option<&'static str> {
+    let Route::Objects(target) = route else { return None };
+    (target.subresource.as_deref() == Some("portforward")).then_some(forward::TUNNEL)
 }
 
 /// What else a user must be allowed to who asks for this. A WebSocket is opened by a GET, and whoever may only look at pods
@@ -91,6 +96,7 @@ pub(crate) async fn answer(mut call: Call, target: Target, subresource: &str) ->
             let opened = open(&call, object, to).await?;
             Ok(websocket::serve(upgrade, protocol, opened, streams, place))
         }
+        Upgrade::Tunnel(_) => Err(upgrade::required()),
         Upgrade::Spdy(upgrade) => {
             let protocol = upgrade.agree(&remote::VERSIONS)?;
             let opened = open(&call, object, to).await?;
@@ -112,28 +118,26 @@ fn forward_ports(call: Call, pod: Arc<Object>, upgrade: Upgrade, place: Place) -
     match upgrade {
         Upgrade::WebSocket(upgrade) => {
             let [binary, base64] = ports::PROTOCOLS;
-            let upgrade = upgrade.protocols([forward::TUNNEL, binary, base64]);
+            let upgrade = upgrade.protocols(ports::PROTOCOLS);
             let chosen = upgrade.selected_protocol().and_then(|name| name.to_str().ok());
-            if chosen != Some(forward::TUNNEL) {
-                let form = channels::FORMS.into_iter().find(|form| Some(form.name) == chosen);
-                let form = form.ok_or_else(|| {
-                    let tunnel = forward::TUNNEL;
-                    let message = format!(
-                        "unable to upgrade: the subprotocols for ports are {tunnel}, {binary} and {base64}"
-                    );
-                    Status::bad_request(message)
-                })?;
-                let asked = ports::asked(&call.query)?;
-                return Ok(Reply::switching(upgrade.on_upgrade(move |socket| async move {
-                    let _place = place;
-                    ports::serve(socket, form, name, asked, dial).await;
-                })));
-            }
+            let form = channels::FORMS.into_iter().find(|form| Some(form.name) == chosen);
+            let form = form.ok_or_else(|| {
+                let tunnel = forward::TUNNEL;
+                let message = format!(
+                    "unable to upgrade: the subprotocols for ports are {tunnel}, {binary} and {base64}"
+                );
+                Status::bad_request(message)
+            })?;
+            let asked = ports::asked(&call.query)?;
             Ok(Reply::switching(upgrade.on_upgrade(move |socket| async move {
                 let _place = place;
-                Wire::of_websocket(socket).serve(|session| forward::serve(session, name, dial)).await;
+                ports::serve(socket, form, name, asked, dial).await;
             })))
         }
+        Upgrade::Tunnel(upgrade) => Ok(upgrade.serve(move |wire| async move {
+            let _place = place;
+            wire.serve(|session| forward::serve(session, name, dial)).await;
+        })),
         Upgrade::Spdy(upgrade) => {
             let protocol = upgrade.agree(&[forward::PROTOCOL])?;
             Ok(upgrade.serve(protocol, move |wire| async move {

@@ -39,7 +39,8 @@ pub enum RegistryError {
     },
     /// The registry wants to know who asks, or does not give it to that one.
     #[error(
-        "registry {host}: not authorized to pull {what} ({detail}): check the name, or give credentials by imagePullSecrets"
+        "registry {host}: not authorized to pull {what} ({detail}): check the name, or give credentials: a pod by imagePullSecrets, \
+         kontiki image pull by --auth-file"
     )]
     Unauthorized {
         /// The host and port.

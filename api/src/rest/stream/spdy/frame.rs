@@ -1,6 +1,6 @@
 //! Frames, from bytes and to bytes.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut, buf::Chain};
 
 /// The longest control frame. Those of Kubernetes have a few names in them.
 const CONTROL_MAX: usize = 64 << 10;
@@ -49,6 +49,9 @@ pub(super) enum Frame {
         bytes: Bytes,
     },
 }
+
+/// A frame as it is sent: its head, and the data behind it, which is not copied for that.
+pub(super) type Parts = Chain<Bytes, Bytes>;
 
 /// Why bytes are no frames. Nothing after them can be read either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -164,6 +167,18 @@ fn control(kind: u16, flags: u8, mut body: Bytes) -> Result<Option<Frame>, Malfo
 }
 
 impl Frame {
+    /// As it is sent, like [`Frame::to_bytes`].
+    pub(super) fn into_parts(self) -> Parts {
+        match self {
+            Frame::Data { stream, fin, bytes } => {
+                let mut head = BytesMut::with_capacity(HEADER);
+                put_data_head(&mut head, stream, fin, bytes.len());
+                head.freeze().chain(bytes)
+            }
+            other => other.to_bytes().chain(Bytes::new()),
+        }
+    }
+
     /// As it is sent. A block or data that is longer than a frame can be is cut: who sends them sees to it.
     pub(super) fn to_bytes(&self) -> Bytes {
         let mut out = BytesMut::new();
@@ -185,13 +200,17 @@ impl Frame {
             Frame::Ping(id) => control(PING, 0, &[&id.to_be_bytes()]),
             Frame::GoAway => control(GOAWAY, 0, &[&[0; 8]]),
             Frame::Data { stream, fin, bytes } => {
-                out.put_u32(*stream & !CONTROL);
-                out.put_u32(u32::from(*fin) << 24 | (bytes.len() as u32 & 0x00ff_ffff));
+                put_data_head(&mut out, *stream, *fin, bytes.len());
                 out.put_slice(bytes);
             }
         }
         out.freeze()
     }
+}
+
+fn put_data_head(out: &mut BytesMut, stream: u32, fin: bool, length: usize) {
+    out.put_u32(stream & !CONTROL);
+    out.put_u32(u32::from(fin) << 24 | (length as u32 & 0x00ff_ffff));
 }
 
 #[cfg(test)]
@@ -249,6 +268,8 @@ mod tests {
         #[test]
         fn frames_come_out_as_they_went_in_however_they_are_cut(frames in frames(), cut in 1..64_usize) {
             let sent: Vec<u8> = frames.iter().flat_map(Frame::to_bytes).collect();
+            let parts = frames.iter().map(|frame| frame.clone().into_parts());
+            prop_assert_eq!(&parts.flat_map(|mut parts| parts.copy_to_bytes(parts.remaining())).collect::<Vec<u8>>(), &sent);
             let pieces: Vec<&[u8]> = sent.chunks(cut).collect();
             prop_assert_eq!(decoded(&pieces).unwrap(), frames);
         }

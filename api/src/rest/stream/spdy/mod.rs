@@ -11,6 +11,7 @@ mod frame;
 pub(super) mod fuzzing;
 mod headers;
 mod session;
+mod tunnel;
 pub(super) mod wire;
 
 pub(super) use session::{Event, Session, Writer};

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, pin::pin, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::BoxStream};
+use futures_util::{FutureExt, StreamExt, stream::BoxStream};
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
     task::coop::consume_budget,
@@ -12,7 +12,7 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    frame::{Decoder, Frame},
+    frame::{Decoder, Frame, Parts},
     headers::{Deflate, Inflate},
 };
 use crate::streams::FromClient;
@@ -20,8 +20,11 @@ use crate::streams::FromClient;
 /// How often a silent client is asked whether it is still there; after three times it is not.
 const PING: Duration = Duration::from_secs(20);
 const PINGS_MAX: u32 = 3;
-/// Data of one frame.
-const CHUNK: usize = 32 << 10;
+/// Data of one frame: with the frame's header and that of the WebSocket's message around it 64 KiB, which are four full records of TLS.
+/// Clients do most of their work by the frame and by the record.
+const CHUNK: usize = (64 << 10) - 12;
+/// Bytes of a client that are taken in together, if they are there; the last of them may be more.
+const TOGETHER: usize = 32 << 10;
 /// The stream is not wanted any more.
 const CANCEL: u32 = 5;
 
@@ -91,16 +94,29 @@ impl Session {
             }
             match timeout(PING, self.input.next()).await {
                 Ok(bytes) => {
-                    self.decoder.push(&bytes?);
+                    self.take_in(&bytes?);
                     pings = 0;
                 }
                 Err(_) if pings == PINGS_MAX => return None,
                 Err(_) => {
                     pings += 1;
                     // Even numbers are the server's.
-                    self.out.send(&Frame::Ping(pings * 2)).await?;
+                    self.out.send(Frame::Ping(pings * 2)).await?;
                 }
             }
+        }
+    }
+
+    /// Takes bytes in, and those that are there already with them: what a client says at once would be handed on in many small pieces
+    /// otherwise, as the records of TLS cut it.
+    fn take_in(&mut self, bytes: &[u8]) {
+        self.decoder.push(bytes);
+        let mut count = bytes.len();
+        while count < TOGETHER
+            && let Some(Some(more)) = self.input.next().now_or_never()
+        {
+            self.decoder.push(&more);
+            count += more.len();
         }
     }
 
@@ -117,7 +133,7 @@ impl Session {
                 Frame::Open { stream, fin, block } => {
                     let headers = self.inflate.read(&block).map_err(|malformed| malformed.to_string())?;
                     let reply = Frame::Reply { stream, block: self.deflate.write(&[]) };
-                    self.out.send(&reply).await.ok_or_else(gone)?;
+                    self.out.send(reply).await.ok_or_else(gone)?;
                     self.events.push_back(Event::Opened { stream, headers });
                     if fin {
                         self.events.push_back(Event::Data { stream, bytes: Bytes::new(), fin });
@@ -127,7 +143,7 @@ impl Session {
                     self.inflate.read(&block).map_err(|malformed| malformed.to_string())?;
                 }
                 Frame::Reset { stream, .. } => self.events.push_back(Event::Reset { stream }),
-                Frame::Ping(id) if id % 2 == 1 => self.out.send(&Frame::Ping(id)).await.ok_or_else(gone)?,
+                Frame::Ping(id) if id % 2 == 1 => self.out.send(Frame::Ping(id)).await.ok_or_else(gone)?,
                 Frame::Data { stream, fin, bytes } => {
                     // A copy: what waits for a reader must not hold all that has arrived with it.
                     let bytes = Bytes::copy_from_slice(&bytes);
@@ -143,11 +159,11 @@ impl Session {
 
 /// The way back to the client. Each call waits for room and answers nothing when the client is gone.
 #[derive(Clone)]
-pub(in crate::rest::stream) struct Writer(pub(super) mpsc::Sender<Bytes>);
+pub(in crate::rest::stream) struct Writer(pub(super) mpsc::Sender<Parts>);
 
 impl Writer {
-    async fn send(&self, frame: &Frame) -> Option<()> {
-        self.0.send(frame.to_bytes()).await.ok()
+    async fn send(&self, frame: Frame) -> Option<()> {
+        self.0.send(frame.into_parts()).await.ok()
     }
 
     /// Hands on what the client said, and waits until there is room for it, or nobody takes it any more. Nothing is read
@@ -158,12 +174,10 @@ impl Writer {
         said: FromClient,
     ) -> Option<()> {
         let mut handing = pin!(input.send(said));
-        // Even numbers are the server's.
-        let ping = Frame::Ping(2).to_bytes();
         while timeout(PING, &mut handing).await.is_err() {
-            // Frames that wait are written to the client as well as a ping, and must not be waited for: perhaps it reads
-            // only when this has been handed on.
-            if let Err(TrySendError::Closed(_)) = self.0.try_send(ping.clone()) {
+            // Even numbers are the server's. Frames that wait are written to the client as well as a ping, and must not be waited
+            // for: perhaps it reads only when this has been handed on.
+            if let Err(TrySendError::Closed(_)) = self.0.try_send(Frame::Ping(2).into_parts()) {
                 return None;
             }
         }
@@ -174,19 +188,19 @@ impl Writer {
     pub(in crate::rest::stream) async fn data(&self, stream: u32, bytes: &Bytes) -> Option<()> {
         for at in (0..bytes.len()).step_by(CHUNK) {
             let bytes = bytes.slice(at..(at + CHUNK).min(bytes.len()));
-            self.send(&Frame::Data { stream, fin: false, bytes }).await?;
+            self.send(Frame::Data { stream, fin: false, bytes }).await?;
         }
         Some(())
     }
 
     /// Says that nothing follows on a stream.
     pub(in crate::rest::stream) async fn finish(&self, stream: u32) -> Option<()> {
-        self.send(&Frame::Data { stream, fin: true, bytes: Bytes::new() }).await
+        self.send(Frame::Data { stream, fin: true, bytes: Bytes::new() }).await
     }
 
     /// Wants no more of a stream.
     pub(in crate::rest::stream) async fn reset(&self, stream: u32) -> Option<()> {
-        self.send(&Frame::Reset { stream, status: CANCEL }).await
+        self.send(Frame::Reset { stream, status: CANCEL }).await
     }
 }
 
@@ -198,7 +212,7 @@ mod tests {
     use super::*;
 
     /// A session in which all of this arrives at once, and what is sent back.
-    fn arrived(frames: &[Frame]) -> (Session, mpsc::Receiver<Bytes>) {
+    fn arrived(frames: &[Frame]) -> (Session, mpsc::Receiver<Parts>) {
         let bytes: Vec<u8> = frames.iter().flat_map(Frame::to_bytes).collect();
         let input = stream::iter([Bytes::from(bytes)]).boxed();
         let (out, sent) = mpsc::channel(1024);

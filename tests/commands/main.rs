@@ -1,6 +1,10 @@
 //! What a person types beside kubectl: `up` in a terminal and Ctrl-C, images, completion, version.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod images;
+#[path = "../../worker/tests/registry_support/mod.rs"]
+mod registry_support;
+
 use std::{
     io::{BufRead, BufReader, Read},
     path::Path,
@@ -138,7 +142,7 @@ fn images_are_loaded_and_listed() {
     assert!(list.contains("kontiki.local/web"), "{list}");
     assert!(cluster.kontiki(&["image", "list"]).unwrap().contains("kontiki.local/web"));
     // What was loaded into a running worker runs there.
-    cluster.apply(include_str!("../examples/web.yaml")).unwrap();
+    cluster.apply(include_str!("../../examples/web.yaml")).unwrap();
     cluster.kubectl(&["rollout", "status", "deployment/web", "--timeout=90s"]).unwrap();
     // What is no image is refused in words, and nothing is lost.
     let rubbish = cluster.dir().join("rubbish.tar");
