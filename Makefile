@@ -90,6 +90,7 @@ test: rocksdb image
 	$(LINKED) $(CARGO) test --release --locked $(SIMULATED:%=-p %)
 
 # It builds the suite from the Go module k8s.io/kubernetes (some ten minutes of two cores, once) and starts a cluster of its own.
+conformance: PACKAGES += bash-static
 conformance: build
 	tests/conformance/run.py --kontiki $(abspath $(KONTIKI)) --out $(abspath $(TARGET))/conformance --focus '$(FOCUS)'
 
