@@ -92,7 +92,7 @@ fn the_kinds_of_a_level_stay_what_they_were() {
     assert_eq!(LEVELS.last().unwrap().0, LEVEL, "the newest level has its line here");
     assert_eq!(widget().level(), 2);
     let internal: Vec<(u16, u32)> = Kind::internal().map(|kind| (kind.code(), kind.level())).collect();
-    assert_eq!(internal, [(70, 5), (71, 6)]);
+    assert_eq!(internal, [(70, 5), (71, 6), (72, 6)]);
 }
 
 #[test]

@@ -104,7 +104,7 @@ pub(crate) fn is_unmirrored(state: &State, me: &Object) -> bool {
 
 fn is_mirrored(state: &State, me: &Object) -> bool {
     if me.meta.labels.get(SKIP).is_some_and(|skip| skip == "true")
-        || me.meta.annotations.get(ELECTION).is_some()
+        || me.meta.annotations.contains_key(ELECTION)
     {
         return false;
     }

@@ -10,7 +10,6 @@ use super::{
     delete::{waits_for_dependents, waits_in_foreground},
 };
 use crate::{
-    candidates,
     input::{DeleteOptions, Propagation},
     object::{Object, ObjectKey, OwnerRef, Uid},
 };

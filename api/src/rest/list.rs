@@ -307,10 +307,13 @@ struct Written {
     /// What stands before the first object, until it is written.
     head: Option<String>,
     objects: std::vec::IntoIter<Arc<Object>>,
-    write: Box<dyn Fn(&Object, &mut Vec<u8>) + Send>,
+    write: Write,
     begun: bool,
     ended: bool,
 }
+
+/// Writes one object.
+type Write = Box<dyn Fn(&Object, &mut Vec<u8>) + Send>;
 
 /// A piece is as long as that, and what is left of its last object.
 const PIECE: usize = 64 << 10;

@@ -163,6 +163,10 @@ impl fmt::Display for Requirement {
         match self.operator {
             Operator::Exists => f.write_str(&self.key),
             Operator::DoesNotExist => write!(f, "!{}", self.key),
+            // The empty value alone, which empty parentheses do not mean.
+            Operator::In | Operator::NotIn if values().is_empty() => {
+                write!(f, "{} {} (,)", self.key, self.operator.as_str())
+            }
             Operator::In | Operator::NotIn => {
                 write!(f, "{} {} ({})", self.key, self.operator.as_str(), values())
             }

@@ -90,7 +90,7 @@ fn bad_label_selectors_are_refused_in_the_words_of_kubernetes() {
 
 #[test]
 fn selectors_print_as_they_parse() {
-    for text in ["app=web", "!absent,app in (a,b),tier", "weight>5", "a!=b"] {
+    for text in ["app=web", "!absent,app in (a,b),tier", "weight>5", "a!=b", "a notin (,)", "a in (,b)"] {
         let selector: Selector = text.parse().unwrap();
         assert_eq!(selector.to_string().parse::<Selector>().unwrap(), selector);
     }

@@ -143,7 +143,7 @@ async fn a_workers_connection_for_bulk_has_large_frames_and_a_large_window() {
     let (port, name) = (Port::open(&own).await, own.controller_server_name(Some(1)));
     let worker = Dialer::new(&stage::worker(&ca, "w1"));
     let (window, frame) = settings(&worker.for_bulk(), &port, &name).await;
-    assert!(window >= 256 << 10 && window < 1 << 20 && frame == 64 << 10, "{window}, {frame}");
+    assert!((256 << 10..1 << 20).contains(&window) && frame == 64 << 10, "{window}, {frame}");
     assert_eq!(settings(&worker, &port, &name).await, (65_535, 16_384), "as long as nothing is measured");
     let other = Dialer::new(&stage::controller(&ca, 2)).for_bulk();
     assert_eq!(settings(&other, &port, &name).await, (65_535, 16_384), "it is for workers");

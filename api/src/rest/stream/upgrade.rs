@@ -88,7 +88,7 @@ fn offers(headers: &HeaderMap, protocol: &str) -> bool {
 
 /// An upgrade that never comes.
 fn no_upgrade() -> OnUpgrade {
-    hyper::upgrade::on(&mut Request::new(()))
+    hyper::upgrade::on(Request::new(()))
 }
 
 impl TunnelUpgrade {

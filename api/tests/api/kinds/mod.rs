@@ -58,12 +58,13 @@ fn content(object: &Value) -> String {
 }
 
 /// Of these kinds nothing is missing.
-const ACTORS: [&str; 19] = [
+const ACTORS: [&str; 20] = [
     "ClusterRole",
     "ClusterRoleBinding",
     "CronJob",
     "DaemonSet",
     "FlowSchema",
+    "HorizontalPodAutoscaler",
     "Job",
     "LimitRange",
     "PersistentVolume",
